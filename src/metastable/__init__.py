@@ -1,0 +1,1 @@
+"""Statistical hypothesis tests on transformer attention heads."""

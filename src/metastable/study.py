@@ -1,0 +1,171 @@
+"""What a study is made of: plain, frozen, typed descriptions of two conditions and their sequences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from metastable.errors import InputError
+
+if TYPE_CHECKING:
+    from metastable.encoders import Tokenizer
+
+__all__ = ["Condition", "Design", "Material", "Option", "Sequence", "Study"]
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """One unit of a condition: what the model reads.
+
+    Attributes
+    ----------
+    identifier : str
+        Unique within the study, for instance ``"concrete-0001"``.
+    condition : str
+        Name of the condition that it belongs to.
+    words : tuple of str
+        The words, in reading order.
+    text : str
+        What the tokenizer was given; tokenizing it again gives `token_ids`.
+    token_ids : tuple of int
+        Ids of all real tokens, special ones included, without padding.
+    word_index : tuple of int
+        For each token the position in `words` of the word it is a piece of; -1 for a special token.
+    segment_ids : tuple of int
+        The model's segment (token type) of each token; empty where there is one segment.
+    cluster : str or None
+        What the sequence is one draw of, where several sequences share it.
+    pair : str or None
+        What joins it with its partner in the other condition, in a paired design.
+    covariates : mapping of str to float
+        What else may differ between the conditions, named as in the balance table.
+    """
+
+    identifier: str
+    condition: str
+    words: tuple[str, ...]
+    text: str
+    token_ids: tuple[int, ...]
+    word_index: tuple[int, ...]
+    segment_ids: tuple[int, ...] = ()
+    cluster: str | None = None
+    pair: str | None = None
+    covariates: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if len(self.word_index) != len(self.token_ids):
+            raise InputError(
+                f"sequence {self.identifier!r}: word_index has {len(self.word_index)} entries for "
+                f"{len(self.token_ids)} tokens; give one entry a token"
+            )
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One side of the contrast.
+
+    Attributes
+    ----------
+    name : str
+        Short name used in files and legends, for instance ``"concrete"``.
+    description : str
+        One clause that says what its sequences are.
+    """
+
+    name: str
+    description: str
+
+
+@dataclass(frozen=True)
+class Design:
+    """How the sequences may be exchanged under the null hypothesis.
+
+    Attributes
+    ----------
+    paired : bool
+        Whether `Sequence.pair` joins each sequence with one of the other condition.
+    clustered : bool
+        Whether sequences that share `Sequence.cluster` move together.
+    """
+
+    paired: bool = False
+    clustered: bool = False
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a study's `build` returns.
+
+    Attributes
+    ----------
+    sequences : tuple of Sequence
+        The units of both conditions.
+    notes : tuple of str
+        What a reader must know of how they were made: ties, words left out, the leftover tail.
+    sources : mapping of str to str
+        Where the words come from and the hash of each file, for the recipe.
+    """
+
+    sequences: tuple[Sequence, ...]
+    notes: tuple[str, ...] = ()
+    sources: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of a study beside those that every study has.
+
+    Attributes
+    ----------
+    name : str
+        As in the parsed options: ``"max_length"`` is given as ``--max-length``.
+    kind : callable
+        Turns the string given into a value; `bool` makes a switch.
+    default : object
+        The value when the option is not given.
+    help : str
+        One line for ``--help``.
+    choices : tuple of str
+        The values allowed, where they are few.
+    """
+
+    name: str
+    kind: Callable[[str], Any]
+    default: Any
+    help: str
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Study:
+    """Two conditions, how their sequences are made, and what the comparison can and cannot show.
+
+    Attributes
+    ----------
+    name : str
+        The name on the command line and of the report's folder.
+    title : str
+        The heading of the report.
+    question : str
+        One sentence that ends in a question mark.
+    conditions : pair of Condition
+        a, then b; every difference is a - b.
+    build : callable
+        ``build(options, tokenizer)`` returns the `Material`; `options` maps option names to values.
+    design : Design
+        What may be exchanged.
+    options : tuple of Option
+        The study's own options.
+    caveat : str
+        The warning that its verdict deserves, in plain words; empty if none.
+    """
+
+    name: str
+    title: str
+    question: str
+    conditions: tuple[Condition, Condition]
+    build: Callable[[Mapping[str, Any], Tokenizer], Material]
+    design: Design = field(default_factory=Design)
+    options: tuple[Option, ...] = ()
+    caveat: str = ""
