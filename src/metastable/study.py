@@ -128,6 +128,8 @@ class Option:
         One line for ``--help``.
     choices : tuple of str
         The values allowed, where they are few.
+    many : bool
+        Whether several values may be given, separated by spaces or commas; the value is then a tuple.
     """
 
     name: str
@@ -135,6 +137,7 @@ class Option:
     default: Any
     help: str
     choices: tuple[str, ...] = ()
+    many: bool = False
 
 
 @dataclass(frozen=True)

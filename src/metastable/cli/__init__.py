@@ -1,0 +1,5 @@
+"""The command line: ``python -m studies``."""
+
+from metastable.cli.main import main
+
+__all__ = ["main"]

@@ -1,0 +1,346 @@
+"""All tests of one measure over all heads: units by features in, one row a feature out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from metastable.stats.bayes import jzs_bayes_factor
+from metastable.stats.corrections import adjust_p_values
+from metastable.stats.effects import hedges_g, mean_difference
+from metastable.stats.equivalence import equivalence_test
+from metastable.stats.mixed import MixedModels, fit_mixed_models
+from metastable.stats.permutation import PermutationResult, permutation_test
+from metastable.stats.superiority import probability_of_superiority
+from metastable.stats.verdict import verdicts
+
+__all__ = ["HEAD_COLUMNS", "Analysis", "Settings", "TokenRows", "analyse", "join_analyses"]
+
+HEAD_COLUMNS = (
+    "site", "layer", "head", "threshold", "n_a", "n_b", "mean_a", "mean_b", "median_a", "median_b", "difference",
+    "ci_low", "ci_high", "hedges_g", "statistic", "p_perm", "p_perm_fdr", "p_perm_fwer", "lmm_estimate", "lmm_se",
+    "lmm_dof", "lmm_p", "lmm_p_fdr", "bf10", "p_tost", "verdict",
+)  # fmt: skip
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What an analyst chooses before looking.
+
+    Attributes
+    ----------
+    n_permutations : int
+        Relabelings asked for; all distinct ones are used where there are fewer.
+    alpha : float
+        Significance level, after correction.
+    correction : str
+        False discovery rate method, as `adjust_p_values` names it.
+    margin : float
+        Smallest effect of interest, in units of Hedges' g.
+    seed : int
+        Seed of the relabelings.
+    """
+
+    n_permutations: int = 10_000
+    alpha: float = 0.05
+    correction: str = "bh"
+    margin: float = 0.2
+    seed: int = 20
+
+
+@dataclass(frozen=True)
+class TokenRows:
+    """One row per token, for the mixed model.
+
+    Attributes
+    ----------
+    read : callable
+        ``read(columns)`` returns the values of these features, float64, shape (n_tokens, n_columns);
+        it is called for one block of features after another, so that memory stays bounded.
+    group : ndarray of int, shape (n_tokens,)
+        The sequence that each token belongs to.
+    condition : ndarray of bool, shape (n_tokens,)
+        True for condition a.
+    cluster : ndarray of int or None, shape (n_tokens,)
+        Second grouping factor.
+    covariates : ndarray of float64 or None, shape (n_tokens, n_covariates)
+        Fixed effects beside the condition.
+    block : int
+        Features per call of `read`.
+    """
+
+    read: Callable[[slice], NDArray[np.float64]]
+    group: NDArray[np.integer]
+    condition: NDArray[np.bool_]
+    cluster: NDArray[np.integer] | None = None
+    covariates: NDArray[np.float64] | None = None
+    block: int = 64
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """Results of `analyse`.
+
+    Attributes
+    ----------
+    heads : pandas.DataFrame
+        One row a feature with the columns `HEAD_COLUMNS`.
+    details : pandas.DataFrame
+        The same rows and keys with what else was computed: interval of g, probability of
+        superiority, step-down p, adjusted equivalence p, flags of the mixed model.
+    layers : pandas.DataFrame
+        One row per site and layer with its omnibus p-values.
+    omnibus : pandas.DataFrame
+        One row per site, and one for all sites (``site = "all"``).
+    n_permutations : int
+        Relabelings used.
+    exact : bool
+        Whether these were all distinct ones.
+    """
+
+    heads: pd.DataFrame
+    details: pd.DataFrame
+    layers: pd.DataFrame
+    omnibus: pd.DataFrame
+    n_permutations: int
+    exact: bool
+
+
+def _blocks(n: int, size: int) -> Iterator[slice]:
+    for start in range(0, n, size):
+        yield slice(start, min(start + size, n))
+
+
+def _mixed(rows: TokenRows, n_features: int, progress: Progress | None) -> dict[str, NDArray[Any]]:
+    design = [np.ones(len(rows.group)), rows.condition.astype(np.float64)]
+    if rows.covariates is not None:
+        design.extend((rows.covariates - rows.covariates.mean(axis=0)).T)
+    matrix = np.column_stack(design)
+    parts: list[MixedModels] = []
+    for block in _blocks(n_features, rows.block):
+        parts.append(fit_mixed_models(rows.read(block), matrix, rows.group, column=1, cluster=rows.cluster))
+        if progress is not None:
+            progress(block.stop, n_features)
+    names = ("estimate", "se", "dof", "p_value", "singular", "converged")
+    return {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+
+
+def _masks(features: pd.DataFrame) -> dict[str, NDArray[np.bool_]]:
+    masks = {"all": np.ones(len(features), dtype=bool)}
+    for site, of_site in features.groupby("site", sort=False):
+        masks[f"site {site}"] = (features["site"] == site).to_numpy()
+        for layer in of_site["layer"].unique():
+            masks[f"layer {site} {layer}"] = (
+                (features["site"] == site) & (features["layer"] == layer)
+            ).to_numpy()
+    return masks
+
+
+def _omnibus_row(result: PermutationResult, name: str, mask: NDArray[np.bool_]) -> dict[str, Any]:
+    found = result.omnibus[name]
+    return {
+        "n_heads": int(mask.sum()),
+        "max_statistic": found.max,
+        "p_max": found.p_max,
+        "sum_squares": found.sum_squares,
+        "p_sum_squares": found.p_sum_squares,
+        "n_below_alpha": found.count,
+        "p_count": found.p_count,
+    }
+
+
+def _group_summary(heads: pd.DataFrame) -> dict[str, Any]:
+    return {
+        "mean_a": heads["mean_a"].mean(),
+        "mean_b": heads["mean_b"].mean(),
+        "difference": heads["difference"].mean(),
+        "mean_abs_g": heads["hedges_g"].abs().mean(),
+        "n_different": int((heads["verdict"] == "different").sum()),
+        "n_equivalent": int((heads["verdict"] == "equivalent").sum()),
+        "n_undecided": int((heads["verdict"] == "undecided").sum()),
+    }
+
+
+def analyse(
+    values: NDArray[np.float64],
+    condition: NDArray[np.bool_],
+    features: pd.DataFrame,
+    *,
+    threshold: float,
+    medians: NDArray[np.float64],
+    tokens: TokenRows | None = None,
+    pair: NDArray[np.integer] | None = None,
+    block: NDArray[np.integer] | None = None,
+    covariates: NDArray[np.float64] | None = None,
+    settings: Settings | None = None,
+    on_permutations: Progress | None = None,
+    on_models: Progress | None = None,
+) -> Analysis:
+    """Test every feature for a difference between two conditions.
+
+    Parameters
+    ----------
+    values : ndarray of float64, shape (n_units, n_features)
+        The unit of inference is the row: a sequence, or the mean over a cluster of sequences.
+    condition : ndarray of bool, shape (n_units,)
+        True for condition a, False for b; every difference is a - b.
+    features : pandas.DataFrame of n_features rows
+        With columns ``site, layer, head``. Corrections run over the features of a site.
+    threshold : float
+        Threshold of the count, for the column of that name.
+    medians : ndarray of float64, shape (2, n_features)
+        Median over the tokens of each condition.
+    tokens : TokenRows or None
+        Rows for the mixed model; without them it is fitted on nothing and its columns are NaN.
+    pair : ndarray of int or None, shape (n_units,)
+        Code that joins a unit of a with one of b; the test then flips signs of pair differences.
+    block : ndarray of int or None, shape (n_units,)
+        Exchangeability block: labels are exchanged within blocks only.
+    covariates : ndarray of float64 or None, shape (n_units, n_covariates)
+        Nuisance covariates, by Freedman-Lane.
+    settings : Settings or None
+        Choices made before looking.
+    on_permutations, on_models : callable or None
+        Told of progress as ``f(done, total)``.
+
+    Returns
+    -------
+    Analysis
+
+    Raises
+    ------
+    InputError
+        For what `permutation_test` and `fit_mixed_models` refuse: NaN, a condition with one unit, a
+        pair without its partner, a covariate collinear with the condition.
+
+    Notes
+    -----
+    A feature without variance gets p = 1 and ``flat = True`` in the details. The verdict is
+    "different" where the corrected permutation p is below alpha, else "equivalent" where the
+    BH-corrected equivalence p is below alpha, else "undecided".
+    """
+    settings = settings or Settings()
+    family = pd.factorize(features["site"])[0]
+    masks = _masks(features)
+    result = permutation_test(
+        values,
+        condition,
+        statistic="welch" if pair is None else "paired",
+        pair=pair,
+        block=block,
+        covariates=covariates,
+        family=family,
+        omnibus=masks,
+        n_permutations=settings.n_permutations,
+        alpha=settings.alpha,
+        rng=settings.seed,
+        callback=on_permutations,
+    )
+    difference = mean_difference(values, condition, pair=pair)
+    g = hedges_g(values, condition, pair=pair)
+    n_a, n_b = int(condition.sum()), int((~condition).sum())
+    p_perm_fdr = adjust_p_values(
+        result.p_perm, method=settings.correction, family=family, alpha=settings.alpha
+    )
+    p_tost = equivalence_test(values, condition, margin=settings.margin, pair=pair)
+    p_tost_fdr = adjust_p_values(p_tost, method="bh", family=family, alpha=settings.alpha)
+    bf10 = _bayes_factors(values, condition, pair)
+    if tokens is None:
+        missing = np.full(len(features), np.nan)
+        mixed = dict.fromkeys(("estimate", "se", "dof", "p_value", "singular", "converged"), missing)
+        lmm_fdr = missing
+    else:
+        mixed = _mixed(tokens, len(features), on_models)
+        lmm_fdr = adjust_p_values(
+            mixed["p_value"], method=settings.correction, family=family, alpha=settings.alpha
+        )
+    keys = features[["site", "layer", "head"]].assign(threshold=threshold).reset_index(drop=True)
+    heads = keys.assign(
+        n_a=n_a,
+        n_b=n_b,
+        mean_a=values[condition].mean(axis=0),
+        mean_b=values[~condition].mean(axis=0),
+        median_a=medians[0],
+        median_b=medians[1],
+        difference=difference.estimate,
+        ci_low=difference.low,
+        ci_high=difference.high,
+        hedges_g=g.estimate,
+        statistic=result.statistic,
+        p_perm=result.p_perm,
+        p_perm_fdr=p_perm_fdr,
+        p_perm_fwer=result.p_fwer,
+        lmm_estimate=mixed["estimate"],
+        lmm_se=mixed["se"],
+        lmm_dof=mixed["dof"],
+        lmm_p=mixed["p_value"],
+        lmm_p_fdr=lmm_fdr,
+        bf10=bf10,
+        p_tost=p_tost,
+        verdict=verdicts(p_perm_fdr, p_tost_fdr, settings.alpha),
+    )[list(HEAD_COLUMNS)]
+    details = keys.assign(
+        g_low=g.low,
+        g_high=g.high,
+        superiority=probability_of_superiority(values, condition, pair=pair),
+        p_perm_stepdown=result.p_fwer_stepdown,
+        p_tost_fdr=p_tost_fdr,
+        within_margin=p_tost_fdr < settings.alpha,
+        flat=result.flat,
+        lmm_singular=mixed["singular"],
+        lmm_converged=mixed["converged"],
+    )
+    layers, omnibus = _summaries(heads, result, masks, threshold)
+    return Analysis(heads, details, layers, omnibus, result.n_permutations, result.exact)
+
+
+def _bayes_factors(
+    values: NDArray[np.float64], condition: NDArray[np.bool_], pair: NDArray[np.integer] | None
+) -> NDArray[np.float64]:
+    """Bayes factor of the Student t of two groups, or of the paired differences (Rouder et al. 2009)."""
+    a, b = values[condition], values[~condition]
+    n_a, n_b = len(a), len(b)
+    if pair is None:
+        pooled = ((n_a - 1) * a.var(axis=0, ddof=1) + (n_b - 1) * b.var(axis=0, ddof=1)) / (n_a + n_b - 2)
+        error = np.sqrt(pooled * (1 / n_a + 1 / n_b))
+        gap = a.mean(axis=0) - b.mean(axis=0)
+    else:
+        differences = a[np.argsort(pair[condition])] - b[np.argsort(pair[~condition])]
+        error = differences.std(axis=0, ddof=1) / np.sqrt(n_a)
+        gap = differences.mean(axis=0)
+    t = np.divide(gap, error, out=np.zeros_like(gap), where=error > 0)
+    return jzs_bayes_factor(t, n_a, None if pair is not None else n_b, paired=pair is not None)
+
+
+def _summaries(
+    heads: pd.DataFrame, result: PermutationResult, masks: dict[str, NDArray[np.bool_]], threshold: float
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    layers, omnibus = [], []
+    for name, mask in masks.items():
+        kind, _, rest = name.partition(" ")
+        row = {**_omnibus_row(result, name, mask), **_group_summary(heads[mask])}
+        if kind == "layer":
+            site, _, layer = rest.rpartition(" ")
+            layers.append({"site": site, "layer": int(layer), "threshold": threshold, **row})
+        else:
+            omnibus.append({"site": rest if kind == "site" else "all", "threshold": threshold, **row})
+    return pd.DataFrame(layers), pd.DataFrame(omnibus)
+
+
+def join_analyses(analyses: list[Analysis]) -> Analysis:
+    """Put the analyses of several thresholds under one another, in the order given."""
+    first = analyses[0]
+
+    def stack(name: str) -> pd.DataFrame:
+        return pd.concat([getattr(analysis, name) for analysis in analyses], ignore_index=True)
+
+    return Analysis(
+        stack("heads"), stack("details"), stack("layers"), stack("omnibus"), first.n_permutations, first.exact
+    )
