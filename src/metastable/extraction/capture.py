@@ -1,0 +1,420 @@
+"""How a model's attention reaches the count: inside the layer, one layer of one batch at a time.
+
+A function registered with transformers' attention interface computes the float32 softmax, hands the weights
+to whoever listens and returns the layer's output alone, so the weights of a layer are gone before the next
+layer's are made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import torch
+
+from metastable.errors import InputError
+from metastable.extraction.eager import eager_layers
+from metastable.extraction.sites import Modality, Site
+
+__all__ = [
+    "INTERFACE_NAME",
+    "LayerAttention",
+    "Probe",
+    "capture_layers",
+    "count_inside_attention",
+    "probe",
+    "probe_inputs",
+]
+
+INTERFACE_NAME = "metastable"
+"""Name under which the attention and the mask function are registered with transformers."""
+
+# float32 sums in another order: what may differ between two ways to the same attention.
+_TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True)
+class LayerAttention:
+    """One layer's attention of one batch.
+
+    Attributes
+    ----------
+    site : str
+        Name of the site.
+    layer : int
+        Position of the layer in its site, from 0.
+    weights : torch.Tensor
+        (batch, heads, queries, keys) float32; rows sum to 1, masked keys weigh 0.
+    visible : torch.Tensor or None
+        Boolean, broadcastable to `weights`: the keys that each query sees; None where it sees all.
+    """
+
+    site: str
+    layer: int
+    weights: torch.Tensor
+    visible: torch.Tensor | None
+
+
+Listener = Callable[[LayerAttention], None]
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What one small forward pass tells of a model.
+
+    Attributes
+    ----------
+    sites : tuple of Site
+        Its sites in the order in which they are first computed.
+    way : {"interface", "eager"}
+        How to reach its attention.
+    reason : str
+        Why.
+    """
+
+    sites: tuple[Site, ...]
+    way: Literal["interface", "eager"]
+    reason: str
+
+
+_RawListener = Callable[[torch.nn.Module, torch.Tensor, "torch.Tensor | None"], None]
+_listener: ContextVar[_RawListener | None] = ContextVar("metastable_listener", default=None)
+
+
+def count_inside_attention(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    dropout: float = 0.0,  # noqa: ARG001 - the interface passes it; extraction runs without dropout
+    scaling: float | None = None,
+    softcap: float | None = None,
+    position_bias: torch.Tensor | None = None,
+    **kwargs: Any,
+) -> tuple[torch.Tensor, None]:
+    """Attend as transformers' eager functions do, with a float32 softmax whose weights the listener gets.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The attention layer.
+    query : torch.Tensor
+        (batch, heads, queries, size).
+    key, value : torch.Tensor
+        (batch, key heads, keys, size); the heads are a multiple of the key heads.
+    attention_mask : torch.Tensor or None
+        Boolean (True: visible) or additive, broadcastable to (batch, heads, queries, keys).
+    scaling, softcap, position_bias
+        As the models give them.
+
+    Returns
+    -------
+    output : torch.Tensor
+        (batch, queries, heads, size).
+    weights : None
+        Always: they are counted here and dropped.
+
+    Raises
+    ------
+    InputError
+        If the layer adds an attention sink to its softmax, which is no key.
+    """
+    if kwargs.get("s_aux") is not None:
+        raise InputError(
+            "this model's attention has a learned sink in its softmax; load it with eager attention"
+        )
+    groups = query.shape[1] // key.shape[1]
+    if groups > 1:
+        key = key.repeat_interleave(groups, dim=1)
+        value = value.repeat_interleave(groups, dim=1)
+    scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
+    scores = torch.matmul(query, key.transpose(-1, -2)).float()
+    scores *= scaling
+    if softcap is not None:
+        scores.div_(softcap).tanh_().mul_(softcap)
+    if position_bias is not None:
+        scores += position_bias
+    visible = None
+    if attention_mask is not None:
+        attention_mask = attention_mask[..., : scores.shape[-1]]
+        lowest = torch.finfo(torch.float32).min
+        if attention_mask.dtype == torch.bool:
+            visible = attention_mask
+            scores.masked_fill_(~visible, lowest)
+        else:
+            visible = attention_mask > torch.finfo(attention_mask.dtype).min / 2
+            scores += attention_mask
+    weights = torch.softmax(scores, dim=-1)
+    del scores
+    listener = _listener.get()
+    if listener is not None:
+        listener(module, weights, visible)
+    output = torch.matmul(weights.to(value.dtype), value)
+    return output.transpose(1, 2).contiguous(), None
+
+
+def _visible_mask(*args: Any, **kwargs: Any) -> torch.Tensor | None:
+    """Boolean mask of the visible keys; None only where every query sees every key."""
+    from transformers.masking_utils import sdpa_mask
+
+    kwargs["allow_is_causal_skip"] = False
+    mask: torch.Tensor | None = sdpa_mask(*args, **kwargs)
+    return mask
+
+
+def _register() -> None:
+    from transformers import AttentionInterface, AttentionMaskInterface
+
+    AttentionInterface.register(INTERFACE_NAME, count_inside_attention)
+    AttentionMaskInterface.register(INTERFACE_NAME, _visible_mask)
+
+
+@contextmanager
+def _implementation(model: Any, name: str) -> Iterator[None]:
+    """Run a model with one attention implementation, then give it back as it was."""
+    before = model.config._attn_implementation
+    model.set_attn_implementation(name)
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(before)
+
+
+def capture_layers(
+    model: Any,
+    inputs: Mapping[str, torch.Tensor],
+    listener: Listener,
+    *,
+    way: Literal["interface", "eager"],
+    visible: Mapping[Modality, torch.Tensor] | None = None,
+) -> Any:
+    """Run one batch and hand each layer's attention to a listener.
+
+    Parameters
+    ----------
+    model : transformers.PreTrainedModel
+        In evaluation mode.
+    inputs : mapping of str to torch.Tensor
+        What the forward pass takes.
+    listener : callable
+        Called once a layer, in the order in which layers run.
+    way : {"interface", "eager"}
+        Inside the layer, or from the weights that an eager forward pass returns.
+    visible : mapping of {"text", "vision"} to torch.Tensor, optional
+        For the eager way (batch, keys) boolean: False for padding.
+
+    Returns
+    -------
+    transformers.ModelOutput
+        What the model returned.
+    """
+    options = {"return_dict": True, **({"use_cache": False} if _takes(model, "use_cache") else {})}
+    with torch.inference_mode():
+        if way == "eager":
+            with _implementation(model, "eager"):
+                output = model(**inputs, **options, output_attentions=True)
+            for site, layer, weights in eager_layers(output, model.config):
+                keys = None if visible is None else visible.get(site.keys)
+                listener(
+                    LayerAttention(
+                        site.name, layer, weights.float(), None if keys is None else keys[:, None, None, :]
+                    )
+                )
+            return output
+        _register()
+        names = {module: name for name, module in model.named_modules()}
+        seen: dict[str, int] = {}
+
+        def label(module: torch.nn.Module, weights: torch.Tensor, mask: torch.Tensor | None) -> None:
+            site = _site_name(names.get(module, ""), model.config)
+            layer = seen.get(site, 0)
+            seen[site] = layer + 1
+            listener(LayerAttention(site, layer, weights, mask))
+
+        token = _listener.set(label)
+        try:
+            with _implementation(model, INTERFACE_NAME):
+                return model(**inputs, **options)
+        finally:
+            _listener.reset(token)
+
+
+def _takes(model: Any, argument: str) -> bool:
+    import inspect
+
+    return argument in inspect.signature(model.forward).parameters
+
+
+_CROSS = ("crossattention", "cross_attn", "encoder_attn", "encdecattention")
+
+
+def _site_name(path: str, config: Any) -> str:
+    """Name the site of an attention layer from its path in the model."""
+    lowered = path.lower()
+    if any(part in lowered for part in _CROSS):
+        return "cross"
+    if config.is_encoder_decoder:
+        return "decoder" if lowered.split(".")[0] == "decoder" else "encoder"
+    if hasattr(config, "vision_config") and hasattr(config, "text_config"):
+        return "vision" if "vision" in lowered or "visual" in lowered else "text"
+    return "vision" if _reads_images(config) else "self"
+
+
+def _reads_images(config: Any) -> bool:
+    return getattr(config.get_text_config(), "vocab_size", None) is None
+
+
+def probe_inputs(model: Any, n_tokens: int = 6) -> dict[str, torch.Tensor]:
+    """Make a small input that a model accepts: a few ordinary tokens, and blank images or features.
+
+    Parameters
+    ----------
+    model : transformers.PreTrainedModel
+        Any model.
+    n_tokens : int
+        Tokens of the text.
+
+    Returns
+    -------
+    dict of str to torch.Tensor
+        On the model's device.
+    """
+    config = model.config
+    device = next(model.parameters()).device
+    dtype = next(model.parameters()).dtype
+    text = config.get_text_config()
+    vocabulary = getattr(text, "vocab_size", None)
+    inputs: dict[str, torch.Tensor] = {}
+    if vocabulary is not None:
+        ids = torch.arange(5, 5 + n_tokens, device=device)[None] % vocabulary
+        inputs["input_ids"] = ids
+        inputs["attention_mask"] = torch.ones_like(ids)
+        if config.is_encoder_decoder:
+            inputs["decoder_input_ids"] = ids
+            inputs["decoder_attention_mask"] = torch.ones_like(ids)
+    if _takes(model, "visual_feats"):
+        generator = torch.Generator().manual_seed(0)
+        inputs["visual_feats"] = torch.randn(1, 4, config.visual_feat_dim, generator=generator).to(
+            device, dtype
+        )
+        inputs["visual_pos"] = torch.rand(1, 4, config.visual_pos_dim, generator=generator).to(device, dtype)
+    if _takes(model, "pixel_values"):
+        vision = getattr(config, "vision_config", config)
+        size = vision.image_size
+        height, width = size if isinstance(size, (tuple, list)) else (size, size)
+        generator = torch.Generator().manual_seed(0)
+        pixels = torch.randn(1, getattr(vision, "num_channels", 3), height, width, generator=generator)
+        inputs["pixel_values"] = pixels.to(device, dtype)
+    return inputs
+
+
+def probe(model: Any, model_id: str, *, way: Literal["auto", "interface", "eager"] = "auto") -> Probe:
+    """Find a model's attention sites with one small forward pass, and the way to reach them.
+
+    The interface is taken where the model uses it and where its weights equal those of eager attention on
+    the probe; otherwise eager attention with `output_attentions`.
+
+    Parameters
+    ----------
+    model : transformers.PreTrainedModel
+        In evaluation mode.
+    model_id : str
+        What to call it in an error.
+    way : {"auto", "interface", "eager"}
+        A way to insist on.
+
+    Returns
+    -------
+    Probe
+
+    Raises
+    ------
+    InputError
+        If no softmax attention is found.
+    """
+    inputs = probe_inputs(model)
+    eager = _collect(model, inputs, "eager")
+    inside, trouble = _try_interface(model, inputs)
+    if inside and not eager and way != "eager":
+        return Probe(_sites(inside), "interface", "the model returns no weights from eager attention")
+    if not eager and not inside:
+        raise InputError(
+            f"model {model_id!r} yields no softmax attention, through transformers' attention interface or "
+            "with output_attentions; give a transformer whose attention is a softmax over keys"
+        )
+    differs = trouble or _difference(inside, eager)
+    if way == "eager" or (way == "auto" and differs):
+        if not eager:
+            raise InputError(
+                f"model {model_id!r} returns no attention weights from eager attention; use the interface"
+            )
+        _require_float32(model, model_id)
+        return Probe(_sites(eager), "eager", "asked for" if way == "eager" else differs)
+    if differs:
+        raise InputError(
+            f"model {model_id!r} cannot be counted through the attention interface: {differs}; use eager"
+        )
+    reason = (
+        "asked for"
+        if way == "interface"
+        else "the model uses the attention interface; equal to eager on a probe"
+    )
+    return Probe(_sites(inside), "interface", reason)
+
+
+def _require_float32(model: Any, model_id: str) -> None:
+    dtype = next(model.parameters()).dtype
+    if dtype != torch.float32:
+        raise InputError(
+            f"the attention of model {model_id!r} can only be read after its own softmax, which runs in "
+            f"{dtype}; load it in float32"
+        )
+
+
+def _try_interface(model: Any, inputs: Mapping[str, torch.Tensor]) -> tuple[list[LayerAttention], str]:
+    if not model._can_set_attn_implementation():
+        return [], "the model does not use transformers' attention interface"
+    try:
+        found = _collect(model, inputs, "interface")
+    except InputError as error:
+        return [], str(error)
+    return found, "" if found else "the attention interface was never called"
+
+
+def _collect(
+    model: Any, inputs: Mapping[str, torch.Tensor], way: Literal["interface", "eager"]
+) -> list[LayerAttention]:
+    found: list[LayerAttention] = []
+    capture_layers(model, inputs, found.append, way=way)
+    return [replace(layer, weights=layer.weights.cpu()) for layer in found]
+
+
+def _difference(inside: list[LayerAttention], eager: list[LayerAttention]) -> str:
+    """Say in which layer two ways to the same attention part; empty if they agree."""
+    theirs = {(layer.site, layer.layer): layer.weights for layer in eager}
+    ours = {(layer.site, layer.layer): layer.weights for layer in inside}
+    if ours.keys() != theirs.keys():
+        return "the attention interface and eager attention see different layers"
+    for (site, layer), weights in ours.items():
+        other = theirs[site, layer]
+        half = other.dtype != torch.float32
+        if weights.shape != other.shape or not torch.allclose(
+            weights, other, atol=2e-2 if half else _TOLERANCE, rtol=0
+        ):
+            return f"the attention interface and eager attention differ in site {site!r}, layer {layer + 1}"
+    return ""
+
+
+def _sites(layers: list[LayerAttention]) -> tuple[Site, ...]:
+    names = list(dict.fromkeys(layer.site for layer in layers))
+    return tuple(_site(name, [layer for layer in layers if layer.site == name], names) for name in names)
+
+
+def _site(name: str, layers: list[LayerAttention], names: list[str]) -> Site:
+    queries: Modality = "vision" if name == "vision" else "text"
+    keys: Modality = "vision" if name == "vision" or (name == "cross" and "vision" in names) else "text"
+    return Site(name, len(layers), max(layer.weights.shape[1] for layer in layers), queries, keys)

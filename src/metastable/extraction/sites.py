@@ -1,0 +1,35 @@
+"""The places of a model where attention happens, and what queries and keys are at each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = ["Modality", "Site"]
+
+Modality = Literal["text", "vision"]
+
+
+@dataclass(frozen=True)
+class Site:
+    """One stack of attention layers.
+
+    Attributes
+    ----------
+    name : str
+        ``"self"`` where a model has a single stack; otherwise ``"encoder"``, ``"decoder"``, ``"cross"``,
+        ``"text"``, ``"vision"`` or ``"language"``.
+    n_layers : int
+        Attention layers of the stack, one for each time that attention is computed (a layer whose weights
+        are shared counts as often as it runs).
+    n_heads : int
+        Query heads of a layer.
+    queries, keys : {"text", "vision"}
+        What the rows and the columns of its attention are.
+    """
+
+    name: str
+    n_layers: int
+    n_heads: int
+    queries: Modality = "text"
+    keys: Modality = "text"

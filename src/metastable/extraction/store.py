@@ -1,0 +1,303 @@
+"""The cube of counts on disk: a labelled zarr store with checksums, written block by block."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import xarray as xr
+import zarr
+from numpy.typing import NDArray
+from zarr.codecs import Crc32cCodec, ZstdCodec
+
+from metastable.errors import InputError
+
+__all__ = ["CountStore", "Layout", "create_store", "load_counts", "open_store", "publish"]
+
+_COORDINATES = ("sequence", "site", "layer", "head", "threshold")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Labels and shape of a cube.
+
+    Attributes
+    ----------
+    identifiers : tuple of str
+        The sequences.
+    sites : tuple of str
+        Names of the sites.
+    n_layers, n_heads : int
+        The most that a site has.
+    thresholds : tuple of float
+        Shares of the mass.
+    n_tokens : int
+        The most query tokens of a sequence.
+    max_count : int
+        The largest count possible: the most keys.
+    measures : tuple of str
+        Summaries stored beside the count, floats without a threshold.
+    block : int
+        Sequences that are written together.
+    """
+
+    identifiers: tuple[str, ...]
+    sites: tuple[str, ...]
+    n_layers: int
+    n_heads: int
+    thresholds: tuple[float, ...]
+    n_tokens: int
+    max_count: int
+    measures: tuple[str, ...]
+    block: int
+
+    @property
+    def count_dtype(self) -> np.dtype[Any]:
+        """The smallest unsigned integer that holds every count."""
+        return np.min_scalar_type(self.max_count)
+
+    def empty_block(self, n_sequences: int) -> dict[str, NDArray[Any]]:
+        """Make the arrays of a block, as if no token queried."""
+        heads = (n_sequences, len(self.sites), self.n_layers, self.n_heads)
+        arrays: dict[str, NDArray[Any]] = {
+            "count": np.zeros((*heads, len(self.thresholds), self.n_tokens), dtype=self.count_dtype),
+            "mean_count": np.full((*heads, len(self.thresholds)), np.nan),
+        }
+        for measure in self.measures:
+            arrays[measure] = np.full((*heads, self.n_tokens), np.nan, dtype=np.float32)
+            arrays[f"mean_{measure}"] = np.full(heads, np.nan)
+        return arrays
+
+
+@dataclass(frozen=True)
+class CountStore:
+    """An open cube.
+
+    Attributes
+    ----------
+    path : Path
+        Its folder.
+    group : zarr.Group
+        Its arrays.
+    """
+
+    path: Path
+    group: zarr.Group
+
+    @property
+    def key(self) -> str:
+        """What its content was computed from."""
+        return str(self.group.attrs["key"])
+
+    @property
+    def block(self) -> int:
+        """Sequences of a block."""
+        return int(self._array("count").chunks[0])
+
+    @property
+    def n_sequences(self) -> int:
+        """Number of sequences."""
+        return int(self._array("count").shape[0])
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """What is recorded of how it was made."""
+        return dict(self.group.attrs)
+
+    def read(self, name: str) -> NDArray[Any]:
+        """Read an array whole; a damaged chunk raises ValueError."""
+        return np.asarray(self._array(name)[:])
+
+    def update_attributes(self, attributes: Mapping[str, Any]) -> None:
+        """Record more of how it was made."""
+        self.group.attrs.update(dict(attributes))
+
+    def write(self, block: slice, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Write one block; each chunk is checked by its own CRC-32C."""
+        for name, values in arrays.items():
+            self._array(name)[block] = values
+
+    def is_whole(self, block: slice) -> bool:
+        """Whether every chunk of a block is there and passes its checksum."""
+        return all(
+            self._chunk_is_whole(name, block) for name in self.group.array_keys() if name not in _COORDINATES
+        )
+
+    def _chunk_is_whole(self, name: str, block: slice) -> bool:
+        array = self._array(name)
+        index = (block.start // self.block, *(0,) * (array.ndim - 1))
+        # A missing chunk would read as the fill value.
+        if not (self.path / name / array.metadata.encode_chunk_key(index)).is_file():
+            return False
+        try:
+            array[block]
+        except (ValueError, RuntimeError, OSError):
+            return False
+        return True
+
+    def _array(self, name: str) -> zarr.Array[Any]:
+        array = self.group[name]
+        if not isinstance(array, zarr.Array):
+            raise InputError(
+                f"{self.path} is not a cube of counts: {name!r} is not an array; run the study again"
+            )
+        return array
+
+
+def create_store(path: Path, layout: Layout, attributes: Mapping[str, Any]) -> CountStore:
+    """Make an empty cube, replacing whatever is at `path`.
+
+    Parameters
+    ----------
+    path : Path
+        Its folder.
+    layout : Layout
+        Labels and shape.
+    attributes : mapping
+        JSON values to record; ``key`` among them.
+
+    Returns
+    -------
+    CountStore
+    """
+    if path.exists():
+        shutil.rmtree(path)
+    group = zarr.open_group(path, mode="w", zarr_format=3, attributes=dict(attributes))
+    coordinates: dict[str, NDArray[Any]] = {
+        "sequence": np.array(layout.identifiers, dtype=np.dtypes.StringDType()),
+        "site": np.array(layout.sites, dtype=np.dtypes.StringDType()),
+        "layer": np.arange(1, layout.n_layers + 1),
+        "head": np.arange(1, layout.n_heads + 1),
+        "threshold": np.array(layout.thresholds),
+    }
+    for name, values in coordinates.items():
+        array = _create_array(group, name, values.shape, values.shape, values.dtype, (name,))
+        array[:] = values
+    for name, values in layout.empty_block(1).items():
+        dimensions = ["sequence", "site", "layer", "head"]
+        if name in ("count", "mean_count"):
+            dimensions.append("threshold")
+        if not name.startswith("mean_"):
+            dimensions.append("token")
+        shape = (len(layout.identifiers), *values.shape[1:])
+        block = (min(layout.block, shape[0]), *values.shape[1:])
+        _create_array(group, name, shape, block, values.dtype, tuple(dimensions))
+    return CountStore(path, group)
+
+
+def _create_array(
+    group: zarr.Group,
+    name: str,
+    shape: tuple[int, ...],
+    chunks: tuple[int, ...],
+    dtype: Any,
+    dimensions: tuple[str, ...],
+) -> zarr.Array[Any]:
+    fill: dict[str, Any] = {"fill_value": np.nan} if np.dtype(dtype).kind == "f" else {}
+    return group.create_array(
+        name,
+        shape=shape,
+        chunks=chunks,
+        dtype=dtype,
+        dimension_names=dimensions,
+        compressors=[ZstdCodec(level=1), Crc32cCodec()],
+        # A chunk of fill values alone is written too, so that a missing one is known to be missing.
+        config={"write_empty_chunks": True},
+        **fill,
+    )
+
+
+def open_store(path: Path, mode: Literal["r", "r+"] = "r+") -> CountStore | None:
+    """Open a cube; None where there is none that can be read.
+
+    Parameters
+    ----------
+    path : Path
+        Its folder.
+    mode : {"r", "r+"}
+        Whether it will be written to.
+    """
+    try:
+        group = zarr.open_group(path, mode=mode, zarr_format=3)
+        store = CountStore(path, group)
+        whole = (
+            "key" in group.attrs and set(_COORDINATES) <= set(group.array_keys()) and store.n_sequences > 0
+        )
+        for name in _COORDINATES:
+            store.read(name)
+    except (OSError, ValueError, KeyError, RuntimeError):
+        return None
+    return store if whole else None
+
+
+def publish(partial: Path, path: Path) -> None:
+    """Put a complete cube in its place; what was there goes only after the new one stands.
+
+    Parameters
+    ----------
+    partial : Path
+        The complete cube.
+    path : Path
+        Its place, in the same folder.
+    """
+    former = path.with_name(f".{path.stem}-former{path.suffix}")
+    if path.exists():
+        if former.exists():
+            shutil.rmtree(former)
+        path.rename(former)
+    partial.rename(path)
+    if former.exists():
+        shutil.rmtree(former)
+
+
+def load_counts(path: str | Path) -> xr.Dataset:
+    """Open a cube of counts.
+
+    Parameters
+    ----------
+    path : str or Path
+        Folder of the cube, ``counts.zarr``.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``count`` (sequence, site, layer, head, threshold, token), unsigned integers, 0 where a token is
+        no query; ``mean_count`` (sequence, site, layer, head, threshold) float64, NaN where a site has no
+        such layer or head; and for each further measure ``NAME`` (sequence, site, layer, head, token)
+        float32 and ``mean_NAME`` (sequence, site, layer, head) float64. Values are read when they are used.
+
+    Raises
+    ------
+    InputError
+        If there is no cube at `path`, or chunks of it are missing.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise InputError(f"there is no cube of counts at {path}; give the counts.zarr that a study wrote")
+    store = open_store(path, "r")
+    if store is None:
+        raise InputError(
+            f"{path} is not a cube of counts, or is damaged; run the study again to write it anew"
+        )
+    _require_chunks(store)
+    dataset: xr.Dataset = xr.open_zarr(path, chunks=None, consolidated=False)
+    labels = {name: np.array(store.read(name).tolist(), dtype=str) for name in ("sequence", "site")}
+    return dataset.assign_coords(labels)
+
+
+def _require_chunks(store: CountStore) -> None:
+    missing = sum(_n_missing(array) for array in _arrays(store.group))
+    if missing:
+        raise InputError(f"{store.path} lacks {missing} chunks; run the study again to compute them anew")
+
+
+def _arrays(group: zarr.Group) -> Iterable[zarr.Array[Any]]:
+    return (array for _, array in group.arrays())
+
+
+def _n_missing(array: zarr.Array[Any]) -> int:
+    return int(array.nchunks - array.nchunks_initialized)
