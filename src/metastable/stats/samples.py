@@ -1,0 +1,192 @@
+"""Splitting units by features into two samples, checked once for every estimate and test."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from metastable.errors import InputError
+
+__all__ = ["Moments", "Samples", "sample_moments", "split_samples"]
+
+#: A sample whose range is below this share of its largest absolute value is constant but for rounding.
+_ROUNDING = 64 * np.finfo(np.float64).eps
+
+
+@dataclass(frozen=True)
+class Samples:
+    """The units of two conditions.
+
+    Attributes
+    ----------
+    a, b : ndarray of float64, shape (n_a, n_features) and (n_b, n_features)
+        Values of each condition's units; where `paired`, row i of a is the partner of row i of b.
+    paired : bool
+        Whether the rows are partners.
+    """
+
+    a: NDArray[np.float64]
+    b: NDArray[np.float64]
+    paired: bool
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Mean and variance of each feature of two samples.
+
+    Attributes
+    ----------
+    n_a, n_b : int
+        Numbers of units.
+    mean_a, mean_b, var_a, var_b : ndarray of float64, shape (n_features,)
+        Means and unbiased variances; a constant sample has variance exactly 0.
+    var_difference : ndarray of float64, shape (n_features,), or None
+        Unbiased variance of the differences of partners, in a paired design.
+    flat : ndarray of bool, shape (n_features,)
+        Features that have the same value in every unit of both samples.
+    """
+
+    n_a: int
+    n_b: int
+    mean_a: NDArray[np.float64]
+    mean_b: NDArray[np.float64]
+    var_a: NDArray[np.float64]
+    var_b: NDArray[np.float64]
+    var_difference: NDArray[np.float64] | None
+    flat: NDArray[np.bool_]
+
+    @property
+    def difference(self) -> NDArray[np.float64]:
+        """Mean of a minus mean of b, exactly 0 where the feature is flat."""
+        return np.where(self.flat, 0.0, self.mean_a - self.mean_b)
+
+    @property
+    def standardizer(self) -> NDArray[np.float64]:
+        """Standard deviation in whose units an effect is told.
+
+        The pooled one of two groups; of partners the root of the mean of both variances, so that
+        effects of paired and unpaired designs are in the same units.
+        """
+        weight_a = 0.5 if self.var_difference is not None else (self.n_a - 1) / (self.n_a + self.n_b - 2)
+        return np.sqrt(weight_a * self.var_a + (1 - weight_a) * self.var_b)
+
+
+def split_samples(
+    values: ArrayLike, condition: ArrayLike, *, pair: ArrayLike | None = None, minimum: int = 2
+) -> Samples:
+    """Split units by condition, partners aligned.
+
+    Parameters
+    ----------
+    values : array_like of float, shape (n_units, n_features)
+        One row per unit of inference.
+    condition : array_like of bool, shape (n_units,)
+        True for condition a, False for b.
+    pair : array_like, shape (n_units,), or None
+        Code that joins each unit of a with one of b.
+    minimum : int
+        Fewest units that each condition must have.
+
+    Returns
+    -------
+    Samples
+
+    Raises
+    ------
+    InputError
+        If the shapes do not agree, a value is not finite, a condition has fewer units than
+        `minimum`, or a code of `pair` does not occur exactly once in each condition.
+    """
+    table = np.asarray(values, dtype=np.float64)
+    if table.ndim != 2:
+        raise InputError(f"values has shape {table.shape}; give units by features, two dimensions")
+    labels = np.asarray(condition)
+    if labels.dtype != np.bool_ or labels.shape != (len(table),):
+        raise InputError(
+            f"condition has dtype {labels.dtype} and shape {labels.shape}; give {len(table)} booleans, one a "
+            "row of values, True for condition a"
+        )
+    finite = np.isfinite(table)
+    if not finite.all():
+        unit, feature = np.argwhere(~finite)[0]
+        raise InputError(
+            f"values[{unit}, {feature}] is {table[unit, feature]} ({int((~finite).sum())} such values); "
+            "leave out the units or features that have no count"
+        )
+    n_a, n_b = int(labels.sum()), int((~labels).sum())
+    if min(n_a, n_b) < minimum:
+        raise InputError(
+            f"condition has {n_a} units of a and {n_b} of b; each condition needs at least {minimum}"
+        )
+    a, b = table[labels], table[~labels]
+    if pair is None:
+        return Samples(a, b, paired=False)
+    codes = np.asarray(pair)
+    if codes.shape != labels.shape:
+        raise InputError(f"pair has shape {codes.shape}; give one code for each of the {len(table)} units")
+    order_a, order_b = _partners(codes[labels], codes[~labels])
+    return Samples(a[order_a], b[order_b], paired=True)
+
+
+def _partners(codes_a: NDArray[Any], codes_b: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Orders of the units of a and of b that put partners side by side."""
+    for name, codes in (("a", codes_a), ("b", codes_b)):
+        unique, counts = np.unique(codes, return_counts=True)
+        if (counts > 1).any():
+            raise InputError(
+                f"pair {unique[counts > 1][0]!s} occurs more than once in condition {name}; a pair has one "
+                "unit of each condition"
+            )
+    lonely = np.setxor1d(codes_a, codes_b)
+    if len(lonely):
+        raise InputError(
+            f"pair {lonely[0]!s} has a unit in one condition only ({len(lonely)} such pairs); drop it or add "
+            "its partner"
+        )
+    return np.argsort(codes_a, kind="stable"), np.argsort(codes_b, kind="stable")
+
+
+def _constant(sample: NDArray[np.float64]) -> NDArray[np.bool_]:
+    low, high = sample.min(axis=0), sample.max(axis=0)
+    constant: NDArray[np.bool_] = high - low <= _ROUNDING * np.maximum(np.abs(low), np.abs(high))
+    return constant
+
+
+def _variance(sample: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.where(_constant(sample), 0.0, sample.var(axis=0, ddof=1))
+
+
+def sample_moments(samples: Samples) -> Moments:
+    """Means and variances of two samples; a sample constant but for rounding has variance 0.
+
+    Parameters
+    ----------
+    samples : Samples
+        Two samples of at least two units.
+
+    Returns
+    -------
+    Moments
+    """
+    a, b = samples.a, samples.b
+    var_a, var_b = _variance(a), _variance(b)
+    var_difference = None
+    if samples.paired:
+        # Partners may differ by a constant: what is left of the difference is rounding of the values.
+        differences = a - b
+        scale = np.maximum(np.abs(a).max(axis=0), np.abs(b).max(axis=0))
+        spread = np.ptp(differences, axis=0)
+        var_difference = np.where(spread <= _ROUNDING * scale, 0.0, differences.var(axis=0, ddof=1))
+    return Moments(
+        n_a=len(a),
+        n_b=len(b),
+        mean_a=a.mean(axis=0),
+        mean_b=b.mean(axis=0),
+        var_a=var_a,
+        var_b=var_b,
+        var_difference=var_difference,
+        flat=_constant(np.concatenate([a, b])),
+    )

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import mpmath
+import numpy as np
+import pingouin
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from metastable.errors import InputError
+from metastable.stats.bayes import jzs_bayes_factor, log_jzs_bayes_factor
+
+
+@pytest.mark.parametrize(("n_a", "n_b"), [(5, 9), (20, 20), (150, 150), (2000, 300)])
+@pytest.mark.parametrize("scale", [0.5, 0.707, 1.4])
+def test_two_groups_match_pingouin(n_a, n_b, scale):
+    t = np.array([-7.0, -2.2, -0.3, 0.0, 1.0, 2.0, 3.5, 9.0])
+    expected = [pingouin.bayesfactor_ttest(float(x), n_a, n_b, r=scale) for x in t]
+    np.testing.assert_allclose(jzs_bayes_factor(t, n_a, n_b, scale=scale), expected, rtol=2e-6)
+
+
+def test_pairs_match_pingouin():
+    t = np.array([0.0, 1.3, -4.0])
+    expected = [pingouin.bayesfactor_ttest(float(x), 31, 31, paired=True) for x in t]
+    np.testing.assert_allclose(jzs_bayes_factor(t, 31, 31, paired=True), expected, rtol=2e-6)
+    np.testing.assert_array_equal(jzs_bayes_factor(t, 31), jzs_bayes_factor(t, 31, 31, paired=True))
+
+
+def exact_log(t, n, dof, scale):
+    """Rouder et al. (2009), eq. 1, on log g with 25 digits."""
+    mpmath.mp.dps = 25
+    t, n, dof, scale = (mpmath.mpf(x) for x in (t, n, dof, scale))
+
+    def integrand(u):
+        g = mpmath.exp(u)
+        spread = 1 + n * g * scale**2
+        ratio = ((1 + t**2 / dof) / (1 + t**2 / (spread * dof))) ** ((dof + 1) / 2)
+        return ratio / mpmath.sqrt(spread) / mpmath.sqrt(2 * mpmath.pi * g) * mpmath.exp(-1 / (2 * g))
+
+    top = int(mpmath.log(1 + t**2)) + 60
+    return float(mpmath.log(mpmath.quad(integrand, list(range(-6, top, 2)))))
+
+
+@pytest.mark.parametrize(
+    ("t", "n_a", "n_b"),
+    [(0.0, 2, 2), (0.01, 10_000, 10_000), (40.0, 250, 250), (400.0, 5000, 4000), (1e6, 3, 4)],
+)
+def test_agrees_with_arbitrary_precision(t, n_a, n_b):
+    expected = exact_log(t, n_a * n_b / (n_a + n_b), n_a + n_b - 2, 0.707)
+    assert log_jzs_bayes_factor([t], n_a, n_b)[0] == pytest.approx(expected, rel=1e-11, abs=1e-11)
+
+
+def test_beyond_the_largest_float():
+    with np.errstate(over="raise", invalid="raise", divide="raise"):
+        result = jzs_bayes_factor([500.0, -500.0, np.inf, np.nan, 0.0], 5000, 5000)
+        log_result = log_jzs_bayes_factor([500.0, 1e200], 5000, 5000)
+    np.testing.assert_array_equal(result[:3], [np.inf, np.inf, np.inf])
+    assert np.isnan(result[3])
+    assert 0 < result[4] < 0.1
+    assert np.isfinite(log_result).all()
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.floats(-50, 50), st.integers(2, 500), st.integers(2, 500))
+def test_even_in_t_and_rises_with_its_size(t, n_a, n_b):
+    log_bf = log_jzs_bayes_factor([t, -t, 1.01 * t + np.sign(t) * 0.01], n_a, n_b)
+    assert log_bf[0] == log_bf[1]
+    assert log_bf[2] >= log_bf[0]
+
+
+def test_an_answer_does_not_depend_on_its_neighbours():
+    t = np.linspace(-6, 6, 2500)
+    together = log_jzs_bayes_factor(t, 60, 50)
+    alone = np.array([log_jzs_bayes_factor([x], 60, 50)[0] for x in t[::250]])
+    np.testing.assert_allclose(together[::250], alone, rtol=1e-12, atol=1e-12)
+
+
+def test_bad_input_is_told():
+    with pytest.raises(InputError, match="at least two units"):
+        jzs_bayes_factor([1.0], 1)
+    with pytest.raises(InputError, match="scale is 0"):
+        jzs_bayes_factor([1.0], 5, 5, scale=0)

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import numpy as np
+import pingouin
+import pytest
+from statsmodels.stats.weightstats import ttost_ind, ttost_paired
+
+from metastable.errors import InputError
+from metastable.stats.equivalence import equivalence_test
+
+
+def groups(seed, n_a=40, n_b=55, n_features=7):
+    rng = np.random.default_rng(seed)
+    a = rng.normal(size=(n_a, n_features)) * 1.4 + np.linspace(-0.6, 0.6, n_features)
+    b = rng.normal(size=(n_b, n_features))
+    return a, b, np.concatenate([a, b]), np.arange(n_a + n_b) < n_a
+
+
+def pooled(a, b):
+    return np.sqrt(
+        ((len(a) - 1) * a.var(0, ddof=1) + (len(b) - 1) * b.var(0, ddof=1)) / (len(a) + len(b) - 2)
+    )
+
+
+@pytest.mark.parametrize("equal_variance", [True, False])
+def test_p_matches_pingouin_and_statsmodels(equal_variance):
+    a, b, values, condition = groups(1)
+    bounds = 0.3 * pooled(a, b)
+    p = equivalence_test(values, condition, margin=0.3, equal_variance=equal_variance)
+    usevar = "pooled" if equal_variance else "unequal"
+    for j, bound in enumerate(bounds):
+        tost = pingouin.tost(a[:, j], b[:, j], bound=float(bound), correction=not equal_variance)
+        assert p[j] == pytest.approx(tost["pval"].item(), rel=1e-9)
+        assert p[j] == pytest.approx(ttost_ind(a[:, j], b[:, j], -bound, bound, usevar=usevar)[0], rel=1e-9)
+
+
+def test_paired_p_matches_statsmodels():
+    rng = np.random.default_rng(2)
+    b = rng.normal(size=(30, 5))
+    a = b + 0.5 * rng.normal(size=b.shape) + np.linspace(-0.3, 0.3, 5)
+    bounds = 0.2 * np.sqrt((a.var(0, ddof=1) + b.var(0, ddof=1)) / 2)
+    p = equivalence_test(
+        np.concatenate([a, b]), np.arange(60) < 30, margin=0.2, pair=np.tile(np.arange(30), 2)
+    )
+    expected = [ttost_paired(x, y, -bound, bound)[0] for x, y, bound in zip(a.T, b.T, bounds, strict=True)]
+    np.testing.assert_allclose(p, expected, rtol=1e-9)
+
+
+def test_size_at_the_margin_and_power_inside_it():
+    rng = np.random.default_rng(3)
+    n, n_samples, margin = 400, 4000, 0.3
+    values = rng.normal(size=(2 * n, n_samples))
+    condition = np.arange(2 * n) < n
+    values[condition] += margin
+    at_margin = (equivalence_test(values, condition, margin=margin) < 0.05).mean()
+    values[condition] -= margin
+    inside = (equivalence_test(values, condition, margin=margin) < 0.05).mean()
+    assert at_margin == pytest.approx(0.05, abs=0.012)
+    assert inside > 0.9
+
+
+def test_constant_samples_show_nothing():
+    values = np.column_stack([np.full(8, 0.1), np.repeat([1.0, 2.0], 4)])
+    np.testing.assert_array_equal(equivalence_test(values, np.arange(8) < 4), [1.0, 1.0])
+
+
+def test_partners_that_differ_by_a_constant_are_decided_by_the_margin():
+    b = np.random.default_rng(4).normal(size=(12, 1))
+    condition, pair = np.arange(24) < 12, np.tile(np.arange(12), 2)
+    near, far = np.concatenate([b + 0.01, b]), np.concatenate([b + 10, b])
+    assert equivalence_test(near, condition, pair=pair) == 0.0
+    assert equivalence_test(far, condition, pair=pair) == 1.0
+
+
+@pytest.mark.parametrize("margin", [0.0, -0.2, np.nan, np.inf])
+def test_margin_must_be_positive(margin):
+    with pytest.raises(InputError, match="margin is"):
+        equivalence_test(np.arange(4.0)[:, None], np.arange(4) < 2, margin=margin)
