@@ -87,7 +87,7 @@ def _log_integral(t: NDArray[np.float64], n: float, dof: float, scale: float) ->
     relative = np.minimum(np.abs(t), 1e150) ** 2 / dof
     highest = max(0.0, -np.log(n * scale**2)) + np.log1p(relative.max(initial=0.0) * dof) + _TAIL
     log_g = np.arange(_LOWEST, highest, _STEP)
-    spread = np.log1p(n * scale**2 * np.exp(log_g))
+    spread = np.logaddexp(0.0, np.log(n * scale**2) + log_g)
     prior = -0.5 * np.log(2 * np.pi) - 0.5 * log_g - 0.5 * np.exp(-log_g)  # one power of g is the Jacobian
     shrunk = np.log1p(relative[:, None] * np.exp(-spread))
     log_ratio = 0.5 * (dof + 1) * (np.log1p(relative)[:, None] - shrunk)
