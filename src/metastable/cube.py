@@ -10,7 +10,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-__all__ = ["feature_table", "token_histograms", "token_values", "unit_means"]
+__all__ = ["feature_table", "histogram_medians", "token_histograms", "token_values", "unit_means"]
 
 
 def feature_table(cube: xr.Dataset) -> pd.DataFrame:
@@ -128,9 +128,7 @@ def token_histograms(
         here = groups[start : start + len(rows)]
         for group in np.unique(here[here >= 0]):
             keys = rows[here == group].astype(np.int64) + offset
-            histograms[group] += np.bincount(keys.ravel(), minlength=n_features * width).reshape(
-                n_features, width
-            )
+            histograms[group] += np.bincount(keys.ravel(), minlength=n_features * width).reshape(n_features, width)
     histograms[:, :, 0] = 0
     return histograms
 
@@ -168,3 +166,23 @@ def token_values(
         values.append(rows[asked].astype(np.float64))
         owners.append(start + np.nonzero(asked)[0])
     return np.concatenate(values), np.concatenate(owners)
+
+
+def histogram_medians(histograms: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the medians of counts from their histograms.
+
+    Parameters
+    ----------
+    histograms : ndarray of int64, shape (..., n_values)
+        How often each value from 0 upwards occurs.
+
+    Returns
+    -------
+    ndarray of float64, shape (...)
+        The mean of the two middle values where their number is even, as `numpy.median` has it.
+    """
+    below = np.cumsum(histograms, axis=-1)
+    total = below[..., -1:]
+    lower = np.argmax(below >= (total + 1) // 2, axis=-1)
+    upper = np.argmax(below >= total // 2 + 1, axis=-1)
+    return np.asarray((lower + upper) / 2)

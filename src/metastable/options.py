@@ -80,8 +80,7 @@ def parse_option(option: Option, given: str | list[str]) -> Any:
         texts = [part for text in given for part in str(text).split(",") if part.strip()]
         if not texts:
             raise InputError(f"--{option.name.replace('_', '-')} needs at least one value")
-        values = tuple(dict.fromkeys(_parse_one(option, text.strip()) for text in texts))
-        return values
+        return tuple(dict.fromkeys(_parse_one(option, text.strip()) for text in texts))
     return _parse_one(option, str(given))
 
 
@@ -99,7 +98,7 @@ def _parse_one(option: Option, text: str) -> Any:
 
 
 COMMON_OPTIONS: tuple[Option, ...] = (
-    Option("model", str, "bundled", "bundled encoder, a Hugging Face id, or a folder with a saved model"),
+    Option("model", str, "all-MiniLM-L6-v2", "the bundled encoder, a Hugging Face id, or a folder with a model"),
     Option("revision", str, None, "revision of a Hugging Face model: branch, tag or commit"),
     Option("threshold", fraction, (0.9,), "share of the attention that the count must reach; several may be "
            "given, the first is the primary one", many=True),

@@ -11,7 +11,7 @@ from metastable.errors import InputError
 if TYPE_CHECKING:
     from metastable.encoders import Tokenizer
 
-__all__ = ["Condition", "Design", "Material", "Option", "Sequence", "Study"]
+__all__ = ["Claim", "Condition", "Design", "Factor", "Material", "Option", "Sequence", "Study"]
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,15 @@ class Sequence:
     cluster : str or None
         What the sequence is one draw of, where several sequences share it.
     pair : str or None
-        What joins it with its partner in the other condition, in a paired design.
+        What joins it with its partner in the other condition, in a paired design. Several sequences
+        of one condition may share it: the pair is then the unit, and they are averaged.
+    level : str or None
+        Name of the level of the second factor, in a two-by-two design.
+    context : str or None
+        What several sequences have in common beside the condition (a carrier sentence, a clip): a
+        crossed random effect of the mixed model.
+    target : tuple of int
+        Positions in `words` of the words that the study is about; empty where it is about all.
     covariates : mapping of str to float
         What else may differ between the conditions, named as in the balance table.
     """
@@ -51,6 +59,9 @@ class Sequence:
     segment_ids: tuple[int, ...] = ()
     cluster: str | None = None
     pair: str | None = None
+    level: str | None = None
+    context: str | None = None
+    target: tuple[int, ...] = ()
     covariates: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -78,6 +89,22 @@ class Condition:
 
 
 @dataclass(frozen=True)
+class Factor:
+    """The second factor of a two-by-two design, which varies within units.
+
+    Attributes
+    ----------
+    name : str
+        What varies, for instance ``"pool"``.
+    levels : pair of Condition
+        Its two levels; every unit has sequences of both.
+    """
+
+    name: str
+    levels: tuple[Condition, Condition]
+
+
+@dataclass(frozen=True)
 class Design:
     """How the sequences may be exchanged under the null hypothesis.
 
@@ -87,10 +114,43 @@ class Design:
         Whether `Sequence.pair` joins each sequence with one of the other condition.
     clustered : bool
         Whether sequences that share `Sequence.cluster` move together.
+    factor : Factor or None
+        A second factor within units: `Sequence.pair` names the unit, `Sequence.level` the level.
+    predictor : str or None
+        Name of the covariate that is a continuous predictor; the two conditions are then its upper
+        and lower half, for description only.
     """
 
     paired: bool = False
     clustered: bool = False
+    factor: Factor | None = None
+    predictor: str | None = None
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a study says before its run; everything else in its report is exploration.
+
+    Attributes
+    ----------
+    contrast : str
+        Name of the contrast: ``"condition"``, or in a two-by-two design the factor's name or
+        ``"interaction"``.
+    direction : {"two-sided", "greater", "less"}
+        Which sign of a - b is expected.
+    smallest_effect : float
+        Smallest effect of interest, in units of Hedges' g.
+    measure : str
+        The primary measure.
+    statement : str
+        The claim as a sentence.
+    """
+
+    contrast: str = "condition"
+    direction: str = "two-sided"
+    smallest_effect: float = 0.2
+    measure: str = "count"
+    statement: str = ""
 
 
 @dataclass(frozen=True)
@@ -162,6 +222,8 @@ class Study:
         The study's own options.
     caveat : str
         The warning that its verdict deserves, in plain words; empty if none.
+    claims : tuple of Claim
+        What is claimed before the run; the first one is the primary claim.
     """
 
     name: str
@@ -172,3 +234,4 @@ class Study:
     design: Design = field(default_factory=Design)
     options: tuple[Option, ...] = ()
     caveat: str = ""
+    claims: tuple[Claim, ...] = (Claim(),)

@@ -1,1 +1,5 @@
-"""The Markdown report, from templates."""
+"""The report: Markdown from templates, with its figures."""
+
+from metastable.report.render import write_report
+
+__all__ = ["write_report"]

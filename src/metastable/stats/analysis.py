@@ -66,21 +66,18 @@ class TokenRows:
         it is called for one block of features after another, so that memory stays bounded.
     group : ndarray of int, shape (n_tokens,)
         The sequence that each token belongs to.
-    condition : ndarray of bool, shape (n_tokens,)
-        True for condition a.
+    design : ndarray of float64, shape (n_tokens, p)
+        Fixed effects: the intercept, the tested one, then any others.
     cluster : ndarray of int or None, shape (n_tokens,)
         Second grouping factor.
-    covariates : ndarray of float64 or None, shape (n_tokens, n_covariates)
-        Fixed effects beside the condition.
     block : int
         Features per call of `read`.
     """
 
     read: Callable[[slice], NDArray[np.float64]]
     group: NDArray[np.integer]
-    condition: NDArray[np.bool_]
+    design: NDArray[np.float64]
     cluster: NDArray[np.integer] | None = None
-    covariates: NDArray[np.float64] | None = None
     block: int = 64
 
 
@@ -119,13 +116,9 @@ def _blocks(n: int, size: int) -> Iterator[slice]:
 
 
 def _mixed(rows: TokenRows, n_features: int, progress: Progress | None) -> dict[str, NDArray[Any]]:
-    design = [np.ones(len(rows.group)), rows.condition.astype(np.float64)]
-    if rows.covariates is not None:
-        design.extend((rows.covariates - rows.covariates.mean(axis=0)).T)
-    matrix = np.column_stack(design)
     parts: list[MixedModels] = []
     for block in _blocks(n_features, rows.block):
-        parts.append(fit_mixed_models(rows.read(block), matrix, rows.group, column=1, cluster=rows.cluster))
+        parts.append(fit_mixed_models(rows.read(block), rows.design, rows.group, cluster=rows.cluster))
         if progress is not None:
             progress(block.stop, n_features)
     names = ("estimate", "se", "dof", "p_value", "singular", "converged")
@@ -137,9 +130,7 @@ def _masks(features: pd.DataFrame) -> dict[str, NDArray[np.bool_]]:
     for site, of_site in features.groupby("site", sort=False):
         masks[f"site {site}"] = (features["site"] == site).to_numpy()
         for layer in of_site["layer"].unique():
-            masks[f"layer {site} {layer}"] = (
-                (features["site"] == site) & (features["layer"] == layer)
-            ).to_numpy()
+            masks[f"layer {site} {layer}"] = ((features["site"] == site) & (features["layer"] == layer)).to_numpy()
     return masks
 
 
@@ -246,9 +237,7 @@ def analyse(
     difference = mean_difference(values, condition, pair=pair)
     g = hedges_g(values, condition, pair=pair)
     n_a, n_b = int(condition.sum()), int((~condition).sum())
-    p_perm_fdr = adjust_p_values(
-        result.p_perm, method=settings.correction, family=family, alpha=settings.alpha
-    )
+    p_perm_fdr = adjust_p_values(result.p_perm, method=settings.correction, family=family, alpha=settings.alpha)
     p_tost = equivalence_test(values, condition, margin=settings.margin, pair=pair)
     p_tost_fdr = adjust_p_values(p_tost, method="bh", family=family, alpha=settings.alpha)
     bf10 = _bayes_factors(values, condition, pair)
@@ -258,9 +247,7 @@ def analyse(
         lmm_fdr = missing
     else:
         mixed = _mixed(tokens, len(features), on_models)
-        lmm_fdr = adjust_p_values(
-            mixed["p_value"], method=settings.correction, family=family, alpha=settings.alpha
-        )
+        lmm_fdr = adjust_p_values(mixed["p_value"], method=settings.correction, family=family, alpha=settings.alpha)
     keys = features[["site", "layer", "head"]].assign(threshold=threshold).reset_index(drop=True)
     heads = keys.assign(
         n_a=n_a,

@@ -1,0 +1,80 @@
+"""Reads the command line, runs what it names, and turns errors into one sentence."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from types import ModuleType
+
+from rich.console import Console
+from rich.markup import escape
+
+from metastable.cli.arguments import read_options, study_parser
+from metastable.cli.listing import print_studies
+from metastable.cli.progress import RichStages
+from metastable.errors import InputError
+from metastable.options import COMMON_OPTIONS
+from metastable.registry import Registry, find_studies
+from metastable.study import Study
+
+__all__ = ["COMMANDS", "main"]
+
+Command = Callable[[Registry, Sequence[str], Console], None]
+
+COMMANDS: dict[str, str] = {
+    "list": "show this table",
+}
+
+
+def _run_study(study: Study, arguments: Sequence[str], console: Console) -> None:
+    given = vars(study_parser(study).parse_args(arguments))
+    options = read_options(given, (*study.options, *COMMON_OPTIONS))
+    # torch and transformers take seconds to import: only when something will be run
+    from metastable.cli.summary import print_summary
+    from metastable.pipeline import run_study
+
+    console.print(f"[bold]{escape(study.title)}[/]")
+    command = shlex.join(["python", "-m", "studies", study.name, *arguments])
+    result = run_study(study, options, stages=RichStages(console), command=command)
+    print_summary(result, console)
+
+
+def _dispatch(registry: Registry, arguments: Sequence[str], console: Console) -> None:
+    if not arguments or arguments[0] in {"list", "-h", "--help"}:
+        if len(arguments) > 1:
+            raise InputError(f"list takes no further words, but {arguments[1]!r} was given; leave it out")
+        print_studies(registry, console, COMMANDS)
+        return
+    _run_study(registry.get(arguments[0]), arguments[1:], console)
+
+
+def main(arguments: Sequence[str] | None = None, *, package: ModuleType | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    arguments : sequence of str or None
+        The words after ``python -m studies``; None takes them from `sys.argv`.
+    package : module or None
+        The package of studies.
+
+    Returns
+    -------
+    int
+        Exit code: 0 done, 2 bad input, 130 interrupted.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    console = Console()
+    # tokenizers would warn about forks that this program never makes
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        _dispatch(find_studies(package), words, console)
+    except InputError as error:
+        Console(stderr=True, soft_wrap=True).print(f"[red]error:[/] {escape(str(error))}", highlight=False)
+        return 2
+    except KeyboardInterrupt:
+        Console(stderr=True).print("[yellow]interrupted:[/] what was counted is kept; type the same command to go on")
+        return 130
+    return 0

@@ -1,0 +1,278 @@
+"""What is compared with what: the contrasts of a design, each as units, weights and fixed effects."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import sparse
+
+from metastable.errors import InputError
+from metastable.study import Condition, Sequence, Study
+
+__all__ = ["Contrast", "contrasts_of"]
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """One comparison a - b, ready for the statistics.
+
+    Attributes
+    ----------
+    name : str
+        ``"condition"``, the second factor's name, or ``"interaction"``.
+    a, b : Condition
+        What is compared with what.
+    unit : str
+        What one observation is, for readers: "sequence", "cluster", "pair", ...
+    weights : scipy.sparse array, shape (n_units, n_sequences)
+        ``weights @ means`` turns the sequences' means into the units' values.
+    condition : ndarray of bool, shape (n_units,)
+        True for a.
+    pair : ndarray of int or None, shape (n_units,)
+        Joins a unit of a with one of b.
+    predictor : ndarray of float64 or None, shape (n_units,)
+        The continuous predictor, where the design has one.
+    covariates : pandas.DataFrame of n_units rows
+        Mean of each covariate over the unit's sequences.
+    design : ndarray of float64, shape (n_sequences, p)
+        Fixed effects of the mixed model, the intercept first and the tested one second.
+    formula : str
+        These, as lme4 writes them.
+    crossed : ndarray of int or None, shape (n_sequences,)
+        Second grouping factor of the mixed model.
+    crossed_name : str
+        Its name in the formula.
+    """
+
+    name: str
+    a: Condition
+    b: Condition
+    unit: str
+    weights: sparse.csr_array
+    condition: NDArray[np.bool_]
+    pair: NDArray[np.intp] | None
+    predictor: NDArray[np.float64] | None
+    covariates: pd.DataFrame
+    design: NDArray[np.float64] = field(repr=False)
+    formula: str = "condition"
+    crossed: NDArray[np.intp] | None = None
+    crossed_name: str = ""
+
+    @property
+    def n_a(self) -> int:
+        """Units of a."""
+        return int(self.condition.sum())
+
+    @property
+    def n_b(self) -> int:
+        """Units of b."""
+        return int((~self.condition).sum())
+
+    def values(self, means: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Turn sequence means, shape (n_sequences, n), into unit values, shape (n_units, n)."""
+        return np.asarray(self.weights @ means)
+
+
+def _average(members: NDArray[np.intp], n_units: int) -> sparse.csr_array:
+    """Weights that average the sequences of each unit; members below 0 belong to none."""
+    inside = np.nonzero(members >= 0)[0]
+    sizes = np.bincount(members[inside], minlength=n_units)
+    return sparse.csr_array((1.0 / sizes[members[inside]], (members[inside], inside)), shape=(n_units, len(members)))
+
+
+def _codes(values: list[str | None], what: str, sequences: tuple[Sequence, ...]) -> NDArray[np.intp]:
+    codes = pd.factorize(pd.Series(values, dtype="object"))[0]
+    if (codes < 0).any():
+        lost = sequences[int(np.argmin(codes))].identifier
+        raise InputError(f"sequence {lost!r} has no {what}; the design of its study needs one for each sequence")
+    return np.asarray(codes, dtype=np.intp)
+
+
+def _mean_covariates(weights: sparse.csr_array, covariates: pd.DataFrame) -> pd.DataFrame:
+    if covariates.empty:
+        return pd.DataFrame(index=range(weights.shape[0]))
+    return pd.DataFrame(weights @ covariates.to_numpy(dtype=np.float64), columns=covariates.columns)
+
+
+def _context(sequences: tuple[Sequence, ...]) -> NDArray[np.intp] | None:
+    contexts = [sequence.context for sequence in sequences]
+    if all(context is None for context in contexts):
+        return None
+    return _codes(contexts, "context", sequences)
+
+
+def _require_two(contrast: Contrast) -> Contrast:
+    for condition, n in ((contrast.a, contrast.n_a), (contrast.b, contrast.n_b)):
+        if n < 2:
+            raise InputError(
+                f"condition {condition.name} has {n} {contrast.unit}{'' if n == 1 else 's'}; a test needs at least "
+                "two in each condition, so give more words or a smaller --max-length"
+            )
+    return contrast
+
+
+def _condition_contrast(study: Study, sequences: tuple[Sequence, ...], covariates: pd.DataFrame) -> Contrast:
+    a, b = study.conditions
+    in_a = np.array([sequence.condition == a.name for sequence in sequences])
+    pair: NDArray[np.intp] | None = None
+    crossed, crossed_name = _context(sequences), "context"
+    if study.design.paired:
+        pairs = _codes([s.pair for s in sequences], "pair", sequences)
+        sides = pd.Series(in_a).groupby(pairs).nunique()
+        if (sides < 2).any():
+            lost = next(s for s, code in zip(sequences, pairs, strict=True) if sides[code] < 2)
+            raise InputError(
+                f"pair {lost.pair!r} has sequences in {lost.condition} only; give it a partner or leave it out"
+            )
+        members = pairs * 2 + ~in_a
+        n_pairs = int(pairs.max()) + 1
+        weights = _average(members, 2 * n_pairs)
+        condition = np.arange(2 * n_pairs) % 2 == 0
+        pair, unit = np.repeat(np.arange(n_pairs), 2), "pair"
+        crossed, crossed_name = pairs, "pair"
+    elif study.design.clustered:
+        clusters = _codes([s.cluster for s in sequences], "cluster", sequences)
+        share = np.bincount(clusters, weights=in_a) / np.bincount(clusters)
+        if np.any((share > 0) & (share < 1)):
+            code = int(np.argmax((share > 0) & (share < 1)))
+            name = sequences[int(np.argmax(clusters == code))].cluster
+            raise InputError(
+                f"cluster {name!r} has sequences in both conditions; make the study paired, with the cluster as pair"
+            )
+        weights, condition, unit = _average(clusters, len(share)), share == 1, "cluster"
+        crossed, crossed_name = clusters, "cluster"
+    else:
+        weights, condition, unit = _average(np.arange(len(sequences)), len(sequences)), in_a, "sequence"
+    predictor: NDArray[np.float64] | None = None
+    design = np.column_stack([np.ones(len(sequences)), in_a])
+    formula = "condition"
+    if study.design.predictor is not None:
+        name = study.design.predictor
+        values = covariates[name].to_numpy(dtype=np.float64)
+        predictor, formula = np.asarray(weights @ values), name
+        design = np.column_stack([np.ones(len(sequences)), values])
+        covariates = covariates.drop(columns=name)
+    return _require_two(
+        Contrast(
+            name="condition",
+            a=a,
+            b=b,
+            unit=unit,
+            weights=weights,
+            condition=condition,
+            pair=pair,
+            predictor=predictor,
+            covariates=_mean_covariates(weights, covariates),
+            design=design,
+            formula=formula,
+            crossed=crossed,
+            crossed_name=crossed_name if crossed is not None else "",
+        )
+    )
+
+
+def _factorial_contrasts(
+    study: Study, sequences: tuple[Sequence, ...], covariates: pd.DataFrame
+) -> tuple[Contrast, ...]:
+    factor = study.design.factor
+    if factor is None:
+        raise InputError(f"study {study.name} has no second factor")
+    a, b = study.conditions
+    first, second = factor.levels
+    units = _codes([s.pair for s in sequences], "pair", sequences)
+    n_units = int(units.max()) + 1
+    in_a = np.array([s.condition == a.name for s in sequences])
+    on_first = np.array([s.level == first.name for s in sequences])
+    unit_in_a = np.zeros(n_units, dtype=bool)
+    unit_in_a[units[in_a]] = True
+    cells = _average(units * 2 + ~on_first, 2 * n_units)
+    if (np.diff(cells.indptr) == 0).any():
+        lost = int(np.argmax(np.diff(cells.indptr) == 0)) // 2
+        name = sequences[int(np.argmax(units == lost))].pair
+        raise InputError(f"{name!r} lacks a level of {factor.name}; give every unit sequences of both levels")
+    average = sparse.csr_array(sparse.kron(sparse.eye_array(n_units), np.array([[0.5, 0.5]])))
+    contrast = sparse.csr_array(sparse.kron(sparse.eye_array(n_units), np.array([[1.0, -1.0]])))
+    # sum-to-zero codes, so that each coefficient is the effect averaged over the other factor
+    x, z = in_a - 0.5, on_first - 0.5
+    ones = np.ones(len(sequences))
+    interaction = x * z
+    means = _mean_covariates(sparse.csr_array(average @ cells), covariates)
+
+    def build(
+        name: str,
+        sides: tuple[Condition, Condition],
+        weights: sparse.csr_array,
+        condition: NDArray[np.bool_],
+        pair: NDArray[np.intp] | None,
+        table: pd.DataFrame,
+        columns: list[NDArray[np.float64]],
+    ) -> Contrast:
+        return _require_two(
+            Contrast(
+                name=name,
+                a=sides[0],
+                b=sides[1],
+                unit="question" if pair is None else "pair",
+                weights=sparse.csr_array(weights),
+                condition=condition,
+                pair=pair,
+                predictor=None,
+                covariates=table,
+                design=np.column_stack([ones, *columns]),
+                formula=f"condition * {factor.name}",
+                crossed=units,
+                crossed_name="unit",
+            )
+        )
+
+    both = (
+        Condition(f"{first.name} - {second.name} in {a.name}", f"difference of {factor.name} among {a.name}"),
+        Condition(f"{first.name} - {second.name} in {b.name}", f"difference of {factor.name} among {b.name}"),
+    )
+    within = np.arange(2 * n_units) % 2 == 0
+    return (
+        build(
+            "interaction", both, contrast @ cells, unit_in_a, None, means, [interaction, x, z]
+        ),
+        build("condition", (a, b), average @ cells, unit_in_a, None, means, [x, z, interaction]),
+        build(
+            factor.name,
+            factor.levels,
+            cells,
+            within,
+            np.repeat(np.arange(n_units), 2),
+            _mean_covariates(cells, covariates),
+            [z, x, interaction],
+        ),
+    )  # fmt: skip
+
+
+def contrasts_of(study: Study, sequences: tuple[Sequence, ...]) -> tuple[Contrast, ...]:
+    """Return the contrasts of a study, the primary one first.
+
+    Parameters
+    ----------
+    study : Study
+    sequences : tuple of Sequence
+
+    Returns
+    -------
+    tuple of Contrast
+        One, or in a two-by-two design three: the interaction and the two main effects, ordered so that
+        the contrast of the study's first claim leads.
+
+    Raises
+    ------
+    InputError
+        If a condition has fewer than two units, a cluster lies in both conditions, a pair lacks its
+        partner, or a unit lacks a level.
+    """
+    covariates = pd.DataFrame([dict(sequence.covariates) for sequence in sequences])
+    if study.design.factor is None:
+        return (_condition_contrast(study, sequences, covariates),)
+    contrasts = _factorial_contrasts(study, sequences, covariates)
+    first = study.claims[0].contrast
+    return tuple(sorted(contrasts, key=lambda contrast: contrast.name != first))

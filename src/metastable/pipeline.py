@@ -1,0 +1,385 @@
+"""One study, start to finish: words to sequences to counts to tests to a report."""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from metastable.contrasts import Contrast, contrasts_of
+from metastable.cube import feature_table, histogram_medians, token_histograms, token_values, unit_means
+from metastable.encoders import Encoder, load_encoder, load_tokenizer
+from metastable.errors import InputError
+from metastable.extraction import Extraction, extract
+from metastable.files import require_writable, write_text, written_whole
+from metastable.progress import Advance, Silent, Stages
+from metastable.stats.analysis import Analysis, Settings, TokenRows, analyse, join_analyses
+from metastable.stats.balance import balance_table
+from metastable.study import Material, Sequence, Study
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["RunResult", "analyse_cube", "run_study", "sequence_table"]
+
+# The rows of one block of heads for the mixed model stay below this many bytes.
+_TOKEN_BLOCK_BYTES = 256 * 2**20
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run found and where it lies.
+
+    Attributes
+    ----------
+    study : Study
+    folder : Path
+        Where the report and its files lie.
+    contrasts : tuple of Contrast
+        What was compared, the primary contrast first.
+    analyses : tuple of Analysis
+        All tests of each contrast, for every threshold.
+    material : Material
+    balance : pandas.DataFrame
+        Covariates of the two sides of the primary contrast.
+    histograms : ndarray of int64, shape (n_thresholds, 2, n_features, n_max + 1)
+        How many tokens of each condition gave each count.
+    recipe : mapping
+        What run.json holds.
+    """
+
+    study: Study
+    folder: Path
+    contrasts: tuple[Contrast, ...]
+    analyses: tuple[Analysis, ...]
+    material: Material
+    balance: pd.DataFrame
+    histograms: NDArray[np.int64]
+    recipe: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def contrast(self) -> Contrast:
+        """The primary contrast."""
+        return self.contrasts[0]
+
+    @property
+    def analysis(self) -> Analysis:
+        """The tests of the primary contrast."""
+        return self.analyses[0]
+
+
+def sequence_table(sequences: tuple[Sequence, ...]) -> pd.DataFrame:
+    """Return one row per sequence, as sequences.parquet holds it."""
+    table = pd.DataFrame(
+        {
+            "sequence": [s.identifier for s in sequences],
+            "condition": [s.condition for s in sequences],
+            "cluster": [s.cluster for s in sequences],
+            "pair": [s.pair for s in sequences],
+            "level": [s.level for s in sequences],
+            "context": [s.context for s in sequences],
+            "text": [s.text for s in sequences],
+            "n_tokens": [len(s.token_ids) for s in sequences],
+            "n_words": [len(s.words) for s in sequences],
+            "token_ids": [list(s.token_ids) for s in sequences],
+            "word_index": [list(s.word_index) for s in sequences],
+            "target": [list(s.target) for s in sequences],
+            "segment_ids": [list(s.segment_ids) for s in sequences],
+        }
+    ).astype(dict.fromkeys(("cluster", "pair", "level", "context"), "string"))
+    return table.join(pd.DataFrame([dict(s.covariates) for s in sequences]))
+
+
+def _adjusting(contrast: Contrast, names: tuple[str, ...]) -> NDArray[np.float64] | None:
+    unknown = [name for name in names if name not in contrast.covariates.columns]
+    if unknown:
+        raise InputError(
+            f"--covariates {unknown[0]}: there is no such covariate; "
+            f"choose among {', '.join(contrast.covariates.columns)}"
+        )
+    return contrast.covariates[list(names)].to_numpy(dtype=np.float64) if names else None
+
+
+def _token_rows(
+    cube: xr.Dataset,
+    features: pd.DataFrame,
+    threshold: float,
+    contrast: Contrast,
+    sequences: tuple[Sequence, ...],
+    covariates: tuple[str, ...],
+) -> TokenRows:
+    _, owner = token_values(cube, features.iloc[:1], threshold)
+    design = contrast.design
+    if covariates:
+        nuisance = np.array([[s.covariates[name] for name in covariates] for s in sequences], dtype=np.float64)
+        design = np.column_stack([design, nuisance - nuisance.mean(axis=0)])
+
+    def read(columns: slice) -> NDArray[np.float64]:
+        return token_values(cube, features.iloc[columns], threshold)[0]
+
+    return TokenRows(
+        read=read,
+        group=owner,
+        design=design[owner],
+        cluster=None if contrast.crossed is None else contrast.crossed[owner],
+        block=max(1, _TOKEN_BLOCK_BYTES // (8 * max(1, len(owner)))),
+    )
+
+
+@dataclass
+class _Clock:
+    """Wall time of each stage, for run.json."""
+
+    stages: Stages
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, key: str, title: str) -> Iterator[Any]:
+        start = time.perf_counter()
+        with self.stages.stage(title) as advance:
+            yield advance
+        self.seconds[key] = round(time.perf_counter() - start, 3)
+
+
+def _settings(options: Mapping[str, Any]) -> Settings:
+    return Settings(
+        n_permutations=options["permutations"],
+        alpha=options["alpha"],
+        correction=options["correction"],
+        margin=options["margin"],
+        seed=options["seed"],
+    )
+
+
+def analyse_cube(
+    cube: xr.Dataset,
+    contrast: Contrast,
+    sequences: tuple[Sequence, ...],
+    options: Mapping[str, Any],
+    histograms: NDArray[np.int64],
+    advance: Advance,
+) -> Analysis:
+    """Run all tests of one contrast, for every threshold.
+
+    Parameters
+    ----------
+    cube : xarray.Dataset
+        As `metastable.load_counts` opens it.
+    contrast : Contrast
+        What is compared.
+    sequences : tuple of Sequence
+        In the order of the cube.
+    options : mapping
+        Values of the common options.
+    histograms : ndarray of int64, shape (n_thresholds, 2, n_features, n_max + 1)
+        How many tokens of each condition gave each count.
+    advance : callable
+        Told of progress as ``f(done, total)``.
+
+    Returns
+    -------
+    Analysis
+    """
+    features = feature_table(cube)
+    nuisance = _adjusting(contrast, options["covariates"])
+    analyses = []
+    thresholds = options["threshold"]
+    for index, threshold in enumerate(thresholds):
+
+        def tell(done: int, total: int, part: int, index: int = index) -> None:
+            advance(int(100 * (2 * index + part + done / max(total, 1))), 200 * len(thresholds))
+
+        analyses.append(
+            analyse(
+                contrast.values(unit_means(cube, features, threshold)),
+                contrast.condition,
+                features,
+                threshold=threshold,
+                medians=histogram_medians(histograms[index]),
+                tokens=_token_rows(cube, features, threshold, contrast, sequences, options["covariates"]),
+                pair=contrast.pair,
+                covariates=nuisance,
+                settings=_settings(options),
+                on_permutations=partial(tell, part=0),
+                on_models=partial(tell, part=1),
+            )
+        )
+    return join_analyses(analyses)
+
+
+def _histograms(
+    cube: xr.Dataset, study: Study, sequences: tuple[Sequence, ...], thresholds: tuple[float, ...]
+) -> NDArray[np.int64]:
+    groups = np.array([0 if s.condition == study.conditions[0].name else 1 for s in sequences])
+    features = feature_table(cube)
+    return np.stack([token_histograms(cube, features, threshold, groups) for threshold in thresholds])
+
+
+def _recipe(
+    study: Study,
+    options: Mapping[str, Any],
+    material: Material,
+    encoder: Encoder,
+    extraction: Extraction,
+    analysis: Analysis,
+    clock: _Clock,
+    command: str,
+) -> dict[str, Any]:
+    packages = ("metastable", "torch", "transformers", "numpy", "scipy", "pandas", "statsmodels", "wordfreq")
+    return {
+        "study": study.name,
+        "command": command,
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "options": {name: _plain(value) for name, value in options.items()},
+        "model": {
+            "id": encoder.model_id,
+            "revision": encoder.revision,
+            "weights_sha256": encoder.weights_hash,
+            "dtype": str(encoder.dtype),
+            "sites": [{"name": site.name, "layers": site.n_layers, "heads": site.n_heads} for site in encoder.sites],
+        },
+        "sources": dict(material.sources),
+        "notes": list(material.notes),
+        "n_sequences": len(material.sequences),
+        "permutations": {"used": analysis.n_permutations, "exact": analysis.exact},
+        "extraction": {
+            "key": extraction.key,
+            "capture": extraction.capture,
+            "capture_reason": extraction.capture_reason,
+            "reused": extraction.reused,
+        },
+        "device": str(encoder.device),
+        "seconds": clock.seconds,
+        "packages": {name: version(name) for name in packages},
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+    }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def _write_tables(result: RunResult) -> None:
+    for contrast, analysis in zip(result.contrasts, result.analyses, strict=True):
+        # the primary contrast's files have the plain names
+        suffix = "" if contrast is result.contrast else f"_{contrast.name}"
+        for name, table in (
+            ("heads", analysis.heads),
+            ("details", analysis.details),
+            ("layers", analysis.layers),
+            ("omnibus", analysis.omnibus),
+        ):
+            # repr's shortest digits give every float back exactly, so the means equal the cube's
+            write_text(result.folder / f"{name}{suffix}.csv", table.to_csv(index=False, lineterminator="\n"))
+        with written_whole(result.folder / f"heads{suffix}.parquet") as path:
+            analysis.heads.to_parquet(path, index=False)
+    with written_whole(result.folder / "sequences.parquet") as path:
+        sequence_table(result.material.sequences).to_parquet(path, index=False)
+
+
+def run_study(
+    study: Study,
+    options: Mapping[str, Any],
+    *,
+    stages: Stages | None = None,
+    command: str = "",
+) -> RunResult:
+    """Run a study and write its report.
+
+    Parameters
+    ----------
+    study : Study
+        What is compared.
+    options : mapping
+        Values of the common options (`metastable.options.COMMON_OPTIONS`) and of the study's own.
+    stages : Stages or None
+        Listener for progress.
+    command : str
+        The command that the report tells its readers to type for the same run.
+
+    Returns
+    -------
+    RunResult
+
+    Raises
+    ------
+    InputError
+        For anything that the user can mend; nothing is left half written.
+    """
+    clock = _Clock(stages or Silent())
+    folder = Path(options["out"]) / study.name
+    with clock.stage("sequences", "words to sequences"):
+        tokenizer = load_tokenizer(options["model"], revision=options["revision"])
+        material = study.build(options, tokenizer)
+        contrasts = contrasts_of(study, material.sequences)
+        for contrast in contrasts:
+            _adjusting(contrast, options["covariates"])
+    clock.stages.say(_what(study, material.sequences))
+    require_writable(folder, "--out")
+    with clock.stage("model", f"loading {tokenizer.model_id}"):
+        encoder = load_encoder(options["model"], revision=options["revision"], device=options["device"])
+    with clock.stage("extraction", "attention counts") as advance:
+        extraction = extract(
+            encoder,
+            material.sequences,
+            thresholds=options["threshold"],
+            path=folder / "counts.zarr",
+            batch_tokens=options["batch_tokens"],
+            callback=advance,
+        )
+    if extraction.reused:
+        clock.stages.say(f"the finished extraction in {folder / 'counts.zarr'} has the same recipe: reused")
+    elif extraction.n_resumed:
+        clock.stages.say(f"resumed: {extraction.n_resumed} sequences were already counted")
+    cube = extraction.dataset
+    analyses = []
+    with clock.stage("statistics", "tests of every head") as advance:
+        histograms = _histograms(cube, study, material.sequences, options["threshold"])
+        for index, contrast in enumerate(contrasts):
+
+            def tell(done: int, total: int, index: int = index, advance: Advance = advance) -> None:
+                advance(index * total + done, len(contrasts) * total)
+
+            analyses.append(analyse_cube(cube, contrast, material.sequences, options, histograms, tell))
+    recipe = _recipe(study, options, material, encoder, extraction, analyses[0], clock, command)
+    result = RunResult(
+        study=study,
+        folder=folder,
+        contrasts=contrasts,
+        analyses=tuple(analyses),
+        material=material,
+        balance=balance_table(contrasts[0].covariates, contrasts[0].condition),
+        histograms=histograms,
+        recipe=recipe,
+    )
+    from metastable.report import write_report
+
+    with clock.stage("report", "figures and report") as advance:
+        _write_tables(result)
+        write_report(result, advance)
+    write_text(folder / "run.json", json.dumps(recipe, indent=2, ensure_ascii=False) + "\n")
+    return result
+
+
+def _what(study: Study, sequences: tuple[Sequence, ...]) -> str:
+    parts = []
+    for condition in study.conditions:
+        mine = [s for s in sequences if s.condition == condition.name]
+        words = sum(len(s.words) for s in mine)
+        parts.append(f"{len(mine)} {condition.name} sequences of {words:,} words")
+    return ", ".join(parts)

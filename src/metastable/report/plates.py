@@ -1,0 +1,46 @@
+"""A plate: a figure saved beside the report, with its alt text and caption."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from metastable.figures.save import save_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Plate", "markdown", "save_plate"]
+
+
+@dataclass(frozen=True)
+class Plate:
+    """One figure of a report.
+
+    Attributes
+    ----------
+    stem : str
+        Name of its files without ending.
+    figure : matplotlib.figure.Figure
+    alt : str
+        What it shows, for those who can not see it: the finding, in one or two sentences.
+    caption : str
+        What the reader looks at.
+    """
+
+    stem: str
+    figure: Figure
+    alt: str
+    caption: str
+
+
+def save_plate(plate: Plate, folder: Path) -> None:
+    """Save the figure as svg and png under ``folder/figures``."""
+    save_figure(plate.figure, folder / "figures", plate.stem)
+
+
+def markdown(plate: Plate) -> str:
+    """Return the Markdown that shows a plate, its caption under it."""
+    alt = plate.alt.replace("\n", " ").replace("[", "(").replace("]", ")")
+    return f"![{alt}](figures/{plate.stem}.png)\n\n*{plate.caption}*"

@@ -1,0 +1,87 @@
+"""Rows of the report's tables: numbers in, strings out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from metastable.report.apa import format_bf, format_g, format_interval, format_p, format_share
+
+__all__ = ["balance_rows", "head_rows", "layer_rows", "omnibus_rows"]
+
+
+def head_rows(heads: pd.DataFrame, details: pd.DataFrame) -> list[dict[str, str]]:
+    """Return one row a head, in the order given; `details` has the same rows."""
+    rows = []
+    for head, detail in zip(heads.to_dict("records"), details.to_dict("records"), strict=True):
+        different = head["verdict"] == "different"
+        rows.append(
+            {
+                "site": str(head["site"]),
+                "layer": str(head["layer"]),
+                "head": str(head["head"]),
+                "mean_a": f"{head['mean_a']:.2f}",
+                "mean_b": f"{head['mean_b']:.2f}",
+                "difference": f"{format_g(head['difference'])} {format_interval(head['ci_low'], head['ci_high'])}",
+                "g": f"{format_g(head['hedges_g'])} {format_interval(detail['g_low'], detail['g_high'])}",
+                "p": format_p(head["p_perm"]),
+                "p_fdr": format_p(head["p_perm_fdr"]),
+                "p_fwer": format_p(head["p_perm_fwer"]),
+                "p_lmm": format_p(head["lmm_p_fdr"]),
+                "bf": format_bf(head["bf10"]),
+                "verdict": f"**{head['verdict']}**" if different else str(head["verdict"]),
+            }
+        )
+    return rows
+
+
+def layer_rows(layers: pd.DataFrame) -> list[dict[str, str]]:
+    """Return one row a layer."""
+    return [
+        {
+            "site": str(row["site"]),
+            "layer": str(row["layer"]),
+            "mean_a": f"{row['mean_a']:.2f}",
+            "mean_b": f"{row['mean_b']:.2f}",
+            "difference": format_g(row["difference"]),
+            "mean_abs_g": f"{row['mean_abs_g']:.2f}",
+            "p": format_p(row["p_sum_squares"]),
+            "different": str(row["n_different"]),
+            "equivalent": str(row["n_equivalent"]),
+            "undecided": str(row["n_undecided"]),
+        }
+        for row in layers.to_dict("records")
+    ]
+
+
+def omnibus_rows(omnibus: pd.DataFrame) -> list[dict[str, str]]:
+    """Return one row for the model, and one per site where there are several."""
+    several = len(omnibus) > 2
+    rows: list[dict[str, Any]] = omnibus.to_dict("records")
+    return [
+        {
+            "name": "all heads" if row["site"] == "all" else f"site {row['site']}",
+            "p_sum_squares": format_p(row["p_sum_squares"]),
+            "p_max": format_p(row["p_max"]),
+            "p_count": format_p(row["p_count"]),
+            "n_heads": format_share(row["n_below_alpha"], row["n_heads"]) + " below α, uncorrected",
+        }
+        for row in rows
+        if several or row["site"] == "all"
+    ]
+
+
+def balance_rows(balance: pd.DataFrame, names: dict[str, str]) -> list[dict[str, str]]:
+    """Return one row a covariate; `names` gives their names for readers."""
+    return [
+        {
+            "covariate": names.get(row["covariate"], row["covariate"]),
+            "a": f"{row['mean_a']:.2f} ± {row['sd_a']:.2f}",
+            "b": f"{row['mean_b']:.2f} ± {row['sd_b']:.2f}",
+            "smd": format_g(row["smd"]),
+            "ratio": f"{row['variance_ratio']:.2f}",
+            "balanced": "yes" if row["balanced"] else "**no**",
+        }
+        for row in balance.to_dict("records")
+    ]

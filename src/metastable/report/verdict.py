@@ -1,0 +1,100 @@
+"""The verdict in plain words with its numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from metastable.report.apa import format_g, format_interval, format_p, plural
+from metastable.report.names import COVARIATE_NAMES
+from metastable.stats.analysis import Analysis
+from metastable.study import Study
+
+__all__ = ["imbalance_sentence", "primary", "verdict_sentences", "verdict_word"]
+
+
+def primary(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the primary threshold, the first that was given."""
+    return table[table["threshold"] == table["threshold"].iloc[0]].reset_index(drop=True)
+
+
+def _p_text(p: float) -> str:
+    text = format_p(p)
+    return f"p {text}" if text.startswith("<") else f"p = {text}"
+
+
+def verdict_word(analysis: Analysis, alpha: float) -> str:
+    """Return "different", "equivalent" or "undecided" for the model as a whole.
+
+    The model is different where the omnibus p (sum of squared statistics over all heads) is below
+    alpha; equivalent where every head is; undecided otherwise.
+    """
+    heads, omnibus = primary(analysis.heads), primary(analysis.omnibus)
+    whole = omnibus[omnibus["site"] == "all"].iloc[0]
+    if whole["p_sum_squares"] < alpha:
+        return "different"
+    return "equivalent" if (heads["verdict"] == "equivalent").all() else "undecided"
+
+
+def verdict_sentences(study: Study, analysis: Analysis, recipe: Mapping[str, Any]) -> list[str]:
+    """Say in two sentences what was found.
+
+    Parameters
+    ----------
+    study : Study
+    analysis : Analysis
+    recipe : mapping
+        As in run.json: its options and the model's id.
+
+    Returns
+    -------
+    list of str
+    """
+    heads, details = primary(analysis.heads), primary(analysis.details)
+    omnibus = primary(analysis.omnibus)
+    whole = omnibus[omnibus["site"] == "all"].iloc[0]
+    alpha, margin = recipe["options"]["alpha"], recipe["options"]["margin"]
+    a, b = study.conditions
+    n = len(heads)
+    counts = heads["verdict"].value_counts()
+    different = int(counts.get("different", 0))
+    equivalent = int(counts.get("equivalent", 0))
+    undecided = int(counts.get("undecided", 0))
+    opening = {
+        "different": f"Attention differs between {a.name} and {b.name} sequences",
+        "equivalent": f"Attention does not differ between {a.name} and {b.name} sequences beyond g = {margin:g}",
+        "undecided": f"No difference between {a.name} and {b.name} sequences was shown",
+    }[verdict_word(analysis, alpha)]
+    first = (
+        f"{opening} in {recipe['model']['id']} (omnibus permutation {_p_text(float(whole['p_sum_squares']))}): "
+        f"of {plural(n, 'head')}, {different} {'is' if different == 1 else 'are'} different, {equivalent} "
+        f"equivalent within g = ±{margin:g}, and {undecided} undecided at a false discovery rate of {alpha:g}."
+    )
+    top = heads.loc[heads["hedges_g"].abs().idxmax()]
+    extra = details.loc[heads["hedges_g"].abs().idxmax()]
+    more, fewer = (a.name, b.name) if top["difference"] >= 0 else (b.name, a.name)
+    site = f" of {top['site']}" if len(heads["site"].unique()) > 1 else ""
+    second = (
+        f"The typical head differs by |g| = {np.median(np.abs(heads['hedges_g'])):.2f}; the largest difference "
+        f"is in layer {top['layer']}, head {top['head']}{site}, which spreads over "
+        f"{abs(top['difference']):.2f} more tokens in {more} than in {fewer} sequences "
+        f"(g = {format_g(top['hedges_g'])}, 95% CI {format_interval(extra['g_low'], extra['g_high'])})."
+    )
+    return [first, second]
+
+
+def imbalance_sentence(study: Study, balance: pd.DataFrame) -> str:
+    """Name the covariates on which the conditions differ by more than the 0.1 line; empty if none."""
+    unequal = balance[~balance["balanced"].astype(bool)]
+    if unequal.empty:
+        return ""
+    a, b = study.conditions
+    parts = [
+        f"{COVARIATE_NAMES.get(row['covariate'], row['covariate'])} {row['mean_a']:.1f} against {row['mean_b']:.1f} "
+        f"(standardized difference {format_g(row['smd'])})"
+        for row in unequal.to_dict("records")
+    ]
+    return f"The conditions are not alike: {a.name} against {b.name}, " + "; ".join(parts) + "."

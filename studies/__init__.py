@@ -1,0 +1,1 @@
+"""The studies: one short file each, which defines ``STUDY``."""

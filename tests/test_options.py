@@ -1,0 +1,43 @@
+import pytest
+
+from metastable.errors import InputError
+from metastable.options import COMMON_OPTIONS, parse_option
+
+OPTIONS = {option.name: option for option in COMMON_OPTIONS}
+
+
+def test_thresholds_come_by_spaces_or_commas_and_only_once():
+    assert parse_option(OPTIONS["threshold"], ["0.9", "0.5,0.99", "0.9"]) == (0.9, 0.5, 0.99)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "complaint"),
+    [
+        ("threshold", ["0"], r"--threshold 0: 0 lies outside \(0, 1\]"),
+        ("threshold", ["1.01"], r"outside \(0, 1\]"),
+        ("threshold", ["nan"], "not a finite number"),
+        ("threshold", ["much"], "'much' is not a number"),
+        ("threshold", [","], "needs at least one value"),
+        ("permutations", "0", "below 1"),
+        ("permutations", "1e4", "not a whole number"),
+        ("alpha", "1", "does not lie between 0 and 1"),
+        ("margin", "-0.2", "not above 0"),
+        ("seed", "-1", "below 0"),
+        ("device", "tpu", "--device tpu: choose one of auto, cpu, cuda, mps"),
+    ],
+)
+def test_bad_values_name_the_option_and_the_remedy(name, text, complaint):
+    with pytest.raises(InputError, match=complaint):
+        parse_option(OPTIONS[name], text)
+
+
+def test_a_threshold_of_one_is_allowed():
+    assert parse_option(OPTIONS["threshold"], ["1"]) == (1.0,)
+
+
+def test_every_default_would_be_accepted():
+    for option in COMMON_OPTIONS:
+        if option.default in (None, ()):
+            continue
+        given = [str(v) for v in option.default] if option.many else str(option.default)
+        assert parse_option(option, given) == option.default
