@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from metastable.errors import InputError
+from metastable.stats.bootstrap import bootstrap_g
+from metastable.stats.effects import hedges_g
+
+
+def g_of(a, b, axis=-1):
+    n_a, n_b = a.shape[axis], b.shape[axis]
+    dof = n_a + n_b - 2
+    pooled = ((n_a - 1) * a.var(axis, ddof=1) + (n_b - 1) * b.var(axis, ddof=1)) / dof
+    return (1 - 3 / (4 * dof - 1)) * (a.mean(axis) - b.mean(axis)) / np.sqrt(pooled)
+
+
+def skewed(seed, n_a=24, n_b=35):
+    rng = np.random.default_rng(seed)
+    values = rng.lognormal(0, 1, (n_a + n_b, 3))
+    values[:n_a] += [0, 0.5, 2]
+    return values, np.arange(n_a + n_b) < n_a
+
+
+def test_interval_matches_scipy_within_monte_carlo_error():
+    values, condition = skewed(1)
+    result = bootstrap_g(values, condition, n_resamples=40_000, rng=2)
+    for j, column in enumerate(values.T):
+        expected = stats.bootstrap(
+            (column[condition], column[~condition]), g_of, n_resamples=40_000, rng=3, batch=5000, method="BCa"
+        )
+        error = 0.02 * (result.high[j] - result.low[j])
+        assert result.low[j] == pytest.approx(expected.confidence_interval.low, abs=error)
+        assert result.high[j] == pytest.approx(expected.confidence_interval.high, abs=error)
+        # The interval is told apart from the one that assumes normal values.
+    assert np.abs(result.high - hedges_g(values, condition).high).max() > 0.02
+
+
+def test_pairs_match_scipy_within_monte_carlo_error():
+    rng = np.random.default_rng(4)
+    b = rng.lognormal(size=30)
+    a = b + rng.exponential(0.7, size=30)
+    values = np.concatenate([a, b])[:, None]
+    order = rng.permutation(60)
+    result = bootstrap_g(
+        values[order], (np.arange(60) < 30)[order], pair=np.tile(np.arange(30), 2)[order],
+        n_resamples=40_000, rng=5,
+    )  # fmt: skip
+    expected = stats.bootstrap((a, b), g_of, paired=True, n_resamples=40_000, rng=6, batch=5000)
+    error = 0.02 * (result.high[0] - result.low[0])
+    assert result.low[0] == pytest.approx(expected.confidence_interval.low, abs=error)
+    assert result.high[0] == pytest.approx(expected.confidence_interval.high, abs=error)
+    apart = bootstrap_g(values, np.arange(60) < 30, rng=5)
+    assert apart.high[0] - apart.low[0] > 1.3 * (result.high[0] - result.low[0])
+
+
+def clustered(rng, n_features, n_clusters=40, size=5):
+    """Standard normal units of which half the variance is their cluster's; first half of the clusters are a."""
+    shared = np.repeat(rng.normal(size=(n_clusters, n_features)), size, axis=0)
+    values = np.sqrt(0.5) * (shared + rng.normal(size=shared.shape))
+    cluster = np.repeat(np.arange(n_clusters), size)
+    return values, cluster < n_clusters // 2, cluster
+
+
+def test_whole_clusters_cover_where_single_units_do_not():
+    values, condition, cluster = clustered(np.random.default_rng(7), 1500)
+    values[condition] += 0.5
+    whole = bootstrap_g(values, condition, cluster=cluster, n_resamples=600, rng=8)
+    single = bootstrap_g(values, condition, n_resamples=600, rng=8)
+    covered = ((whole.low <= 0.5) & (whole.high >= 0.5)).mean()
+    naive = ((single.low <= 0.5) & (single.high >= 0.5)).mean()
+    assert 0.92 <= covered <= 0.965
+    assert naive < 0.82
+
+
+def test_coverage_under_skew_and_unequal_variance():
+    rng = np.random.default_rng(9)
+    n_a, n_b, n_samples = 60, 40, 2000
+    a = rng.exponential(1.0, (n_a, n_samples))
+    b = 0.5 * rng.normal(size=(n_b, n_samples))
+    # Population value of what is estimated: the pooled variance weighs by sample size.
+    truth = 1.0 / np.sqrt((59 * 1.0 + 39 * 0.25) / 98)
+    result = bootstrap_g(np.concatenate([a, b]), np.arange(100) < 60, n_resamples=1000, rng=10)
+    assert 0.92 <= ((result.low <= truth) & (truth <= result.high)).mean() <= 0.97
+
+
+def test_clusters_of_one_unit_are_units_and_a_seed_is_an_answer():
+    values, condition = skewed(11)
+    one = bootstrap_g(values, condition, rng=1)
+    same = bootstrap_g(values, condition, cluster=np.arange(len(values)), rng=np.random.default_rng(1))
+    np.testing.assert_array_equal(one.low, same.low)
+    assert (bootstrap_g(values, condition, rng=2).low != one.low).all()
+
+
+def test_a_feature_does_not_depend_on_its_neighbours():
+    rng = np.random.default_rng(12)
+    values, condition = rng.normal(size=(30, 600)), np.arange(30) < 14
+    told = []
+    many = bootstrap_g(values, condition, n_resamples=200, rng=1, callback=lambda *done: told.append(done))
+    alone = bootstrap_g(values[:, [5, 599]], condition, n_resamples=200, rng=1)
+    np.testing.assert_allclose(many.low[[5, 599]], alone.low, rtol=1e-9)
+    assert told[-1] == (600, 600)
+
+
+def test_clusters_with_both_conditions_are_drawn_whole():
+    rng = np.random.default_rng(13)
+    cluster = np.repeat(np.arange(15), 4)
+    condition = np.tile([True, True, False, False], 15)
+    # Clusters differ much and conditions within a cluster do not: drawing within conditions would be wide.
+    values = 5 * rng.normal(size=(15, 1))[cluster] + 0.1 * rng.normal(size=(60, 1))
+    whole = bootstrap_g(values, condition, cluster=cluster, rng=1)
+    single = bootstrap_g(values, condition, rng=1)
+    assert (whole.high - whole.low) < 0.1 * (single.high - single.low)
+
+
+def test_degenerate_features_are_defined():
+    values = np.column_stack([np.full(12, 0.1), np.repeat([0.0, 1.0], 6), np.r_[np.zeros(11), 1.0]])
+    result = bootstrap_g(values, np.arange(12) < 6, rng=1)
+    np.testing.assert_array_equal(result.estimate[:2], [0.0, -np.inf])
+    assert np.isnan(result.low[:2]).all()
+    assert result.flat.tolist() == [True, False, False]
+    assert result.low[2] < result.estimate[2] <= result.high[2]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"cluster": np.repeat([0, 1, 2, 3], 3)}, "2 clusters of condition a"),
+        ({"cluster": np.arange(5)}, "cluster has shape"),
+        ({"cluster": np.arange(12), "pair": np.tile(np.arange(6), 2)}, "lies in two clusters"),
+        ({"n_resamples": 10}, "n_resamples is 10"),
+    ],
+)
+def test_bad_input_is_told(options, message):
+    with pytest.raises(InputError, match=message):
+        bootstrap_g(np.arange(12.0)[:, None], np.arange(12) < 6, **options)
