@@ -115,9 +115,7 @@ class Tokenizer:
 
     def encode(self, text: str, pair: str | None = None) -> Encoded:
         """Tokenize a text, or a pair of texts, whose words are what white space separates."""
-        return self.encode_words(
-            text.split(), None if pair is None else pair.split(), text=text, pair_text=pair
-        )
+        return self.encode_words(text.split(), None if pair is None else pair.split(), text=text, pair_text=pair)
 
     def encode_words(
         self,
@@ -195,9 +193,7 @@ def _word_ends(words: Sequence[str], text: str) -> np.ndarray[Any, np.dtype[np.i
     for word in words:
         start = text.find(word, position)
         if start < 0:
-            raise InputError(
-                f"word {word!r} is not in the text {text[:60]!r} in its order; give the words of the text"
-            )
+            raise InputError(f"word {word!r} is not in the text {text[:60]!r} in its order; give the words of the text")
         position = start + len(word)
         ends.append(position)
     return np.asarray(ends, dtype=np.int64)
@@ -331,9 +327,7 @@ def load_encoder(
         )
         reads_text = getattr(config.get_text_config(), "vocab_size", None) is not None
         tokenizer = (
-            _wrap_tokenizer(
-                _load(AutoTokenizer, source, "tokenizer"), config, source.model_id, source.revision
-            )
+            _wrap_tokenizer(_load(AutoTokenizer, source, "tokenizer"), config, source.model_id, source.revision)
             if reads_text
             else None
         )
@@ -400,9 +394,7 @@ def resolve_device(device: str) -> str:
         raise InputError(f"device {device!r} is unknown; choose auto, cpu, cuda or mps")
     if not available[device]:
         there = ", ".join(name for name, here in available.items() if here)
-        raise InputError(
-            f"device {device!r} is not available on this machine; choose auto or one of: {there}"
-        )
+        raise InputError(f"device {device!r} is not available on this machine; choose auto or one of: {there}")
     return device
 
 
@@ -428,14 +420,10 @@ def _resolve_source(model: str, revision: str | None) -> _Source:
     folder = Path(model).expanduser()
     if folder.is_dir():
         if not (folder / "config.json").is_file():
-            raise InputError(
-                f"model folder {model!r} has no config.json; give a folder written by save_pretrained"
-            )
+            raise InputError(f"model folder {model!r} has no config.json; give a folder written by save_pretrained")
         return _Source(model, str(folder), None, True)
     if folder.is_absolute() or model.startswith((".", "~")) or model.count("/") > 1 or not model.strip():
-        raise InputError(
-            f"model folder {model!r} does not exist; give an existing folder or a Hugging Face id"
-        )
+        raise InputError(f"model folder {model!r} does not exist; give an existing folder or a Hugging Face id")
     return _Source(model, model, revision, False)
 
 

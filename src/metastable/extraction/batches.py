@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from metastable.extraction.sites import Modality
+from metastable.extraction.sites import Stream
 
 if TYPE_CHECKING:
     from metastable import study
@@ -57,15 +57,16 @@ class Batch:
     ----------
     inputs : mapping of str to torch.Tensor
         What the model's forward pass takes.
-    present : mapping of {"text", "vision"} to torch.Tensor
-        (batch, tokens) boolean: False for padding.
-    word_index : torch.Tensor
-        (batch, tokens) the word that each token is a piece of; -1 for special tokens and padding.
+    present : mapping of stream to torch.Tensor
+        (batch, tokens) boolean: False for padding. A stream that is not there has no padding.
+    words : mapping of stream to torch.Tensor
+        (batch, tokens) the word that each token is a piece of; -1 for special tokens and padding. In a
+        stream that is not there every token is a word of its own.
     """
 
     inputs: Mapping[str, torch.Tensor]
-    present: Mapping[Modality, torch.Tensor]
-    word_index: torch.Tensor
+    present: Mapping[Stream, torch.Tensor]
+    words: Mapping[Stream, torch.Tensor]
 
 
 def make_batch(
@@ -98,9 +99,9 @@ def make_batch(
     Batch
     """
     inputs: dict[str, torch.Tensor] = {}
-    present: dict[Modality, torch.Tensor] = {}
+    present: dict[Stream, torch.Tensor] = {}
+    words: dict[Stream, torch.Tensor] = {}
     width = max(len(sequence.token_ids) for sequence in sequences)
-    word_index = _pad([sequence.word_index for sequence in sequences], width, -1)
     if width:
         ids = _pad([sequence.token_ids for sequence in sequences], width, pad_id)
         lengths = torch.tensor([len(sequence.token_ids) for sequence in sequences])
@@ -108,11 +109,14 @@ def make_batch(
         inputs["input_ids"] = ids
         inputs["attention_mask"] = mask.long()
         present["text"] = mask
+        words["text"] = _pad([sequence.word_index for sequence in sequences], width, -1)
         if any(sequence.segment_ids for sequence in sequences):
             inputs["token_type_ids"] = _pad([sequence.segment_ids for sequence in sequences], width, 0)
         if config.is_encoder_decoder:
-            inputs["decoder_input_ids"] = _shift_right(ids, config)
+            inputs["decoder_input_ids"] = _shift_right(ids, _start_token(config))
             inputs["decoder_attention_mask"] = mask.long()
+            present["decoder"] = mask
+            words["decoder"] = _shift_right(words["text"], -1)
     for name, values in features.items():
         tensor = torch.as_tensor(np.ascontiguousarray(values))
         inputs[name] = tensor.to(getattr(torch, dtype)) if tensor.is_floating_point() else tensor
@@ -122,8 +126,8 @@ def make_batch(
         present["vision"] = torch.ones(features["visual_feats"].shape[:2], dtype=torch.bool)
     return Batch(
         inputs={name: tensor.to(device) for name, tensor in inputs.items()},
-        present={name: tensor.to(device) for name, tensor in present.items()},
-        word_index=word_index.to(device),
+        present={stream: tensor.to(device) for stream, tensor in present.items()},
+        words={stream: tensor.to(device) for stream, tensor in words.items()},
     )
 
 
@@ -134,7 +138,10 @@ def _pad(rows: Sequence[Sequence[int]], width: int, fill: int) -> torch.Tensor:
     return torch.from_numpy(table)
 
 
-def _shift_right(ids: torch.Tensor, config: Any) -> torch.Tensor:
+def _start_token(config: Any) -> int:
     candidates = (config.decoder_start_token_id, config.bos_token_id, config.pad_token_id)
-    start = next((int(token) for token in candidates if token is not None), 0)
-    return torch.cat([torch.full_like(ids[:, :1], start), ids[:, :-1]], dim=1)
+    return next((int(token) for token in candidates if token is not None), 0)
+
+
+def _shift_right(rows: torch.Tensor, first: int) -> torch.Tensor:
+    return torch.cat([torch.full_like(rows[:, :1], first), rows[:, :-1]], dim=1)

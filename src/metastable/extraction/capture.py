@@ -7,6 +7,7 @@ layer's are made.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -17,16 +18,17 @@ import torch
 
 from metastable.errors import InputError
 from metastable.extraction.eager import eager_layers
-from metastable.extraction.sites import Modality, Site
+from metastable.extraction.sites import Site, Stream
 
 __all__ = [
     "INTERFACE_NAME",
     "LayerAttention",
     "Probe",
-    "capture_layers",
+    "accepts",
     "count_inside_attention",
     "probe",
     "probe_inputs",
+    "reading",
 ]
 
 INTERFACE_NAME = "metastable"
@@ -47,18 +49,17 @@ class LayerAttention:
     layer : int
         Position of the layer in its site, from 0.
     weights : torch.Tensor
-        (batch, heads, queries, keys) float32; rows sum to 1, masked keys weigh 0.
-    visible : torch.Tensor or None
-        Boolean, broadcastable to `weights`: the keys that each query sees; None where it sees all.
+        (batch, heads, queries, keys) float32; rows sum to 1, keys that a query does not see weigh 0.
     """
 
     site: str
     layer: int
     weights: torch.Tensor
-    visible: torch.Tensor | None
 
 
+Way = Literal["interface", "eager"]
 Listener = Callable[[LayerAttention], None]
+Read = Callable[[Mapping[str, torch.Tensor], Listener], None]
 
 
 @dataclass(frozen=True)
@@ -76,11 +77,11 @@ class Probe:
     """
 
     sites: tuple[Site, ...]
-    way: Literal["interface", "eager"]
+    way: Way
     reason: str
 
 
-_RawListener = Callable[[torch.nn.Module, torch.Tensor, "torch.Tensor | None"], None]
+_RawListener = Callable[[torch.nn.Module, torch.Tensor], None]
 _listener: ContextVar[_RawListener | None] = ContextVar("metastable_listener", default=None)
 
 
@@ -124,9 +125,7 @@ def count_inside_attention(
         If the layer adds an attention sink to its softmax, which is no key.
     """
     if kwargs.get("s_aux") is not None:
-        raise InputError(
-            "this model's attention has a learned sink in its softmax; load it with eager attention"
-        )
+        raise InputError("this model's attention has a learned sink in its softmax; load it with eager attention")
     groups = query.shape[1] // key.shape[1]
     if groups > 1:
         key = key.repeat_interleave(groups, dim=1)
@@ -138,21 +137,18 @@ def count_inside_attention(
         scores.div_(softcap).tanh_().mul_(softcap)
     if position_bias is not None:
         scores += position_bias
-    visible = None
     if attention_mask is not None:
         attention_mask = attention_mask[..., : scores.shape[-1]]
-        lowest = torch.finfo(torch.float32).min
         if attention_mask.dtype == torch.bool:
-            visible = attention_mask
-            scores.masked_fill_(~visible, lowest)
+            # Not -inf: a row of padding that sees nothing must not become NaN.
+            scores.masked_fill_(~attention_mask, torch.finfo(torch.float32).min)
         else:
-            visible = attention_mask > torch.finfo(attention_mask.dtype).min / 2
             scores += attention_mask
     weights = torch.softmax(scores, dim=-1)
     del scores
     listener = _listener.get()
     if listener is not None:
-        listener(module, weights, visible)
+        listener(module, weights)
     output = torch.matmul(weights.to(value.dtype), value)
     return output.transpose(1, 2).contiguous(), None
 
@@ -184,68 +180,64 @@ def _implementation(model: Any, name: str) -> Iterator[None]:
         model.set_attn_implementation(before)
 
 
-def capture_layers(
-    model: Any,
-    inputs: Mapping[str, torch.Tensor],
-    listener: Listener,
-    *,
-    way: Literal["interface", "eager"],
-    visible: Mapping[Modality, torch.Tensor] | None = None,
-) -> Any:
-    """Run one batch and hand each layer's attention to a listener.
+@contextmanager
+def reading(model: Any, way: Way, *, part: str | None = None) -> Iterator[Read]:
+    """Make a model's attention readable for as long as the context lasts.
 
     Parameters
     ----------
     model : transformers.PreTrainedModel
         In evaluation mode.
-    inputs : mapping of str to torch.Tensor
-        What the forward pass takes.
-    listener : callable
-        Called once a layer, in the order in which layers run.
     way : {"interface", "eager"}
-        Inside the layer, or from the weights that an eager forward pass returns.
-    visible : mapping of {"text", "vision"} to torch.Tensor, optional
-        For the eager way (batch, keys) boolean: False for padding.
+        Inside the layer, or from the weights that an eager forward pass returns. The second holds the
+        attention of all layers of a batch at a time.
+    part : str, optional
+        A tower to run alone: ``"text_model"`` or ``"vision_model"``.
 
-    Returns
-    -------
-    transformers.ModelOutput
-        What the model returned.
+    Yields
+    ------
+    callable
+        ``read(inputs, listener)`` runs one batch in inference mode and calls the listener once a layer.
     """
-    options = {"return_dict": True, **({"use_cache": False} if _takes(model, "use_cache") else {})}
-    with torch.inference_mode():
-        if way == "eager":
-            with _implementation(model, "eager"):
-                output = model(**inputs, **options, output_attentions=True)
-            for site, layer, weights in eager_layers(output, model.config):
-                keys = None if visible is None else visible.get(site.keys)
-                listener(
-                    LayerAttention(
-                        site.name, layer, weights.float(), None if keys is None else keys[:, None, None, :]
-                    )
-                )
-            return output
-        _register()
-        names = {module: name for name, module in model.named_modules()}
+    network = model if part is None else getattr(model, part)
+    options: dict[str, Any] = {"return_dict": True}
+    if accepts(network, "use_cache"):
+        options["use_cache"] = False
+    names = {module: name for name, module in model.named_modules()}
+
+    def read_eager(inputs: Mapping[str, torch.Tensor], listener: Listener) -> None:
+        with torch.inference_mode():
+            output = network(**inputs, **options, output_attentions=True)
+            for site, layer, weights in eager_layers(output, model.config, part):
+                listener(LayerAttention(site, layer, weights.float()))
+
+    def read_inside(inputs: Mapping[str, torch.Tensor], listener: Listener) -> None:
         seen: dict[str, int] = {}
 
-        def label(module: torch.nn.Module, weights: torch.Tensor, mask: torch.Tensor | None) -> None:
+        def label(module: torch.nn.Module, weights: torch.Tensor) -> None:
             site = _site_name(names.get(module, ""), model.config)
             layer = seen.get(site, 0)
             seen[site] = layer + 1
-            listener(LayerAttention(site, layer, weights, mask))
+            listener(LayerAttention(site, layer, weights))
 
         token = _listener.set(label)
         try:
-            with _implementation(model, INTERFACE_NAME):
-                return model(**inputs, **options)
+            with torch.inference_mode():
+                network(**inputs, **options)
         finally:
             _listener.reset(token)
 
+    if way == "eager":
+        with _implementation(model, "eager"):
+            yield read_eager
+    else:
+        _register()
+        with _implementation(model, INTERFACE_NAME):
+            yield read_inside
 
-def _takes(model: Any, argument: str) -> bool:
-    import inspect
 
+def accepts(model: Any, argument: str) -> bool:
+    """Whether a model's forward pass takes an argument."""
     return argument in inspect.signature(model.forward).parameters
 
 
@@ -296,13 +288,11 @@ def probe_inputs(model: Any, n_tokens: int = 6) -> dict[str, torch.Tensor]:
         if config.is_encoder_decoder:
             inputs["decoder_input_ids"] = ids
             inputs["decoder_attention_mask"] = torch.ones_like(ids)
-    if _takes(model, "visual_feats"):
+    if accepts(model, "visual_feats"):
         generator = torch.Generator().manual_seed(0)
-        inputs["visual_feats"] = torch.randn(1, 4, config.visual_feat_dim, generator=generator).to(
-            device, dtype
-        )
+        inputs["visual_feats"] = torch.randn(1, 4, config.visual_feat_dim, generator=generator).to(device, dtype)
         inputs["visual_pos"] = torch.rand(1, 4, config.visual_pos_dim, generator=generator).to(device, dtype)
-    if _takes(model, "pixel_values"):
+    if accepts(model, "pixel_values"):
         vision = getattr(config, "vision_config", config)
         size = vision.image_size
         height, width = size if isinstance(size, (tuple, list)) else (size, size)
@@ -349,20 +339,12 @@ def probe(model: Any, model_id: str, *, way: Literal["auto", "interface", "eager
     differs = trouble or _difference(inside, eager)
     if way == "eager" or (way == "auto" and differs):
         if not eager:
-            raise InputError(
-                f"model {model_id!r} returns no attention weights from eager attention; use the interface"
-            )
+            raise InputError(f"model {model_id!r} returns no attention weights from eager attention; use the interface")
         _require_float32(model, model_id)
         return Probe(_sites(eager), "eager", "asked for" if way == "eager" else differs)
     if differs:
-        raise InputError(
-            f"model {model_id!r} cannot be counted through the attention interface: {differs}; use eager"
-        )
-    reason = (
-        "asked for"
-        if way == "interface"
-        else "the model uses the attention interface; equal to eager on a probe"
-    )
+        raise InputError(f"model {model_id!r} cannot be counted through the attention interface: {differs}; use eager")
+    reason = "asked for" if way == "interface" else "the model uses the attention interface; equal to eager on a probe"
     return Probe(_sites(inside), "interface", reason)
 
 
@@ -385,11 +367,10 @@ def _try_interface(model: Any, inputs: Mapping[str, torch.Tensor]) -> tuple[list
     return found, "" if found else "the attention interface was never called"
 
 
-def _collect(
-    model: Any, inputs: Mapping[str, torch.Tensor], way: Literal["interface", "eager"]
-) -> list[LayerAttention]:
+def _collect(model: Any, inputs: Mapping[str, torch.Tensor], way: Way) -> list[LayerAttention]:
     found: list[LayerAttention] = []
-    capture_layers(model, inputs, found.append, way=way)
+    with reading(model, way) as read:
+        read(inputs, found.append)
     return [replace(layer, weights=layer.weights.cpu()) for layer in found]
 
 
@@ -415,6 +396,8 @@ def _sites(layers: list[LayerAttention]) -> tuple[Site, ...]:
 
 
 def _site(name: str, layers: list[LayerAttention], names: list[str]) -> Site:
-    queries: Modality = "vision" if name == "vision" else "text"
-    keys: Modality = "vision" if name == "vision" or (name == "cross" and "vision" in names) else "text"
+    own: dict[str, Stream] = {"vision": "vision", "decoder": "decoder"}
+    queries = keys = own.get(name, "text")
+    if name == "cross":
+        queries, keys = ("text", "vision") if "vision" in names else ("decoder", "text")
     return Site(name, len(layers), max(layer.weights.shape[1] for layer in layers), queries, keys)

@@ -7,23 +7,23 @@ from typing import Any
 
 import torch
 
-from metastable.extraction.sites import Site
-
 __all__ = ["eager_layers"]
 
-_FIELDS: dict[str, tuple[str, str, str]] = {
-    # field of the model's output: site, what queries, what is queried
-    "language_attentions": ("language", "text", "text"),
-    "vision_attentions": ("vision", "vision", "vision"),
-    "cross_encoder_attentions": ("cross", "text", "vision"),
-    "encoder_attentions": ("encoder", "text", "text"),
-    "decoder_attentions": ("decoder", "text", "text"),
-    "cross_attentions": ("cross", "text", "text"),
-    "attentions": ("self", "text", "text"),
+_SITES = {
+    # field of the model's output: site
+    "language_attentions": "language",
+    "vision_attentions": "vision",
+    "cross_encoder_attentions": "cross",
+    "encoder_attentions": "encoder",
+    "decoder_attentions": "decoder",
+    "cross_attentions": "cross",
+    "attentions": "self",
 }
 
+_TOWERS = {"vision_model": "vision", "text_model": "text"}
 
-def eager_layers(output: Any, config: Any) -> Iterator[tuple[Site, int, torch.Tensor]]:
+
+def eager_layers(output: Any, config: Any, part: str | None = None) -> Iterator[tuple[str, int, torch.Tensor]]:
     """List the attention weights in a model's output, layer by layer.
 
     Parameters
@@ -31,28 +31,32 @@ def eager_layers(output: Any, config: Any) -> Iterator[tuple[Site, int, torch.Te
     output : transformers.ModelOutput
         Of a forward pass with ``output_attentions=True``.
     config : transformers.PreTrainedConfig
-        The model's configuration.
+        The whole model's configuration.
+    part : str, optional
+        The tower that ran alone: ``"text_model"`` or ``"vision_model"``.
 
     Yields
     ------
-    site : Site
-        Where the layer belongs.
+    site : str
+        Name of the site.
     layer : int
         Its position in the site, from 0.
     weights : torch.Tensor
         (batch, heads, queries, keys), as the model's own softmax gave them.
     """
-    for tower, site in (("text_model_output", "text"), ("vision_model_output", "vision")):
-        nested = output.get(tower)
+    if part is not None:
+        yield from _number(_TOWERS[part], output.get("attentions"))
+        return
+    for tower, site in _TOWERS.items():
+        nested = output.get(f"{tower}_output")
         if nested is not None:
-            yield from _label(site, site, site, nested.get("attentions"))
-    for name, (site, queries, keys) in _FIELDS.items():
-        if name == "attentions" and getattr(config.get_text_config(), "vocab_size", None) is None:
-            site = queries = keys = "vision"
-        yield from _label(site, queries, keys, output.get(name))
+            yield from _number(site, nested.get("attentions"))
+    reads_text = getattr(config.get_text_config(), "vocab_size", None) is not None
+    for name, site in _SITES.items():
+        yield from _number(site if reads_text or site != "self" else "vision", output.get(name))
 
 
-def _label(site: str, queries: Any, keys: Any, layers: Any) -> Iterator[tuple[Site, int, torch.Tensor]]:
+def _number(site: str, layers: Any) -> Iterator[tuple[str, int, torch.Tensor]]:
     given = [weights for weights in layers or () if weights is not None]
     for layer, weights in enumerate(given):
-        yield Site(site, len(given), weights.shape[1], queries, keys), layer, weights
+        yield site, layer, weights

@@ -6,19 +6,22 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from collections.abc import Sequence as SequenceOf
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 import xarray as xr
 from numpy.typing import NDArray
 
 from metastable.errors import InputError
-from metastable.extraction.batches import Batch, make_batch, plan_batches, plan_blocks
-from metastable.extraction.capture import LayerAttention, capture_layers
-from metastable.extraction.mass import check_thresholds, count_entries
+from metastable.extraction.batches import plan_blocks
+from metastable.extraction.capture import reading
+from metastable.extraction.counting import Counter, Reader, choose_part, vision_tokens
+from metastable.extraction.distributed import Processes, current_processes
+from metastable.extraction.mass import check_thresholds
+from metastable.extraction.measures import RowOptions, check_row_options
+from metastable.extraction.sites import Site
 from metastable.extraction.store import CountStore, Layout, create_store, load_counts, open_store, publish
 
 if TYPE_CHECKING:
@@ -30,7 +33,8 @@ __all__ = ["FORMAT", "Extraction", "extract", "extraction_key"]
 FORMAT = 1
 """Number of the cube's format and of the counting rule; a new one never reuses an older cube."""
 
-# A block is what a killed run loses at most: a few batches, and no more memory than this.
+# Sequences of one length make blocks of one batch; mixed lengths make larger ones, to be sorted within.
+_EVEN = 0.8
 _BATCHES_PER_BLOCK = 4
 _BLOCK_BYTES = 1 << 26
 
@@ -59,6 +63,8 @@ class Extraction:
         Why.
     batch_tokens : int
         Tokens of a batch in the end; less than asked for where memory ran out.
+    options : RowOptions
+        Which rows were summarized, and how.
     """
 
     dataset: xr.Dataset = field(repr=False)
@@ -70,6 +76,7 @@ class Extraction:
     capture: str
     capture_reason: str
     batch_tokens: int
+    options: RowOptions
 
 
 def extract(
@@ -79,6 +86,10 @@ def extract(
     thresholds: SequenceOf[float] = (0.9,),
     path: str | Path,
     batch_tokens: int = 4096,
+    queries: str = "all",
+    keys: str = "all",
+    unit: str = "tokens",
+    measures: SequenceOf[str] = ("count",),
     features: Mapping[str, NDArray[Any]] | None = None,
     callback: Callable[[int, int], None] | None = None,
 ) -> Extraction:
@@ -86,12 +97,13 @@ def extract(
 
     Work is done in blocks of sequences; each is written when it is whole, to a folder beside `path` that
     takes its place when all are there. A run that was cut short goes on from its last whole block, a damaged
-    block is computed anew, and a finished cube with the same key is reused.
+    block is computed anew, and a finished cube with the same key is reused. Under torchrun the processes
+    share the blocks and give the cube that one process gives.
 
     Parameters
     ----------
     encoder : Encoder
-        The model.
+        The model. A decoder reads the tokens of the sequence shifted right by one, its start token first.
     sequences : sequence of Sequence
         What it reads, with unique identifiers.
     thresholds : sequence of float
@@ -99,12 +111,21 @@ def extract(
     path : str or Path
         Where the cube will be, for instance ``reports/STUDY/counts.zarr``.
     batch_tokens : int
-        The most tokens of a batch, padding included.
+        The most tokens of a batch, padding included; halved when memory runs out.
+    queries : {"all", "words", "special"}
+        Which tokens query.
+    keys : {"all", "words"}
+        Which keys count; ``"words"`` drops the special tokens and renormalizes.
+    unit : {"tokens", "words"}
+        What is counted: tokens, or words whose pieces' mass is summed first.
+    measures : sequence of str
+        ``"count"``, which is always there, and others of `metastable.extraction.measures.MEASURES`.
     features : mapping of str to ndarray, optional
         Inputs that are no tokens, by the name that the model's forward pass gives them (``pixel_values``,
-        ``visual_feats``, ``visual_pos``, ``visual_attention_mask``); first axis the sequences.
+        ``visual_feats``, ``visual_pos``, ``visual_attention_mask``); first axis the sequences. Of a model
+        with two towers, the one that has no input stays out.
     callback : callable, optional
-        Called with the sequences done and all of them.
+        Called with the sequences done and all of them; under torchrun, with this process's share.
 
     Returns
     -------
@@ -114,46 +135,45 @@ def extract(
     ------
     InputError
         If the input is bad: no sequences, one too long for the model, identifiers that are not unique,
-        features of another length, a threshold outside (0, 1].
+        features of another length, an unknown option, a threshold outside (0, 1], a path that cannot be
+        written; or if memory does not hold one sequence.
     """
     path, features = Path(path), dict(features or {})
     thresholds = check_thresholds(thresholds)
-    _check_input(encoder, sequences, features, batch_tokens)
-    key = extraction_key(encoder, sequences, thresholds=thresholds, features=features)
-    layout = _layout(encoder, sequences, features, thresholds, batch_tokens)
+    options = check_row_options(queries, keys, unit, measures)
+    _check_sequences(encoder, sequences, options, batch_tokens)
+    part = choose_part(encoder, sequences, features)
+    processes = current_processes()
+    key = extraction_key(encoder, sequences, thresholds=thresholds, options=options, features=features)
     partial = path.with_name(f".{path.stem}-{key[:16]}{path.suffix}")
-
-    finished = _with_key(path, key)
-    store = finished or _with_key(partial, key)
-    if store is None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        store = create_store(partial, layout, _attributes(encoder, key))
-    blocks = plan_blocks(len(sequences), store.block)
-    missing = [block for block in blocks if not store.is_whole(block)]
-    n_missing = sum(block.stop - block.start for block in missing)
-    n_resumed = 0 if finished and not missing else len(sequences) - n_missing
-
-    job = _Job(encoder, sequences, features, layout, batch_tokens)
-    done = len(sequences) - n_missing
-    if callback is not None:
-        callback(done, len(sequences))
-    for block in missing:
-        for n_done in job.count_block(store, block):
-            done += n_done
-            if callback is not None:
-                callback(done, len(sequences))
-    if finished is None:
+    with reading(encoder.model, encoder.way, part=part) as read:
+        reader = Reader(encoder, sequences, features, read)
+        sites = _sites_of_part(encoder.sites, part)
+        n_vision = vision_tokens(reader) if any(site.keys == "vision" for site in sites) else 0
+        lengths = np.maximum([len(sequence.token_ids) for sequence in sequences], n_vision)
+        layout = _layout(sequences, sites, lengths, thresholds, options, batch_tokens)
+        attributes = _attributes(encoder, key, options)
+        finished, missing = processes.from_first(lambda: _survey(path, partial, key, layout, attributes))
+        store = _require_store(path if finished else partial)
+        share = missing[processes.rank :: processes.size]
+        counter = Counter(reader, layout, lengths, options, batch_tokens)
+        _count_blocks(counter, store, share, _progress(len(sequences), missing, processes, callback))
+        processes.wait()
+    if processes.is_first and not finished:
         publish(partial, path)
+    processes.wait()
+    n_missing = sum(block.stop - block.start for block in missing)
     return Extraction(
         dataset=load_counts(path),
         path=path,
         key=key,
-        reused=finished is not None and not missing,
-        n_resumed=n_resumed,
+        reused=finished and not missing,
+        n_resumed=0 if finished and not missing else len(sequences) - n_missing,
         n_sequences=len(sequences),
         capture=encoder.way,
         capture_reason=encoder.way_reason,
-        batch_tokens=job.batch_tokens,
+        batch_tokens=counter.batch_tokens,
+        options=options,
     )
 
 
@@ -162,6 +182,7 @@ def extraction_key(
     sequences: SequenceOf[Sequence],
     *,
     thresholds: SequenceOf[float],
+    options: RowOptions | None = None,
     features: Mapping[str, NDArray[Any]] | None = None,
 ) -> str:
     """Hash all that a cube depends on: weights, dtype, thresholds, options, and every sequence.
@@ -177,6 +198,7 @@ def extraction_key(
         "dtype": encoder.dtype,
         "sites": [asdict(site) for site in encoder.sites],
         "thresholds": [float(threshold) for threshold in thresholds],
+        "options": asdict(options or RowOptions()),
     }
     digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode())
     for sequence in sequences:
@@ -189,12 +211,73 @@ def extraction_key(
     return digest.hexdigest()
 
 
+def _survey(
+    path: Path, partial: Path, key: str, layout: Layout, attributes: Mapping[str, Any]
+) -> tuple[bool, list[slice]]:
+    """Find or make the store; whether it is a finished one, and the blocks that it lacks."""
+    if path.exists() and not path.is_dir():
+        raise InputError(f"{path} is a file, where the cube of counts is to be a folder; move it away")
+    finished = _with_key(path, key)
+    store = finished or _with_key(partial, key)
+    try:
+        if store is None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            store = create_store(partial, layout, attributes)
+        store.write_labels(layout)
+    except OSError as error:
+        raise InputError(
+            f"the cube of counts cannot be written to {path.parent} ({error.strerror}); choose another folder"
+        ) from error
+    blocks = plan_blocks(store.n_sequences, store.block)
+    return finished is not None, [block for block in blocks if not store.is_whole(block)]
+
+
 def _with_key(path: Path, key: str) -> CountStore | None:
     store = open_store(path)
     return store if store is not None and store.key == key else None
 
 
-def _attributes(encoder: Encoder, key: str) -> dict[str, Any]:
+def _require_store(path: Path) -> CountStore:
+    store = open_store(path)
+    if store is None:
+        raise InputError(f"the cube of counts at {path} is gone; let all processes see the same folder")
+    return store
+
+
+def _progress(
+    n_sequences: int,
+    missing: list[slice],
+    processes: Processes,
+    callback: Callable[[int, int], None] | None,
+) -> Callable[[int], None]:
+    """Make a function that adds to the sequences done and tells the callback."""
+    share = sum(block.stop - block.start for block in missing[processes.rank :: processes.size])
+    total = n_sequences if processes.size == 1 else share
+    done = total - share
+
+    def add(number: int) -> None:
+        nonlocal done
+        done += number
+        if callback is not None:
+            callback(done, total)
+
+    add(0)
+    return add
+
+
+def _count_blocks(counter: Counter, store: CountStore, blocks: list[slice], progress: Callable[[int], None]) -> None:
+    for block in blocks:
+        arrays = counter.count_block(block, progress)
+        try:
+            store.write(block, arrays)
+        except OSError as error:
+            raise InputError(
+                f"the cube of counts cannot be written to {store.path.parent} ({error.strerror}); make room and "
+                "run the same again, which goes on from here"
+            ) from error
+
+
+def _attributes(encoder: Encoder, key: str, options: RowOptions) -> dict[str, Any]:
     return {
         "key": key,
         "format": FORMAT,
@@ -205,153 +288,64 @@ def _attributes(encoder: Encoder, key: str) -> dict[str, Any]:
         "device": encoder.device,
         "capture": encoder.way,
         "capture_reason": encoder.way_reason,
+        **asdict(options),
     }
 
 
-def _check_input(
-    encoder: Encoder, sequences: SequenceOf[Sequence], features: Mapping[str, NDArray[Any]], batch_tokens: int
-) -> None:
+def _check_sequences(encoder: Encoder, sequences: SequenceOf[Sequence], options: RowOptions, batch_tokens: int) -> None:
     if not sequences:
         raise InputError("there are no sequences to extract; give at least one")
     if batch_tokens < 1:
         raise InputError(f"batch_tokens is {batch_tokens}; give at least 1")
+    vocabulary = getattr(encoder.model.config.get_text_config(), "vocab_size", None)
     seen: set[str] = set()
     for sequence in sequences:
+        name = f"sequence {sequence.identifier!r}"
         if sequence.identifier in seen:
-            raise InputError(f"sequence {sequence.identifier!r} is there twice; give each its own identifier")
+            raise InputError(f"{name} is there twice; give each sequence its own identifier")
         seen.add(sequence.identifier)
         if len(sequence.token_ids) > encoder.max_length:
             raise InputError(
-                f"sequence {sequence.identifier!r} has {len(sequence.token_ids)} tokens but model "
-                f"{encoder.model_id!r} reads at most {encoder.max_length}; shorten it"
+                f"{name} has {len(sequence.token_ids)} tokens but model {encoder.model_id!r} reads at most "
+                f"{encoder.max_length}; shorten it"
             )
-        if not sequence.token_ids and any(site.queries == "text" for site in encoder.sites):
-            raise InputError(f"sequence {sequence.identifier!r} has no tokens; leave it out")
-    for name, values in features.items():
-        if len(values) != len(sequences):
+        if sequence.token_ids and vocabulary is not None and not 0 <= max(sequence.token_ids) < vocabulary:
             raise InputError(
-                f"feature {name!r} has {len(values)} rows for {len(sequences)} sequences; give one row each"
+                f"{name} has token id {max(sequence.token_ids)} but the vocabulary of model {encoder.model_id!r} "
+                f"has {vocabulary} tokens; tokenize it with the tokenizer of that model"
             )
+        if options.queries == "special" and all(word >= 0 for word in sequence.word_index):
+            raise InputError(f"{name} has no special token that could query; choose queries all or words")
+        if "words" in (options.queries, options.keys) and all(word < 0 for word in sequence.word_index):
+            raise InputError(f"{name} has no token of a word; leave it out, or choose queries and keys all")
 
 
 def _layout(
-    encoder: Encoder,
     sequences: SequenceOf[Sequence],
-    features: Mapping[str, NDArray[Any]],
+    sites: tuple[Site, ...],
+    lengths: NDArray[np.integer[Any]],
     thresholds: tuple[float, ...],
+    options: RowOptions,
     batch_tokens: int,
 ) -> Layout:
-    lengths = np.array([len(sequence.token_ids) for sequence in sequences])
-    n_vision = _n_vision_tokens(encoder, sequences[:1], features) if _sees(encoder) else 0
-    n_queries = max((int(lengths.max()) if site.queries == "text" else n_vision) for site in encoder.sites)
-    n_keys = max((int(lengths.max()) if site.keys == "text" else n_vision) for site in encoder.sites)
+    most = int(lengths.max())
     layout = Layout(
         identifiers=tuple(sequence.identifier for sequence in sequences),
-        sites=tuple(site.name for site in encoder.sites),
-        n_layers=max(site.n_layers for site in encoder.sites),
-        n_heads=max(site.n_heads for site in encoder.sites),
+        sites=tuple(site.name for site in sites),
+        n_layers=max(site.n_layers for site in sites),
+        n_heads=max(site.n_heads for site in sites),
         thresholds=thresholds,
-        n_tokens=n_queries,
-        max_count=n_keys,
-        measures=(),
+        n_tokens=most,
+        max_count=most,
+        measures=options.measures,
         block=1,
     )
+    mean = float(lengths.mean())
+    by_tokens = batch_tokens // most if mean > _EVEN * most else int(_BATCHES_PER_BLOCK * batch_tokens / mean)
     bytes_each = sum(values.nbytes for values in layout.empty_block(1).values())
-    by_tokens = int(_BATCHES_PER_BLOCK * batch_tokens / max(1.0, float(lengths.mean()), float(n_vision)))
-    block = max(1, min(by_tokens, _BLOCK_BYTES // bytes_each, len(sequences)))
-    return Layout(**{**vars(layout), "block": block})
+    return replace(layout, block=max(1, min(by_tokens, _BLOCK_BYTES // bytes_each, len(lengths))))
 
 
-def _sees(encoder: Encoder) -> bool:
-    return any("vision" in (site.queries, site.keys) for site in encoder.sites)
-
-
-def _n_vision_tokens(
-    encoder: Encoder, sequences: SequenceOf[Sequence], features: Mapping[str, NDArray[Any]]
-) -> int:
-    """Find the number of visual tokens of a sequence by one forward pass of the first."""
-    batch = _batch(encoder, sequences, {name: values[:1] for name, values in features.items()})
-    sizes: list[int] = []
-    seeing = {site.name for site in encoder.sites if site.keys == "vision"}
-
-    def measure(layer: LayerAttention) -> None:
-        if layer.site in seeing:
-            sizes.append(layer.weights.shape[-1])
-
-    capture_layers(encoder.model, batch.inputs, measure, way=encoder.way, visible=batch.present)
-    return max(sizes)
-
-
-def _batch(encoder: Encoder, sequences: SequenceOf[Sequence], features: Mapping[str, NDArray[Any]]) -> Batch:
-    return make_batch(
-        sequences,
-        features,
-        encoder.model.config,
-        pad_id=encoder.tokenizer.pad_id if encoder.tokenizer is not None else 0,
-        device=encoder.device,
-        dtype=encoder.dtype,
-    )
-
-
-class _Job:
-    """Counts blocks of sequences; knows the batch size that memory allows."""
-
-    def __init__(
-        self,
-        encoder: Encoder,
-        sequences: SequenceOf[Sequence],
-        features: Mapping[str, NDArray[Any]],
-        layout: Layout,
-        batch_tokens: int,
-    ) -> None:
-        self.encoder = encoder
-        self.sequences = sequences
-        self.features = features
-        self.layout = layout
-        self.batch_tokens = batch_tokens
-        self._sites = {site.name: site for site in encoder.sites}
-
-    def count_block(self, store: CountStore, block: slice) -> SequenceOf[int]:
-        """Count and write one block; the numbers of sequences of its batches."""
-        arrays = self.layout.empty_block(block.stop - block.start)
-        lengths = np.array([len(sequence.token_ids) for sequence in self.sequences[block]])
-        sizes = []
-        for rows in plan_batches(lengths, self.batch_tokens):
-            self._count_batch(arrays, block.start, rows)
-            sizes.append(len(rows))
-        store.write(block, arrays)
-        return sizes
-
-    def _count_batch(self, arrays: dict[str, NDArray[Any]], start: int, rows: NDArray[np.intp]) -> None:
-        where = start + rows
-        batch = _batch(
-            self.encoder,
-            [self.sequences[index] for index in where],
-            {name: values[where] for name, values in self.features.items()},
-        )
-
-        def count(layer: LayerAttention) -> None:
-            site = self._sites[layer.site]
-            present = batch.present.get(site.queries)
-            counts = count_entries(layer.weights, self.layout.thresholds)
-            if present is not None:
-                counts = counts * present[:, None, :, None]
-            self._keep(arrays, rows, layer, counts)
-
-        capture_layers(self.encoder.model, batch.inputs, count, way=self.encoder.way, visible=batch.present)
-
-    def _keep(
-        self,
-        arrays: dict[str, NDArray[Any]],
-        rows: NDArray[np.intp],
-        layer: LayerAttention,
-        counts: torch.Tensor,
-    ) -> None:
-        site = self.layout.sites.index(layer.site)
-        values = counts.cpu().numpy().transpose(0, 1, 3, 2)
-        n_heads, n_queries = values.shape[1], values.shape[3]
-        arrays["count"][rows, site, layer.layer, :n_heads, :, :n_queries] = values
-        n_asked = (values > 0).sum(axis=-1)
-        total = values.sum(axis=-1, dtype=np.float64)
-        mean = np.divide(total, n_asked, out=np.full(total.shape, np.nan), where=n_asked > 0)
-        arrays["mean_count"][rows, site, layer.layer, :n_heads] = mean
+def _sites_of_part(sites: tuple[Site, ...], part: str | None) -> tuple[Site, ...]:
+    stream = {"text_model": "text", "vision_model": "vision"}.get(part or "")
+    return tuple(site for site in sites if stream is None or site.queries == stream)

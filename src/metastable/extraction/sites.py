@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["Modality", "Site"]
+__all__ = ["Site", "Stream"]
 
-Modality = Literal["text", "vision"]
+Stream = Literal["text", "decoder", "vision"]
+"""What a token is: of the text, of the decoder's copy of it (shifted right by one), or of an image."""
 
 
 @dataclass(frozen=True)
@@ -24,12 +25,12 @@ class Site:
         are shared counts as often as it runs).
     n_heads : int
         Query heads of a layer.
-    queries, keys : {"text", "vision"}
+    queries, keys : {"text", "decoder", "vision"}
         What the rows and the columns of its attention are.
     """
 
     name: str
     n_layers: int
     n_heads: int
-    queries: Modality = "text"
-    keys: Modality = "text"
+    queries: Stream = "text"
+    keys: Stream = "text"

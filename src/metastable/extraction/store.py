@@ -60,6 +60,16 @@ class Layout:
         """The smallest unsigned integer that holds every count."""
         return np.min_scalar_type(self.max_count)
 
+    def coordinates(self) -> dict[str, NDArray[Any]]:
+        """Labels of the axes by their names."""
+        return {
+            "sequence": np.array(self.identifiers, dtype=np.dtypes.StringDType()),
+            "site": np.array(self.sites, dtype=np.dtypes.StringDType()),
+            "layer": np.arange(1, self.n_layers + 1),
+            "head": np.arange(1, self.n_heads + 1),
+            "threshold": np.array(self.thresholds),
+        }
+
     def empty_block(self, n_sequences: int) -> dict[str, NDArray[Any]]:
         """Make the arrays of a block, as if no token queried."""
         heads = (n_sequences, len(self.sites), self.n_layers, self.n_heads)
@@ -116,6 +126,16 @@ class CountStore:
         """Record more of how it was made."""
         self.group.attrs.update(dict(attributes))
 
+    def write_labels(self, layout: Layout) -> None:
+        """Write the coordinates anew where they are damaged."""
+        for name, values in layout.coordinates().items():
+            try:
+                whole = np.array_equal(self.read(name), values)
+            except (ValueError, RuntimeError, OSError):
+                whole = False
+            if not whole:
+                self._array(name)[:] = values
+
     def write(self, block: slice, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Write one block; each chunk is checked by its own CRC-32C."""
         for name, values in arrays.items():
@@ -123,9 +143,7 @@ class CountStore:
 
     def is_whole(self, block: slice) -> bool:
         """Whether every chunk of a block is there and passes its checksum."""
-        return all(
-            self._chunk_is_whole(name, block) for name in self.group.array_keys() if name not in _COORDINATES
-        )
+        return all(self._chunk_is_whole(name, block) for name in self.group.array_keys() if name not in _COORDINATES)
 
     def _chunk_is_whole(self, name: str, block: slice) -> bool:
         array = self._array(name)
@@ -142,9 +160,7 @@ class CountStore:
     def _array(self, name: str) -> zarr.Array[Any]:
         array = self.group[name]
         if not isinstance(array, zarr.Array):
-            raise InputError(
-                f"{self.path} is not a cube of counts: {name!r} is not an array; run the study again"
-            )
+            raise InputError(f"{self.path} is not a cube of counts: {name!r} is not an array; run the study again")
         return array
 
 
@@ -167,16 +183,10 @@ def create_store(path: Path, layout: Layout, attributes: Mapping[str, Any]) -> C
     if path.exists():
         shutil.rmtree(path)
     group = zarr.open_group(path, mode="w", zarr_format=3, attributes=dict(attributes))
-    coordinates: dict[str, NDArray[Any]] = {
-        "sequence": np.array(layout.identifiers, dtype=np.dtypes.StringDType()),
-        "site": np.array(layout.sites, dtype=np.dtypes.StringDType()),
-        "layer": np.arange(1, layout.n_layers + 1),
-        "head": np.arange(1, layout.n_heads + 1),
-        "threshold": np.array(layout.thresholds),
-    }
-    for name, values in coordinates.items():
-        array = _create_array(group, name, values.shape, values.shape, values.dtype, (name,))
-        array[:] = values
+    store = CountStore(path, group)
+    for name, values in layout.coordinates().items():
+        _create_array(group, name, values.shape, values.shape, values.dtype, (name,))
+    store.write_labels(layout)
     for name, values in layout.empty_block(1).items():
         dimensions = ["sequence", "site", "layer", "head"]
         if name in ("count", "mean_count"):
@@ -186,7 +196,7 @@ def create_store(path: Path, layout: Layout, attributes: Mapping[str, Any]) -> C
         shape = (len(layout.identifiers), *values.shape[1:])
         block = (min(layout.block, shape[0]), *values.shape[1:])
         _create_array(group, name, shape, block, values.dtype, tuple(dimensions))
-    return CountStore(path, group)
+    return store
 
 
 def _create_array(
@@ -224,11 +234,7 @@ def open_store(path: Path, mode: Literal["r", "r+"] = "r+") -> CountStore | None
     try:
         group = zarr.open_group(path, mode=mode, zarr_format=3)
         store = CountStore(path, group)
-        whole = (
-            "key" in group.attrs and set(_COORDINATES) <= set(group.array_keys()) and store.n_sequences > 0
-        )
-        for name in _COORDINATES:
-            store.read(name)
+        whole = "key" in group.attrs and set(_COORDINATES) <= set(group.array_keys()) and store.n_sequences > 0
     except (OSError, ValueError, KeyError, RuntimeError):
         return None
     return store if whole else None
@@ -280,12 +286,13 @@ def load_counts(path: str | Path) -> xr.Dataset:
         raise InputError(f"there is no cube of counts at {path}; give the counts.zarr that a study wrote")
     store = open_store(path, "r")
     if store is None:
-        raise InputError(
-            f"{path} is not a cube of counts, or is damaged; run the study again to write it anew"
-        )
+        raise InputError(f"{path} is not a cube of counts, or is damaged; run the study again to write it anew")
     _require_chunks(store)
+    try:
+        labels = {name: np.array(store.read(name).tolist(), dtype=str) for name in ("sequence", "site")}
+    except (ValueError, RuntimeError) as error:
+        raise InputError(f"the labels of {path} are damaged ({error}); run the study again") from error
     dataset: xr.Dataset = xr.open_zarr(path, chunks=None, consolidated=False)
-    labels = {name: np.array(store.read(name).tolist(), dtype=str) for name in ("sequence", "site")}
     return dataset.assign_coords(labels)
 
 

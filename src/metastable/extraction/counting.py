@@ -1,0 +1,249 @@
+"""One block of sequences through the model: batches in, arrays of counts out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from collections.abc import Sequence as SequenceOf
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from metastable.errors import InputError
+from metastable.extraction.batches import Batch, make_batch, plan_batches
+from metastable.extraction.capture import LayerAttention, Read, accepts
+from metastable.extraction.measures import RowOptions, select_queries, summarize_rows
+from metastable.extraction.sites import Stream
+from metastable.extraction.store import Layout
+
+if TYPE_CHECKING:
+    from metastable.encoders import Encoder
+    from metastable.study import Sequence
+
+__all__ = ["Counter", "Reader", "choose_part", "vision_tokens"]
+
+
+def choose_part(encoder: Encoder, sequences: SequenceOf[Sequence], features: Mapping[str, NDArray[Any]]) -> str | None:
+    """Choose the tower of a two-tower model that has input; None for the whole model.
+
+    Raises
+    ------
+    InputError
+        If the model needs an input that is not there, or features are given that it does not take.
+    """
+    model = encoder.model
+    reads_text = any(site.queries == "text" for site in encoder.sites)
+    empty = [sequence.identifier for sequence in sequences if not sequence.token_ids]
+    for name, values in features.items():
+        if not accepts(model, name):
+            raise InputError(f"model {encoder.model_id!r} takes no feature {name!r}; leave it out")
+        if len(values) != len(sequences):
+            raise InputError(
+                f"feature {name!r} has {len(values)} rows for {len(sequences)} sequences; give one row each"
+            )
+    if not features and accepts(model, "pixel_values") and hasattr(model, "text_model") and not empty:
+        return "text_model"
+    if features and reads_text and len(empty) == len(sequences) and hasattr(model, "vision_model"):
+        return "vision_model"
+    for name in ("pixel_values", "visual_feats", "visual_pos"):
+        if accepts(model, name) and name not in features:
+            raise InputError(
+                f"model {encoder.model_id!r} needs {name!r}; give it in features, one row for each sequence"
+            )
+    if reads_text and empty:
+        raise InputError(f"sequence {empty[0]!r} has no tokens; leave it out")
+    return None
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Sequences and the model that reads them.
+
+    Attributes
+    ----------
+    encoder : Encoder
+        The model.
+    sequences : sequence of Sequence
+        All of them.
+    features : mapping of str to ndarray
+        Inputs that are no tokens, first axis the sequences.
+    read : callable
+        Runs a batch, as `metastable.extraction.capture.reading` gives it.
+    """
+
+    encoder: Encoder
+    sequences: SequenceOf[Sequence]
+    features: Mapping[str, NDArray[Any]]
+    read: Read
+
+    def batch(self, rows: NDArray[np.intp]) -> Batch:
+        """Make one batch of the sequences at some positions."""
+        tokenizer = self.encoder.tokenizer
+        return make_batch(
+            [self.sequences[row] for row in rows],
+            {name: values[rows] for name, values in self.features.items()},
+            self.encoder.model.config,
+            pad_id=tokenizer.pad_id if tokenizer is not None else 0,
+            device=self.encoder.device,
+            dtype=self.encoder.dtype,
+        )
+
+
+def vision_tokens(reader: Reader) -> int:
+    """Find the number of visual tokens of a sequence by one forward pass of the first."""
+    sizes: list[int] = []
+    seeing = {site.name for site in reader.encoder.sites if site.keys == "vision"}
+
+    def measure(layer: LayerAttention) -> None:
+        if layer.site in seeing:
+            sizes.append(layer.weights.shape[-1])
+
+    reader.read(reader.batch(np.zeros(1, dtype=np.intp)).inputs, measure)
+    return max(sizes)
+
+
+class Counter:
+    """Counts blocks of sequences, and remembers the batch size that memory allows.
+
+    Parameters
+    ----------
+    reader : Reader
+        Sequences and model.
+    layout : Layout
+        Labels and shape of the cube.
+    lengths : ndarray of int, shape (n_sequences,)
+        Tokens of each sequence.
+    options : RowOptions
+        Which rows are summarized, and how.
+    batch_tokens : int
+        The most tokens of a batch to begin with.
+    """
+
+    def __init__(
+        self,
+        reader: Reader,
+        layout: Layout,
+        lengths: NDArray[np.integer[Any]],
+        options: RowOptions,
+        batch_tokens: int,
+    ) -> None:
+        self._reader = reader
+        self._lengths = lengths
+        self._layout = layout
+        self._options = options
+        self._sites = {site.name: site for site in reader.encoder.sites}
+        self.batch_tokens = batch_tokens
+
+    def count_block(self, block: slice, progress: Callable[[int], None]) -> dict[str, NDArray[Any]]:
+        """Count one block.
+
+        Parameters
+        ----------
+        block : slice
+            Positions of its sequences.
+        progress : callable
+            Called after each batch with the number of its sequences.
+
+        Returns
+        -------
+        dict of str to ndarray
+            The arrays of `Layout.empty_block`, filled.
+
+        Raises
+        ------
+        InputError
+            If memory does not hold one sequence.
+        """
+        arrays = self._layout.empty_block(block.stop - block.start)
+        lengths = self._lengths[block]
+        waiting = np.arange(len(lengths))
+        while len(waiting):
+            rows = waiting[plan_batches(lengths[waiting], self.batch_tokens)[0]]
+            if self._fits(arrays, block.start, rows):
+                waiting = np.setdiff1d(waiting, rows)
+                progress(len(rows))
+            elif len(rows) > 1:
+                self.batch_tokens = int(lengths[rows].max()) * (len(rows) // 2)
+            else:
+                identifier = self._layout.identifiers[block.start + rows[0]]
+                raise InputError(
+                    f"memory does not hold the attention of sequence {identifier!r} with its {lengths[rows[0]]} "
+                    "tokens; use a machine with more of it, or shorter sequences"
+                )
+        return arrays
+
+    def _fits(self, arrays: dict[str, NDArray[Any]], start: int, rows: NDArray[np.intp]) -> bool:
+        """Count one batch; False if memory ran out."""
+        try:
+            self._count_batch(arrays, start, rows)
+        except (MemoryError, RuntimeError) as error:
+            if not _is_out_of_memory(error):
+                raise
+        else:
+            return True
+        # Outside the handler, since the traceback keeps the tensors alive.
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        return False
+
+    def _count_batch(self, arrays: dict[str, NDArray[Any]], start: int, rows: NDArray[np.intp]) -> None:
+        batch = self._reader.batch(start + rows)
+
+        def count(layer: LayerAttention) -> None:
+            site = self._sites[layer.site]
+            n_queries, n_keys = layer.weights.shape[-2:]
+            words: dict[Stream, torch.Tensor] = {
+                site.keys: _words(batch, site.keys, n_keys, layer.weights),
+                site.queries: _words(batch, site.queries, n_queries, layer.weights),
+            }
+            present = batch.present.get(site.queries)
+            if present is None:
+                present = torch.ones_like(words[site.queries], dtype=torch.bool)
+            asked = select_queries(words[site.queries], present, self._options.queries)
+            summary = summarize_rows(layer.weights, self._layout.thresholds, site, asked, words, self._options)
+            self._keep(arrays, rows, layer, {name: value.cpu().numpy() for name, value in summary.items()})
+
+        self._reader.read(batch.inputs, count)
+
+    def _keep(
+        self,
+        arrays: dict[str, NDArray[Any]],
+        rows: NDArray[np.intp],
+        layer: LayerAttention,
+        summary: dict[str, NDArray[Any]],
+    ) -> None:
+        site = self._layout.sites.index(layer.site)
+        counts = summary.pop("count").transpose(0, 1, 3, 2)
+        n_heads, n_queries = counts.shape[1], counts.shape[3]
+        n_asked = np.count_nonzero(counts, axis=-1)
+        arrays["count"][rows, site, layer.layer, :n_heads, :, :n_queries] = counts
+        arrays["mean_count"][rows, site, layer.layer, :n_heads] = _mean(counts.sum(-1, dtype=np.int64), n_asked)
+        for name, values in summary.items():
+            n_values = np.count_nonzero(~np.isnan(values), axis=-1)
+            total = np.nansum(values, axis=-1, dtype=np.float64)
+            arrays[name][rows, site, layer.layer, :n_heads, :n_queries] = values
+            arrays[f"mean_{name}"][rows, site, layer.layer, :n_heads] = _mean(total, n_values)
+
+
+def _words(batch: Batch, stream: Stream, n_tokens: int, like: torch.Tensor) -> torch.Tensor:
+    words = batch.words.get(stream)
+    if words is not None:
+        return words
+    return torch.arange(n_tokens, device=like.device).expand(like.shape[0], n_tokens)
+
+
+def _mean(total: Any, number: Any) -> NDArray[np.float64]:
+    """Divide sums by their numbers; NaN where there is nothing."""
+    mean = np.full(number.shape, np.nan)
+    np.divide(total, number, out=mean, where=number > 0)
+    return mean
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, on an accelerator or in the host."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    text = str(error).lower()
+    return "out of memory" in text or "can't allocate memory" in text
