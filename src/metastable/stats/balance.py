@@ -6,8 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from metastable.errors import InputError
-from metastable.stats.samples import sample_moments, split_samples
+from metastable.stats.samples import covariate_matrix, sample_moments, split_samples
 
 __all__ = ["BALANCE_LINE", "balance_table"]
 
@@ -40,8 +39,7 @@ def balance_table(covariates: pd.DataFrame, condition: ArrayLike) -> pd.DataFram
     Raises
     ------
     InputError
-        If a covariate is not numeric, has a value that is missing or not finite, or `condition` does
-        not fit or has fewer than two units on one side.
+        As `covariate_matrix`; or if `condition` has fewer than two units on one side.
 
     Examples
     --------
@@ -51,20 +49,7 @@ def balance_table(covariates: pd.DataFrame, condition: ArrayLike) -> pd.DataFram
     covariate  mean_a  mean_b  balanced
          zipf     3.5     2.5     False
     """
-    for name in covariates.columns:
-        column = covariates[name]
-        if not pd.api.types.is_numeric_dtype(column):
-            raise InputError(
-                f"covariate {name!r} has dtype {column.dtype}; give numbers (code categories as 0/1 columns)"
-            )
-        values = column.to_numpy(dtype=np.float64, na_value=np.nan)
-        missing = np.flatnonzero(~np.isfinite(values))
-        if len(missing):
-            raise InputError(
-                f"covariate {name!r} has no finite value in row {missing[0]} ({len(missing)} such rows); "
-                "leave out the units or the covariate"
-            )
-    moments = sample_moments(split_samples(covariates.to_numpy(dtype=np.float64), condition))
+    moments = sample_moments(split_samples(covariate_matrix(covariates, len(np.asarray(condition))), condition))
     difference, scale = moments.difference, np.sqrt((moments.var_a + moments.var_b) / 2)
     with np.errstate(divide="ignore", invalid="ignore"):  # both degenerate cases are set below
         smd = np.where(difference == 0, 0.0, difference / scale)

@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from metastable.errors import InputError
 
-__all__ = ["Moments", "Samples", "sample_moments", "split_samples"]
+__all__ = ["ROUNDING", "Moments", "Samples", "covariate_matrix", "is_constant", "sample_moments", "split_samples"]
 
 #: A sample whose range is below this share of its largest absolute value is constant but for rounding.
-_ROUNDING = 64 * np.finfo(np.float64).eps
+ROUNDING = 64 * np.finfo(np.float64).eps
 
 
 @dataclass(frozen=True)
@@ -118,9 +119,7 @@ def split_samples(
         )
     n_a, n_b = int(labels.sum()), int((~labels).sum())
     if min(n_a, n_b) < minimum:
-        raise InputError(
-            f"condition has {n_a} units of a and {n_b} of b; each condition needs at least {minimum}"
-        )
+        raise InputError(f"condition has {n_a} units of a and {n_b} of b; each condition needs at least {minimum}")
     a, b = table[labels], table[~labels]
     if pair is None:
         return Samples(a, b, paired=False)
@@ -149,14 +148,15 @@ def _partners(codes_a: NDArray[Any], codes_b: NDArray[Any]) -> tuple[NDArray[np.
     return np.argsort(codes_a, kind="stable"), np.argsort(codes_b, kind="stable")
 
 
-def _constant(sample: NDArray[np.float64]) -> NDArray[np.bool_]:
+def is_constant(sample: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Tell which columns hold one value but for rounding: bool, shape (n_features,)."""
     low, high = sample.min(axis=0), sample.max(axis=0)
-    constant: NDArray[np.bool_] = high - low <= _ROUNDING * np.maximum(np.abs(low), np.abs(high))
+    constant: NDArray[np.bool_] = high - low <= ROUNDING * np.maximum(np.abs(low), np.abs(high))
     return constant
 
 
 def _variance(sample: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.where(_constant(sample), 0.0, sample.var(axis=0, ddof=1))
+    return np.where(is_constant(sample), 0.0, sample.var(axis=0, ddof=1))
 
 
 def sample_moments(samples: Samples) -> Moments:
@@ -179,7 +179,7 @@ def sample_moments(samples: Samples) -> Moments:
         differences = a - b
         scale = np.maximum(np.abs(a).max(axis=0), np.abs(b).max(axis=0))
         spread = np.ptp(differences, axis=0)
-        var_difference = np.where(spread <= _ROUNDING * scale, 0.0, differences.var(axis=0, ddof=1))
+        var_difference = np.where(spread <= ROUNDING * scale, 0.0, differences.var(axis=0, ddof=1))
     return Moments(
         n_a=len(a),
         n_b=len(b),
@@ -188,5 +188,44 @@ def sample_moments(samples: Samples) -> Moments:
         var_a=var_a,
         var_b=var_b,
         var_difference=var_difference,
-        flat=_constant(np.concatenate([a, b])),
+        flat=is_constant(np.concatenate([a, b])),
     )
+
+
+def covariate_matrix(covariates: pd.DataFrame, n_units: int) -> NDArray[np.float64]:
+    """Check covariates and return them as numbers.
+
+    Parameters
+    ----------
+    covariates : pandas.DataFrame, n_units rows
+        One numeric or boolean column per covariate.
+    n_units : int
+        Rows that there must be.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_units, n_covariates)
+
+    Raises
+    ------
+    InputError
+        If the number of rows differs, or a column is not numeric or has a value that is missing or not
+        finite; the message names the column and the row.
+    """
+    if len(covariates) != n_units:
+        raise InputError(f"covariates has {len(covariates)} rows for {n_units} units; give one row a unit")
+    table = np.empty((n_units, covariates.shape[1]))
+    for j, name in enumerate(covariates.columns):
+        column = covariates[name]
+        if not pd.api.types.is_numeric_dtype(column):
+            raise InputError(
+                f"covariate {name!r} has dtype {column.dtype}; give numbers (code categories as 0/1 columns)"
+            )
+        table[:, j] = column.to_numpy(dtype=np.float64, na_value=np.nan)
+        missing = np.flatnonzero(~np.isfinite(table[:, j]))
+        if len(missing):
+            raise InputError(
+                f"covariate {name!r} has no finite value in row {missing[0]} ({len(missing)} such rows); "
+                "leave out the units or the covariate"
+            )
+    return table

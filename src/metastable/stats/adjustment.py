@@ -1,0 +1,274 @@
+"""What adjusting for covariates does to the difference of every feature."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from scipy import special
+
+from metastable.errors import InputError
+from metastable.stats.effects import check_confidence
+from metastable.stats.samples import ROUNDING, covariate_matrix, is_constant, sample_moments, split_samples
+
+__all__ = ["RobustFit", "adjustment_table", "robust_regression"]
+
+# Singular values of the standardized design below this share of the largest make it rank-deficient.
+_RANK = 1e-8
+# A sum of squared residuals below this share of the outcome's is rounding.
+_RESIDUAL = 1e-20
+
+
+@dataclass(frozen=True)
+class RobustFit:
+    """Ordinary least squares of many outcomes on one design, with jackknife standard errors.
+
+    Attributes
+    ----------
+    coefficients, se : ndarray of float64, shape (p, n_features)
+        Estimates and standard errors.
+    dof : float
+        Degrees of freedom: units, or clusters, minus columns.
+    """
+
+    coefficients: NDArray[np.float64]
+    se: NDArray[np.float64]
+    dof: float
+
+
+def robust_regression(
+    values: NDArray[np.float64], design: NDArray[np.float64], *, cluster: NDArray[np.intp] | None = None
+) -> RobustFit:
+    """Regress every feature on `design`, standard errors robust to unequal variances and clusters.
+
+    Parameters
+    ----------
+    values : ndarray of float64, shape (n_units, n_features)
+        Outcomes.
+    design : ndarray of float64, shape (n_units, p)
+        Columns of full rank, the constant included.
+    cluster : ndarray of int, shape (n_units,), or None
+        Units of a cluster may have correlated errors.
+
+    Returns
+    -------
+    RobustFit
+
+    Raises
+    ------
+    InputError
+        If a unit (or cluster) alone determines a coefficient, or there are no more of them than columns.
+
+    Notes
+    -----
+    HC3 (MacKinnon & White 1985), each residual divided by one minus its leverage; with clusters its
+    counterpart CR3 (Bell & McCaffrey 2002), which leaves out one cluster at a time.
+    """
+    n_units, p = design.shape
+    code = np.arange(n_units) if cluster is None else np.unique(cluster, return_inverse=True)[1]
+    n_clusters = int(code.max()) + 1
+    if n_clusters <= p:
+        raise InputError(
+            f"{n_clusters} {'units' if cluster is None else 'clusters'} cannot carry a design of {p} columns; "
+            "leave out covariates"
+        )
+    q, r = np.linalg.qr(design)
+    coefficients = np.linalg.solve(r, q.T @ values)
+    residuals = values - design @ coefficients
+    floor = _RESIDUAL * (values**2).sum(axis=0)
+    residuals = np.where((residuals**2).sum(axis=0) <= floor, 0.0, residuals)
+    variance = (
+        _variance_of_units(q, r, residuals) if n_clusters == n_units else _variance_of_clusters(q, r, residuals, code)
+    )
+    return RobustFit(coefficients, np.sqrt(variance), float(n_clusters - p))
+
+
+def _variance_of_units(
+    q: NDArray[np.float64], r: NDArray[np.float64], residuals: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    kept = 1.0 - (q**2).sum(axis=1)
+    if kept.min() < _RANK:
+        raise InputError(
+            f"unit {kept.argmin()} alone determines a coefficient of the design; leave it or the covariate out"
+        )
+    return np.asarray((np.linalg.solve(r, q.T) / kept) ** 2 @ residuals**2, dtype=np.float64)
+
+
+def _variance_of_clusters(
+    q: NDArray[np.float64], r: NDArray[np.float64], residuals: NDArray[np.float64], code: NDArray[np.intp]
+) -> NDArray[np.float64]:
+    variance = np.zeros((q.shape[1], residuals.shape[1]))
+    order = np.argsort(code, kind="stable")
+    for g, rows in enumerate(np.split(order, np.flatnonzero(np.diff(code[order])) + 1)):
+        kept = np.eye(len(rows)) - q[rows] @ q[rows].T
+        if np.linalg.eigvalsh(kept)[0] < _RANK:
+            raise InputError(f"cluster {g} alone determines a coefficient of the design; leave it or the covariate out")
+        moved = np.linalg.solve(r, q[rows].T @ np.linalg.solve(kept, residuals[rows]))
+        variance += moved**2
+    return variance
+
+
+def adjustment_table(
+    values: ArrayLike,
+    condition: ArrayLike,
+    covariates: pd.DataFrame,
+    *,
+    pair: ArrayLike | None = None,
+    cluster: ArrayLike | None = None,
+    confidence: float = 0.95,
+) -> pd.DataFrame:
+    """Difference of every feature before and after adjusting for covariates, side by side.
+
+    Parameters
+    ----------
+    values : array_like of float, shape (n_units, n_features)
+        One row per unit.
+    condition : array_like of bool, shape (n_units,)
+        True for condition a, False for b; differences are a - b.
+    covariates : pandas.DataFrame, n_units rows
+        One numeric column per covariate.
+    pair : array_like, shape (n_units,), or None
+        Code that joins each unit of a with one of b; differences of partners are then regressed on the
+        differences of their covariates.
+    cluster : array_like, shape (n_units,), or None
+        Cluster of each unit; with `pair` a pair lies in one cluster.
+    confidence : float
+        Coverage of the intervals, between 0 and 1.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per feature, in order:
+
+        * ``difference``, ``se``, ``ci_low``, ``ci_high``, ``p``: before, from ``value ~ condition``
+        * ``difference_adjusted``, ``se_adjusted``, ``ci_low_adjusted``, ``ci_high_adjusted``,
+          ``p_adjusted``: after, from ``value ~ condition + covariates``
+        * ``change``: adjusted minus unadjusted difference
+        * ``g``, ``g_adjusted``: both differences over the standard deviation of Hedges' g (no bias
+          correction), so that features compare
+        * ``change_NAME`` for each covariate: its share of the change (they add up to it)
+
+        A feature that is constant in both conditions has p = 1 where the difference is 0 and p = 0
+        otherwise, and g 0.
+
+    Raises
+    ------
+    InputError
+        As `split_samples` and `covariate_matrix`; or if a covariate is explained by the condition and the
+        covariates before it, or one unit or cluster alone determines a coefficient. A covariate that never
+        varies (whose partners never differ) is no error: its share of the change is 0.
+
+    Notes
+    -----
+    Ordinary least squares per unit. Standard errors are HC3, or CR3 where there are clusters (see
+    `robust_regression`), with t tails. The shares of the change are Gelbach's (2016): the difference of
+    the covariate between conditions, the other things not held fixed, times its adjusted slope, with the
+    opposite sign; unlike adding covariates one by one they do not depend on an order.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(1)
+    >>> condition = np.arange(200) < 100
+    >>> pieces = rng.normal(size=200) + condition  # a has longer words
+    >>> values = (2 * pieces + 0.1 * rng.normal(size=200))[:, None]  # and the count follows length alone
+    >>> table = adjustment_table(values, condition, pd.DataFrame({"pieces": pieces}))
+    >>> print(table[["difference", "change_pieces", "p_adjusted"]].round(1).to_string(index=False))
+     difference  change_pieces  p_adjusted
+            2.0           -2.0         0.2
+    """
+    check_confidence(confidence)
+    samples = split_samples(values, condition, pair=pair)
+    moments = sample_moments(samples)
+    side = np.asarray(condition)
+    names, table = [str(name) for name in covariates.columns], covariate_matrix(covariates, len(side))
+    code = _cluster_codes(cluster, len(side))
+    if pair is None:
+        outcome = np.asarray(values, dtype=np.float64)
+        short = np.column_stack([np.ones(len(side)), side])
+        regressors, idle = table - table.mean(axis=0), is_constant(table)
+    else:
+        codes = np.asarray(pair)
+        order_a, order_b = np.argsort(codes[side], kind="stable"), np.argsort(codes[~side], kind="stable")
+        outcome = np.where(moments.var_difference == 0, moments.difference, samples.a - samples.b)
+        of_a, of_b = table[side][order_a], table[~side][order_b]
+        short, regressors = np.ones((len(outcome), 1)), of_a - of_b
+        idle = np.abs(regressors).max(axis=0) <= ROUNDING * np.abs(table).max(axis=0)
+        code = _codes_of_pairs(code, side, order_a, order_b)
+    # A covariate that does not vary has nothing to adjust for.
+    used = regressors[:, ~idle]
+    used = used / np.sqrt((used**2).mean(axis=0))
+    _check_rank(short, used, [name for name, left_out in zip(names, idle, strict=True) if not left_out])
+    before = robust_regression(outcome, short, cluster=code)
+    after = robust_regression(outcome, np.column_stack([short, used]), cluster=code)
+    at = short.shape[1] - 1
+    gaps = np.linalg.lstsq(short, used, rcond=None)[0][at]
+    shares = np.zeros((len(names), outcome.shape[1]))
+    shares[~idle] = -gaps[:, None] * after.coefficients[at + 1 :]
+    deviation = moments.standardizer
+    columns: dict[str, NDArray[np.float64]] = {}
+    for suffix, fit in (("", before), ("_adjusted", after)):
+        columns.update(_tested(fit, at, moments.flat, confidence, suffix))
+    columns["change"] = columns["difference_adjusted"] - columns["difference"]
+    for suffix in ("", "_adjusted"):
+        difference = columns[f"difference{suffix}"]
+        columns[f"g{suffix}"] = np.divide(difference, deviation, out=np.zeros_like(difference), where=deviation > 0)
+    for name, share in zip(names, shares, strict=True):
+        columns[f"change_{name}"] = np.where(moments.flat, 0.0, share)
+    return pd.DataFrame(columns)
+
+
+def _tested(
+    fit: RobustFit, at: int, flat: NDArray[np.bool_], confidence: float, suffix: str
+) -> dict[str, NDArray[np.float64]]:
+    difference, se = np.where(flat, 0.0, fit.coefficients[at]), np.where(flat, 0.0, fit.se[at])
+    undefined = np.where(difference == 0, 0.0, np.copysign(np.inf, difference))
+    t = np.divide(difference, se, out=undefined, where=se > 0)
+    reach = se * special.stdtrit(fit.dof, 0.5 + confidence / 2)
+    return {
+        f"difference{suffix}": difference,
+        f"se{suffix}": se,
+        f"ci_low{suffix}": difference - reach,
+        f"ci_high{suffix}": difference + reach,
+        f"p{suffix}": 2 * special.stdtr(fit.dof, -np.abs(t)),
+    }
+
+
+def _cluster_codes(cluster: ArrayLike | None, n_units: int) -> NDArray[np.intp] | None:
+    if cluster is None:
+        return None
+    if np.shape(cluster) != (n_units,):
+        raise InputError(f"cluster has shape {np.shape(cluster)}; give one code for each of the {n_units} units")
+    return np.unique(np.asarray(cluster), return_inverse=True)[1].astype(np.intp)
+
+
+def _codes_of_pairs(
+    code: NDArray[np.intp] | None,
+    side: NDArray[np.bool_],
+    order_a: NDArray[np.intp],
+    order_b: NDArray[np.intp],
+) -> NDArray[np.intp] | None:
+    if code is None:
+        return None
+    of_a, of_b = code[side][order_a], code[~side][order_b]
+    if (of_a != of_b).any():
+        raise InputError("a pair has partners in two clusters; give both partners the same cluster")
+    return of_a
+
+
+def _check_rank(short: NDArray[np.float64], regressors: NDArray[np.float64], names: list[str]) -> None:
+    """Refuse a covariate that the condition and the covariates before it explain."""
+    basis = np.linalg.qr(short)[0]
+    for j, name in enumerate(names):
+        column = regressors[:, j]
+        size = np.linalg.norm(column)
+        rest = column - basis @ (basis.T @ column)
+        rest -= basis @ (basis.T @ rest)
+        left = np.linalg.norm(rest)
+        if left <= _RANK * size:
+            raise InputError(
+                f"covariate {name!r} is explained by the condition and the covariates before it; leave it out"
+            )
+        basis = np.column_stack([basis, rest / left])
