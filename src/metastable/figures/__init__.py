@@ -1,1 +1,95 @@
-"""Pictures of results, each a function of data that returns a matplotlib figure."""
+"""Pictures of results, each a function of data that returns a matplotlib figure.
+
+Every figure function has a partner ``..._alt`` that takes the same data and states the finding in words.
+
+>>> import metastable
+>>> figure = metastable.figures.heatmap(heads, "mean_a")   # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from metastable.figures.diagnostics import (
+    balance_plot,
+    balance_plot_alt,
+    calibration_plot,
+    calibration_plot_alt,
+    p_value_histogram,
+    p_value_histogram_alt,
+    sensitivity_curve,
+    sensitivity_curve_alt,
+)
+from metastable.figures.heatmaps import (
+    difference_map,
+    difference_map_alt,
+    heatmap,
+    heatmap_alt,
+    interaction_plot,
+    interaction_plot_alt,
+    shared_limits,
+    significance_mask,
+    significance_mask_alt,
+    summary_figure,
+    summary_figure_alt,
+)
+from metastable.figures.robustness import (
+    adjustment_plot,
+    adjustment_plot_alt,
+    layer_plot,
+    layer_plot_alt,
+    slope_plot,
+    slope_plot_alt,
+    study_scatter,
+    study_scatter_alt,
+    sweep_plot,
+    sweep_plot_alt,
+    thresholds_plot,
+    thresholds_plot_alt,
+)
+from metastable.figures.save import (
+    save_figure,
+)
+from metastable.figures.violins import (
+    violin_grid,
+    violin_grid_alt,
+    violin_pair,
+    violin_pair_alt,
+)
+
+__all__ = [
+    "adjustment_plot",
+    "adjustment_plot_alt",
+    "balance_plot",
+    "balance_plot_alt",
+    "calibration_plot",
+    "calibration_plot_alt",
+    "difference_map",
+    "difference_map_alt",
+    "heatmap",
+    "heatmap_alt",
+    "interaction_plot",
+    "interaction_plot_alt",
+    "layer_plot",
+    "layer_plot_alt",
+    "p_value_histogram",
+    "p_value_histogram_alt",
+    "save_figure",
+    "sensitivity_curve",
+    "sensitivity_curve_alt",
+    "shared_limits",
+    "significance_mask",
+    "significance_mask_alt",
+    "slope_plot",
+    "slope_plot_alt",
+    "study_scatter",
+    "study_scatter_alt",
+    "summary_figure",
+    "summary_figure_alt",
+    "sweep_plot",
+    "sweep_plot_alt",
+    "thresholds_plot",
+    "thresholds_plot_alt",
+    "violin_grid",
+    "violin_grid_alt",
+    "violin_pair",
+    "violin_pair_alt",
+]

@@ -1,0 +1,176 @@
+"""The visual language that all figures share: fonts, sizes, colours and words."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable
+from functools import cache, wraps
+from io import BytesIO
+from typing import Any, ParamSpec, TypeVar
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.colors import Colormap, to_rgb
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import TextToPath
+
+__all__ = [
+    "COLOR_A",
+    "COLOR_B",
+    "CONDITIONS",
+    "DIVERGING",
+    "FONT",
+    "INK",
+    "LINES",
+    "MISSING",
+    "MODE_COLORS",
+    "MUTED",
+    "PALE",
+    "SEQUENTIAL",
+    "SMALL",
+    "TITLE",
+    "WIDTH",
+    "NotebookFigure",
+    "chart",
+    "color_map",
+    "format_p",
+    "ink_on",
+    "signed",
+    "styled",
+    "text_width",
+    "wrap",
+]
+
+WIDTH = 8.3
+"""Inches; 830 px, the width of a page on GitHub, at 100 px an inch."""
+TITLE, FONT, SMALL = 11.0, 9.0, 7.5
+"""Points; SMALL is the least that a reader is asked to read."""
+
+CONDITIONS = ("concrete", "abstract")
+INK, MUTED, PALE, MISSING = "#1b1b1b", "#5f5f5f", "#e3e3e3", "#ededed"
+
+# Both maps are ColorBrewer's, safe for colour-blind readers. The diverging map's ends are the two
+# conditions' colours: orange where a needs more patterns, purple where b does.
+SEQUENTIAL, DIVERGING = "YlGnBu", "PuOr_r"
+COLOR_A, COLOR_B = "#b35806", "#542788"
+# Light to dark as the sequential map runs: few patterns to very many.
+MODE_COLORS = {"IV": "#fbfbd2", "III": "#cdebc0", "II": "#8fd3c4", "I": "#62a9d6"}
+# Lines that must be told apart: dark and light, dashed and whole, each with its own marker.
+LINES: tuple[tuple[str, str, str], ...] = (
+    ("#b35806", "-", "o"),
+    ("#542788", "--", "s"),
+    ("#1d7f8c", "-.", "^"),
+    ("#5f5f5f", ":", "D"),
+    ("#e08a1e", (0, (5, 1, 1, 1, 1, 1)), "v"),  # type: ignore[assignment]
+    ("#8b7fbf", (0, (8, 2)), "P"),  # type: ignore[assignment]
+)
+
+_RC: dict[str, Any] = {
+    "font.family": ["DejaVu Sans"],
+    "font.size": FONT,
+    "axes.titlesize": FONT + 1,
+    "axes.titleweight": "bold",
+    "axes.labelsize": FONT,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": MUTED,
+    "axes.facecolor": "white",
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.unicode_minus": True,
+    "xtick.labelsize": FONT - 1,
+    "ytick.labelsize": FONT - 1,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "legend.fontsize": FONT - 1,
+    "legend.frameon": False,
+    "text.color": INK,
+    "text.usetex": False,
+    "figure.facecolor": "white",
+    "figure.edgecolor": "white",
+    "figure.dpi": 100,
+    "savefig.facecolor": "white",
+    "savefig.transparent": False,
+    "hatch.linewidth": 0.8,
+    "path.simplify": True,
+}
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class NotebookFigure(Figure):
+    """A figure that a notebook shows without pyplot."""
+
+    def _repr_png_(self) -> bytes:
+        buffer = BytesIO()
+        self.savefig(buffer, format="png", dpi=160)
+        return buffer.getvalue()
+
+
+def styled(function: Callable[P, R]) -> Callable[P, R]:
+    """Run a figure function under this module's settings, whatever the reader's own are."""
+
+    @wraps(function)
+    def inner(*args: P.args, **kwargs: P.kwargs) -> R:
+        with mpl.rc_context():
+            mpl.rcdefaults()
+            mpl.rcParams.update(_RC)
+            return function(*args, **kwargs)
+
+    return inner
+
+
+def chart(height: float, columns: int = 1, rows: int = 1, **options: Any) -> tuple[NotebookFigure, list[Axes]]:
+    """Return an empty figure of the page's width, `height` inches high, and its axes in reading order."""
+    figure = NotebookFigure(figsize=(WIDTH, height), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False, **options)
+    return figure, list(axes.ravel())
+
+
+def color_map(name: str) -> Colormap:
+    """Return a colour map by name that shows what is missing in grey."""
+    return mpl.colormaps[name].with_extremes(bad=MISSING)
+
+
+def ink_on(color: Any) -> str:
+    """Return the ink, dark or white, that has the larger contrast on `color` (WCAG 2.2, 1.4.3)."""
+    channels = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(color)]
+    luminance = 0.2126 * channels[0] + 0.7152 * channels[1] + 0.0722 * channels[2]
+    # 0.179 is where the contrasts with black and with white are equal.
+    return INK if luminance > 0.19 else "white"
+
+
+@cache
+def text_width(text: str, size: float) -> float:
+    """Return the width in inches of one line of text at `size` points."""
+    font = FontProperties(family=["DejaVu Sans"], size=size)
+    width, _, _ = TextToPath().get_text_width_height_descent(text, font, False)
+    return float(width) / 72
+
+
+def wrap(text: str, width: float, size: float) -> str:
+    """Break text into lines that fit `width` inches at `size` points."""
+    if not text:
+        return text
+    characters = max(8, int(width / (text_width(text, size) / len(text))))
+    return textwrap.fill(text, characters, break_long_words=False, break_on_hyphens=False)
+
+
+def format_p(p: float) -> str:
+    """Write a p-value in APA style: ``p = .012``, ``p < .001``; never 0."""
+    if p != p:  # NaN
+        return "p not known"
+    if p < 0.001:
+        return "p < .001"
+    return f"p = {p:.3f}".replace("0.", ".") if p < 0.9995 else "p > .999"
+
+
+def signed(value: float, digits: int = 2) -> str:
+    """Write a number with its sign, the minus as a minus; zero without."""
+    text = f"{value:+.{digits}f}"
+    if float(text) == 0:
+        return f"{0:.{digits}f}"
+    return text.replace("-", "−")

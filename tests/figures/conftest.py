@@ -1,0 +1,151 @@
+"""Fixed data for the figures: made-up results that look like real ones, of any number of layers and heads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+
+
+def make_heads(
+    n_layers: int, n_heads: int, *, effect: float = 0.35, threshold: float = 0.9, seed: int = 0
+) -> pd.DataFrame:
+    """Return a table of heads with smooth p-values that belong to its effects."""
+    rng = np.random.default_rng(seed)
+    layer, head = (grid.ravel() + 1 for grid in np.indices((n_layers, n_heads)))
+    n = layer.size
+    depth = layer / max(n_layers, 2)
+    mean = np.clip(12 - 9 * depth + rng.normal(0, 2.5, n), 1.2, 18.5)
+    g = rng.normal(effect * (depth - 0.3), 0.25, n)
+    difference = g * 0.9
+    p = np.clip(2 * np.exp(-((g / 0.12) ** 2) / 1.6), 1e-4, 1.0)
+    order = np.argsort(p)
+    fdr = np.empty(n)
+    fdr[order] = np.minimum.accumulate((p[order] * n / np.arange(1, n + 1))[::-1])[::-1].clip(max=1)
+    verdict = np.where(fdr < 0.05, "different", np.where(np.abs(g) < 0.05, "equivalent", "undecided"))
+    return pd.DataFrame(
+        {
+            "site": "self",
+            "layer": layer,
+            "head": head,
+            "threshold": threshold,
+            "mean_a": mean + difference / 2,
+            "mean_b": mean - difference / 2,
+            "median_a": np.round(mean),
+            "median_b": np.round(mean - difference),
+            "difference": difference,
+            "hedges_g": g,
+            "p_perm": p,
+            "p_perm_fdr": fdr,
+            "verdict": verdict,
+        }
+    )
+
+
+def make_histograms(n_layers: int, n_heads: int, *, n: int = 20, shift: float = 0.0, seed: int = 0) -> np.ndarray:
+    """Return token counts of every shape that real heads show: narrow, wide, skewed, two-humped."""
+    rng = np.random.default_rng(seed)
+    out = np.zeros((n_layers, n_heads, n + 1), dtype=np.int64)
+    for i in range(n_layers):
+        for j in range(n_heads):
+            centre = (1 + (n - 2) * rng.beta(1.2, 2.0)) * (1.2 - 0.5 * i / max(n_layers, 2)) + shift
+            draws = rng.gamma(6, centre / 6, 800)
+            if (i + j) % 5 == 0:
+                draws[:300] = rng.normal(0.8 * n, 1, 300)
+            out[i, j] = np.bincount(np.clip(np.round(draws), 1, n).astype(int), minlength=n + 1)
+    return out
+
+
+def make_layers(heads: pd.DataFrame) -> pd.DataFrame:
+    """Return an omnibus p for every layer."""
+    p = heads.groupby("layer")["p_perm"].min() * 3
+    return pd.DataFrame(
+        {"site": "self", "layer": p.index, "threshold": heads["threshold"].iloc[0], "p_sum_squares": p.clip(upper=1)}
+    ).reset_index(drop=True)
+
+
+def make_balance(factor: float = 1.0) -> pd.DataFrame:
+    """Return a balance table with one covariate balanced and three not."""
+    smd = np.array([0.02, -1.31, -0.94, 0.77]) * factor
+    return pd.DataFrame(
+        {
+            "covariate": ["n_tokens", "word_pieces", "characters", "zipf"],
+            "smd": smd,
+            "balanced": np.abs(smd) < 0.1,
+        }
+    )
+
+
+def make_calibration() -> pd.DataFrame:
+    """Return rates of which one is too high, one too low, and the rest as promised."""
+    rate = np.array([0.051, 0.048, 0.082, 0.012, 0.055, 0.047])
+    half = 1.96 * np.sqrt(rate * (1 - rate) / 1000)
+    return pd.DataFrame(
+        {
+            "measure": ["false positives"] * 3 + ["family-wise error"] * 3,
+            "test": ["permutation", "mixed model", "token t-test", "Holm", "max-T", "max-T, step-down"],
+            "rate": rate,
+            "low": rate - half,
+            "high": rate + half,
+        }
+    )
+
+
+def make_power() -> pd.DataFrame:
+    """Return power curves of four tests that end close together."""
+    effect = np.linspace(0, 0.6, 13)
+    rows = []
+    for name, slope in (("uncorrected", 0.16), ("FDR", 0.24), ("max-T", 0.3), ("mixed model, FDR", 0.235)):
+        power = 0.03 + 0.96 / (1 + np.exp(-(effect - slope - 0.05) / 0.05))
+        rows.append(
+            pd.DataFrame({"test": name, "effect": effect, "power": power, "low": power - 0.02, "high": power + 0.02})
+        )
+    return pd.concat(rows, ignore_index=True).assign(
+        low=lambda t: t["low"].clip(lower=0), high=lambda t: t["high"].clip(upper=1)
+    )
+
+
+def make_thresholds() -> pd.DataFrame:
+    """Return heads at five thresholds."""
+    levels = (0.5, 0.8, 0.9, 0.95, 0.99)
+    return pd.concat(
+        [make_heads(6, 12, effect=0.2 + 0.05 * i, threshold=level, seed=i) for i, level in enumerate(levels)],
+        ignore_index=True,
+    )
+
+
+@pytest.fixture
+def heads() -> Callable[..., pd.DataFrame]:
+    return make_heads
+
+
+@pytest.fixture
+def histograms() -> Callable[..., np.ndarray]:
+    return make_histograms
+
+
+@pytest.fixture
+def layers() -> Callable[[pd.DataFrame], pd.DataFrame]:
+    return make_layers
+
+
+@pytest.fixture
+def balance() -> Callable[..., pd.DataFrame]:
+    return make_balance
+
+
+@pytest.fixture
+def calibration() -> pd.DataFrame:
+    return make_calibration()
+
+
+@pytest.fixture
+def power() -> pd.DataFrame:
+    return make_power()
+
+
+@pytest.fixture
+def thresholds() -> pd.DataFrame:
+    return make_thresholds()
