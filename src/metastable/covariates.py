@@ -1,0 +1,69 @@
+"""What else differs between words: characters, word pieces, Zipf frequency, part of speech."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pandas as pd
+from wordfreq import zipf_frequency
+
+__all__ = ["sequence_covariates", "word_covariates"]
+
+
+def word_covariates(words: Sequence[str], count_pieces: Callable[[Sequence[str]], Sequence[int]]) -> pd.DataFrame:
+    """Describe each word by what may differ between conditions beside the rating.
+
+    Parameters
+    ----------
+    words : sequence of str
+        Words; an entry of several parts ("baking soda") is one word.
+    count_pieces : callable
+        Gives the number of word pieces of each of a list of words, as `Tokenizer.count_pieces` does.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per word, in their order, with the word as index and the columns
+
+        * ``characters`` : int64, letters and all other characters but white space
+        * ``word_pieces`` : int64
+        * ``zipf`` : float64, Zipf frequency in English: log10 of occurrences in a billion words; 0 for a
+          word that the lists of wordfreq do not hold
+
+    References
+    ----------
+    van Heuven, W. J. B., Mandera, P., Keuleers, E., & Brysbaert, M. (2014). SUBTLEX-UK: A new and improved
+    word frequency database for British English. Quarterly Journal of Experimental Psychology, 67, 1176-1190.
+    Speer, R. (2022). rspeer/wordfreq: v3.0. Zenodo. doi:10.5281/zenodo.7199437.
+    """
+    words = list(words)
+    return pd.DataFrame(
+        {
+            "characters": np.array([sum(map(len, word.split())) for word in words], dtype=np.int64),
+            "word_pieces": np.array(count_pieces(words), dtype=np.int64),
+            "zipf": np.array([zipf_frequency(word, "en") for word in words], dtype=np.float64),
+        },
+        index=pd.Index(words, name="word", dtype="str"),
+    )
+
+
+def sequence_covariates(words: Sequence[str], n_tokens: int, table: pd.DataFrame) -> dict[str, float]:
+    """Describe a sequence by its length and by the means of its words.
+
+    Parameters
+    ----------
+    words : sequence of str
+        The words of the sequence; each must be in `table`.
+    n_tokens : int
+        Its length in tokens, special ones included.
+    table : pandas.DataFrame
+        Numbers of each word, as `word_covariates` returns them: one row per word, the word as index.
+
+    Returns
+    -------
+    dict of str to float
+        ``tokens``, ``words`` (how many) and the mean over its words of each column of `table`.
+    """
+    means = table.loc[list(words)].mean(axis="index")
+    return {"tokens": float(n_tokens), "words": float(len(words)), **{str(k): float(v) for k, v in means.items()}}
