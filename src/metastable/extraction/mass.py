@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, overload
 
@@ -10,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from metastable.errors import InputError
+from metastable.extraction.kernels import count_rows
 
 __all__ = ["TOLERANCE", "check_thresholds", "count_entries"]
 
@@ -23,6 +25,9 @@ tenth of what float32 products differ by between two batch sizes.
 
 # Elements sorted at a time: bounds the memory of the float64 sums to 32 MiB.
 _CHUNK = 1 << 22
+
+_LARGEST_WEIGHT = 2.0**64
+_MOST_KEYS = 1 << 24
 
 
 def check_thresholds(thresholds: Sequence[float] | NDArray[Any]) -> tuple[float, ...]:
@@ -47,10 +52,18 @@ def check_thresholds(thresholds: Sequence[float] | NDArray[Any]) -> tuple[float,
         raise InputError("no threshold was given; give at least one in (0, 1], such as 0.9")
     for value in values:
         if not 0.0 < value <= 1.0:
-            raise InputError(
-                f"threshold {value} is outside (0, 1]; give a share of the row's mass, such as 0.9"
-            )
+            raise InputError(f"threshold {value} is outside (0, 1]; give a share of the row's mass, such as 0.9")
     return values
+
+
+def _count_compiled(weights: torch.Tensor, thresholds: tuple[float, ...]) -> torch.Tensor:
+    rows = weights.float().contiguous().numpy()
+    return torch.from_numpy(count_rows(rows, np.array(thresholds) - TOLERANCE))
+
+
+def _suits_kernel(weights: torch.Tensor, largest: float) -> bool:
+    """Whether the compiled count is exact: float32 holds the weights, their sums and the number of keys."""
+    return weights.dtype != torch.float64 and largest < _LARGEST_WEIGHT and weights.shape[1] < _MOST_KEYS
 
 
 def _count_sorted(weights: torch.Tensor, thresholds: tuple[float, ...]) -> torch.Tensor:
@@ -58,13 +71,21 @@ def _count_sorted(weights: torch.Tensor, thresholds: tuple[float, ...]) -> torch
     ordered = weights.sort(dim=-1, descending=True).values
     mass = ordered.cumsum(dim=-1, dtype=torch.float64)
     total = mass[:, -1]
-    if not bool(((total >= 0) & total.isfinite() & (ordered[:, -1] >= 0)).all()):
-        raise InputError("attention weights must be finite and not negative; give the rows of a softmax")
     counts = torch.empty(len(weights), len(thresholds), dtype=torch.int32, device=weights.device)
     for index, threshold in enumerate(thresholds):
         short = mass < ((threshold - TOLERANCE) * total)[:, None]
         counts[:, index] = torch.where(total > 0, 1 + short.sum(dim=-1), 0)
     return counts
+
+
+def _check_weights(rows: torch.Tensor) -> float:
+    """Return the largest weight, which is finite as all are."""
+    if rows.numel() == 0:
+        return 0.0
+    smallest, largest = (float(value) for value in rows.aminmax())
+    if not (smallest >= 0 and math.isfinite(largest)):
+        raise InputError("attention weights must be finite and not negative; give the rows of a softmax")
+    return largest
 
 
 def _count_torch(weights: torch.Tensor, thresholds: tuple[float, ...]) -> torch.Tensor:
@@ -146,5 +167,12 @@ def count_entries(
     if key_mask is not None:
         mask = torch.as_tensor(key_mask, dtype=torch.bool, device=weights.device)
         weights = weights.masked_fill(~mask, 0.0)
-    counts = _count_torch(weights.detach().reshape(-1, weights.shape[-1]), values)
+    rows = weights.detach().reshape(-1, weights.shape[-1])
+    largest = _check_weights(rows)
+    # Where the device has no float64, the CPU does the counting.
+    home = rows.device
+    if home.type == "mps":
+        rows = rows.cpu()
+    compiled = rows.device.type == "cpu" and _suits_kernel(rows, largest)
+    counts = (_count_compiled if compiled else _count_torch)(rows, values).to(home)
     return counts.reshape(*weights.shape[:-1], len(values))
