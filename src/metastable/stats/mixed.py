@@ -1,4 +1,4 @@
-"""Linear mixed models of many features that share one design: input, choice of engine, result."""
+"""Linear mixed models of many features that share one design: choice of engine, result."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from metastable.errors import InputError
-from metastable.stats.random_intercept import fit_random_intercept, group_sums
+from metastable.stats.crossed import TermSums, fit_terms, saturated, term_sums
+from metastable.stats.mixed_input import MixedInput, check_mixed_input
+from metastable.stats.mixed_limit import group_mean_model, still_within
+from metastable.stats.random_intercept import GroupSums, fit_random_intercept, group_sums
+from metastable.stats.reference import fit_statsmodels
 from metastable.stats.satterthwaite import CriterionFit, contrast_dof, t_statistic, two_sided_p
 
 __all__ = ["MixedModels", "fit_mixed_models"]
@@ -19,11 +23,13 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 Method = Literal["reml", "ml"]
+Engine = Literal["profile", "statsmodels"]
 
-# A residual below this part of the largest outcome is rounding.
+# A residual below this part of the largest outcome, and a sum of squares below this part, is rounding.
 ROUNDING = 1e-12
-# Singular values of the scaled design below this part of the largest make it rank-deficient.
-RANK_TOLERANCE = 1e-9
+# Features that are fitted together, and the memory that their systems of equations may take.
+BLOCK_FEATURES = 512
+BLOCK_BYTES = 2**28
 
 
 @dataclass(frozen=True)
@@ -39,18 +45,23 @@ class MixedModels:
         The same for every column of the design.
     variance_group, variance_residual : ndarray of float64, shape (n_features,)
         Variance of the groups' intercepts and of the residuals, in squared units of the outcome.
+    variance_cluster : ndarray of float64, shape (n_features,)
+        Variance of the clusters' intercepts; NaN throughout in a model without clusters.
+    variance_slope, covariance_slope : ndarray of float64, shape (n_features,)
+        Variance of the random slope, and its covariance with the intercepts of the factor that it belongs to
+        (the clusters where there are any, else the groups); NaN throughout in a model without a slope.
     criterion : ndarray of float64, shape (n_features,)
         Minus twice the (restricted) log likelihood, with the constants that lme4 keeps; NaN for a feature
-        that has no optimum (see `flat` and `fit_mixed_models`).
+        that has no optimum (see the notes of `fit_mixed_models`).
     singular : ndarray of bool, shape (n_features,)
-        A variance component is on its boundary: zero (relative standard deviation below 1e-4, as in lme4), or
-        no residual variance at all.
+        A variance component is on its boundary: zero, or a correlation of one (an entry on the diagonal of
+        the relative Cholesky factor below 1e-4, as in lme4), or no residual variance at all.
     converged : ndarray of bool, shape (n_features,)
         The optimum meets its first and second order conditions.
     flat : ndarray of bool, shape (n_features,)
         The design leaves nothing unexplained, as with a constant feature.
     iterations : ndarray of int64, shape (n_features,)
-        Newton steps taken.
+        Newton steps taken; 0 with the reference engine.
     method : {"reml", "ml"}
         The criterion.
     column : int
@@ -67,6 +78,9 @@ class MixedModels:
     coefficient_dof: Floats
     coefficient_p: Floats
     variance_group: Floats
+    variance_cluster: Floats
+    variance_slope: Floats
+    covariance_slope: Floats
     variance_residual: Floats
     criterion: Floats
     singular: Bools
@@ -84,13 +98,17 @@ def fit_mixed_models(
     *,
     column: int = 1,
     method: Method = "reml",
+    cluster: ArrayLike | None = None,
+    slope: int | None = None,
+    engine: Engine = "profile",
     callback: Callable[[int, int], Any] | None = None,
 ) -> MixedModels:
-    """Fit ``values ~ design + (1 | group)`` to every feature and test one coefficient.
+    """Fit one linear mixed model to every feature and test one coefficient.
 
-    The models are those of lme4 with the degrees of freedom of lmerTest, found for all features at once: the
-    design and the groups are reduced once to a few cross-products, and each Newton step is taken for all
-    features together.
+    In R's notation ``values ~ design + (1 | group)``, plus ``(1 | cluster)``; a slope turns the intercept of
+    the clusters (of the groups, where there are no clusters) into ``(1 + slope | cluster)``. The models are
+    those of lme4 with the degrees of freedom of lmerTest, found for all features at once: rows are reduced once
+    to a few cross-products, and each Newton step is taken for all features together.
 
     Parameters
     ----------
@@ -104,6 +122,16 @@ def fit_mixed_models(
         Column of `design` to test.
     method : {"reml", "ml"}
         Restricted or plain maximum likelihood.
+    cluster : array_like, shape (n_obs,), or None
+        Label of a second factor, which may contain the groups, lie within them, or cross them. Crossed factors
+        cost the cube of the number of levels of the smaller one, for each feature and step.
+    slope : int or None
+        Column of `design`, usually the condition, whose effect varies at random. In a paired design whose
+        pairs hold one sequence per condition, give the pairs as `group` and the condition as `slope`.
+    engine : {"profile", "statsmodels"}
+        ``"statsmodels"`` is the reference: a loop of `statsmodels.MixedLM` fits, far slower and less exact. It
+        supplies estimates, standard errors and variances; degrees of freedom are Satterthwaite's at its
+        variances.
     callback : callable or None
         Called with the number of features done and their total.
 
@@ -115,18 +143,21 @@ def fit_mixed_models(
     Raises
     ------
     InputError
-        For values or a design that are not finite, shapes that do not match, fewer than two groups, as many
-        groups as rows, a design with a column that the others explain (a covariate collinear with the
-        condition), or too few groups to tell the groups' variance from the coefficients.
+        For values or a design that are not finite, shapes that do not match, missing labels, a factor with one
+        level, as many groups as rows, a design with a column that the others explain (a covariate collinear
+        with the condition), too few groups or clusters to tell their variance from the coefficients, and a
+        cluster or slope that repeats the groups.
 
     Notes
     -----
-    A feature that the design explains entirely is flagged `flat`. It has no residual to test against: a
-    coefficient of zero (a constant feature) has p = 1, any other an infinite t and p = 0.
+    A feature that the design explains entirely is flagged `flat`, its variances are zero. It has no residual to
+    test against: a coefficient of zero (a constant feature) has p = 1, any other an infinite t and p = 0.
 
     A feature that varies between groups only (every token of a sequence has the same count) has no optimum,
-    for the likelihood grows without bound as the residual variance vanishes. Its row holds the limit, the
-    regression of the group means with equal weights, and it is flagged `singular`.
+    for the likelihood grows without bound as the residual variance vanishes. Its row holds the limit and is
+    flagged `singular`: the same model of the group means, each with the same weight. Where there is no such
+    limit (the random effects explain a feature entirely) the row is flagged `singular` and not `converged`;
+    it holds the least-squares estimate with an infinite standard error and p = 1.
 
     References
     ----------
@@ -145,46 +176,147 @@ def fit_mixed_models(
     >>> round(float(models.dof[0]), 6)
     18.0
     """
-    y, x, codes = _checked(values, design, group, column, method)
-    q, r = np.linalg.qr(x)
+    if method not in ("reml", "ml"):
+        raise InputError(f"method is {method!r}; choose 'reml' or 'ml'")
+    if engine not in ("profile", "statsmodels"):
+        raise InputError(f"engine is {engine!r}; choose 'profile' or 'statsmodels'")
+    data = check_mixed_input(values, design, group, column=column, cluster=cluster, slope=slope)
+    n_features = data.values.shape[1]
+    size = 1 if engine == "statsmodels" else _block_size(data)
+    blocks = []
+    for start in range(0, n_features, size):
+        blocks.append(_fit_block(data, data.values[:, start : start + size], method, engine))
+        if callback is not None:
+            callback(min(start + size, n_features), n_features)
+    return _labelled(data, blocks, method, column)
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Models of some features in the units of the outcome; the arrays of `MixedModels`."""
+
+    coefficients: Floats
+    se: Floats
+    dof: Floats
+    variances: Floats
+    criterion: Floats
+    singular: Bools
+    converged: Bools
+    flat: Bools
+    iterations: Ints
+
+
+# Columns of _Block.variances.
+GROUP, CLUSTER, SLOPE, COVARIANCE, RESIDUAL = range(5)
+
+
+def _block_size(data: MixedInput) -> int:
+    """Features to fit together."""
+    if not data.has_terms:
+        return BLOCK_FEATURES
+    terms = data.terms
+    n_columns = (int(terms.outer.max()) + 1) * terms.width
+    entries = n_columns * terms.width if terms.nested else n_columns**2
+    # The system, its inverse, both times Lambda, their derivative and workspace, in float64.
+    return int(np.clip(BLOCK_BYTES // (64 * entries), 1, BLOCK_FEATURES))
+
+
+def _fit_block(data: MixedInput, y: Floats, method: Method, engine: Engine) -> _Block:
+    """Fit some features, each in units of its residual so that no tolerance depends on the scale."""
+    (n_obs, p), n_features = data.design.shape, y.shape[1]
+    q, r = np.linalg.qr(data.design)
+    back = np.linalg.inv(r)
     start = q.T @ y
     residual = y - q @ start
-    scale = np.sqrt(np.mean(residual**2, axis=0))
-    flat = scale <= ROUNDING * np.abs(y).max(axis=0)
+    scale, largest = np.sqrt(np.mean(residual**2, axis=0)), np.abs(y).max(axis=0)
+    flat = scale <= ROUNDING * largest
     scale = np.where(flat, 1.0, scale)
+    residual = np.where(flat, 0.0, residual / scale)
 
-    sums = group_sums(q, residual / scale, codes)
-    still = _still_within(sums.within_xx, sums.within_xy, sums.within_yy) & ~flat
-    back = np.linalg.inv(r)
-    n_features, p = y.shape[1], x.shape[1]
-    beta = np.zeros((n_features, p))
-    se = np.zeros((n_features, p))
-    dof = np.full((n_features, p), float(y.shape[0] - p))
-    variance = np.zeros((n_features, 2))
-    criterion = np.full(n_features, np.nan)
-    singular, converged = np.ones(n_features, dtype=bool), np.ones(n_features, dtype=bool)
-    iterations = np.zeros(n_features, dtype=np.int64)
-
-    rows = np.flatnonzero(~flat & ~still)
+    sums = term_sums(q, residual, data.terms) if data.has_terms else group_sums(q, residual, data.group)
+    of_group = sums if isinstance(sums, GroupSums) else group_sums(q, residual, data.group)
+    still = ~flat & still_within(of_group)
+    limit = group_mean_model(data, q, residual[:, still])
+    still[still] = limit.applies
+    stuck = ~flat & ~still & (saturated(sums) if isinstance(sums, TermSums) else False)
+    fits = []
+    rows = np.flatnonzero(~flat & ~still & ~stuck)
     if rows.size:
-        fit = fit_random_intercept(sums.features(rows), method=method)
+        if engine == "statsmodels":
+            fit = fit_statsmodels(q, residual[:, rows], data.terms, method=method)
+        elif isinstance(sums, TermSums):
+            fit = fit_terms(sums.features(rows), method=method)
+        else:
+            fit = fit_random_intercept(sums.features(rows), method=method)
+        fits.append((rows, fit))
+    rows = np.flatnonzero(still)
+    if rows.size:
+        fits.append((rows, limit.fit(method=method)))
+
+    beta, se = np.zeros((n_features, p)), np.where(stuck, np.inf, 0.0)[:, None] * np.ones(p)
+    dof = np.full((n_features, p), float(n_obs - p))
+    variances, criterion = np.zeros((n_features, 5)), np.full(n_features, np.nan)
+    singular, converged, iterations = flat | still | stuck, ~stuck, np.zeros(n_features, dtype=np.int64)
+    for rows, fit in fits:
         beta[rows] = fit.beta
         squared, dof[rows] = contrast_dof(fit, back)
         se[rows] = np.sqrt(squared)
-        variance[rows] = np.column_stack([fit.theta[:, 0] ** 2, np.ones(rows.size)]) * fit.sigma[:, None] ** 2
-        criterion[rows] = _with_constants(fit, r, scale[rows], y.shape[0], method)
-        singular[rows], converged[rows], iterations[rows] = fit.singular, fit.converged, fit.iterations
-    rows = np.flatnonzero(still)
-    if rows.size:
-        limit = _group_mean_limit(q, (residual / scale)[:, rows], codes, back, method)
-        beta[rows], se[rows], dof[rows], variance[rows, 0] = limit
-    if callback is not None:
-        callback(n_features, n_features)
+        variances[rows] = _variances(data, fit, limit=bool(still[rows[0]]))
+        singular[rows] |= fit.singular
+        converged[rows], iterations[rows] = fit.converged, fit.iterations
+        if not still[rows[0]]:
+            criterion[rows] = fit.criterion + _constants(r, scale[rows], n_obs, method)
 
     coefficients = (start.T + beta * scale[:, None]) @ back.T
-    coefficients[np.abs(coefficients) <= ROUNDING * np.abs(y).max(axis=0)[:, None]] = 0.0
-    se *= scale[:, None]
-    variance *= scale[:, None] ** 2
+    coefficients[np.abs(coefficients) <= ROUNDING * largest[:, None]] = 0.0
+    return _Block(
+        coefficients=coefficients,
+        se=se * scale[:, None],
+        dof=dof,
+        variances=variances * scale[:, None] ** 2,
+        criterion=criterion,
+        singular=singular,
+        converged=converged,
+        flat=flat,
+        iterations=iterations,
+    )
+
+
+def _constants(r: Floats, scale: Floats, n_obs: int, method: Method) -> Floats:
+    """Add to the deviance what it gains on the way back to the units of the outcome and of the design."""
+    p = r.shape[0] if method == "reml" else 0
+    determinant = 2.0 * float(np.log(np.abs(np.diag(r)[:p])).sum())
+    return 2.0 * (n_obs - p) * np.log(scale) + determinant
+
+
+def _variances(data: MixedInput, fit: CriterionFit, *, limit: bool) -> Floats:
+    """Variance components of fits to the data, or to their group means; shape (n_features, 5)."""
+    squared = fit.sigma**2
+    result = np.zeros((squared.size, 5))
+    result[:, GROUP if limit else RESIDUAL] = squared
+    outer_is_group = data.cluster is None or data.cluster_is_inner
+    outer, inner = (GROUP, CLUSTER) if outer_is_group else (CLUSTER, GROUP)
+    theta = fit.theta
+    if theta.shape[1] in (2, 4):
+        result[:, inner] = theta[:, 0] ** 2 * squared
+        theta = theta[:, 1:]
+    if theta.shape[1]:
+        result[:, outer] = theta[:, 0] ** 2 * squared
+    if theta.shape[1] == 3:
+        result[:, SLOPE] = (theta[:, 1] ** 2 + theta[:, 2] ** 2) * squared / data.slope_scale**2
+        result[:, COVARIANCE] = theta[:, 0] * theta[:, 1] * squared / data.slope_scale
+    return result
+
+
+def _labelled(data: MixedInput, blocks: list[_Block], method: Method, column: int) -> MixedModels:
+    """Join the blocks and test their coefficients."""
+    joined = {name: np.concatenate([getattr(b, name) for b in blocks]) for name in _Block.__annotations__}
+    coefficients, se, dof = joined.pop("coefficients"), joined.pop("se"), joined.pop("dof")
+    variances = joined.pop("variances")
+    if data.cluster is None:
+        variances[:, CLUSTER] = np.nan
+    if data.slope is None:
+        variances[:, [SLOPE, COVARIANCE]] = np.nan
     statistic = t_statistic(coefficients, se)
     p_value = two_sided_p(statistic, dof)
     return MixedModels(
@@ -197,137 +329,12 @@ def fit_mixed_models(
         coefficient_se=se,
         coefficient_dof=dof,
         coefficient_p=p_value,
-        variance_group=variance[:, 0],
-        variance_residual=variance[:, 1],
-        criterion=criterion,
-        singular=singular,
-        converged=converged,
-        flat=flat,
-        iterations=iterations,
+        variance_group=variances[:, GROUP],
+        variance_cluster=variances[:, CLUSTER],
+        variance_slope=variances[:, SLOPE],
+        covariance_slope=variances[:, COVARIANCE],
+        variance_residual=variances[:, RESIDUAL],
         method=method,
         column=column,
+        **joined,
     )
-
-
-def _with_constants(fit: CriterionFit, r: Floats, scale: Floats, n_obs: int, method: Method) -> Floats:
-    """Deviance in the units of the outcome and of the design, as lme4 prints it."""
-    p = r.shape[0]
-    criterion = fit.criterion + 2.0 * (n_obs - (p if method == "reml" else 0)) * np.log(scale)
-    if method == "reml":
-        criterion = criterion + 2.0 * np.log(np.abs(np.diag(r))).sum()
-    return criterion
-
-
-def _still_within(xx: Floats, xy: Floats, yy: Floats) -> Bools:
-    """Features whose deviations from the group means are all explained by the design's own."""
-    left = yy - np.einsum("pf,pf->f", xy, np.linalg.pinv(xx, rcond=RANK_TOLERANCE, hermitian=True) @ xy)
-    still: Bools = left <= ROUNDING
-    return still
-
-
-def _group_mean_limit(
-    x: Floats, y: Floats, codes: Ints, back: Floats, method: Method
-) -> tuple[Floats, Floats, Floats, Floats]:
-    """Coefficients, standard errors, degrees of freedom and group variance as the residual variance vanishes.
-
-    Deviations from the group means then fix whatever coefficients they can exactly; the means, each with the
-    same variance, estimate the others.
-    """
-    size = np.bincount(codes).astype(np.float64)
-    x_mean = np.column_stack([np.bincount(codes, column) / size for column in x.T])
-    y_mean = np.column_stack([np.bincount(codes, column) / size for column in y.T])
-    _, singular_values, directions = np.linalg.svd(x - x_mean[codes], full_matrices=False)
-    fixed = singular_values > RANK_TOLERANCE
-    exact = np.linalg.pinv(x - x_mean[codes], rcond=RANK_TOLERANCE) @ (y - y_mean[codes])
-    free = directions[~fixed].T
-
-    z = x_mean @ free
-    inverse = np.linalg.inv(z.T @ z)
-    beta = exact + free @ inverse @ z.T @ (y_mean - x_mean @ exact)
-    dof = size.size - free.shape[1]
-    rss = np.sum((y_mean - x_mean @ beta) ** 2, axis=0)
-    unscaled = np.einsum("pk,kl,pl->p", back @ free, inverse, back @ free)
-    se = np.sqrt(np.outer(rss / dof, np.maximum(unscaled, 0.0)))
-    return beta.T, se, np.full_like(se, float(dof)), rss / (dof if method == "reml" else size.size)
-
-
-def _checked(
-    values: ArrayLike, design: ArrayLike, group: ArrayLike, column: int, method: str
-) -> tuple[Floats, Floats, Ints]:
-    """Outcomes, design and group codes, or one sentence that says what is wrong with them."""
-    y = np.asarray(values, dtype=np.float64)
-    x = np.asarray(design, dtype=np.float64)
-    if y.ndim != 2 or y.shape[1] == 0:
-        raise InputError(
-            f"values has shape {y.shape}; give rows by features, a single feature as values[:, None]"
-        )
-    if x.ndim != 2 or x.shape[0] != y.shape[0]:
-        raise InputError(f"design has shape {x.shape}; give {y.shape[0]} rows, one for each row of values")
-    for name, array in (("values", y), ("design", x)):
-        if not np.isfinite(array).all():
-            row, where = np.argwhere(~np.isfinite(array))[0]
-            raise InputError(
-                f"{name} row {row}, column {where} is {array[row, where]}; remove that row or fill it in"
-            )
-    if method not in ("reml", "ml"):
-        raise InputError(f"method is {method!r}; choose 'reml' or 'ml'")
-    if not 0 <= column < x.shape[1]:
-        raise InputError(f"column is {column}; design has columns 0 to {x.shape[1] - 1}")
-    codes = _codes(group, y.shape[0], "group")
-    _check_rank(x, column)
-    _check_groups(x, codes)
-    return y, x, codes
-
-
-def _codes(labels: ArrayLike, n_obs: int, name: str) -> Ints:
-    """Labels as integers from 0, all of them in use."""
-    array = np.asarray(labels)
-    if array.shape != (n_obs,):
-        raise InputError(f"{name} has shape {array.shape}; give one label for each of the {n_obs} rows")
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise InputError(f"{name} row {np.argmin(np.isfinite(array))} has no label; give one to every row")
-    levels, codes = np.unique(array, return_inverse=True)
-    if levels.size < 2:
-        raise InputError(f"{name} has one level only; a random effect needs at least two")
-    return codes.astype(np.int64)
-
-
-def _check_rank(x: Floats, column: int) -> None:
-    """Raise for a design with a column that the others explain."""
-    norm = np.linalg.norm(x, axis=0)
-    if (norm == 0.0).any():
-        raise InputError(f"design column {int(np.argmin(norm))} is zero throughout; leave it out")
-    unit = x / norm
-    if np.linalg.matrix_rank(unit, tol=RANK_TOLERANCE) == x.shape[1]:
-        return
-    others = np.delete(unit, column, axis=1)
-    left = unit[:, column] - others @ np.linalg.lstsq(others, unit[:, column], rcond=RANK_TOLERANCE)[0]
-    if np.linalg.norm(left) <= np.sqrt(RANK_TOLERANCE):
-        raise InputError(
-            f"design column {column}, the one tested, is explained by the other columns (collinear); "
-            "leave out the covariate that repeats the condition"
-        )
-    raise InputError(
-        f"design has {x.shape[1]} columns but rank {np.linalg.matrix_rank(unit, tol=RANK_TOLERANCE)}; "
-        "leave out the columns that repeat others"
-    )
-
-
-def _check_groups(x: Floats, codes: Ints) -> None:
-    """Raise where the data cannot tell the groups' variance from the residual or from the coefficients."""
-    size = np.bincount(codes)
-    if size.size == codes.size:
-        raise InputError(f"every one of the {size.size} groups has one row; a random intercept needs repeats")
-    mean = np.column_stack([np.bincount(codes, column) / size for column in x.T])
-    within = x - mean[codes]
-    scale = np.linalg.norm(x, axis=0)
-    rank_within = int(np.linalg.matrix_rank(within / scale, tol=RANK_TOLERANCE))
-    if size.size + rank_within <= x.shape[1]:
-        raise InputError(
-            f"{size.size} groups cannot separate the groups' variance from {x.shape[1]} coefficients; "
-            "use more groups or fewer covariates"
-        )
-    if codes.size <= size.size + rank_within:
-        raise InputError(
-            f"{codes.size} rows in {size.size} groups leave no residual degree of freedom; use more rows"
-        )

@@ -42,8 +42,8 @@ class GroupSums:
     within_xx, within_xy, within_yy : ndarray of float64, shapes (p, p), (p, n_features), (n_features,)
         Cross-products of deviations from the group means.
     between_xx, between_xy, between_yy : ndarray of float64
-        Cross-products of group means, times the size; shapes (n_classes, p, p), (n_classes, p, n_features) and
-        (n_classes, n_features).
+        Cross-products of group means, times the size; shapes (n_classes, p, p), (n_classes, p, n_features)
+        and (n_classes, n_features).
     """
 
     n_obs: int
@@ -173,9 +173,7 @@ def fit_random_intercept(sums: GroupSums, *, method: Literal["reml", "ml"] = "re
     sigma = np.sqrt(at.rss[0] / dof)
     # By the chain rule, lambda being theta squared.
     hessian = np.empty((ratio.size, 2, 2))
-    hessian[:, 0, 0] = 2.0 * (at.logdet[1] + at.rss[1] / sigma**2) + 4.0 * ratio * (
-        at.logdet[2] + at.rss[2] / sigma**2
-    )
+    hessian[:, 0, 0] = 2.0 * (at.logdet[1] + at.rss[1] / sigma**2) + 4.0 * ratio * (at.logdet[2] + at.rss[2] / sigma**2)
     hessian[:, 0, 1] = hessian[:, 1, 0] = -4.0 * theta * at.rss[1] / sigma**3
     hessian[:, 1, 1] = 4.0 * dof / sigma**2
     boundary = ratio == 0.0
@@ -214,9 +212,7 @@ def _bracket(sums: GroupSums, dof: int, method: str) -> tuple[Floats, Floats, Fl
     return lower, upper, guess
 
 
-def _newton(
-    sums: GroupSums, dof: int, method: str, lower: Floats, upper: Floats, start: Floats
-) -> tuple[Floats, Ints]:
+def _newton(sums: GroupSums, dof: int, method: str, lower: Floats, upper: Floats, start: Floats) -> tuple[Floats, Ints]:
     """Root of the deviance's slope within each interval: Newton's method, bisection as the safeguard."""
     ratio, lower, upper = start.copy(), lower.copy(), upper.copy()
     iterations = np.zeros(ratio.size, dtype=np.int64)

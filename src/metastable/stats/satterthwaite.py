@@ -137,9 +137,7 @@ def contrast_dof(fit: CriterionFit, contrasts: Floats) -> tuple[Floats, Floats]:
     by_theta = np.einsum("fkp,ftpq,fkq->fkt", L, fit.unscaled_gradient, L, optimize=True)
     sigma = fit.sigma[:, None]
     variance = sigma**2 * unscaled
-    gradient = np.concatenate(
-        [sigma[:, :, None] ** 2 * by_theta, (2.0 * sigma * unscaled)[:, :, None]], axis=2
-    )
+    gradient = np.concatenate([sigma[:, :, None] ** 2 * by_theta, (2.0 * sigma * unscaled)[:, :, None]], axis=2)
     spread = np.einsum("fkt,ftu,fku->fk", gradient, variance_parameter_covariance(fit.hessian), gradient)
     with np.errstate(divide="ignore", invalid="ignore"):
         dof = 2.0 * variance**2 / spread
@@ -204,7 +202,7 @@ def f_test(fit: CriterionFit, contrasts: Floats, feature: int = 0) -> FTest:
     """
     covariance = fit.sigma[feature] ** 2 * contrasts @ fit.unscaled[feature] @ contrasts.T
     values, vectors = np.linalg.eigh(covariance)
-    keep = values > max(EIGENVALUE_TOLERANCE * values[-1], 0.0)
+    keep = values > max(np.sqrt(np.finfo(np.float64).eps) * values[-1], 0.0)
     rotated = vectors[:, keep].T @ contrasts
     one = CriterionFit(*(getattr(fit, name)[[feature]] for name in fit.__dataclass_fields__))
     variance, dof = contrast_dof(one, rotated)
