@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.resources import as_file, files
@@ -16,7 +17,7 @@ from metastable.errors import InputError
 from metastable.files import sha256_of
 from metastable.spreadsheets import Row, read_rows
 
-__all__ = ["HIGHEST_RATING", "LOWEST_RATING", "Extremes", "Norms", "load_norms", "select_extremes"]
+__all__ = ["HIGHEST_RATING", "LOWEST_RATING", "Extremes", "Norms", "find_ratings", "load_norms", "select_extremes"]
 
 LOWEST_RATING = 1.0
 HIGHEST_RATING = 5.0
@@ -170,6 +171,35 @@ def select_extremes(norms: Norms, k: int, *, rng: int | np.random.Generator) -> 
         abstract=table.iloc[abstract].reset_index(drop=True),
         notes=tuple(note for note in ties if note),
     )
+
+
+def find_ratings(norms: Norms, words: Sequence[str]) -> pd.DataFrame:
+    """Look words up, whatever their case.
+
+    Parameters
+    ----------
+    norms : Norms
+        Rated words.
+    words : sequence of str
+        Words to look up. A word written as in the norms is preferred to one that differs in case.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per word, in their order: ``word``, ``rating`` and ``scaled`` as in `Norms.table`; NaN
+        where the norms do not hold the word.
+    """
+    table = norms.table
+    position: dict[str, int] = {}
+    for index, word in enumerate(table["word"]):
+        position.setdefault(word.lower(), index)
+    position |= {word: index for index, word in enumerate(table["word"])}
+    found = np.array([position.get(word, position.get(word.lower(), -1)) for word in words], dtype=np.int64)
+    columns = {
+        name: np.where(found >= 0, table[name].to_numpy(dtype=np.float64)[found], np.nan)
+        for name in ("rating", "scaled")
+    }
+    return pd.DataFrame({"word": pd.Series(list(words), dtype="str"), **columns})
 
 
 def _tie_note(rating: NDArray[np.float64], chosen: NDArray[np.intp], condition: str) -> str:
