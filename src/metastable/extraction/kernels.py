@@ -45,6 +45,7 @@ NOT_FINITE = -1
 _SUMS = {"reassoc", "nsz", "contract", "arcp", "nnan"}
 _intrinsic: Any = intrinsic
 _ROWS_PER_TASK = 32
+_ENTRIES_PER_THREAD = 1 << 14
 _INTERPOLATIONS = 4
 _ZERO = np.float32(0.0)
 _ONE = np.float32(1.0)
@@ -353,11 +354,11 @@ def _softmax_and_count_all(scores, scale, bias, visible, asked, shares, quantile
 
 
 @contextmanager
-def _threads() -> Iterator[None]:
-    """Give numba as many threads as torch has, within what numba started with."""
+def _threads(n_entries: int) -> Iterator[None]:
+    """Give numba as many threads as torch has, within what numba started with, and no more than the work is worth."""
     before = numba.get_num_threads()
     most: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
-    numba.set_num_threads(min(torch.get_num_threads(), most))
+    numba.set_num_threads(max(1, min(torch.get_num_threads(), most, n_entries // _ENTRIES_PER_THREAD)))
     try:
         yield
     finally:
@@ -395,7 +396,7 @@ def count_rows(rows: NDArray[np.float32], shares: NDArray[np.float64]) -> NDArra
     """
     order, rising, quantiles = _rising(shares)
     counts = np.empty((len(rows), len(shares)), dtype=np.int32)
-    with _threads():
+    with _threads(rows.size):
         _count_all(rows, rising, quantiles, counts)
     return _in_given_order(counts, order)
 
@@ -436,7 +437,7 @@ def softmax_and_count_rows(
     counts = np.empty((*scores.shape[:-1], len(shares)), dtype=np.int32)
     no_bias = np.empty((0, 0, 0, 0), dtype=np.float32)
     all_visible = np.empty((0, 0, 0, 0), dtype=np.bool_)
-    with _threads():
+    with _threads(scores.size):
         _softmax_and_count_all(
             scores,
             np.float32(scale),
