@@ -112,9 +112,7 @@ CONFIGS: dict[str, Callable[[], Any]] = {
     "qwen2": lambda: Qwen2Config(**_DECODER, use_sliding_window=True, sliding_window=5, max_window_layers=1),
     "qwen3": lambda: Qwen3Config(**_DECODER),
     "gemma": lambda: GemmaConfig(**_DECODER),
-    "gemma2": lambda: Gemma2Config(
-        **_DECODER, sliding_window=5, attn_logit_softcapping=2.0, query_pre_attn_scalar=8
-    ),
+    "gemma2": lambda: Gemma2Config(**_DECODER, sliding_window=5, attn_logit_softcapping=2.0, query_pre_attn_scalar=8),
     "gemma3": lambda: Gemma3TextConfig(**_DECODER, sliding_window=5, query_pre_attn_scalar=8),
     "vit": lambda: ViTConfig(**{**_TOWER, **_IMAGE, "initializer_range": 0.4}),
     "clip": lambda: CLIPConfig(

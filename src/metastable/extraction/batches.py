@@ -139,7 +139,8 @@ def _pad(rows: Sequence[Sequence[int]], width: int, fill: int) -> torch.Tensor:
 
 
 def _start_token(config: Any) -> int:
-    candidates = (config.decoder_start_token_id, config.bos_token_id, config.pad_token_id)
+    names = ("decoder_start_token_id", "bos_token_id", "pad_token_id")
+    candidates = (getattr(config, name, None) for name in names)
     return next((int(token) for token in candidates if token is not None), 0)
 
 

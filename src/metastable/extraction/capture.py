@@ -36,6 +36,7 @@ INTERFACE_NAME = "metastable"
 
 # float32 sums in another order: what may differ between two ways to the same attention.
 _TOLERANCE = 1e-4
+_HALF_TOLERANCE = 5e-2
 
 
 @dataclass(frozen=True)
@@ -277,7 +278,7 @@ def probe_inputs(model: Any, n_tokens: int = 6) -> dict[str, torch.Tensor]:
     """
     config = model.config
     device = next(model.parameters()).device
-    dtype = next(model.parameters()).dtype
+    dtype = _dtype(model)
     text = config.get_text_config()
     vocabulary = getattr(text, "vocab_size", None)
     inputs: dict[str, torch.Tensor] = {}
@@ -336,7 +337,7 @@ def probe(model: Any, model_id: str, *, way: Literal["auto", "interface", "eager
             f"model {model_id!r} yields no softmax attention, through transformers' attention interface or "
             "with output_attentions; give a transformer whose attention is a softmax over keys"
         )
-    differs = trouble or _difference(inside, eager)
+    differs = trouble or _difference(inside, eager, half=_dtype(model) != torch.float32)
     if way == "eager" or (way == "auto" and differs):
         if not eager:
             raise InputError(f"model {model_id!r} returns no attention weights from eager attention; use the interface")
@@ -348,8 +349,13 @@ def probe(model: Any, model_id: str, *, way: Literal["auto", "interface", "eager
     return Probe(_sites(inside), "interface", reason)
 
 
+def _dtype(model: Any) -> torch.dtype:
+    dtype: torch.dtype = next(model.parameters()).dtype
+    return dtype
+
+
 def _require_float32(model: Any, model_id: str) -> None:
-    dtype = next(model.parameters()).dtype
+    dtype = _dtype(model)
     if dtype != torch.float32:
         raise InputError(
             f"the attention of model {model_id!r} can only be read after its own softmax, which runs in "
@@ -374,7 +380,7 @@ def _collect(model: Any, inputs: Mapping[str, torch.Tensor], way: Way) -> list[L
     return [replace(layer, weights=layer.weights.cpu()) for layer in found]
 
 
-def _difference(inside: list[LayerAttention], eager: list[LayerAttention]) -> str:
+def _difference(inside: list[LayerAttention], eager: list[LayerAttention], *, half: bool) -> str:
     """Say in which layer two ways to the same attention part; empty if they agree."""
     theirs = {(layer.site, layer.layer): layer.weights for layer in eager}
     ours = {(layer.site, layer.layer): layer.weights for layer in inside}
@@ -382,11 +388,14 @@ def _difference(inside: list[LayerAttention], eager: list[LayerAttention]) -> st
         return "the attention interface and eager attention see different layers"
     for (site, layer), weights in ours.items():
         other = theirs[site, layer]
-        half = other.dtype != torch.float32
-        if weights.shape != other.shape or not torch.allclose(
-            weights, other, atol=2e-2 if half else _TOLERANCE, rtol=0
-        ):
-            return f"the attention interface and eager attention differ in site {site!r}, layer {layer + 1}"
+        where = f"in site {site!r}, layer {layer + 1}"
+        if weights.shape != other.shape:
+            return f"the attention interface and eager attention have other shapes {where}"
+        if half and (layer > 0 or site == "cross"):
+            # What rounding does to one layer grows from layer to layer; the first still tells.
+            continue
+        if not torch.allclose(weights, other, atol=_HALF_TOLERANCE if half else _TOLERANCE, rtol=0):
+            return f"the attention interface and eager attention differ {where}"
     return ""
 
 

@@ -139,7 +139,8 @@ class CountStore:
     def write(self, block: slice, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Write one block; each chunk is checked by its own CRC-32C."""
         for name, values in arrays.items():
-            self._array(name)[block] = values
+            # A chunk of fill values alone is written too, so that a missing one is known to be missing.
+            self._array(name).with_config({"write_empty_chunks": True})[block] = values
 
     def is_whole(self, block: slice) -> bool:
         """Whether every chunk of a block is there and passes its checksum."""
@@ -215,8 +216,6 @@ def _create_array(
         dtype=dtype,
         dimension_names=dimensions,
         compressors=[ZstdCodec(level=1), Crc32cCodec()],
-        # A chunk of fill values alone is written too, so that a missing one is known to be missing.
-        config={"write_empty_chunks": True},
         **fill,
     )
 

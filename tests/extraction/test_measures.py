@@ -1,0 +1,193 @@
+"""Row options and summaries against sums written out row by row."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from metastable.encoders import wrap_model
+from metastable.errors import InputError
+from metastable.extraction import extract
+from metastable.extraction.measures import (
+    MEASURES,
+    check_row_options,
+    effective_number,
+    keep_word_keys,
+    row_entropy,
+    sum_word_mass,
+    summarize_rows,
+)
+from metastable.extraction.sites import Site
+from tests.extraction.oracle import count_row, plain_attention, text_sequences
+from tests.extraction.tiny_models import tiny_model
+
+LENGTHS = [4, 11, 7, 3, 9]
+THRESHOLDS = (0.5, 0.9)
+
+
+def _expected_row(row: np.ndarray, words: tuple[int, ...], keys: str, unit: str) -> list[float]:
+    """Apply the options to one row with a dictionary and a loop."""
+    mass: dict[object, float] = {}
+    for position, (p, word) in enumerate(zip(row, words, strict=True)):
+        if keys == "words" and word < 0:
+            continue
+        name = ("word", word) if unit == "words" and word >= 0 else ("token", position)
+        mass[name] = mass.get(name, 0.0) + float(p)
+    total = sum(mass.values())
+    return [p / total for p in mass.values()] if total > 0 else []
+
+
+@pytest.mark.parametrize("queries", ["all", "words", "special"])
+@pytest.mark.parametrize("keys", ["all", "words"])
+@pytest.mark.parametrize("unit", ["tokens", "words"])
+def test_every_option_counts_what_it_says(queries: str, keys: str, unit: str, tmp_path: Path) -> None:
+    model = tiny_model("bert")
+    sequences = text_sequences(LENGTHS)
+    cube = extract(
+        wrap_model(model),
+        sequences,
+        thresholds=THRESHOLDS,
+        path=tmp_path / "counts.zarr",
+        batch_tokens=30,
+        queries=queries,
+        keys=keys,
+        unit=unit,
+        measures=("count", *MEASURES),
+    ).dataset.load()
+    for index, sequence in enumerate(sequences):
+        plain = plain_attention(model, sequence, {})["self"]
+        asked = [queries == "all" or (queries == "words") == (word >= 0) for word in sequence.word_index] + [False] * (
+            cube.sizes["token"] - len(sequence.token_ids)
+        )
+        counts = cube["count"][index, 0].to_numpy()
+        np.testing.assert_array_equal((counts > 0).all(axis=(0, 1, 2)), asked)
+        np.testing.assert_array_equal((counts > 0).any(axis=(0, 1, 2)), asked)
+        for layer, heads in enumerate(plain):
+            for head, query in np.ndindex(heads.shape[:2]):
+                if not asked[query]:
+                    continue
+                row = _expected_row(heads[head, query], sequence.word_index, keys, unit)
+                for k, threshold in enumerate(THRESHOLDS):
+                    expected, near = count_row(np.array(row), threshold)
+                    assert near or counts[layer, head, k, query] == expected
+                entropy = -sum(p * math.log(p) for p in row if p > 0)
+                special = sum(p for p, word in zip(heads[head, query], sequence.word_index, strict=True) if word < 0)
+                for name, value in (
+                    ("entropy", entropy),
+                    ("effective_number", math.exp(entropy)),
+                    ("largest_weight", max(row)),
+                    ("special_mass", special),
+                    ("self_mass", heads[head, query, query]),
+                ):
+                    got = float(cube[name][index, 0, layer, head, query])
+                    assert got == pytest.approx(value, abs=2e-5, rel=2e-5), name
+        for name in MEASURES:
+            values = cube[name][index, 0].to_numpy()
+            np.testing.assert_array_equal(~np.isnan(values).any(axis=(0, 1)), asked)
+            np.testing.assert_allclose(
+                cube[f"mean_{name}"][index, 0],
+                np.nanmean(values.astype(np.float64), axis=-1),
+                rtol=1e-9,
+            )
+
+
+def test_the_decoder_reads_each_word_one_step_later(tmp_path: Path) -> None:
+    sequences = text_sequences(LENGTHS)
+    cube = extract(wrap_model(tiny_model("bart")), sequences, path=tmp_path / "counts.zarr", queries="words").dataset
+    for index, sequence in enumerate(sequences):
+        words = np.zeros(cube.sizes["token"], dtype=bool)
+        words[: len(sequence.token_ids)] = np.array(sequence.word_index) >= 0
+        for site, expected in (("encoder", words), ("decoder", np.roll(words, 1)), ("cross", np.roll(words, 1))):
+            asked = (cube["count"].sel(site=site)[index, 0, 0, 0] > 0).to_numpy()
+            np.testing.assert_array_equal(asked, expected)
+
+
+def test_a_token_of_a_cross_site_has_no_mass_on_itself(tmp_path: Path) -> None:
+    cube = extract(
+        wrap_model(tiny_model("t5")), text_sequences(LENGTHS), path=tmp_path / "counts.zarr", measures=["self_mass"]
+    ).dataset
+    missing = {
+        site: bool(np.isnan(cube["mean_self_mass"].sel(site=site, layer=1)).all()) for site in ("encoder", "cross")
+    }
+    assert missing == {"encoder": False, "cross": True}
+
+
+def test_a_first_query_that_sees_no_word_is_not_asked(tmp_path: Path) -> None:
+    cube = extract(
+        wrap_model(tiny_model("gpt2")), text_sequences([6, 5]), path=tmp_path / "counts.zarr", keys="words"
+    ).dataset
+    counts = cube["count"][0, 0, 0, 0, 0].to_numpy()
+    assert counts[0] == 0
+    assert (counts[1:] > 0).all()
+    expected = counts[1:].mean()
+    assert float(cube["mean_count"][0, 0, 0, 0, 0]) == pytest.approx(expected)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(1, 300))
+def test_a_uniform_row_of_n_has_n_effective_entries(n: int) -> None:
+    row = torch.full((1, 1, 1, n), 1.0 / n)
+    assert float(row_entropy(row)) == pytest.approx(math.log(n), rel=1e-5, abs=1e-6)
+    assert float(effective_number(row)) == pytest.approx(n, rel=1e-5)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(-1, 4), min_size=1, max_size=12), st.integers(0, 2**32 - 1))
+def test_summing_words_keeps_the_mass(words: list[int], seed: int) -> None:
+    weights = torch.softmax(torch.randn(1, 2, 3, len(words), generator=torch.Generator().manual_seed(seed)), -1)
+    index = torch.tensor([words])
+    summed = sum_word_mass(weights, index)
+    torch.testing.assert_close(summed.sum(-1), torch.ones(1, 2, 3))
+    for word in set(words) - {-1}:
+        expected = weights[..., [w == word for w in words]].sum(-1)
+        torch.testing.assert_close(summed[..., word], expected)
+    kept = keep_word_keys(weights, index)
+    assert float(kept[..., index[0] < 0].sum()) == 0.0
+    expected_total = torch.full((1, 2, 3), 1.0 if max(words) >= 0 else 0.0)
+    torch.testing.assert_close(kept.sum(-1), expected_total)
+
+
+def test_a_peaked_row_has_no_entropy() -> None:
+    row = torch.tensor([[[[0.0, 1.0, 0.0]]]])
+    assert float(row_entropy(row)) == 0.0
+    words = {"text": torch.tensor([[-1, 0, -1]])}
+    asked = torch.ones(1, 1, dtype=torch.bool)
+    options = check_row_options(measures=("largest_weight", "special_mass"))
+    summary = summarize_rows(row, [0.9], Site("self", 1, 1), asked, words, options)
+    assert {name: float(value.squeeze()) for name, value in summary.items()} == {
+        "count": 1,
+        "largest_weight": 1.0,
+        "special_mass": 0.0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"queries": "verbs"}, "queries 'verbs' is unknown; choose one of all, words, special"),
+        ({"keys": "special"}, "keys 'special' is unknown"),
+        ({"unit": "letters"}, "unit 'letters' is unknown"),
+        ({"measures": ("count", "kurtosis")}, "measure 'kurtosis' is unknown"),
+    ],
+)
+def test_unknown_options_are_refused(options: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        check_row_options(**options)  # type: ignore[arg-type]
+
+
+def test_queries_that_no_token_can_make_are_refused(tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    encoder = wrap_model(tiny_model("gpt2"))
+    sequence = replace(text_sequences([4])[0], word_index=(0, 0, 0, 0))
+    with pytest.raises(InputError, match="no special token"):
+        extract(encoder, [sequence], path=tmp_path / "counts.zarr", queries="special")
+    sequence = replace(sequence, word_index=(-1,) * 4)
+    with pytest.raises(InputError, match="no token of a word"):
+        extract(encoder, [sequence], path=tmp_path / "counts.zarr", keys="words")

@@ -1,0 +1,129 @@
+"""The cube on disk: labels, checksums, and what happens to a damaged chunk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import metastable
+from metastable.errors import InputError
+from metastable.extraction.batches import plan_blocks
+from metastable.extraction.store import CountStore, Layout, create_store, load_counts, open_store, publish
+
+LAYOUT = Layout(
+    identifiers=tuple(f"s{index}" for index in range(7)),
+    sites=("encoder", "cross"),
+    n_layers=2,
+    n_heads=3,
+    thresholds=(0.5, 0.9),
+    n_tokens=5,
+    max_count=5,
+    measures=("entropy",),
+    block=3,
+)
+
+
+def _filled(path: Path, seed: int = 0) -> CountStore:
+    rng = np.random.default_rng(seed)
+    store = create_store(path, LAYOUT, {"key": "k"})
+    for block in plan_blocks(7, 3):
+        arrays = LAYOUT.empty_block(block.stop - block.start)
+        for values in arrays.values():
+            values[:] = rng.integers(1, 5, values.shape)
+        store.write(block, arrays)
+    return store
+
+
+def _deepest(path: Path) -> Path:
+    return next(file for file in sorted(path.rglob("*")) if file.is_file())
+
+
+def test_the_cube_is_labelled(tmp_path: Path) -> None:
+    _filled(tmp_path / "counts.zarr")
+    cube = metastable.load_counts(tmp_path / "counts.zarr")
+    assert cube["count"].dims == ("sequence", "site", "layer", "head", "threshold", "token")
+    assert cube["mean_count"].dims == ("sequence", "site", "layer", "head", "threshold")
+    assert cube["entropy"].dims == ("sequence", "site", "layer", "head", "token")
+    assert cube["mean_entropy"].dims == ("sequence", "site", "layer", "head")
+    assert cube["count"].dtype == np.uint8
+    assert cube["mean_count"].dtype == np.float64
+    assert cube["sequence"].to_numpy().tolist() == list(LAYOUT.identifiers)
+    assert cube["site"].to_numpy().tolist() == ["encoder", "cross"]
+    assert cube["layer"].to_numpy().tolist() == [1, 2]
+    assert cube["head"].to_numpy().tolist() == [1, 2, 3]
+    assert cube["threshold"].to_numpy().tolist() == [0.5, 0.9]
+    picked = cube["mean_count"].sel(sequence="s4", site="cross", layer=2, head=1, threshold=0.9)
+    assert float(picked) == float(cube["mean_count"][4, 1, 1, 0, 1])
+
+
+@pytest.mark.parametrize(("most", "dtype"), [(255, np.uint8), (256, np.uint16), (70_000, np.uint32)])
+def test_counts_take_the_smallest_type_that_holds_them(most: int, dtype: type) -> None:
+    from dataclasses import replace
+
+    assert replace(LAYOUT, max_count=most).count_dtype == dtype
+
+
+@pytest.mark.parametrize("name", ["count", "mean_count", "entropy", "mean_entropy"])
+@pytest.mark.parametrize("damage", ["flip", "cut", "empty", "remove"])
+def test_a_damaged_chunk_is_found(tmp_path: Path, name: str, damage: str) -> None:
+    path = tmp_path / "counts.zarr"
+    store = _filled(path)
+    blocks = plan_blocks(7, 3)
+    assert all(store.is_whole(block) for block in blocks)
+    chunk = _deepest(path / name / "c" / "1")
+    content = chunk.read_bytes()
+    if damage == "remove":
+        chunk.unlink()
+    else:
+        middle = len(content) // 2
+        flipped = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+        chunk.write_bytes({"flip": flipped, "cut": content[:middle], "empty": b""}[damage])
+    assert [store.is_whole(block) for block in blocks] == [True, False, True]
+
+
+def test_a_missing_chunk_is_not_read_as_zeros(tmp_path: Path) -> None:
+    path = tmp_path / "counts.zarr"
+    _filled(path)
+    _deepest(path / "count" / "c" / "2").unlink()
+    with pytest.raises(InputError, match="lacks 1 chunks"):
+        load_counts(path)
+
+
+def test_damaged_labels_are_written_anew(tmp_path: Path) -> None:
+    path = tmp_path / "counts.zarr"
+    store = _filled(path)
+    chunk = _deepest(path / "sequence" / "c")
+    chunk.write_bytes(chunk.read_bytes()[:-1] + b"\0")
+    with pytest.raises(InputError, match="labels"):
+        load_counts(path)
+    store.write_labels(LAYOUT)
+    assert load_counts(path)["sequence"].to_numpy().tolist() == list(LAYOUT.identifiers)
+
+
+def test_a_block_of_fill_values_is_whole_when_it_was_written(tmp_path: Path) -> None:
+    store = create_store(tmp_path / "counts.zarr", LAYOUT, {"key": "k"})
+    block = plan_blocks(7, 3)[0]
+    assert not store.is_whole(block)
+    store.write(block, LAYOUT.empty_block(3))
+    assert store.is_whole(block)
+
+
+def test_publishing_replaces_the_old_cube_and_leaves_nothing_else(tmp_path: Path) -> None:
+    _filled(tmp_path / "counts.zarr", seed=0)
+    new = _filled(tmp_path / ".counts-new.zarr", seed=1).read("count")
+    publish(tmp_path / ".counts-new.zarr", tmp_path / "counts.zarr")
+    assert [path.name for path in tmp_path.iterdir()] == ["counts.zarr"]
+    np.testing.assert_array_equal(load_counts(tmp_path / "counts.zarr")["count"], new)
+
+
+def test_what_is_no_cube_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no cube of counts at"):
+        load_counts(tmp_path / "nowhere.zarr")
+    (tmp_path / "other.zarr").mkdir()
+    with pytest.raises(InputError, match="not a cube of counts"):
+        load_counts(tmp_path / "other.zarr")
+    assert open_store(tmp_path / "nowhere.zarr") is None
+    (tmp_path / "other.zarr" / "zarr.json").write_text("{")
+    assert open_store(tmp_path / "other.zarr") is None
