@@ -8,38 +8,35 @@ Every figure function has a partner ``..._alt`` that takes the same data and sta
 
 from __future__ import annotations
 
+from metastable.figures.agreement import (
+    adjustment_plot,
+    adjustment_plot_alt,
+    study_scatter,
+    study_scatter_alt,
+)
+from metastable.figures.calibration import (
+    calibration_plot,
+    calibration_plot_alt,
+    sensitivity_curve,
+    sensitivity_curve_alt,
+)
 from metastable.figures.diagnostics import (
     balance_plot,
     balance_plot_alt,
-    calibration_plot,
-    calibration_plot_alt,
     p_value_histogram,
     p_value_histogram_alt,
-    sensitivity_curve,
-    sensitivity_curve_alt,
 )
 from metastable.figures.heatmaps import (
     difference_map,
     difference_map_alt,
     heatmap,
     heatmap_alt,
-    interaction_plot,
-    interaction_plot_alt,
-    shared_limits,
-    significance_mask,
-    significance_mask_alt,
-    summary_figure,
-    summary_figure_alt,
 )
-from metastable.figures.robustness import (
-    adjustment_plot,
-    adjustment_plot_alt,
+from metastable.figures.layers import (
     layer_plot,
     layer_plot_alt,
-    slope_plot,
-    slope_plot_alt,
-    study_scatter,
-    study_scatter_alt,
+)
+from metastable.figures.robustness import (
     sweep_plot,
     sweep_plot_alt,
     thresholds_plot,
@@ -47,6 +44,20 @@ from metastable.figures.robustness import (
 )
 from metastable.figures.save import (
     save_figure,
+)
+from metastable.figures.slopes import (
+    slope_plot,
+    slope_plot_alt,
+)
+from metastable.figures.summary import (
+    interaction_plot,
+    interaction_plot_alt,
+    summary_figure,
+    summary_figure_alt,
+)
+from metastable.figures.verdicts import (
+    significance_mask,
+    significance_mask_alt,
 )
 from metastable.figures.violins import (
     violin_grid,
@@ -75,7 +86,6 @@ __all__ = [
     "save_figure",
     "sensitivity_curve",
     "sensitivity_curve_alt",
-    "shared_limits",
     "significance_mask",
     "significance_mask_alt",
     "slope_plot",

@@ -1,4 +1,4 @@
-"""Layers by heads: from a table of heads to a grid of cells, layer 1 at the bottom."""
+"""Drawing cells: one per head, layer 1 at the bottom, as large as the page allows."""
 
 from __future__ import annotations
 
@@ -6,112 +6,37 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from metastable.errors import InputError
-from metastable.figures.style import FONT, INK, SMALL, color_map, ink_on, text_width
+from metastable.figures.style import FONT, INK, SMALL, TITLE, WIDTH, NotebookFigure, color_map, ink_on, text_width, wrap
 
 __all__ = [
+    "GAP",
+    "LEFT",
+    "RIGHT",
     "axes_at",
     "cell_corners",
     "cell_text",
     "color_bar",
     "draw_cells",
-    "head_matrix",
+    "inches",
     "label_axes",
+    "one_map",
     "outline_cells",
-    "require_columns",
-    "select_heads",
+    "page",
+    "row_of_maps",
     "ticks",
 ]
 
-_KEYS = ("site", "layer", "head", "threshold")
-
-
-def require_columns(table: pd.DataFrame, columns: Sequence[str], name: str) -> None:
-    """Raise `InputError` where a table is empty or lacks a column."""
-    missing = [column for column in columns if column not in table.columns]
-    if missing:
-        raise InputError(f"{name} lacks the column {missing[0]!r}; it has {', '.join(map(str, table.columns))}")
-    if table.empty:
-        raise InputError(f"{name} is empty; give at least one row")
-
-
-def select_heads(
-    heads: pd.DataFrame,
-    columns: Sequence[str] = (),
-    *,
-    site: str | None = None,
-    threshold: float | None = None,
-) -> pd.DataFrame:
-    """Return the rows of one site and threshold.
-
-    Parameters
-    ----------
-    heads : pandas.DataFrame
-        One row per site, layer, head and threshold.
-    columns : sequence of str
-        Columns that the caller reads, beside the keys.
-    site : str, optional
-        May be left out where the table holds one site.
-    threshold : float, optional
-        May be left out where the table holds one threshold.
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row per layer and head.
-
-    Raises
-    ------
-    InputError
-        Where a column is missing, the choice is ambiguous or matches nothing, or a head occurs twice.
-    """
-    require_columns(heads, (*_KEYS, *columns), "the table of heads")
-    for key, wanted in (("site", site), ("threshold", threshold)):
-        found = heads[key].unique().tolist()
-        listed = ", ".join(map(str, found))
-        if wanted is None and len(found) > 1:
-            raise InputError(f"the table of heads holds several of {key} ({listed}); choose one by {key}=")
-        if wanted is not None:
-            rows = np.isclose(heads[key], wanted) if key == "threshold" else heads[key] == wanted
-            heads = heads[rows]
-            if heads.empty:
-                raise InputError(f"the table of heads has no {key} {wanted!r}; it holds {listed}")
-    twice = heads.duplicated(["layer", "head"])
-    if twice.any():
-        row = heads[twice].iloc[0]
-        raise InputError(f"layer {row['layer']} head {row['head']} occurs twice; give one row a head")
-    return heads
-
-
-def head_matrix(heads: pd.DataFrame, values: str | NDArray[Any]) -> NDArray[np.float64]:
-    """Lay one value per head out as a grid.
-
-    Parameters
-    ----------
-    heads : pandas.DataFrame of n rows
-        Of one site and threshold, as `select_heads` returns it.
-    values : str or array, shape (n,)
-        A column's name, or the values themselves.
-
-    Returns
-    -------
-    numpy.ndarray of float64, shape (n_layers, n_heads)
-        Layer 1 in row 0; NaN where there is no such head.
-    """
-    layer, head = heads["layer"].to_numpy(int), heads["head"].to_numpy(int)
-    if layer.min() < 1 or head.min() < 1:
-        raise InputError("layers and heads count from 1; a smaller number was found")
-    matrix = np.full((layer.max(), head.max()), np.nan)
-    matrix[layer - 1, head - 1] = heads[values] if isinstance(values, str) else values
-    return matrix
+LEFT, RIGHT, GAP = 0.62, 0.16, 0.14
+"""Inches left and right of a grid, and between two."""
 
 
 def axes_at(figure: Figure, left: float, bottom: float, width: float, height: float) -> Axes:
@@ -120,9 +45,18 @@ def axes_at(figure: Figure, left: float, bottom: float, width: float, height: fl
     return figure.add_axes((left / across, bottom / up, width / across, height / up))
 
 
-def _inches(axes: Axes) -> tuple[float, float]:
+def page(axes: Axes) -> Figure:
+    """Return the figure that axes lie on."""
+    figure = axes.get_figure(root=True)
+    if figure is None:
+        raise InputError("these axes were removed from their figure; draw on axes of a figure")
+    return figure
+
+
+def inches(axes: Axes) -> tuple[float, float]:
+    """Return width and height of axes in inches."""
     box = axes.get_position()
-    across, up = axes.figure.get_size_inches()
+    across, up = page(axes).get_size_inches()
     return float(box.width * across), float(box.height * up)
 
 
@@ -138,9 +72,9 @@ def ticks(n: int, cell: float, label: float) -> list[int]:
 
 
 def label_axes(axes: Axes, shape: tuple[int, int], *, layers: bool = True) -> None:
-    """Number layers upwards and heads to the right, as many as can be read."""
+    """Write layer numbers upwards and head numbers to the right, as many as can be read."""
     n_layers, n_heads = shape
-    width, height = _inches(axes)
+    width, height = inches(axes)
     axes.set_xlim(0, n_heads)
     axes.set_ylim(0, n_layers)
     widest = text_width(str(n_heads), FONT - 1)
@@ -159,7 +93,7 @@ def draw_cells(axes: Axes, matrix: NDArray[np.float64], norm: Normalize, name: s
     """Colour one cell per head and label the axes; cells without a head stay blank."""
     colors = color_map(name).with_extremes(bad=(1, 1, 1, 0))
     edges = [np.arange(n + 1) for n in matrix.shape]
-    thin = min(size / n for size, n in zip(_inches(axes), matrix.shape[::-1], strict=True)) < 0.12
+    thin = min(size / n for size, n in zip(inches(axes), matrix.shape[::-1], strict=True)) < 0.16
     axes.pcolormesh(
         edges[1],
         edges[0],
@@ -167,7 +101,7 @@ def draw_cells(axes: Axes, matrix: NDArray[np.float64], norm: Normalize, name: s
         cmap=colors,
         norm=norm,
         edgecolors="white",
-        linewidth=0.25 if thin else 0.8,
+        linewidth=0.3 if thin else 0.8,
     )
     label_axes(axes, (matrix.shape[0], matrix.shape[1]), layers=layers)
     return colors
@@ -187,7 +121,7 @@ def outline_cells(axes: Axes, matrix: NDArray[np.bool_], *, color: str = INK) ->
     """Draw a dark line just inside the cells that are true."""
     if not matrix.any():
         return
-    across, up = (size / n for size, n in zip(_inches(axes), matrix.shape[::-1], strict=True))
+    across, up = (size / n for size, n in zip(inches(axes), matrix.shape[::-1], strict=True))
     line = 1.2 if min(across, up) >= 0.12 else 0.7
     inset = 0.5 * line / 72 + 0.008
     corners = cell_corners(matrix, inset / across, inset / up)
@@ -218,7 +152,7 @@ def cell_text(
     bool
         Whether there was room; if not, nothing is written.
     """
-    across, up = (size / n for size, n in zip(_inches(axes), matrix.shape[::-1], strict=True))
+    across, up = (size / n for size, n in zip(inches(axes), matrix.shape[::-1], strict=True))
     present = np.isfinite(matrix)
     for form in forms:
         longest = max((str(text) for text in form[present]), key=len, default="0")
@@ -241,15 +175,47 @@ def cell_text(
 
 def color_bar(axes: Axes, norm: Normalize, name: str, label: str) -> None:
     """Draw a horizontal colour bar that fills `axes`."""
-    bar = axes.figure.colorbar(ScalarMappable(norm, color_map(name)), cax=axes, orientation="horizontal", label=label)
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar = page(axes).colorbar(ScalarMappable(norm, color_map(name)), cax=axes, orientation="horizontal", label=label)
+    bar.outline.set_visible(False)
     # without edges of their own the steps show white seams in vector graphics
-    bar.solids.set_edgecolor("face")
+    if bar.solids is not None:
+        bar.solids.set_edgecolor("face")
     bar.ax.tick_params(length=2, pad=2, labelsize=FONT - 1)
-    bar.ax.xaxis.set_major_locator(_few_ticks())
+    bar.ax.xaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
 
 
-def _few_ticks() -> Any:
-    from matplotlib.ticker import MaxNLocator
+def one_map(shape: tuple[int, int], title: str, *, footer: float = 1.06) -> tuple[NotebookFigure, Axes, Axes]:
+    """Return a figure with axes for one grid and for what is under it."""
+    n_layers, n_heads = shape
+    row = 0.36 if n_layers <= 12 else 0.27 if n_layers <= 24 else 0.2
+    room = WIDTH - LEFT - RIGHT
+    cell = min(0.62, room / n_heads)
+    width, height = cell * n_heads, row * n_layers
+    text = wrap(title, WIDTH - 0.3, TITLE)
+    top = 0.16 + 0.2 * (text.count("\n") + 1)
+    figure = NotebookFigure(figsize=(WIDTH, height + footer + top))
+    left = LEFT + (room - width) / 2
+    figure.text(left / WIDTH, 1 - 0.08 / (height + footer + top), text, va="top", size=TITLE, weight="bold")
+    axes = axes_at(figure, left, footer, width, height)
+    bar = min(4.2, room)
+    under = axes_at(figure, left + (width - bar) / 2 if width > bar else LEFT + (room - bar) / 2, 0.46, bar, 0.12)
+    return figure, axes, under
 
-    return MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10])
+
+def row_of_maps(
+    titles: Sequence[str], shape: tuple[int, int], footer: float
+) -> tuple[NotebookFigure, list[Axes], float]:
+    """Return a figure with grids side by side, their axes, and the width of each in inches."""
+    n_layers = shape[0]
+    cell = 0.15 if n_layers <= 12 else 0.105 if n_layers <= 24 else 0.075
+    height = max(0.34, n_layers * cell)
+    width = (WIDTH - LEFT - RIGHT - GAP * (len(titles) - 1)) / len(titles)
+    texts = [wrap(title, width, FONT + 1) for title in titles]
+    top = 0.14 + 0.18 * max(text.count("\n") + 1 for text in texts)
+    figure = NotebookFigure(figsize=(WIDTH, footer + height + top))
+    panels = []
+    for i, text in enumerate(texts):
+        axes = axes_at(figure, LEFT + i * (width + GAP), footer, width, height)
+        axes.set_title(text, fontsize=FONT + 1, pad=5)
+        panels.append(axes)
+    return figure, panels, width

@@ -52,7 +52,7 @@ def save_figure(figure: Figure, folder: str | Path, stem: str, *, alt: str | Non
         (svg, {"metadata": {"Date": None, "Creator": None, **description}}),
         (png, {"dpi": _DPI, "metadata": {"Software": None, **description}}),
     )
-    settings = {"svg.hashsalt": "metastable", "svg.fonttype": "path", "path.simplify": True}
+    settings: dict[Any, Any] = {"svg.hashsalt": "metastable", "svg.fonttype": "path", "path.simplify": True}
     try:
         with mpl.rc_context(settings):
             for path, options in kinds:

@@ -6,13 +6,14 @@ import textwrap
 from collections.abc import Callable
 from functools import cache, wraps
 from io import BytesIO
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.textpath import TextToPath
 
 __all__ = [
@@ -57,13 +58,13 @@ COLOR_A, COLOR_B = "#b35806", "#542788"
 # Light to dark as the sequential map runs: few patterns to very many.
 MODE_COLORS = {"IV": "#fbfbd2", "III": "#cdebc0", "II": "#8fd3c4", "I": "#62a9d6"}
 # Lines that must be told apart: dark and light, dashed and whole, each with its own marker.
-LINES: tuple[tuple[str, str, str], ...] = (
+LINES: tuple[tuple[str, Any, str], ...] = (
     ("#b35806", "-", "o"),
     ("#542788", "--", "s"),
     ("#1d7f8c", "-.", "^"),
     ("#5f5f5f", ":", "D"),
-    ("#e08a1e", (0, (5, 1, 1, 1, 1, 1)), "v"),  # type: ignore[assignment]
-    ("#8b7fbf", (0, (8, 2)), "P"),  # type: ignore[assignment]
+    ("#e08a1e", (0, (5, 1, 1, 1, 1, 1)), "v"),
+    ("#8b7fbf", (0, (8, 2)), "P"),
 )
 
 _RC: dict[str, Any] = {
@@ -117,7 +118,7 @@ def styled(function: Callable[P, R]) -> Callable[P, R]:
     def inner(*args: P.args, **kwargs: P.kwargs) -> R:
         with mpl.rc_context():
             mpl.rcdefaults()
-            mpl.rcParams.update(_RC)
+            mpl.rcParams.update(cast("Any", _RC))
             return function(*args, **kwargs)
 
     return inner
@@ -125,7 +126,7 @@ def styled(function: Callable[P, R]) -> Callable[P, R]:
 
 def chart(height: float, columns: int = 1, rows: int = 1, **options: Any) -> tuple[NotebookFigure, list[Axes]]:
     """Return an empty figure of the page's width, `height` inches high, and its axes in reading order."""
-    figure = NotebookFigure(figsize=(WIDTH, height), layout="constrained")
+    figure = NotebookFigure(figsize=(WIDTH, height), layout=ConstrainedLayoutEngine(w_pad=0.09, h_pad=0.07))
     axes = figure.subplots(rows, columns, squeeze=False, **options)
     return figure, list(axes.ravel())
 

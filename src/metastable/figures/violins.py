@@ -12,7 +12,7 @@ from matplotlib.patches import Patch
 from numpy.typing import ArrayLike, NDArray
 
 from metastable.errors import InputError
-from metastable.figures.grid import axes_at, cell_corners, label_axes, outline_cells
+from metastable.figures.grid import axes_at, cell_corners, inches, label_axes, outline_cells
 from metastable.figures.style import (
     CONDITIONS,
     FONT,
@@ -32,7 +32,6 @@ from metastable.modes import MODES, count_mode_changes, median_counts, operating
 __all__ = ["violin_grid", "violin_grid_alt", "violin_pair", "violin_pair_alt"]
 
 _LEFT, _RIGHT, _GAP, _FOOT = 0.58, 0.1, 0.4, 1.12
-_POINTS = 121
 
 
 def _checked(histograms: ArrayLike, n: int | None) -> tuple[NDArray[np.int64], int]:
@@ -48,8 +47,8 @@ def _checked(histograms: ArrayLike, n: int | None) -> tuple[NDArray[np.int64], i
     return padded, length
 
 
-def _density(counts: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Smooth one histogram of the counts 1..n; return places and heights, the largest height 1."""
+def _density(counts: NDArray[np.int64], points: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Smooth one histogram of the counts 1..n; return `points` places and heights, the largest height 1."""
     values = np.arange(1, len(counts) + 1, dtype=np.float64)
     total = counts.sum()
     mean = (counts * values).sum() / total
@@ -57,7 +56,7 @@ def _density(counts: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np
     # Silverman's rule, but never so narrow that the gaps between whole numbers show as waves
     width = max(0.55, 0.9 * deviation * float(total) ** -0.2)
     seen = values[counts > 0]
-    places = np.linspace(seen[0] - 0.5, seen[-1] + 0.5, _POINTS)
+    places = np.linspace(seen[0] - 0.5, seen[-1] + 0.5, points)
     kernel = np.exp(-0.5 * ((places[:, None] - values) / width) ** 2)
     heights = kernel @ counts
     return places, heights / heights.max()
@@ -75,8 +74,8 @@ def _draw(
     n_layers, n_heads, length = histograms.shape
     n = length - 1
     label_axes(axes, (n_layers, n_heads), layers=layers)
-    box, (across, up) = axes.get_position(), axes.figure.get_size_inches()
-    cell_width, cell_height = box.width * across / n_heads, box.height * up / n_layers
+    width, height = inches(axes)
+    cell_width, cell_height = width / n_heads, height / n_layers
     gap_x, gap_y = 0.025 / cell_width, 0.025 / cell_height
     for mode, color in MODE_COLORS.items():
         corners = cell_corners(modes == mode, gap_x, gap_y)
@@ -88,7 +87,8 @@ def _draw(
         (
             float(s)
             for s in np.arange(FONT, SMALL - 0.1, -0.5)
-            if text_width("0" * len(str(n)), float(s)) < 0.8 * cell_width and s / 72 < 0.45 * cell_height
+            if text_width("0" * len(str(n)), float(s)) < 0.8 * cell_width
+            and s / 72 < (0.34 if s > SMALL else 0.45) * cell_height
         ),
         None,
     )
@@ -96,9 +96,11 @@ def _draw(
     head_room = 0.0 if size is None else (size / 72 + 0.02) / cell_height
     centre, half = (1 - head_room) / 2, 0.5 * (1 - head_room - 2 * gap_y) * 0.94
     inner = 1 - 2 * gap_x - 0.04
+    # as many points as the eye can tell apart in a cell; thousands of cells make a heavy svg
+    points = 61 if cell_width > 0.4 else 33
     shapes, lines = [], []
     for row, column in zip(*np.nonzero(modes != ""), strict=True):
-        places, heights = _density(histograms[row, column, 1:])
+        places, heights = _density(histograms[row, column, 1:], points)
         x = column + gap_x + 0.02 + inner * (places - 0.5) / n
         middle = row + centre
         shapes.append(
@@ -130,14 +132,14 @@ def _draw(
     axes.add_collection(LineCollection(lines, colors=INK, linewidths=2 * thin), autolim=False)
 
 
-def _legend(figure: Figure, modes: Sequence[NDArray[np.str_]], n: int, extra: str) -> None:
+def _legend(figure: Figure, modes: Sequence[NDArray[np.str_]], n: int, tally: str, extra: str) -> None:
     """Name the modes with their bands and numbers of heads under the grid."""
     height = figure.get_size_inches()[1]
     under = axes_at(figure, 0, 0.3, WIDTH, 0.34)
     under.set_axis_off()
     entries = []
     for mode in reversed(MODES):
-        counts = ", ".join(str(int((m == mode.name).sum())) for m in modes)
+        counts = " / ".join(str(int((m == mode.name).sum())) for m in modes)
         entries.append(
             Patch(
                 facecolor=MODE_COLORS[mode.name],
@@ -150,14 +152,14 @@ def _legend(figure: Figure, modes: Sequence[NDArray[np.str_]], n: int, extra: st
     note = (
         f"Violin: how the count k spreads over tokens, 0 to {n} from left to right; "
         f"line and number: its median.\nColour: operating mode by median / {n} (limits 0.2, 0.4, 0.8), "
-        f"with the number of heads.{extra}"
+        f"with {tally}.{extra}"
     )
     figure.text(0.5, 0.3 / height, note, ha="center", va="top", size=FONT - 1, color=MUTED, linespacing=1.3)
 
 
 def _row_height(n_layers: int, *, pair: bool = False) -> float:
     if pair:
-        return 0.4 if n_layers <= 12 else 0.32 if n_layers <= 24 else 0.28
+        return 0.46 if n_layers <= 12 else 0.36 if n_layers <= 24 else 0.29
     return 0.48 if n_layers <= 12 else 0.36 if n_layers <= 24 else 0.28
 
 
@@ -205,9 +207,8 @@ def violin_grid(
     room = WIDTH - _LEFT - _RIGHT
     cell = min(0.64, room / n_heads)
     height = _row_height(n_layers) * n_layers
-    named = (
-        f"{condition}: how many tokens each head attends to" if condition else "How many tokens each head attends to"
-    )
+    what = "how many tokens each head attends to"
+    named = f"{condition}: {what}" if condition else what
     text = wrap(title or named, WIDTH - 0.3, TITLE)
     top = 0.16 + 0.2 * (text.count("\n") + 1)
     figure = NotebookFigure(figsize=(WIDTH, _FOOT + height + top))
@@ -215,7 +216,7 @@ def violin_grid(
     figure.text(left / WIDTH, 1 - 0.08 / (_FOOT + height + top), text, va="top", size=TITLE, weight="bold")
     axes = axes_at(figure, left, _FOOT, cell * n_heads, height)
     _draw(axes, table, medians, modes)
-    _legend(figure, [modes], length, "")
+    _legend(figure, [modes], length, "the number of heads", "")
     return figure
 
 
@@ -292,7 +293,7 @@ def violin_pair(
         outline_cells(axes, changed)
     changes = count_mode_changes(modes[0], modes[1])
     extra = f" Outlined: the {changes} that change mode." if changes else " No head changes mode."
-    _legend(figure, modes, length, extra)
+    _legend(figure, modes, length, f"heads in {conditions[0]} / {conditions[1]}", extra)
     return figure
 
 

@@ -1,0 +1,159 @@
+"""The effect layer by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from metastable.figures.grid import ticks
+from metastable.figures.style import (
+    COLOR_A,
+    COLOR_B,
+    CONDITIONS,
+    FONT,
+    INK,
+    MUTED,
+    chart,
+    format_p,
+    signed,
+    styled,
+    wrap,
+)
+from metastable.figures.tables import call_value, require_columns, select_heads
+
+__all__ = ["layer_plot", "layer_plot_alt"]
+
+
+@styled
+def layer_plot(
+    heads: pd.DataFrame,
+    layers: pd.DataFrame | None = None,
+    *,
+    value: str = "hedges_g",
+    site: str | None = None,
+    threshold: float | None = None,
+    conditions: Sequence[str] = CONDITIONS,
+    alpha: float = 0.05,
+    p_column: str = "p_sum_squares",
+) -> Figure:
+    """Show every head's effect by layer, the layer's mean, and the layer's omnibus p.
+
+    Parameters
+    ----------
+    heads : pandas.DataFrame
+        With `value` and ``p_perm_fdr``.
+    layers : pandas.DataFrame, optional
+        With ``site, layer, threshold`` and `p_column`.
+    value : str, default "hedges_g"
+        The effect.
+    site, threshold, conditions, alpha
+        As in `difference_map`.
+    p_column : str, default "p_sum_squares"
+        Which omnibus p of `layers` to print.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Layer 1 at the bottom; filled dots are significant heads.
+    """
+    frame = select_heads(heads, [value, "p_perm_fdr"], site=site, threshold=threshold)
+    n = int(frame["layer"].max())
+    row = 0.32 if n <= 12 else 0.24 if n <= 24 else 0.185
+    figure, (axes,) = chart(1.35 + row * max(n, 2))
+    found = (frame["p_perm_fdr"] < alpha).to_numpy(bool)
+    x, y = frame[value].to_numpy(float), frame["layer"].to_numpy(float)
+    axes.axvline(0, color=MUTED, linewidth=1)
+    for layer in range(1, n + 1, 2):
+        axes.axhspan(layer - 0.5, layer + 0.5, color="#f6f6f6", zorder=0, linewidth=0)
+    # heads of a layer are spread a little, in their order, so that equal effects stay visible
+    spread = (frame["head"].to_numpy(float) - 1) / max(float(frame["head"].max()) - 1, 1) - 0.5
+    size = 18 if row > 0.2 else 12
+    axes.scatter(
+        x[~found],
+        (y + 0.55 * spread)[~found],
+        s=size,
+        facecolors="white",
+        edgecolors="#8c8c8c",
+        linewidths=0.9,
+        label="not significant",
+    )
+    for name, here, color, marker in (
+        (conditions[0], found & (x > 0), COLOR_A, "D"),
+        (conditions[1], found & (x <= 0), COLOR_B, "s"),
+    ):
+        axes.scatter(
+            x[here],
+            (y + 0.55 * spread)[here],
+            s=size,
+            c=color,
+            marker=marker,
+            linewidths=0,
+            label=wrap(f"{name} more (FDR < {alpha:g})", 2.2, FONT - 1),
+        )
+    means = frame.groupby("layer")[value].mean()
+    axes.plot(
+        means, means.index, "|", color=INK, markersize=72 * row * 0.8, markeredgewidth=2.2, label="mean of the layer"
+    )
+    if layers is not None:
+        table = _layer_rows(layers, frame, p_column)
+        for layer, p in zip(table["layer"], table[p_column], strict=True):
+            axes.annotate(
+                format_p(float(p)),
+                (1, layer),
+                (5, 0),
+                xycoords=("axes fraction", "data"),
+                textcoords="offset points",
+                va="center",
+                fontsize=FONT - 0.5 if row > 0.2 else FONT - 1.5,
+                weight="bold" if p < alpha else "normal",
+                color=INK if p < alpha else MUTED,
+            )
+    shown = ticks(n, row, 0.17)
+    axes.set_yticks(shown, [str(i) for i in shown])
+    axes.set_ylim(0.5, n + 0.5)
+    axes.tick_params(axis="y", length=0)
+    reach = 1.08 * max(float(np.nanmax(np.abs(x))), 0.05)
+    axes.set_xlim(-reach, reach)
+    axes.set_ylabel("layer")
+    axes.set_xlabel(f"{call_value(value)}   (−: {conditions[1]} more,  +: {conditions[0]} more)")
+    extra = "; right: omnibus p of the layer" if layers is not None else ""
+    axes.set_title(f"effect by layer{extra}", loc="left")
+    figure.legend(loc="outside lower center", ncols=4, handletextpad=0.3)
+    return figure
+
+
+def _layer_rows(layers: pd.DataFrame, frame: pd.DataFrame, p_column: str) -> pd.DataFrame:
+    require_columns(layers, ["site", "layer", "threshold", p_column], "the table of layers")
+    same = (layers["site"] == frame["site"].iloc[0]) & np.isclose(layers["threshold"], frame["threshold"].iloc[0])
+    rows: pd.DataFrame = layers[same]
+    return rows
+
+
+def layer_plot_alt(
+    heads: pd.DataFrame,
+    layers: pd.DataFrame | None = None,
+    *,
+    value: str = "hedges_g",
+    site: str | None = None,
+    threshold: float | None = None,
+    conditions: Sequence[str] = CONDITIONS,
+    alpha: float = 0.05,
+    p_column: str = "p_sum_squares",
+) -> str:
+    """Say in words what `layer_plot` shows; parameters as there."""
+    frame = select_heads(heads, [value, "p_perm_fdr"], site=site, threshold=threshold)
+    means = frame.groupby("layer")[value].mean()
+    low, high = int(means.to_numpy().argmin()), int(means.to_numpy().argmax())
+    text = (
+        f"{call_value(value)} ({conditions[0]} minus {conditions[1]}) by layer: "
+        f"the layers' means run from {signed(means.iloc[low])} (layer {means.index[low]}) to "
+        f"{signed(means.iloc[high])} (layer {means.index[high]})."
+    )
+    if layers is not None:
+        table = _layer_rows(layers, frame, p_column)
+        n = int((table[p_column] < alpha).sum())
+        text += f" The omnibus test finds a difference in {n} of {len(table)} layers at {alpha:g}."
+    return text

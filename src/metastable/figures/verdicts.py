@@ -1,0 +1,160 @@
+"""Significance per head: which condition needs more, equivalent, or undecided."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.collections import PolyCollection
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from numpy.typing import NDArray
+
+from metastable.figures.grid import cell_corners, label_axes, one_map
+from metastable.figures.style import CONDITIONS, FONT, styled, wrap
+from metastable.figures.tables import head_matrix, select_heads, significant
+
+__all__ = ["significance_mask", "significance_mask_alt"]
+
+
+@dataclass(frozen=True)
+class _Kind:
+    label: str
+    face: str
+    edge: str
+    hatch: str
+
+
+def _kinds(conditions: Sequence[str]) -> dict[str, _Kind]:
+    return {
+        "a": _Kind(f"{conditions[0]} more", "#f6c48b", "#7f3b08", "/////"),
+        "b": _Kind(f"{conditions[1]} more", "#c9c3e0", "#3b1a63", "\\\\\\\\\\"),
+        "equivalent": _Kind("equivalent", "#d9eeee", "#1d7f8c", "---"),
+        "open": _Kind("undecided", "#fafafa", "#bdbdbd", ""),
+    }
+
+
+def verdict_states(frame: pd.DataFrame, alpha: float) -> NDArray[np.object_]:
+    """Return for each head "a" or "b" (it needs more), "equivalent" or "open"."""
+    found = significant(frame, alpha)
+    states = np.where(found, np.where(frame["difference"] > 0, "a", "b"), "open").astype(object)
+    if "verdict" in frame:
+        states[~found & (frame["verdict"] == "equivalent").to_numpy(bool)] = "equivalent"
+    return states
+
+
+_ORDER = ("a", "b", "equivalent", "open")
+
+
+def draw_verdicts(axes: Axes, frame: pd.DataFrame, states: NDArray[np.object_], *, layers: bool = True) -> None:
+    """Fill and hatch the cells by verdict, and label the axes."""
+    codes = head_matrix(frame, np.array([_ORDER.index(state) for state in states], dtype=float))
+    for code, kind in enumerate(_kinds(CONDITIONS).values()):
+        cells = codes == code
+        if cells.any():
+            axes.add_collection(
+                PolyCollection(
+                    list(cell_corners(cells)),
+                    facecolors=kind.face,
+                    edgecolors=kind.edge,
+                    hatch=kind.hatch or None,
+                    linewidths=0.0,
+                ),
+                autolim=False,
+            )
+    present = np.isfinite(codes)
+    axes.add_collection(
+        PolyCollection(
+            list(cell_corners(present)),
+            facecolors="none",
+            edgecolors="#9a9a9a" if codes.shape[1] <= 16 else "#b5b5b5",
+            linewidths=0.5,
+            clip_on=False,
+        ),
+        autolim=False,
+    )
+    label_axes(axes, (codes.shape[0], codes.shape[1]), layers=layers)
+
+
+def verdict_legend(states: NDArray[np.object_], conditions: Sequence[str], width: float) -> list[Patch]:
+    """Return an entry per verdict with its number of heads, `width` inches wide at most."""
+    kinds = _kinds(conditions)
+    shown = [name for name in _ORDER if name != "equivalent" or (states == name).any()]
+    if "equivalent" not in shown:
+        kinds["open"] = _Kind("not significant", kinds["open"].face, kinds["open"].edge, "")
+    return [
+        Patch(
+            facecolor=kinds[name].face,
+            edgecolor=kinds[name].edge,
+            hatch=kinds[name].hatch,
+            linewidth=0.6,
+            label=wrap(f"{kinds[name].label}: {int((states == name).sum())}", width, FONT - 1),
+        )
+        for name in shown
+    ]
+
+
+@styled
+def significance_mask(
+    heads: pd.DataFrame,
+    *,
+    site: str | None = None,
+    threshold: float | None = None,
+    conditions: Sequence[str] = CONDITIONS,
+    alpha: float = 0.05,
+    title: str | None = None,
+) -> Figure:
+    """Show the verdict per head: which condition needs more, equivalent, or undecided.
+
+    Parameters
+    ----------
+    heads : pandas.DataFrame
+        With ``difference`` and ``p_perm_fdr``; ``verdict`` adds the equivalent heads.
+    site, threshold, conditions, alpha, title
+        As in `difference_map`.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The direction and angle of the hatching say what the colours say.
+    """
+    frame = select_heads(heads, ["difference", "p_perm_fdr"], site=site, threshold=threshold)
+    states = verdict_states(frame, alpha)
+    shape = head_matrix(frame, "difference").shape
+    figure, axes, under = one_map(
+        (shape[0], shape[1]), title or f"heads that differ after FDR correction at {alpha:g}", footer=0.86
+    )
+    draw_verdicts(axes, frame, states)
+    under.set_axis_off()
+    entries = verdict_legend(states, conditions, 1.7)
+    under.set_position((0, 0.02, 1, 0.3 / figure.get_size_inches()[1]))
+    under.legend(handles=entries, loc="center", ncols=len(entries), handleheight=1.4, handlelength=2.2)
+    return figure
+
+
+def significance_mask_alt(
+    heads: pd.DataFrame,
+    *,
+    site: str | None = None,
+    threshold: float | None = None,
+    conditions: Sequence[str] = CONDITIONS,
+    alpha: float = 0.05,
+) -> str:
+    """Say in words what `significance_mask` shows; parameters as there."""
+    frame = select_heads(heads, ["difference", "p_perm_fdr"], site=site, threshold=threshold)
+    states = verdict_states(frame, alpha)
+    n = {name: int((states == name).sum()) for name in _ORDER}
+    found = n["a"] + n["b"]
+    text = (
+        f"Of {len(frame)} heads, {found} differ after FDR correction at {alpha:g}: {conditions[0]} needs more in "
+        f"{n['a']}, {conditions[1]} in {n['b']}."
+    )
+    if n["equivalent"]:
+        text += f" {n['equivalent']} are equivalent and {n['open']} undecided."
+    layers = frame.loc[(states == "a") | (states == "b"), "layer"]
+    if found:
+        text += f" They lie in {layers.nunique()} of {frame['layer'].nunique()} layers."
+    return text
