@@ -236,8 +236,9 @@ def _check_slope(values: Floats, column: int, group: Ints, cluster: Ints | None)
             "leave slope out"
         )
     if cluster is not None and _rank_within(values[:, None], group) == 0:
-        cells = np.unique(np.column_stack([codes, values]), axis=0).shape[0]
-        if int(group.max()) + 1 <= cells:
+        in_cells = np.unique(np.column_stack([codes, values]), axis=0, return_inverse=True)[1].ravel()
+        n_cells = int(in_cells.max()) + 1
+        if np.unique(np.column_stack([in_cells, group]), axis=0).shape[0] == n_cells:
             raise InputError(
                 "every cluster has one group for each value of the slope, which leaves the groups' variance "
                 "and the slope's entangled; leave slope out, or give the clusters as group"
