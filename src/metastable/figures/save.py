@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from metastable.errors import InputError
+from metastable.figures.style import settings
 from metastable.files import written_whole
 
 __all__ = ["save_figure"]
@@ -52,9 +52,8 @@ def save_figure(figure: Figure, folder: str | Path, stem: str, *, alt: str | Non
         (svg, {"metadata": {"Date": None, "Creator": None, **description}}),
         (png, {"dpi": _DPI, "metadata": {"Software": None, **description}}),
     )
-    settings: dict[Any, Any] = {"svg.hashsalt": "metastable", "svg.fonttype": "path", "path.simplify": True}
     try:
-        with mpl.rc_context(settings):
+        with settings():
             for path, options in kinds:
                 with written_whole(path) as temporary:
                     figure.savefig(temporary, format=path.suffix[1:], facecolor="white", transparent=False, **options)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache, wraps
 from io import BytesIO
 from typing import Any, ParamSpec, TypeVar, cast
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
+from matplotlib.backend_bases import RendererBase
 from matplotlib.colors import Colormap, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
@@ -37,6 +39,7 @@ __all__ = [
     "color_map",
     "format_p",
     "ink_on",
+    "settings",
     "signed",
     "styled",
     "text_width",
@@ -96,14 +99,31 @@ _RC: dict[str, Any] = {
     "savefig.transparent": False,
     "hatch.linewidth": 0.8,
     "path.simplify": True,
+    # letters as shapes, so that they look the same everywhere; a fixed salt, so that names of parts do too
+    "svg.fonttype": "path",
+    "svg.hashsalt": "metastable",
 }
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
+@contextmanager
+def settings() -> Iterator[None]:
+    """Put this module's settings in the place of the reader's own."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(cast("Any", _RC))
+        yield
+
+
 class NotebookFigure(Figure):
     """A figure that a notebook shows without pyplot."""
+
+    def draw(self, renderer: RendererBase) -> None:
+        """Draw under the settings that it was made with: matplotlib makes ticks no sooner than here."""
+        with settings():
+            super().draw(renderer)
 
     def _repr_png_(self) -> bytes:
         buffer = BytesIO()
@@ -116,9 +136,7 @@ def styled(function: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(function)
     def inner(*args: P.args, **kwargs: P.kwargs) -> R:
-        with mpl.rc_context():
-            mpl.rcdefaults()
-            mpl.rcParams.update(cast("Any", _RC))
+        with settings():
             return function(*args, **kwargs)
 
     return inner
