@@ -418,7 +418,7 @@ def _resolve_source(model: str, revision: str | None) -> _Source:
             )
         return _Source(model, str(folder), None, True)
     folder = Path(model).expanduser()
-    if folder.is_dir():
+    if model.strip() and folder.is_dir():
         if not (folder / "config.json").is_file():
             raise InputError(f"model folder {model!r} has no config.json; give a folder written by save_pretrained")
         return _Source(model, str(folder), None, True)
@@ -437,7 +437,7 @@ def _load(auto_class: Any, source: _Source, what: str, **options: Any) -> Any:
             trust_remote_code=False,
             **options,
         )
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+    except Exception as error:  # the readers of tokenizers and weights raise Exception itself
         raise InputError(_explain_failure(source, what, error)) from error
 
 
@@ -497,6 +497,11 @@ def _wrap_tokenizer(backend: Any, config: Any, model_id: str, revision: str | No
         raise InputError(
             f"model {model_id!r} has no fast tokenizer, so its tokens cannot be traced to words; give a "
             "model with a tokenizer.json"
+        )
+    # Without its files, transformers makes a tokenizer that knows nothing but special tokens.
+    if len(backend) < len(set(backend.all_special_ids)) + 3:
+        raise InputError(
+            f"model {model_id!r} has no tokenizer files; save its tokenizer in the same folder, with save_pretrained"
         )
     length = min(_model_length(config), int(min(backend.model_max_length, UNLIMITED_LENGTH)))
     return Tokenizer(model_id=model_id, revision=revision, backend=backend, max_length=length)
