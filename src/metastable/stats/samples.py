@@ -11,7 +11,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from metastable.errors import InputError
 
-__all__ = ["ROUNDING", "Moments", "Samples", "covariate_matrix", "is_constant", "sample_moments", "split_samples"]
+__all__ = [
+    "ROUNDING",
+    "Moments",
+    "Samples",
+    "check_values",
+    "covariate_matrix",
+    "is_constant",
+    "sample_moments",
+    "split_samples",
+]
 
 #: A sample whose range is below this share of its largest absolute value is constant but for rounding.
 ROUNDING = 64 * np.finfo(np.float64).eps
@@ -75,6 +84,21 @@ class Moments:
         return np.sqrt(weight_a * self.var_a + (1 - weight_a) * self.var_b)
 
 
+def check_values(values: ArrayLike) -> NDArray[np.float64]:
+    """Return values as float64, units by features, and refuse other shapes and values that are not finite."""
+    table = np.asarray(values, dtype=np.float64)
+    if table.ndim != 2:
+        raise InputError(f"values has shape {table.shape}; give units by features, two dimensions")
+    finite = np.isfinite(table)
+    if not finite.all():
+        unit, feature = np.argwhere(~finite)[0]
+        raise InputError(
+            f"values[{unit}, {feature}] is {table[unit, feature]} ({int((~finite).sum())} such values); "
+            "leave out the units or features that have no count"
+        )
+    return table
+
+
 def split_samples(
     values: ArrayLike, condition: ArrayLike, *, pair: ArrayLike | None = None, minimum: int = 2
 ) -> Samples:
@@ -101,21 +125,12 @@ def split_samples(
         If the shapes do not agree, a value is not finite, a condition has fewer units than
         `minimum`, or a code of `pair` does not occur exactly once in each condition.
     """
-    table = np.asarray(values, dtype=np.float64)
-    if table.ndim != 2:
-        raise InputError(f"values has shape {table.shape}; give units by features, two dimensions")
+    table = check_values(values)
     labels = np.asarray(condition)
     if labels.dtype != np.bool_ or labels.shape != (len(table),):
         raise InputError(
             f"condition has dtype {labels.dtype} and shape {labels.shape}; give {len(table)} booleans, one a "
             "row of values, True for condition a"
-        )
-    finite = np.isfinite(table)
-    if not finite.all():
-        unit, feature = np.argwhere(~finite)[0]
-        raise InputError(
-            f"values[{unit}, {feature}] is {table[unit, feature]} ({int((~finite).sum())} such values); "
-            "leave out the units or features that have no count"
         )
     n_a, n_b = int(labels.sum()), int((~labels).sum())
     if min(n_a, n_b) < minimum:
