@@ -22,8 +22,9 @@ Method = Literal["reml", "ml"]
 RANK_TOLERANCE = 1e-9
 # Mean square left by all effects, random ones taken as fixed, below which there is no residual variance.
 SATURATED = 1e-12
-MAX_STEPS = 60
-MAX_HALVINGS = 30
+MAX_STEPS = 100
+# Relative rounding of the deviance.
+ROUNDING = 1e-10
 # Deviance that one more Newton step would gain; its root is the error in standard errors.
 GAIN_TOLERANCE = 1e-14
 # The same at the end, by an independent Hessian, for a fit to count as converged.
@@ -274,20 +275,33 @@ def fit_terms(sums: TermSums, *, method: Method = "reml") -> CriterionFit:
     dof = base.n_obs - base.within_xx.shape[0] if method == "reml" else base.n_obs
     theta = _start(sums, dof, method)
     n_features = theta.shape[0]
-    done = np.zeros(n_features, dtype=np.bool_)
+    proposed, step = theta.copy(), np.zeros_like(theta)
+    value = np.full(n_features, np.inf)
+    done, trusted = np.zeros(n_features, dtype=np.bool_), np.zeros(n_features, dtype=np.bool_)
     iterations = np.zeros(n_features, dtype=np.int64)
     for _ in range(MAX_STEPS):
         rows = np.flatnonzero(~done)
         if rows.size == 0:
             break
-        some, here = sums.features(rows), theta[rows]
-        at = _expand(some, here, method)
-        value, gradient = at.deviance(dof), at.gradient(dof)
-        hessian = _forward_hessian(some, here, gradient, dof, method)
-        step, gain = _newton_step(gradient, hessian, here)
+        at = _expand(sums.features(rows), proposed[rows], method)
+        found = at.deviance(dof)
+        better = trusted[rows] | (found <= value[rows])
+        worse = rows[~better]
+        step[worse] *= 0.5
+        proposed[worse] = theta[worse] + step[worse]
+
+        rows, gradient = rows[better], at.gradient(dof)[better]
+        if rows.size == 0:
+            continue
+        theta[rows], value[rows] = proposed[rows], found[better]
+        hessian = _forward_hessian(sums.features(rows), theta[rows], gradient, dof, method)
+        step[rows], gain = _newton_step(gradient, hessian, theta[rows])
+        proposed[rows] = theta[rows] + step[rows]
+        # Close to the minimum the deviance's own rounding hides whether it falls; Newton's step is then taken.
+        trusted[rows] = gain < ROUNDING * (1.0 + np.abs(value[rows]))
         done[rows] = gain < GAIN_TOLERANCE
-        theta[rows] = _descend(some, here, step, value, gain, dof, method)
         iterations[rows] += 1
+    theta = np.where(done[:, None], proposed, theta)
     theta = _with_positive_diagonal(theta, sums)
     fit = criterion_at(sums, theta, method=method)
     return replace(fit, converged=fit.converged & done, iterations=iterations)
@@ -465,23 +479,6 @@ def _newton_step(gradient: Floats, hessian: Floats, theta: Floats) -> tuple[Floa
     length = np.linalg.norm(step, axis=1)
     shorter: Floats = step * (longest / np.maximum(length, longest))[:, None]
     return shorter, gain
-
-
-def _descend(
-    sums: TermSums, theta: Floats, step: Floats, value: Floats, gain: Floats, dof: int, method: Method
-) -> Floats:
-    """Take each feature's step, halved until the deviance does not rise."""
-    following = theta + step
-    # Below this the deviance's own rounding decides, not its descent; Newton's step is then trusted.
-    rows = np.flatnonzero(gain > 1e-10 * (1.0 + np.abs(value)))
-    for _ in range(MAX_HALVINGS):
-        if rows.size == 0:
-            break
-        trial = _expand(sums.features(rows), following[rows], method).deviance(dof)
-        rows = rows[~(trial <= value[rows])]
-        step[rows] *= 0.5
-        following[rows] = theta[rows] + step[rows]
-    return following
 
 
 def _forward_hessian(sums: TermSums, theta: Floats, gradient: Floats, dof: int, method: Method) -> Floats:
