@@ -1,0 +1,493 @@
+"""Permutation tests of many features at once: which units differ between two conditions, or along a contrast."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from metastable.errors import InputError
+from metastable.stats.engine import PermutationResult, Plan, run_permutations
+from metastable.stats.omnibus import OmnibusResult
+from metastable.stats.relabelings import (
+    Exchanges,
+    Relabelings,
+    Sampling,
+    exchange_labels,
+    exchange_rows,
+    flip_signs,
+    mixed_clusters,
+)
+from metastable.stats.statistics import CPU, Backend, LinearModel, Statistic, TwoSample, contrast_model, graphics_card
+
+__all__ = ["OmnibusResult", "PermutationResult", "permutation_test", "permutation_test_contrast"]
+
+Floats = NDArray[np.float64]
+Alternative = Literal["two-sided", "greater", "less"]
+Kind = Literal["welch", "student", "mean", "paired"]
+Progress = Callable[[int, int], None]
+
+# Multiply-adds from which a graphics card repays loading torch and moving the data.
+_WORTH_A_CARD = 1e11
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Checked labels of the units."""
+
+    condition: NDArray[np.bool_]
+    pair: NDArray[Any] | None
+    cluster: NDArray[Any] | None
+    block: NDArray[Any] | None
+    covariates: Floats | None
+
+
+def permutation_test(
+    values: ArrayLike,
+    condition: ArrayLike,
+    *,
+    statistic: Kind = "welch",
+    alternative: Alternative = "two-sided",
+    pair: ArrayLike | None = None,
+    cluster: ArrayLike | None = None,
+    block: ArrayLike | None = None,
+    covariates: ArrayLike | None = None,
+    family: ArrayLike | None = None,
+    omnibus: Mapping[str, NDArray[np.bool_]] | None = None,
+    n_permutations: int = 10_000,
+    alpha: float = 0.05,
+    rng: int | np.random.Generator | None = None,
+    tail: Literal["none", "gpd"] = "none",
+    block_bytes: int = 1 << 28,
+    device: str = "auto",
+    callback: Progress | None = None,
+) -> PermutationResult:
+    """Test every feature for a difference between two conditions by relabeling units.
+
+    All features share the relabelings, so that maxima and sums over features keep their dependence.
+
+    Parameters
+    ----------
+    values : array_like of float, shape (n_units, n_features)
+        One row per unit of inference.
+    condition : array_like of bool, shape (n_units,)
+        True for condition a, False for b; statistics are a - b.
+    statistic : {"welch", "student", "mean", "paired"}
+        Welch's t, Student's t, the difference of means, or the t of the differences within pairs. With
+        `pair`, ``"paired"`` and ``"mean"`` apply. With covariates the effect is the adjusted one, and Welch's
+        t becomes its generalization to a variance for each condition (Winkler et al. 2014, equation 5).
+    alternative : {"two-sided", "greater", "less"}
+        Two-sided compares absolute values; ``"greater"`` is a > b.
+    pair : array_like or None, shape (n_units,)
+        Code shared by one unit of a and one of b. The signs of the pairs' differences are flipped.
+    cluster : array_like or None, shape (n_units,)
+        Units that depend on one another. A cluster that lies in one condition moves as a whole. A cluster
+        with units of both conditions is an exchangeability block: its units trade labels among
+        themselves, which tests the difference within clusters. Both kinds may occur side by side. With
+        `pair`, the pairs of a cluster flip together.
+    block : array_like or None, shape (n_units,)
+        Exchangeability block: labels are exchanged within blocks only. The statistic is not adjusted for
+        blocks; give indicators as covariates for that. With `pair`, both partners must lie in one
+        block, and flips respect the blocks as they are.
+    covariates : array_like of float or None, shape (n_units, n_covariates)
+        Nuisance covariates (an intercept is added), by the procedure of Freedman & Lane (Winkler et al.
+        2014): the residuals of the model without the condition are exchanged. Whole clusters then trade
+        places with clusters of the same size only. With `pair`, the covariates' differences are used.
+    family : array_like of int or None, shape (n_features,)
+        Codes of families: the maximum statistic, and with it the family-wise p, runs within each. One
+        family if None.
+    omnibus : mapping of str to ndarray of bool or None
+        Masks over features, shape (n_features,); each group is tested as one, see `OmnibusResult`.
+    n_permutations : int
+        Relabelings to draw. Where no more distinct ones exist all of them are enumerated instead.
+    alpha : float
+        Level of the omnibus number of small p-values, and what p clusters must be able to reach.
+    rng : int, numpy.random.Generator or None
+        Seed or generator of the relabelings. One seed gives one answer, whatever `block_bytes`, the number
+        of threads, or the device.
+    tail : {"none", "gpd"}
+        With ``"gpd"`` p-values below 0.1 come from a generalized Pareto distribution fitted to the tail of the
+        null (Winkler et al. 2016), except step-down, the omnibus count, and exact enumerations.
+    block_bytes : int
+        Memory for working arrays, in bytes, beside `values` and a few numbers per relabeling and group.
+    device : str
+        ``"cpu"``; or a torch device such as ``"cuda"``; ``"auto"`` takes CUDA where torch finds it and the
+        work is large. The products run in float64 everywhere.
+    callback : callable or None
+        Told of progress as ``callback(done, total)``.
+
+    Returns
+    -------
+    PermutationResult
+        p = (b + 1) / (m + 1) for m drawn relabelings of which b reach the observed statistic (Phipson &
+        Smyth 2010), b / m where all distinct ones, the observed among them, are enumerated.
+
+    Raises
+    ------
+    InputError
+        - a value or covariate is NaN or infinite;
+        - a condition has fewer than two units, a pair lacks its partner or there is one pair only;
+        - the condition is collinear with the covariates, or these leave no residual degrees of freedom;
+        - clusters allow fewer than 1 / alpha relabelings, so that p cannot reach alpha, or a condition has
+          fewer than two whole clusters;
+        - no relabeling differs from the observed one; a cluster lies in two blocks;
+        - an argument has the wrong shape or an unknown value.
+
+    Notes
+    -----
+    A feature without variance has statistic 0, p = 1 and ``flat = True``; it takes no part in maxima and
+    omnibus tests. Where conditions differ and neither varies, the statistic is a large finite number.
+    Statistics that are equal but for rounding count as equal.
+    """
+    checked = _check_values(values)
+    layout = _check_layout(checked, condition, pair, cluster, block, covariates)
+    _check_choice("statistic", statistic, ("welch", "student", "mean", "paired"))
+    sampling = _sampling(n_permutations, rng)
+    if layout.pair is not None:
+        checked, test, relabelings = _paired(checked, layout, statistic, sampling)
+    elif statistic == "paired":
+        raise InputError("statistic is 'paired', but pair is missing; give a pair code for every unit.")
+    elif layout.covariates is None:
+        test = TwoSample(layout.condition, statistic)
+        relabelings = exchange_labels(layout.condition, sampling, cluster=layout.cluster, block=layout.block)
+    else:
+        test, relabelings = _adjusted(layout, layout.covariates, statistic, sampling)
+    _check_clusters(layout, relabelings, alpha)
+    plan = _plan(checked, relabelings, alternative, family, omnibus, alpha, tail, block_bytes, device, callback)
+    return run_permutations(checked, test, relabelings, plan)
+
+
+def permutation_test_contrast(
+    values: ArrayLike,
+    design: ArrayLike,
+    contrast: ArrayLike,
+    *,
+    statistic: Literal["student", "mean"] = "student",
+    alternative: Alternative = "two-sided",
+    errors: Literal["exchangeable", "symmetric"] = "exchangeable",
+    cluster: ArrayLike | None = None,
+    block: ArrayLike | None = None,
+    family: ArrayLike | None = None,
+    omnibus: Mapping[str, NDArray[np.bool_]] | None = None,
+    n_permutations: int = 10_000,
+    alpha: float = 0.05,
+    rng: int | np.random.Generator | None = None,
+    tail: Literal["none", "gpd"] = "none",
+    block_bytes: int = 1 << 28,
+    device: str = "auto",
+    callback: Progress | None = None,
+) -> PermutationResult:
+    """Test a linear contrast of a design in every feature, by Freedman & Lane.
+
+    Parameters
+    ----------
+    values : array_like of float, shape (n_units, n_features)
+        One row per unit of inference.
+    design : array_like of float, shape (n_units, n_columns)
+        Design matrix, with its intercept where there is to be one; it may be rank-deficient.
+    contrast : array_like of float, shape (n_columns,) or (n_rows, n_columns)
+        Weights of the columns; several independent rows are tested jointly by F.
+    statistic : {"student", "mean"}
+        t of the contrast (F for several rows), or its estimate (one row only).
+    alternative : {"two-sided", "greater", "less"}
+        Direction, for one row.
+    errors : {"exchangeable", "symmetric"}
+        Whether residuals are exchanged, or their signs flipped (for a one-sample test, or differences).
+    cluster : array_like or None, shape (n_units,)
+        Units that move (or flip) together, in their order; clusters of one size trade places.
+    block : array_like or None, shape (n_units,)
+        Exchangeability block; without effect on flips.
+    family, omnibus, n_permutations, alpha, rng, tail, block_bytes, device, callback
+        As in `permutation_test`.
+
+    Returns
+    -------
+    PermutationResult
+
+    Raises
+    ------
+    InputError
+        If the design cannot estimate the contrast, leaves no residual degrees of freedom, or for what
+        `permutation_test` refuses.
+    """
+    checked = _check_values(values)
+    matrix = _check_matrix("design", design, len(checked))
+    weights = np.atleast_2d(np.asarray(contrast, dtype=np.float64))
+    if weights.ndim != 2 or weights.shape[1] != matrix.shape[1] or not np.all(np.isfinite(weights)):
+        raise InputError(
+            f"contrast has shape {np.shape(contrast)}, but the design has {matrix.shape[1]} columns; "
+            "give one finite weight a column."
+        )
+    _check_choice("statistic", statistic, ("student", "mean"))
+    _check_choice("errors", errors, ("exchangeable", "symmetric"))
+    if len(weights) > 1 and (statistic == "mean" or alternative != "two-sided"):
+        raise InputError("contrast has several rows, which only the two-sided F tests; give one row.")
+    model = contrast_model(matrix, weights, statistic)
+    if model is None:
+        raise InputError("the design cannot estimate the contrast: its columns are collinear; drop or join some.")
+    _check_freedom(model)
+    clusters, blocks = _check_codes("cluster", cluster, len(checked)), _check_codes("block", block, len(checked))
+    sampling = _sampling(n_permutations, rng)
+    relabelings: Relabelings
+    if errors == "symmetric":
+        relabelings = flip_signs(clusters, len(checked), sampling)
+    else:
+        relabelings = exchange_rows(matrix, sampling, cluster=clusters, block=blocks)
+    if clusters is not None:
+        _check_resolution(relabelings, alpha)
+    plan = _plan(checked, relabelings, alternative, family, omnibus, alpha, tail, block_bytes, device, callback)
+    return run_permutations(checked, model, relabelings, plan)
+
+
+# --- from labels to a statistic and its relabelings -------------------------------------------------
+
+
+def _paired(
+    values: Floats, layout: _Layout, statistic: Kind, sampling: Sampling
+) -> tuple[Floats, Statistic, Relabelings]:
+    """Differences a - b of the pairs, as a one-sample model whose signs flip."""
+    if statistic not in ("paired", "mean"):
+        raise InputError(
+            f"statistic is {statistic!r}, but pairs are compared by 'paired' or 'mean'; choose one, or pass the "
+            "pair codes as block."
+        )
+    in_a, in_b = _partners(layout)
+    if len(in_a) < 2:
+        raise InputError("there is only one pair; a paired test needs at least two.")
+    differences = values[in_a] - values[in_b]
+    # The size against which a difference counts as rounding is that of the values, not of the differences.
+    largest = np.maximum(np.abs(values).max(axis=0), np.finfo(np.float64).tiny)
+    differences[:, np.abs(differences).max(axis=0) <= 1e-12 * largest] = 0.0
+    design = np.ones((len(in_a), 1))
+    if layout.covariates is not None:
+        design = np.hstack([design, layout.covariates[in_a] - layout.covariates[in_b]])
+    contrast = np.eye(1, design.shape[1])
+    model = contrast_model(design, contrast, "student" if statistic == "paired" else "mean")
+    if model is None:
+        raise InputError(
+            "a covariate differs by the same amount in every pair, so it is collinear with the condition; drop it."
+        )
+    _check_freedom(model)
+    cluster = None
+    if layout.cluster is not None:
+        cluster = layout.cluster[in_a]
+        _check_same("cluster", cluster, layout.cluster[in_b])
+    if layout.block is not None:
+        _check_same("block", layout.block[in_a], layout.block[in_b])
+    return differences, model, flip_signs(cluster, len(in_a), sampling)
+
+
+def _partners(layout: _Layout) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    in_a, in_b = np.flatnonzero(layout.condition), np.flatnonzero(~layout.condition)
+    pair = np.asarray(layout.pair)
+    names, codes = np.unique(pair, return_inverse=True)
+    of_a = np.bincount(codes[in_a], minlength=len(names))
+    of_b = np.bincount(codes[in_b], minlength=len(names))
+    wrong = np.flatnonzero((of_a != 1) | (of_b != 1))
+    if len(wrong):
+        k = wrong[0]
+        raise InputError(
+            f"pair {names[k]} has {of_a[k]} units in condition a and {of_b[k]} in b, but needs one of each; "
+            "drop it or find its partner."
+        )
+    return in_a[np.argsort(codes[in_a])], in_b[np.argsort(codes[in_b])]
+
+
+def _adjusted(
+    layout: _Layout, covariates: Floats, statistic: Literal["welch", "student", "mean"], sampling: Sampling
+) -> tuple[LinearModel, Exchanges]:
+    """Effect of the condition beside covariates, whose residuals are exchanged."""
+    n_units = len(layout.condition)
+    design = np.column_stack([layout.condition.astype(np.float64), np.ones(n_units), covariates])
+    model = contrast_model(design, np.eye(1, design.shape[1]), statistic, layout.condition)
+    if model is None:
+        raise InputError(f"{_collinear(layout.condition, covariates)} collinear with the condition; drop it.")
+    _check_freedom(model)
+    if statistic == "welch":
+        share_a = float(np.sum(model.basis[layout.condition] ** 2))
+        share_b = float(np.sum(model.basis[~layout.condition] ** 2))
+        if min(layout.condition.sum() - share_a, (~layout.condition).sum() - share_b) < 1e-8:
+            raise InputError(
+                "the covariates leave no residual degrees of freedom in one condition; use fewer of them or "
+                "statistic='student'."
+            )
+    whole = None if layout.cluster is None else ~mixed_clusters(layout.condition, layout.cluster)
+    return model, exchange_rows(design, sampling, cluster=layout.cluster, block=layout.block, whole=whole)
+
+
+def _collinear(condition: NDArray[np.bool_], covariates: Floats) -> str:
+    label = condition - condition.mean()
+    for k, column in enumerate(covariates.T):
+        centered = column - column.mean()
+        product = np.linalg.norm(label) * np.linalg.norm(centered)
+        if product > 0 and abs(label @ centered) > (1 - 1e-10) * product:
+            return f"covariate {k} is"
+    return "a combination of the covariates is"
+
+
+# --- checks -----------------------------------------------------------------------------------------
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise InputError(f"{name} is {value!r}, but it must be one of {', '.join(choices)}.")
+
+
+def _check_values(values: ArrayLike) -> Floats:
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != 2 or 0 in array.shape:
+        raise InputError(f"values has shape {array.shape}, but must be (n_units, n_features), neither of them 0.")
+    _check_finite("values", array)
+    return array
+
+
+def _check_finite(name: str, array: Floats) -> None:
+    if not np.isfinite(array.sum()):
+        bad = np.argwhere(~np.isfinite(array))
+        if len(bad):
+            row, column = bad[0]
+            raise InputError(
+                f"{name}[{row}, {column}] is {array[row, column]}; drop the unit or the feature, or fill it in."
+            )
+
+
+def _check_matrix(name: str, matrix: ArrayLike, n_units: int) -> Floats:
+    array = np.asarray(matrix, dtype=np.float64)
+    if array.ndim == 1:
+        array = array[:, None]
+    if array.ndim != 2 or len(array) != n_units:
+        raise InputError(f"{name} has shape {array.shape}, but must have one row for each of {n_units} units.")
+    _check_finite(name, array)
+    return array
+
+
+def _check_codes(name: str, codes: ArrayLike | None, n: int) -> NDArray[Any] | None:
+    if codes is None:
+        return None
+    array = np.asarray(codes)
+    if array.shape != (n,):
+        raise InputError(f"{name} has shape {array.shape}, but must be ({n},): one code each.")
+    if array.dtype.kind == "f" and np.isnan(array).any():
+        raise InputError(f"{name}[{int(np.argmax(np.isnan(array)))}] is NaN; give every unit a code.")
+    return array
+
+
+def _check_layout(
+    values: Floats,
+    condition: ArrayLike,
+    pair: ArrayLike | None,
+    cluster: ArrayLike | None,
+    block: ArrayLike | None,
+    covariates: ArrayLike | None,
+) -> _Layout:
+    n_units = len(values)
+    labels = np.asarray(condition)
+    if labels.shape != (n_units,) or labels.dtype != np.bool_:
+        raise InputError(
+            f"condition has shape {labels.shape} and type {labels.dtype}, but must be ({n_units},) of bool: "
+            "True for condition a."
+        )
+    for name, count in (("a", labels.sum()), ("b", (~labels).sum())):
+        if count < 2:
+            raise InputError(f"condition {name} has {count} units, but a test needs at least two in each; add some.")
+    matrix = None if covariates is None else _check_matrix("covariates", covariates, n_units)
+    if matrix is not None and matrix.shape[1] == 0:
+        matrix = None
+    return _Layout(
+        labels,
+        _check_codes("pair", pair, n_units),
+        _check_codes("cluster", cluster, n_units),
+        _check_codes("block", block, n_units),
+        matrix,
+    )
+
+
+def _check_same(name: str, of_a: NDArray[Any], of_b: NDArray[Any]) -> None:
+    apart = np.flatnonzero(of_a != of_b)
+    if len(apart):
+        k = apart[0]
+        raise InputError(f"the partners of a pair lie in {name} {of_a[k]} and {of_b[k]}; put both into one {name}.")
+
+
+def _check_freedom(model: LinearModel) -> None:
+    if len(model.basis) <= model.basis.shape[1]:
+        raise InputError(
+            f"the design has {model.basis.shape[1]} independent columns for {len(model.basis)} units, which leaves "
+            "no residual degrees of freedom; use fewer covariates."
+        )
+
+
+def _check_clusters(layout: _Layout, relabelings: Relabelings, alpha: float) -> None:
+    if layout.cluster is None:
+        return
+    if layout.pair is None:
+        mixed = mixed_clusters(layout.condition, layout.cluster)
+        if not mixed.any():
+            for name, label in (("a", True), ("b", False)):
+                n_clusters = len(np.unique(layout.cluster[layout.condition == label]))
+                if n_clusters < 2:
+                    raise InputError(
+                        f"condition {name} has {n_clusters} cluster, but whole clusters are exchanged; "
+                        "give each condition at least two."
+                    )
+    _check_resolution(relabelings, alpha)
+
+
+def _check_resolution(relabelings: Relabelings, alpha: float) -> None:
+    if relabelings.n_distinct * alpha < 1 - 1e-9:
+        raise InputError(
+            f"the clusters allow {relabelings.n_distinct} relabelings, so that p cannot fall below "
+            f"{1 / relabelings.n_distinct:.3g}, above alpha = {alpha}; gather more clusters."
+        )
+
+
+def _sampling(n_permutations: int, rng: int | np.random.Generator | None) -> Sampling:
+    if isinstance(n_permutations, bool) or int(n_permutations) != n_permutations or n_permutations < 1:
+        raise InputError(f"n_permutations is {n_permutations}, but must be a whole number from 1 up.")
+    return Sampling(int(n_permutations), int(np.random.default_rng(rng).integers(1 << 62)))
+
+
+def _plan(
+    values: Floats,
+    relabelings: Relabelings,
+    alternative: Alternative,
+    family: ArrayLike | None,
+    omnibus: Mapping[str, NDArray[np.bool_]] | None,
+    alpha: float,
+    tail: str,
+    block_bytes: int,
+    device: str,
+    callback: Progress | None,
+) -> Plan:
+    n_features = values.shape[1]
+    _check_choice("alternative", alternative, ("two-sided", "greater", "less"))
+    _check_choice("tail", tail, ("none", "gpd"))
+    if not 0 < alpha < 1:
+        raise InputError(f"alpha is {alpha}, but it must lie between 0 and 1.")
+    codes = _check_codes("family", family, n_features)
+    families = np.zeros(n_features, dtype=np.intp) if codes is None else np.unique(codes, return_inverse=True)[1]
+    masks = {}
+    for name, mask in (omnibus or {}).items():
+        masks[name] = np.asarray(mask)
+        if masks[name].shape != (n_features,) or masks[name].dtype != np.bool_:
+            raise InputError(
+                f"omnibus mask {name!r} has shape {masks[name].shape} and type {masks[name].dtype}, but must be "
+                f"({n_features},) of bool."
+            )
+    work = float(values.size) * relabelings.n
+    return Plan(alternative, families, masks, alpha, tail == "gpd", block_bytes, _backend(device, work), callback)
+
+
+def _backend(device: str, work: float) -> Backend:
+    if device == "cpu" or (device == "auto" and work < _WORTH_A_CARD):
+        return CPU
+    import torch
+
+    if device == "auto":
+        return graphics_card("cuda") if torch.cuda.is_available() else CPU
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise InputError(f"device is {device!r}, but torch finds no CUDA device; use device='cpu'.")
+    return graphics_card(device)

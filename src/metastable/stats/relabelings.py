@@ -1,0 +1,376 @@
+"""Relabelings of units that a null hypothesis makes equally likely: drawn, or all of them enumerated."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metastable.errors import InputError
+
+__all__ = ["Exchanges", "Flips", "Relabelings", "Sampling", "exchange_labels", "exchange_rows", "flip_signs"]
+
+Ints = NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How many relabelings to use.
+
+    Attributes
+    ----------
+    n_permutations : int
+        Asked for; all distinct relabelings are enumerated where there are at most so many.
+    seed : int
+        Seed of the draws. Every pass over the relabelings repeats the same ones.
+    """
+
+    n_permutations: int
+    seed: int
+
+
+class Relabelings(Protocol):
+    """A set of relabelings, handed out in blocks; the order does not depend on the block size."""
+
+    @property
+    def n_distinct(self) -> int:
+        """Number of distinct relabelings that exist, the observed one among them."""
+
+    @property
+    def exact(self) -> bool:
+        """Whether `blocks` hands out every distinct relabeling once."""
+
+    @property
+    def n(self) -> int:
+        """Number of relabelings that `blocks` hands out."""
+
+    def blocks(self, size: int) -> Iterator[NDArray[Any]]:
+        """Yield arrays of shape (at most `size`, n_units), always the same ones in the same order."""
+
+
+def _ranges(n: int, size: int) -> Iterator[tuple[int, int]]:
+    for start in range(0, n, size):
+        yield start, min(start + size, n)
+
+
+# --- sign flips -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Flips:
+    """Sign flips of whole groups of units.
+
+    Blocks are float64 arrays of +1 and -1, shape (size, n_units).
+
+    Attributes
+    ----------
+    group : ndarray of int, shape (n_units,)
+        Codes 0..G-1; the units of a group flip together.
+    sampling : Sampling
+    """
+
+    group: Ints
+    sampling: Sampling
+
+    @property
+    def n_groups(self) -> int:
+        """Number of groups that flip independently."""
+        return int(self.group.max()) + 1
+
+    @property
+    def n_distinct(self) -> int:
+        """Two to the number of groups."""
+        return 1 << self.n_groups
+
+    @property
+    def exact(self) -> bool:
+        """Whether all flips are used."""
+        return self.n_distinct <= self.sampling.n_permutations
+
+    @property
+    def n(self) -> int:
+        """Number of flips used."""
+        return self.n_distinct if self.exact else self.sampling.n_permutations
+
+    def blocks(self, size: int) -> Iterator[NDArray[np.float64]]:
+        """Yield signs, shape (at most `size`, n_units)."""
+        rng = np.random.default_rng(self.sampling.seed)
+        bits = np.arange(self.n_groups)
+        for start, stop in _ranges(self.n, size):
+            if self.exact:
+                flipped = (np.arange(start, stop)[:, None] >> bits) & 1 == 1
+            else:
+                flipped = rng.random((stop - start, self.n_groups)) < 0.5
+            yield np.where(flipped, -1.0, 1.0)[:, self.group]
+
+
+def flip_signs(cluster: NDArray[Any] | None, n_units: int, sampling: Sampling) -> Flips:
+    """Sign flips of units, or of whole clusters of them.
+
+    Parameters
+    ----------
+    cluster : ndarray or None, shape (n_units,)
+        Units of one cluster flip together; each unit on its own if None.
+    n_units : int
+    sampling : Sampling
+
+    Returns
+    -------
+    Flips
+    """
+    group = np.arange(n_units) if cluster is None else np.unique(cluster, return_inverse=True)[1]
+    return Flips(group, sampling)
+
+
+# --- exchanges ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Exchanges:
+    """Exchanges of items (units, or whole clusters) within strata.
+
+    Blocks have shape (size, n_units). Where `labels` are given, entry i is the label that unit i takes
+    over (bool), otherwise the unit whose row of the design it takes over (int32).
+
+    Attributes
+    ----------
+    item : ndarray of int, shape (n_units,)
+        The item that a unit belongs to, 0..n_items-1.
+    place : ndarray of int, shape (n_units,)
+        Place of a unit in the rows of its item in `members`.
+    members : ndarray of int, shape (n_items, size of the largest item)
+        Units of each item; rows that only carry a label repeat the first unit.
+    stratum : ndarray of int, shape (n_items,)
+        Items trade places within a stratum.
+    content : ndarray of int, shape (n_items,)
+        Items of one stratum with the same content are alike, so that swapping them changes nothing.
+    sampling : Sampling
+    labels : ndarray of bool or None, shape (n_items,)
+        What the units of an item carry, where that is all that moves.
+    """
+
+    item: Ints
+    place: Ints
+    members: Ints
+    stratum: Ints
+    content: Ints
+    sampling: Sampling
+    labels: NDArray[np.bool_] | None = None
+
+    @property
+    def n_distinct(self) -> int:
+        """Product over strata of the number of distinct arrangements of their items."""
+        total = 1
+        for stratum in np.unique(self.stratum):
+            counts = np.unique(self.content[self.stratum == stratum], return_counts=True)[1]
+            left = int(counts.sum())
+            for count in counts.tolist():
+                total *= math.comb(left, count)
+                left -= count
+        return total
+
+    @property
+    def exact(self) -> bool:
+        """Whether all distinct arrangements are used."""
+        return self.n_distinct <= self.sampling.n_permutations
+
+    @property
+    def n(self) -> int:
+        """Number of arrangements used."""
+        return self.n_distinct if self.exact else self.sampling.n_permutations
+
+    def blocks(self, size: int) -> Iterator[NDArray[Any]]:
+        """Yield labels or row indices, shape (at most `size`, n_units)."""
+        moving = np.arange(len(self.stratum), dtype=np.int32) if self.labels is None else self.labels
+        single = len(moving) == len(self.item)
+        for moved in self._enumerated(size, moving) if self.exact else self._drawn(size, moving):
+            if self.labels is not None:
+                yield moved if single else moved[:, self.item]
+            else:
+                yield moved if single else self.members[moved[:, self.item], self.place].astype(np.int32)
+
+    def _drawn(self, size: int, moving: NDArray[Any]) -> Iterator[NDArray[Any]]:
+        rng = np.random.default_rng(self.sampling.seed)
+        if self.stratum.min() == self.stratum.max():
+            for start, stop in _ranges(self.n, size):
+                yield rng.permuted(np.tile(moving, (stop - start, 1)), axis=1)
+            return
+        # Sorting stratum + a random key in [0, 1) shuffles all strata in one go.
+        slots = np.argsort(self.stratum, kind="stable")
+        for start, stop in _ranges(self.n, size):
+            moved = np.empty((stop - start, len(moving)), dtype=moving.dtype)
+            order = np.argsort(self.stratum + rng.random(moved.shape), axis=1)
+            moved[:, slots] = moving[order]
+            yield moved
+
+    def _enumerated(self, size: int, moving: NDArray[Any]) -> Iterator[NDArray[Any]]:
+        strata = []
+        for stratum in np.unique(self.stratum):
+            slots = np.flatnonzero(self.stratum == stratum)
+            kinds, first = np.unique(self.content[slots], return_index=True)
+            if len(kinds) > 1:
+                strata.append((slots, moving[slots[first]][_arrangements(self.content[slots])]))
+        for start, stop in _ranges(self.n, size):
+            moved = np.tile(moving, (stop - start, 1))
+            code = np.arange(start, stop)
+            for slots, arrangements in strata:
+                code, chosen = np.divmod(code, len(arrangements))
+                moved[:, slots] = arrangements[chosen]
+            yield moved
+
+
+def _arrangements(content: NDArray[Any]) -> Ints:
+    """All distinct orders of a multiset, as ranks of its sorted distinct values; shape (count, n)."""
+    counts = np.unique(content, return_counts=True)[1]
+    orders = np.full((1, len(content)), -1, dtype=np.intp)
+    for rank, count in enumerate(counts):
+        # Every order so far leaves the same number of free slots: choose which of them this value takes.
+        n_free = int(counts[rank:].sum())
+        chosen = np.array(list(combinations(range(n_free), int(count))), dtype=np.intp)
+        free = np.nonzero(orders == -1)[1].reshape(len(orders), n_free)
+        grown = np.repeat(orders, len(chosen), axis=0)
+        slots = free[:, chosen].reshape(len(grown), int(count))
+        np.put_along_axis(grown, slots, rank, axis=1)
+        orders = grown
+    return orders
+
+
+def exchange_labels(
+    condition: NDArray[np.bool_],
+    sampling: Sampling,
+    *,
+    cluster: NDArray[Any] | None = None,
+    block: NDArray[Any] | None = None,
+) -> Exchanges:
+    """Exchanges of the labels of two conditions.
+
+    A cluster that lies in one condition keeps its units together: whole clusters, of any size, trade
+    labels. In a cluster with units of both conditions the units trade labels among themselves.
+
+    Parameters
+    ----------
+    condition : ndarray of bool, shape (n_units,)
+    sampling : Sampling
+    cluster, block : ndarray or None, shape (n_units,)
+        As in `exchange_rows`.
+
+    Returns
+    -------
+    Exchanges
+        Its blocks are labels.
+
+    Raises
+    ------
+    InputError
+        If a cluster lies in two blocks, or nothing can be exchanged.
+    """
+    items = _items(len(condition), cluster, block, None if cluster is None else ~mixed_clusters(condition, cluster))
+    first = np.unique(items.item, return_index=True)[1]
+    labels = condition[first]
+    stratum = _codes(items.stratum[first])
+    nowhere = np.zeros(len(condition), dtype=np.intp)
+    return _refuse_identity(
+        Exchanges(items.item, nowhere, first[:, None], stratum, labels.astype(np.intp), sampling, labels)
+    )
+
+
+def mixed_clusters(condition: NDArray[np.bool_], cluster: NDArray[Any]) -> NDArray[np.bool_]:
+    """Whether each unit's cluster has units of both conditions; shape (n_units,)."""
+    codes = _codes(cluster)
+    size = np.bincount(codes)
+    n_a = np.bincount(codes, weights=condition)
+    return np.asarray(((n_a > 0) & (n_a < size))[codes])
+
+
+def exchange_rows(
+    design: NDArray[np.float64],
+    sampling: Sampling,
+    *,
+    cluster: NDArray[Any] | None = None,
+    block: NDArray[Any] | None = None,
+    whole: NDArray[np.bool_] | None = None,
+) -> Exchanges:
+    """Exchanges of the rows of a design.
+
+    The rows of a cluster stay together in their order, so that only clusters of the same size trade
+    places (whole-block exchange, Winkler et al. 2014, section 2.5).
+
+    Parameters
+    ----------
+    design : ndarray of float64, shape (n_units, n_columns)
+        Equal rows are interchangeable, so that exchanging them is no new relabeling.
+    sampling : Sampling
+    cluster : ndarray or None, shape (n_units,)
+        Clusters of units.
+    block : ndarray or None, shape (n_units,)
+        Exchangeability block; nothing moves from one block to another. A cluster lies in one block.
+    whole : ndarray of bool or None, shape (n_units,)
+        Whether the unit's cluster moves as a whole (all do if None); the units of the other clusters are
+        exchanged within their cluster.
+
+    Returns
+    -------
+    Exchanges
+        Its blocks are row indices.
+
+    Raises
+    ------
+    InputError
+        If a cluster lies in two blocks, or nothing can be exchanged.
+    """
+    items = _items(len(design), cluster, block, whole)
+    order = np.argsort(items.item, kind="stable")
+    sizes = np.bincount(items.item)
+    starts = np.cumsum(sizes) - sizes
+    place = np.empty(len(design), dtype=np.intp)
+    place[order] = np.arange(len(design)) - np.repeat(starts, sizes)
+    # Rows past an item's end repeat its first one; they are never read, since sizes do not mix.
+    columns = np.arange(sizes.max())
+    members = order[starts[:, None] + np.where(columns < sizes[:, None], columns, 0)]
+    stratum = _codes(np.column_stack([items.stratum[members[:, 0]], sizes]))
+    content = _codes(_codes(design)[members])
+    return _refuse_identity(Exchanges(items.item, place, members, stratum, content, sampling))
+
+
+@dataclass(frozen=True)
+class _Items:
+    """What moves: the item of each unit, and the stratum within which the item may move."""
+
+    item: Ints
+    stratum: Ints
+
+
+def _codes(values: NDArray[Any]) -> Ints:
+    """Integer codes of the distinct entries, or of the distinct rows."""
+    return np.unique(values, axis=0, return_inverse=True)[1].reshape(-1)
+
+
+def _items(
+    n_units: int, cluster: NDArray[Any] | None, block: NDArray[Any] | None, whole: NDArray[np.bool_] | None
+) -> _Items:
+    blocks = np.zeros(n_units, dtype=np.intp) if block is None else _codes(block)
+    if cluster is None:
+        return _Items(np.arange(n_units), blocks)
+    clusters = _codes(cluster)
+    nested = np.unique(np.column_stack([clusters, blocks]), axis=0)
+    split = np.flatnonzero(np.bincount(nested[:, 0]) > 1)
+    if len(split):
+        name = np.unique(cluster)[split[0]]
+        raise InputError(f"cluster {name} lies in more than one block; put all its units into one block.")
+    moves = np.ones(n_units, dtype=bool) if whole is None else whole
+    item = _codes(np.where(moves, clusters, clusters.max() + 1 + np.arange(n_units)))
+    return _Items(item, np.where(moves, blocks, blocks.max() + 1 + clusters))
+
+
+def _refuse_identity(exchanges: Exchanges) -> Exchanges:
+    if exchanges.n_distinct < 2:
+        raise InputError(
+            "no relabeling differs from the observed one, since no block holds both conditions; "
+            "give blocks (or, with covariates, clusters of one size) that hold both conditions."
+        )
+    return exchanges
