@@ -23,11 +23,13 @@ from metastable.cube import feature_table, histogram_medians, token_histograms, 
 from metastable.encoders import Encoder, load_encoder, load_tokenizer
 from metastable.errors import InputError
 from metastable.extraction import Extraction, extract
+from metastable.extraction.distributed import current_processes
 from metastable.files import require_writable, write_text, written_whole
 from metastable.progress import Advance, Silent, Stages
 from metastable.report import verdict_record, write_index, write_report
 from metastable.stats.analysis import Analysis, Settings, TokenRows, analyse, join_analyses
 from metastable.stats.balance import balance_table
+from metastable.stats.sensitivity import Sensitivity, sensitivity
 from metastable.study import Material, Sequence, Study
 
 if TYPE_CHECKING:
@@ -55,6 +57,8 @@ class RunResult:
     material : Material
     balance : pandas.DataFrame
         Covariates of the two sides of the primary contrast.
+    sensitivity : Sensitivity or None
+        Power of the primary contrast's test; None where the data have too few units.
     histograms : ndarray of int64, shape (n_thresholds, 2, n_features, n_max + 1)
         How many tokens of each condition gave each count.
     recipe : mapping
@@ -67,6 +71,7 @@ class RunResult:
     analyses: tuple[Analysis, ...]
     material: Material
     balance: pd.DataFrame
+    sensitivity: Sensitivity | None
     histograms: NDArray[np.int64]
     recipe: Mapping[str, Any] = field(repr=False)
 
@@ -120,15 +125,18 @@ def _token_rows(
     contrast: Contrast,
     sequences: tuple[Sequence, ...],
     covariates: tuple[str, ...],
-) -> TokenRows:
-    _, owner = token_values(cube, features.iloc[:1], threshold)
+    measure: str,
+) -> TokenRows | None:
+    _, owner = token_values(cube, features.iloc[:1], threshold, measure)
+    if np.bincount(owner).max() == 1:
+        return None  # one row a sequence: the sequences' own tests say it all
     design = contrast.design
     if covariates:
         nuisance = np.array([[s.covariates[name] for name in covariates] for s in sequences], dtype=np.float64)
         design = np.column_stack([design, nuisance - nuisance.mean(axis=0)])
 
     def read(columns: slice) -> NDArray[np.float64]:
-        return token_values(cube, features.iloc[columns], threshold)[0]
+        return token_values(cube, features.iloc[columns], threshold, measure)[0]
 
     return TokenRows(
         read=read,
@@ -164,6 +172,29 @@ def _settings(options: Mapping[str, Any]) -> Settings:
     )
 
 
+def thresholds_of(cube: xr.Dataset, options: Mapping[str, Any]) -> tuple[float, ...]:
+    """Return the thresholds that the measure depends on: all, or the first where it depends on none."""
+    depends = "threshold" in cube[f"mean_{options['measure']}"].dims
+    thresholds: tuple[float, ...] = options["threshold"]
+    return thresholds if depends else thresholds[:1]
+
+
+def _medians(
+    cube: xr.Dataset,
+    features: pd.DataFrame,
+    threshold: float,
+    contrast: Contrast,
+    measure: str,
+    histograms: NDArray[np.int64],
+) -> NDArray[np.float64]:
+    """Median over the tokens of either condition, shape (2, n_features)."""
+    if measure == "count":
+        return histogram_medians(histograms)
+    means = unit_means(cube, features, threshold, measure)
+    values = contrast.values(means)
+    return np.stack([np.median(values[contrast.condition], axis=0), np.median(values[~contrast.condition], axis=0)])
+
+
 def analyse_cube(
     cube: xr.Dataset,
     contrast: Contrast,
@@ -195,8 +226,9 @@ def analyse_cube(
     """
     features = feature_table(cube)
     nuisance = _adjusting(contrast, options["covariates"])
+    measure = options["measure"]
     analyses = []
-    thresholds = options["threshold"]
+    thresholds = thresholds_of(cube, options)
     for index, threshold in enumerate(thresholds):
 
         def tell(done: int, total: int, part: int, index: int = index) -> None:
@@ -204,20 +236,46 @@ def analyse_cube(
 
         analyses.append(
             analyse(
-                contrast.values(unit_means(cube, features, threshold)),
+                contrast.values(unit_means(cube, features, threshold, measure)),
                 contrast.condition,
                 features,
                 threshold=threshold,
-                medians=histogram_medians(histograms[index]),
-                tokens=_token_rows(cube, features, threshold, contrast, sequences, options["covariates"]),
+                medians=_medians(cube, features, threshold, contrast, measure, histograms[index]),
+                tokens=_token_rows(cube, features, threshold, contrast, sequences, options["covariates"], measure),
                 pair=contrast.pair,
                 covariates=nuisance,
+                recorded=contrast.covariates,
                 settings=_settings(options),
                 on_permutations=partial(tell, part=0),
                 on_models=partial(tell, part=1),
             )
         )
     return join_analyses(analyses)
+
+
+# Below this many units of a condition the sample says too little about itself to be drawn from.
+_LEAST_UNITS = 5
+
+
+def _sensitivity(
+    cube: xr.Dataset, contrast: Contrast, options: Mapping[str, Any], advance: Advance
+) -> Sensitivity | None:
+    features = feature_table(cube)
+    values = contrast.values(unit_means(cube, features, options["threshold"][0], options["measure"]))
+    varied = np.ptp(values, axis=0) > 0
+    if min(contrast.n_a, contrast.n_b) < _LEAST_UNITS or not varied.any():
+        return None
+    return sensitivity(
+        values,
+        contrast.condition,
+        pair=contrast.pair,
+        family=pd.factorize(features["site"])[0],
+        correction=options["correction"],
+        alpha=options["alpha"],
+        n_permutations=options["permutations"],
+        rng=options["seed"],
+        callback=advance,
+    )
 
 
 def _histograms(
@@ -290,6 +348,8 @@ def _write_tables(result: RunResult) -> None:
             write_text(result.folder / f"{name}{suffix}.csv", table.to_csv(index=False, lineterminator="\n"))
         with written_whole(result.folder / f"heads{suffix}.parquet") as path:
             analysis.heads.to_parquet(path, index=False)
+    if result.sensitivity is not None:
+        write_text(result.folder / "sensitivity.csv", result.sensitivity.curve.to_csv(index=False, lineterminator="\n"))
     with written_whole(result.folder / "sequences.parquet") as path:
         sequence_table(result.material.sequences).to_parquet(path, index=False)
 
@@ -300,7 +360,7 @@ def run_study(
     *,
     stages: Stages | None = None,
     command: str = "",
-) -> RunResult:
+) -> RunResult | None:
     """Run a study and write its report.
 
     Parameters
@@ -316,7 +376,9 @@ def run_study(
 
     Returns
     -------
-    RunResult
+    RunResult or None
+        None in the processes that torchrun started beside the first: they share the extraction, and the
+        first one tests and writes.
 
     Raises
     ------
@@ -342,12 +404,18 @@ def run_study(
             thresholds=options["threshold"],
             path=folder / "counts.zarr",
             batch_tokens=options["batch_tokens"],
+            queries=options["queries"],
+            keys=options["keys"],
+            unit=options["unit"],
+            measures=tuple(dict.fromkeys(("count", options["measure"]))),
             callback=advance,
         )
     if extraction.reused:
         clock.stages.say(f"the finished extraction in {folder / 'counts.zarr'} has the same recipe: reused")
     elif extraction.n_resumed:
         clock.stages.say(f"resumed: {extraction.n_resumed} sequences were already counted")
+    if not current_processes().is_first:
+        return None
     cube = extraction.dataset
     analyses = []
     with clock.stage("statistics", "tests of every head") as advance:
@@ -358,6 +426,8 @@ def run_study(
                 advance(index * total + done, len(contrasts) * total)
 
             analyses.append(analyse_cube(cube, contrast, material.sequences, options, histograms, tell))
+    with clock.stage("sensitivity", "what this sample could find") as advance:
+        power = _sensitivity(cube, contrasts[0], options, advance)
     recipe = _recipe(study, options, material, encoder, extraction, analyses[0], clock, command)
     result = RunResult(
         study=study,
@@ -366,6 +436,7 @@ def run_study(
         analyses=tuple(analyses),
         material=material,
         balance=balance_table(contrasts[0].covariates, contrasts[0].condition),
+        sensitivity=power,
         histograms=histograms,
         recipe=recipe,
     )

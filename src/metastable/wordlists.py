@@ -15,7 +15,7 @@ from metastable.study import Sequence
 if TYPE_CHECKING:
     from metastable.encoders import Tokenizer
 
-__all__ = ["check_length", "word_sequences"]
+__all__ = ["check_length", "repeated_sequences", "word_sequences"]
 
 
 def check_length(max_length: int, tokenizer: Tokenizer) -> None:
@@ -91,3 +91,49 @@ def word_sequences(
         for number, packed in enumerate(packing.sequences, start=1)
     )
     return sequences, tuple(f"{condition}: {note}" for note in packing.notes)
+
+
+def repeated_sequences(
+    words: SequenceOf[str], condition: str, tokenizer: Tokenizer, max_length: int
+) -> tuple[tuple[Sequence, ...], tuple[str, ...]]:
+    """Make one sequence of each word: the word repeated as often as it fits.
+
+    Parameters
+    ----------
+    words, condition, tokenizer, max_length
+        As for `word_sequences`.
+
+    Returns
+    -------
+    sequences : tuple of Sequence
+    notes : tuple of str
+        Words left out because they do not fit twice.
+    """
+    check_length(max_length, tokenizer)
+    table = word_covariates(list(dict.fromkeys(words)), tokenizer.count_pieces)
+    sequences: list[Sequence] = []
+    left_out: list[str] = []
+    digits = max(4, len(str(len(words))))
+    for word in words:
+        times = (max_length - tokenizer.n_special) // max(1, int(table.loc[word, "word_pieces"]))
+        encoded = tokenizer.encode_words([word] * times)
+        while len(encoded.token_ids) > max_length and times > 1:
+            times -= 1
+            encoded = tokenizer.encode_words([word] * times)
+        if times < 2:
+            left_out.append(word)
+            continue
+        sequences.append(
+            Sequence(
+                identifier=f"{condition}-{len(sequences) + 1:0{digits}d}",
+                condition=condition,
+                words=(word,) * times,
+                text=encoded.text,
+                token_ids=encoded.token_ids,
+                word_index=encoded.word_index,
+                segment_ids=encoded.segment_ids,
+                covariates=sequence_covariates((word,) * times, len(encoded.token_ids), table),
+            )
+        )
+    notes = (f"{condition}: left out because they do not fit twice: {', '.join(left_out)}",) if left_out else ()
+    return tuple(sequences), notes

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from types import ModuleType
 
 from rich.console import Console
@@ -21,10 +23,28 @@ from metastable.study import Study
 
 __all__ = ["COMMANDS", "main"]
 
-Command = Callable[[Registry, Sequence[str], Console], None]
 
-COMMANDS: dict[str, str] = {
-    "list": "show this table",
+@dataclass(frozen=True)
+class Command:
+    """One command beside the studies.
+
+    Attributes
+    ----------
+    usage : str
+        What is typed after ``python -m studies``.
+    help : str
+        What it does.
+    module : str
+        The module of `metastable.cli` whose ``run(registry, arguments, console)`` does it.
+    """
+
+    usage: str
+    help: str
+    module: str
+
+
+COMMANDS: dict[str, Command] = {
+    "list": Command("list", "show this table", "metastable.cli.listing"),
 }
 
 
@@ -38,14 +58,19 @@ def _run_study(study: Study, arguments: Sequence[str], console: Console) -> None
     console.print(f"[bold]{escape(study.title)}[/]")
     command = shlex.join(["python", "-m", "studies", study.name, *arguments])
     result = run_study(study, options, stages=RichStages(console), command=command)
-    print_summary(result, console)
+    if result is not None:
+        print_summary(result, console)
 
 
 def _dispatch(registry: Registry, arguments: Sequence[str], console: Console) -> None:
     if not arguments or arguments[0] in {"list", "-h", "--help"}:
         if len(arguments) > 1:
-            raise InputError(f"list takes no further words, but {arguments[1]!r} was given; leave it out")
-        print_studies(registry, console, COMMANDS)
+            raise InputError(f"{arguments[0]} takes no further words, but {arguments[1]!r} was given; leave it out")
+        print_studies(registry, console, {command.usage: command.help for command in COMMANDS.values()})
+        return
+    if arguments[0] in COMMANDS:
+        # each command imports what it needs, so that a list does not wait for torch
+        importlib.import_module(COMMANDS[arguments[0]].module).run(registry, arguments[1:], console)
         return
     _run_study(registry.get(arguments[0]), arguments[1:], console)
 
@@ -66,7 +91,8 @@ def main(arguments: Sequence[str] | None = None, *, package: ModuleType | None =
         Exit code: 0 done, 2 bad input, 130 interrupted.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    console = Console()
+    # of the processes that torchrun starts, the first one speaks
+    console = Console(quiet=os.environ.get("RANK", "0") != "0")
     # tokenizers would warn about forks that this program never makes
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:

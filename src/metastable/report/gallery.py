@@ -39,8 +39,9 @@ def _site_plates(result: RunResult, site: str, ending: str, caption: str) -> dic
     conditions = (contrast.a.name, contrast.b.name)
     alpha = options["alpha"]
     layers = layers[layers["site"] == site].reset_index(drop=True)
-    common: dict[str, Any] = {"site": site, "conditions": conditions}
-    tested: dict[str, Any] = {**common, "alpha": alpha}
+    measure = options["measure"]
+    measured: dict[str, Any] = {"site": site, "conditions": conditions, "measure": measure}
+    tested: dict[str, Any] = {"site": site, "conditions": conditions, "alpha": alpha}
     plates: dict[str, Plate] = {}
 
     def add(name: str, draw: Drawing, tell: Callable[..., str], text: str, *args: Any, **kwargs: Any) -> None:
@@ -52,42 +53,48 @@ def _site_plates(result: RunResult, site: str, ending: str, caption: str) -> dic
         )
 
     a, b = conditions
+    named = measure.replace("_", " ")
     add(
         "summary", figures.summary_figure, figures.summary_figure_alt,
-        f"Mean count of every head for {a} and {b} sequences on one scale, their difference, and the verdict of every "
-        "head. Layer 1 is at the bottom.", heads, **tested,
+        f"Mean {named} of every head for {a} and {b} sequences on one scale, their difference, and the verdict of "
+        "every head. Layer 1 is at the bottom.", heads, **measured, alpha=alpha,
     )  # fmt: skip
     for side, name in zip("ab", conditions, strict=True):
         add(
             f"heatmap_{side}", figures.heatmap, figures.heatmap_alt,
-            f"Mean count of every head for {name} sequences; both conditions share the scale.",
-            heads, f"mean_{side}", **common,
+            f"Mean {named} of every head for {name} sequences; both conditions share the scale.",
+            heads, f"mean_{side}", **measured,
         )  # fmt: skip
     add(
         "difference", figures.difference_map, figures.difference_map_alt,
-        f"Difference of the mean counts, {a} minus {b}; outlined where significant (FDR {alpha:g}).", heads, **tested,
+        f"Difference of the mean {named}, {a} minus {b}; outlined where significant (FDR {alpha:g}).", heads,
+        **measured, alpha=alpha,
     )  # fmt: skip
     add(
         "significance", figures.significance_mask, figures.significance_mask_alt,
         "The verdict of every head; hatching tells what colour tells.", heads, **tested,
     )  # fmt: skip
-    add(
-        "layers", figures.layer_plot, lambda *args, conditions, **kwargs: figures.layer_plot_alt(*args, **kwargs),
-        "Every head's Hedges' g, layer by layer, with the layers' omnibus tests.", heads, layers, **tested,
-    )  # fmt: skip
+    plates["layers"] = Plate(
+        "layers" + ending,
+        figures.layer_plot(heads, layers, **tested),
+        figures.layer_plot_alt(heads, layers, site=site, alpha=alpha),
+        "Every head's Hedges' g, layer by layer, with the layers' omnibus tests." + caption,
+    )
     n_keys = max(len(s.token_ids) for s in result.material.sequences)
     for side, index in (("a", 0), ("b", 1)):
         add(
             f"violins_{side}", figures.violin_grid, figures.violin_grid_alt,
-            f"The count over all query tokens of {conditions[index]} sequences, head by head: distribution, median, and "
-            "operating mode.", _grid(result.histograms[0, index], heads, site), n=n_keys, condition=conditions[index],
+            f"The count over all query tokens of {conditions[index]} sequences, head by head: distribution, median, "
+            "and operating mode.", _grid(result.histograms[0, index], heads, site), n=n_keys, condition=conditions[index],
         )  # fmt: skip
-    if len(options["threshold"]) > 1:
-        add(
-            "thresholds", figures.thresholds_plot,
-            lambda *args, conditions, **kwargs: figures.thresholds_plot_alt(*args, **kwargs),
-            "Effect of every head and number of significant heads along the thresholds.", result.analysis.heads, **tested,
-        )  # fmt: skip
+    if len(result.analysis.heads["threshold"].unique()) > 1:
+        every = result.analysis.heads
+        plates["thresholds"] = Plate(
+            "thresholds" + ending,
+            figures.thresholds_plot(every, **tested),
+            figures.thresholds_plot_alt(every, site=site, alpha=alpha),
+            "Effect of every head and number of significant heads along the thresholds." + caption,
+        )
     return plates
 
 
@@ -102,6 +109,25 @@ def _whole_plates(result: RunResult) -> dict[str, Plate]:
             "Permutation p-values of all heads, uncorrected; without any difference they would be level at the line.",
         )
     }
+    details = primary(result.analysis.details)
+    if not result.analysis.no_adjustment:
+        keys = heads[["site", "layer", "head", "threshold"]]
+        before = keys.assign(difference=heads["difference"], p_perm_fdr=details["p_unadjusted_fdr"])
+        after = keys.assign(difference=details["difference_adjusted"], p_perm_fdr=details["p_adjusted_fdr"])
+        plates["adjustment"] = Plate(
+            "adjustment",
+            figures.adjustment_plot(before, after, alpha=alpha),
+            figures.adjustment_plot_alt(before, after, alpha=alpha),
+            "Every head's difference before and after adjusting for all covariates at once (HC3 errors, FDR).",
+        )
+    if result.sensitivity is not None:
+        table = result.sensitivity.curve.assign(test=f"permutation test, FDR {alpha:g}")
+        plates["sensitivity"] = Plate(
+            "sensitivity",
+            figures.sensitivity_curve(table, target=result.sensitivity.target),
+            figures.sensitivity_curve_alt(table, target=result.sensitivity.target),
+            "Share of planted effects of each size that a sample like this one finds, by simulation from its own data.",
+        )
     if not result.balance.empty:
         plates["balance"] = Plate(
             "balance",

@@ -8,16 +8,19 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from metastable.report.apa import format_g, format_share, p_phrase, plural
+from metastable.report.apa import format_g, format_interval, format_share, p_phrase, plural
+from metastable.stats.sensitivity import Sensitivity
 
 __all__ = [
     "absence",
+    "adjustment",
     "effect_size",
     "fairness",
     "heads_sentence",
     "layers_sentence",
     "limitations",
     "omnibus_sentence",
+    "sensitivity_sentence",
     "thresholds_sentence",
     "violins",
 ]
@@ -38,6 +41,54 @@ def fairness(balance: pd.DataFrame, names: dict[str, str]) -> str:
     return (
         f"**No.** {format_share(len(unequal), len(balance))} covariates lie outside the usual line of 0.1 standard "
         f"deviations: {', '.join(unequal)}. A difference between the conditions may be due to any of these."
+    )
+
+
+# Beyond this standardized difference the two conditions hardly overlap (less than a third of each).
+_LITTLE_OVERLAP = 2.0
+
+
+def adjustment(
+    heads: pd.DataFrame, details: pd.DataFrame, balance: pd.DataFrame, names: dict[str, str], alpha: float, reason: str
+) -> str:
+    """Say what adjusting for the covariates does to the heads' differences."""
+    if reason:
+        return f"The differences could not be adjusted for the covariates: {reason}."
+    before = int((details["p_unadjusted_fdr"] < alpha).sum())
+    after = int((details["p_adjusted_fdr"] < alpha).sum())
+    turned = int((np.sign(details["difference_adjusted"]) != np.sign(heads["difference"])).sum())
+    text = (
+        f"Adjusting every head's difference for all these covariates at once (least squares on {heads['n_a'].iloc[0]} "
+        f"and {heads['n_b'].iloc[0]} units, HC3 errors) leaves {after} of the {before} heads significant (FDR "
+        f"{alpha:g}), moves the median |*g*| from {heads['hedges_g'].abs().median():.2f} to "
+        f"{details['g_adjusted'].abs().median():.2f}, and turns the sign of {turned}."
+    )
+    far = [
+        names.get(str(row["covariate"]), str(row["covariate"]))
+        for row in balance.to_dict("records")
+        if abs(row["smd"]) > _LITTLE_OVERLAP
+    ]
+    if far:
+        text += (
+            f" **But the conditions hardly overlap in {', '.join(far)}**: there the adjustment extrapolates a straight "
+            "line to words that do not exist in the other condition, and no statistics can repair that; only matched "
+            "words can."
+        )
+    return text
+
+
+def sensitivity_sentence(found: Sensitivity | None, alpha: float) -> str:
+    """Say which effect the sample would have found."""
+    if found is None:
+        return "The sample is too small to say, by drawing from itself, what it could find."
+    if not np.isfinite(found.detectable):
+        return f"No effect on the curve is found with {100 * found.target:.0f}% power."
+    return (
+        f"A head whose true effect is |*g*| = **{found.detectable:.2f}** (Monte Carlo 95% CI "
+        f"{format_interval(found.detectable_low, found.detectable_high)}) is found with {100 * found.target:.0f}% "
+        f"power if one head in {1 / found.share:.0f} has such an effect: by {found.n_simulations} simulated samples "
+        f"drawn from the study's own units, tested and corrected as here (FDR {alpha:g}). Smaller effects "
+        "are likely to be missed."
     )
 
 

@@ -88,7 +88,7 @@ def _context(result: RunResult, plates: Mapping[str, list[Plate]]) -> dict[str, 
     order = heads["hedges_g"].abs().sort_values(ascending=False, kind="stable").index[:10]
     n_keys = float(sum(len(s.token_ids) for s in result.material.sequences) / len(result.material.sequences))
     unequal = imbalance_sentence(study, result.balance)
-    n_thresholds = len(options["threshold"])
+    n_thresholds = analysis.heads["threshold"].nunique()
     modes = [
         [str(mode) for mode in operating_modes(np.minimum(heads[f"median_{side}"], n_keys), n_keys)] for side in "ab"
     ]
@@ -119,8 +119,8 @@ def _context(result: RunResult, plates: Mapping[str, list[Plate]]) -> dict[str, 
         "notes": result.material.notes,
         "fairness": prose.fairness(result.balance, COVARIATE_NAMES),
         "balance_rows": balance_rows(result.balance, COVARIATE_NAMES),
-        "adjustment": "",
-        "sensitivity": "",
+        "adjustment": prose.adjustment(heads, details, result.balance, COVARIATE_NAMES, alpha, analysis.no_adjustment),
+        "sensitivity": prose.sensitivity_sentence(result.sensitivity, alpha),
         "omnibus_sentence": prose.omnibus_sentence(omnibus, alpha),
         "omnibus_rows": omnibus_rows(omnibus),
         "layers_sentence": prose.layers_sentence(layers, alpha),
@@ -188,5 +188,8 @@ def write_report(result: RunResult, advance: Callable[[int, int], None]) -> None
         advance(done, len(flat))
         save_plate(plate, result.folder)
     advance(len(flat), len(flat))
-    write_text(result.folder / "references.bib", files("metastable.report").joinpath("templates/references.bib").read_text(encoding="utf-8"))
+    write_text(
+        result.folder / "references.bib",
+        files("metastable.report").joinpath("templates/references.bib").read_text(encoding="utf-8"),
+    )
     write_text(result.folder / "report.md", render_report(result, plates))

