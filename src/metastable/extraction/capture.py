@@ -1,8 +1,8 @@
 """How a model's attention reaches the count: inside the layer, one layer of one batch at a time.
 
-A function registered with transformers' attention interface computes the float32 softmax, hands the weights
-to whoever listens and returns the layer's output alone, so the weights of a layer are gone before the next
-layer's are made.
+A function registered with transformers' attention interface computes the float32 softmax, counts its rows or
+hands the weights to whoever listens, and returns the layer's output alone, so the weights of a layer are gone
+before the next layer's are made.
 """
 
 from __future__ import annotations
@@ -12,17 +12,20 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 
 from metastable.errors import InputError
 from metastable.extraction.eager import eager_layers
+from metastable.extraction.fused import attend_and_count
 from metastable.extraction.sites import Site, Stream
 
 __all__ = [
     "INTERFACE_NAME",
+    "Counting",
     "LayerAttention",
+    "LayerCounts",
     "Probe",
     "accepts",
     "count_inside_attention",
@@ -59,7 +62,47 @@ class LayerAttention:
 
 
 Way = Literal["interface", "eager"]
-Listener = Callable[[LayerAttention], None]
+
+
+@dataclass(frozen=True)
+class LayerCounts:
+    """One layer's counts of one batch.
+
+    Attributes
+    ----------
+    site : str
+        Name of the site.
+    layer : int
+        Position of the layer in its site, from 0.
+    counts : torch.Tensor
+        (batch, heads, queries, thresholds) int32, 0 where nothing is asked.
+    """
+
+    site: str
+    layer: int
+    counts: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Counting:
+    """A listener that wants counts alone, so that a layer's weights never exist as a whole.
+
+    Attributes
+    ----------
+    thresholds : tuple of float
+        Shares of a row's mass.
+    asked : callable
+        ``asked(site, n_queries)`` gives (batch, queries) boolean: the rows to count.
+    take : callable
+        Called with the `LayerCounts` of each layer.
+    """
+
+    thresholds: tuple[float, ...]
+    asked: Callable[[str, int], torch.Tensor]
+    take: Callable[[LayerCounts], None]
+
+
+Listener = Callable[[LayerAttention], None] | Counting
 Read = Callable[[Mapping[str, torch.Tensor], Listener], None]
 
 
@@ -82,8 +125,21 @@ class Probe:
     reason: str
 
 
-_RawListener = Callable[[torch.nn.Module, torch.Tensor], None]
-_listener: ContextVar[_RawListener | None] = ContextVar("metastable_listener", default=None)
+class _Scores(NamedTuple):
+    """What a layer's attention is made of."""
+
+    query: torch.Tensor
+    key: torch.Tensor
+    value: torch.Tensor
+    mask: torch.Tensor | None
+    scaling: float | None
+    softcap: float | None
+    bias: torch.Tensor | None
+
+
+_attend: ContextVar[Callable[[torch.nn.Module, _Scores], torch.Tensor] | None] = ContextVar(
+    "metastable_attend", default=None
+)
 
 
 def count_inside_attention(
@@ -98,7 +154,7 @@ def count_inside_attention(
     position_bias: torch.Tensor | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attend as transformers' eager functions do, with a float32 softmax whose weights the listener gets.
+    """Attend as transformers' eager functions do, with a float32 softmax that is listened to.
 
     Parameters
     ----------
@@ -126,32 +182,47 @@ def count_inside_attention(
         If the layer adds an attention sink to its softmax, which is no key.
     """
     if kwargs.get("s_aux") is not None:
-        raise InputError("this model's attention has a learned sink in its softmax; load it with eager attention")
+        raise InputError("the model's attention has a learned sink in its softmax, which is no key")
+    if attention_mask is not None:
+        attention_mask = attention_mask[..., : key.shape[2]]
+    scores = _Scores(query, key, value, attention_mask, scaling, softcap, position_bias)
+    attend = _attend.get()
+    if attend is None:
+        raise RuntimeError(f"attention implementation {INTERFACE_NAME!r} runs within `reading` alone")
+    return attend(module, scores), None
+
+
+def _weigh(scores: _Scores, listener: Callable[[torch.Tensor], None]) -> torch.Tensor:
+    """Attend with all weights of the layer at once, which the listener gets."""
+    query, key, value, mask, scaling, softcap, bias = scores
     groups = query.shape[1] // key.shape[1]
     if groups > 1:
         key = key.repeat_interleave(groups, dim=1)
         value = value.repeat_interleave(groups, dim=1)
-    scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
-    scores = torch.matmul(query, key.transpose(-1, -2)).float()
-    scores *= scaling
+    products = torch.matmul(query, key.transpose(-1, -2)).float()
+    products *= query.shape[-1] ** -0.5 if scaling is None else scaling
     if softcap is not None:
-        scores.div_(softcap).tanh_().mul_(softcap)
-    if position_bias is not None:
-        scores += position_bias
-    if attention_mask is not None:
-        attention_mask = attention_mask[..., : scores.shape[-1]]
-        if attention_mask.dtype == torch.bool:
+        products.div_(softcap).tanh_().mul_(softcap)
+    if bias is not None:
+        products += bias
+    if mask is not None:
+        if mask.dtype == torch.bool:
             # Not -inf: a row of padding that sees nothing must not become NaN.
-            scores.masked_fill_(~attention_mask, torch.finfo(torch.float32).min)
+            products.masked_fill_(~mask, torch.finfo(torch.float32).min)
         else:
-            scores += attention_mask
-    weights = torch.softmax(scores, dim=-1)
-    del scores
-    listener = _listener.get()
-    if listener is not None:
-        listener(module, weights)
-    output = torch.matmul(weights.to(value.dtype), value)
-    return output.transpose(1, 2).contiguous(), None
+            products += mask
+    weights = torch.softmax(products, dim=-1)
+    del products
+    listener(weights)
+    return torch.matmul(weights.to(value.dtype), value).transpose(1, 2).contiguous()
+
+
+def _count(scores: _Scores, counting: Counting, site: str, layer: int) -> torch.Tensor:
+    """Attend and count together, a few rows at a time."""
+    asked = counting.asked(site, scores.query.shape[2])
+    attended = attend_and_count(*scores[:5], counting.thresholds, softcap=scores.softcap, bias=scores.bias, asked=asked)
+    counting.take(LayerCounts(site, layer, attended.counts))
+    return attended.output
 
 
 def _visible_mask(*args: Any, **kwargs: Any) -> torch.Tensor | None:
@@ -198,7 +269,8 @@ def reading(model: Any, way: Way, *, part: str | None = None) -> Iterator[Read]:
     Yields
     ------
     callable
-        ``read(inputs, listener)`` runs one batch in inference mode and calls the listener once a layer.
+        ``read(inputs, listener)`` runs one batch in inference mode and calls the listener once a layer. It
+        is called with a `LayerAttention`; within the interface it may be a `Counting` instead.
     """
     network = model if part is None else getattr(model, part)
     options: dict[str, Any] = {"return_dict": True}
@@ -208,6 +280,8 @@ def reading(model: Any, way: Way, *, part: str | None = None) -> Iterator[Read]:
 
     def read_eager(inputs: Mapping[str, torch.Tensor], listener: Listener) -> None:
         with torch.inference_mode():
+            if isinstance(listener, Counting):
+                raise TypeError("the eager way gives weights, not counts")
             output = network(**inputs, **options, output_attentions=True)
             for site, layer, weights in eager_layers(output, model.config, part):
                 listener(LayerAttention(site, layer, weights.float()))
@@ -215,18 +289,20 @@ def reading(model: Any, way: Way, *, part: str | None = None) -> Iterator[Read]:
     def read_inside(inputs: Mapping[str, torch.Tensor], listener: Listener) -> None:
         seen: dict[str, int] = {}
 
-        def label(module: torch.nn.Module, weights: torch.Tensor) -> None:
+        def attend(module: torch.nn.Module, scores: _Scores) -> torch.Tensor:
             site = _site_name(names.get(module, ""), model.config)
             layer = seen.get(site, 0)
             seen[site] = layer + 1
-            listener(LayerAttention(site, layer, weights))
+            if isinstance(listener, Counting):
+                return _count(scores, listener, site, layer)
+            return _weigh(scores, lambda weights: listener(LayerAttention(site, layer, weights)))
 
-        token = _listener.set(label)
+        token = _attend.set(attend)
         try:
             with torch.inference_mode():
                 network(**inputs, **options)
         finally:
-            _listener.reset(token)
+            _attend.reset(token)
 
     if way == "eager":
         with _implementation(model, "eager"):

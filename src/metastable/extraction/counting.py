@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from metastable.errors import InputError
 from metastable.extraction.batches import Batch, make_batch, plan_batches
-from metastable.extraction.capture import LayerAttention, Read, accepts
+from metastable.extraction.capture import Counting, LayerAttention, LayerCounts, Listener, Read, accepts
 from metastable.extraction.measures import RowOptions, select_queries, summarize_rows
 from metastable.extraction.sites import Stream
 from metastable.extraction.store import Layout
@@ -190,48 +190,61 @@ class Counter:
 
     def _count_batch(self, arrays: dict[str, NDArray[Any]], start: int, rows: NDArray[np.intp]) -> None:
         batch = self._reader.batch(start + rows)
+        options = self._options
 
-        def count(layer: LayerAttention) -> None:
+        def asked(site: str, n_queries: int) -> torch.Tensor:
+            stream = self._sites[site].queries
+            words = _words(batch, stream, n_queries)
+            return select_queries(words, batch.present.get(stream, torch.ones_like(words) > 0), options.queries)
+
+        def take(layer: LayerCounts) -> None:
+            self._keep(arrays, rows, layer.site, layer.layer, {"count": layer.counts})
+
+        def summarize(layer: LayerAttention) -> None:
             site = self._sites[layer.site]
             n_queries, n_keys = layer.weights.shape[-2:]
-            words: dict[Stream, torch.Tensor] = {
-                site.keys: _words(batch, site.keys, n_keys, layer.weights),
-                site.queries: _words(batch, site.queries, n_queries, layer.weights),
+            words = {
+                site.keys: _words(batch, site.keys, n_keys),
+                site.queries: _words(batch, site.queries, n_queries),
             }
-            present = batch.present.get(site.queries)
-            if present is None:
-                present = torch.ones_like(words[site.queries], dtype=torch.bool)
-            asked = select_queries(words[site.queries], present, self._options.queries)
-            summary = summarize_rows(layer.weights, self._layout.thresholds, site, asked, words, self._options)
-            self._keep(arrays, rows, layer, {name: value.cpu().numpy() for name, value in summary.items()})
+            summary = summarize_rows(
+                layer.weights, self._layout.thresholds, site, asked(layer.site, n_queries), words, options
+            )
+            self._keep(arrays, rows, layer.site, layer.layer, summary)
 
-        self._reader.read(batch.inputs, count)
+        listener: Listener = summarize
+        if self._reader.encoder.way == "interface" and options.needs_counts_alone:
+            listener = Counting(self._layout.thresholds, asked, take)
+        self._reader.read(batch.inputs, listener)
 
     def _keep(
         self,
         arrays: dict[str, NDArray[Any]],
         rows: NDArray[np.intp],
-        layer: LayerAttention,
-        summary: dict[str, NDArray[Any]],
+        site_name: str,
+        layer: int,
+        summary: dict[str, torch.Tensor],
     ) -> None:
-        site = self._layout.sites.index(layer.site)
-        counts = summary.pop("count").transpose(0, 1, 3, 2)
+        site = self._layout.sites.index(site_name)
+        values_of = {name: values.cpu().numpy() for name, values in summary.items()}
+        counts = values_of.pop("count").transpose(0, 1, 3, 2)
         n_heads, n_queries = counts.shape[1], counts.shape[3]
         n_asked = np.count_nonzero(counts, axis=-1)
-        arrays["count"][rows, site, layer.layer, :n_heads, :, :n_queries] = counts
-        arrays["mean_count"][rows, site, layer.layer, :n_heads] = _mean(counts.sum(-1, dtype=np.int64), n_asked)
-        for name, values in summary.items():
+        arrays["count"][rows, site, layer, :n_heads, :, :n_queries] = counts
+        arrays["mean_count"][rows, site, layer, :n_heads] = _mean(counts.sum(-1, dtype=np.int64), n_asked)
+        for name, values in values_of.items():
             n_values = np.count_nonzero(~np.isnan(values), axis=-1)
             total = np.nansum(values, axis=-1, dtype=np.float64)
-            arrays[name][rows, site, layer.layer, :n_heads, :n_queries] = values
-            arrays[f"mean_{name}"][rows, site, layer.layer, :n_heads] = _mean(total, n_values)
+            arrays[name][rows, site, layer, :n_heads, :n_queries] = values
+            arrays[f"mean_{name}"][rows, site, layer, :n_heads] = _mean(total, n_values)
 
 
-def _words(batch: Batch, stream: Stream, n_tokens: int, like: torch.Tensor) -> torch.Tensor:
+def _words(batch: Batch, stream: Stream, n_tokens: int) -> torch.Tensor:
     words = batch.words.get(stream)
     if words is not None:
         return words
-    return torch.arange(n_tokens, device=like.device).expand(like.shape[0], n_tokens)
+    like = next(iter(batch.inputs.values()))
+    return torch.arange(n_tokens, device=like.device).expand(len(like), n_tokens)
 
 
 def _mean(total: Any, number: Any) -> NDArray[np.float64]:

@@ -55,6 +55,11 @@ class RowOptions:
     unit: Unit = "tokens"
     measures: tuple[str, ...] = ()
 
+    @property
+    def needs_counts_alone(self) -> bool:
+        """Whether the rows are counted as they are, and nothing else is wanted of them."""
+        return self.keys == "all" and self.unit == "tokens" and not self.measures
+
 
 def check_row_options(
     queries: str = "all", keys: str = "all", unit: str = "tokens", measures: Sequence[str] = ()
