@@ -1,0 +1,132 @@
+"""What the head browser shows, as plain JSON values: numbers for the map, words for the statistics, examples."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metastable.browser.attention import Attend
+from metastable.browser.comparison import Comparison, significant
+from metastable.browser.examples import example_data
+from metastable.report.apa import format_bf, format_g, format_interval, format_p
+
+__all__ = ["STATISTICS", "page_data"]
+
+# Widest histogram in bars, so that long sequences do not fill the file.
+_MOST_BARS = 64
+
+_MAP_VALUES = ("difference", "hedges_g", "mean_a", "mean_b", "p_perm_fdr")
+
+STATISTICS = (
+    "mean_a",
+    "mean_b",
+    "median_a",
+    "median_b",
+    "difference",
+    "difference_ci",
+    "hedges_g",
+    "hedges_g_ci",
+    "superiority",
+    "p_perm",
+    "p_perm_fdr",
+    "p_perm_fwer",
+    "lmm",
+    "lmm_p",
+    "lmm_p_fdr",
+    "bf10",
+    "p_tost",
+    "p_tost_fdr",
+)
+"""Names of the statistics of a head, in the order of their texts in the page's data."""
+
+
+def page_data(comparison: Comparison, attend: Attend | None, *, alpha: float, max_bytes: int) -> dict[str, Any]:
+    """Gather what the page shows.
+
+    Parameters
+    ----------
+    comparison : Comparison
+    attend : callable or None
+        As `metastable.browser.attention_of` makes it; None shows the words of the examples alone.
+    alpha : float
+        Significance level after correction.
+    max_bytes : int
+        The most bytes that the attention may take, in base64.
+
+    Returns
+    -------
+    dict
+        Of JSON values without NaN.
+    """
+    sites = comparison.features.groupby("site", sort=False)[["layer", "head"]].max()
+    return {
+        "alpha": alpha,
+        "conditions": list(comparison.conditions),
+        "n": [int(comparison.heads[name].max()) for name in ("n_a", "n_b")],
+        "sizes": [int((comparison.codes == side).sum()) for side in (0, 1)],
+        "paired": comparison.paired,
+        "sites": [{"name": str(site), "layers": int(row["layer"]), "heads": int(row["head"])}
+                  for site, row in sites.iterrows()],
+        "features": [[str(site), int(layer), int(head)]
+                     for site, layer, head in comparison.features.itertuples(index=False)],
+        "statistics": list(STATISTICS),
+        "tables": [_table(comparison, index) for index in range(len(comparison.thresholds))],
+        **example_data(comparison, attend, max_bytes),
+    }  # fmt: skip
+
+
+def _table(comparison: Comparison, index: int) -> dict[str, Any]:
+    threshold = comparison.thresholds[index]
+    heads = comparison.heads[comparison.heads["threshold"] == threshold].reset_index(drop=True)
+    details = comparison.details[comparison.details["threshold"] == threshold].reset_index(drop=True)
+    rows = heads.join(details.drop(columns=["site", "layer", "head", "threshold"]))
+    width = max(1, -(-(comparison.histograms.shape[-1] - 1) // _MOST_BARS))
+    bars = [
+        [_bars(comparison.histograms[index, side, feature], width) for side in (0, 1)] for feature in range(len(heads))
+    ]
+    return {
+        "threshold": threshold,
+        "values": {name: [significant(value) for value in heads[name]] for name in _MAP_VALUES},
+        "medians": [[significant(value) for value in heads[f"median_{side}"]] for side in "ab"],
+        "verdict": heads["verdict"].tolist(),
+        "texts": [_texts(row) for row in rows.to_dict("records")],
+        "bar": width,
+        "bars": bars,
+        "most_bars": max((len(side) for pair in bars for side in pair), default=0),
+    }  # fmt: skip
+
+
+def _bars(histogram: NDArray[np.integer[Any]], width: int) -> list[int]:
+    counts = histogram[1:]
+    bars = np.add.reduceat(counts, np.arange(0, len(counts), width)) if len(counts) else counts
+    used = np.flatnonzero(bars)
+    return [int(bar) for bar in bars[: used[-1] + 1]] if len(used) else []
+
+
+def _texts(row: Mapping[Hashable, Any]) -> list[str]:
+    """Format the statistics of one head as APA style has them, in the order of `STATISTICS`."""
+    flag = " (singular fit)" if row["lmm_singular"] == 1 else ""
+    mixed = (
+        "–"
+        if np.isnan(row["lmm_estimate"])
+        else f"{format_g(row['lmm_estimate'])} ({row['lmm_se']:.2f}), {row['lmm_dof']:.1f}{flag}"
+    )
+    texts = {
+        "mean_a": format_g(row["mean_a"], sign=False),
+        "mean_b": format_g(row["mean_b"], sign=False),
+        "median_a": f"{row['median_a']:g}",
+        "median_b": f"{row['median_b']:g}",
+        "difference": format_g(row["difference"]),
+        "difference_ci": format_interval(row["ci_low"], row["ci_high"]),
+        "hedges_g": format_g(row["hedges_g"]),
+        "hedges_g_ci": format_interval(row["g_low"], row["g_high"]),
+        "superiority": f"{row['superiority']:.2f}",
+        "lmm": mixed,
+        "bf10": format_bf(row["bf10"]),
+    }
+    for name in ("p_perm", "p_perm_fdr", "p_perm_fwer", "lmm_p", "lmm_p_fdr", "p_tost", "p_tost_fdr"):
+        texts[name] = format_p(row[name])
+    return [texts[name] for name in STATISTICS]

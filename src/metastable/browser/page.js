@@ -1,0 +1,626 @@
+"use strict";
+// Shows the data beside it. Everything from the data enters the page as text, never as markup.
+(() => {
+  const data = JSON.parse(document.getElementById("data").textContent);
+  const byId = (id) => document.getElementById(id);
+  const [nameA, nameB] = data.conditions;
+  const place = new Map(data.statistics.map((name, index) => [name, index]));
+  const state = { site: data.sites[0].name, table: 0, value: "difference", feature: 0 };
+
+  const VALUES = [
+    ["difference", `difference ${nameA} − ${nameB}`],
+    ["hedges_g", "Hedges’ g"],
+    ["mean_a", `mean ${nameA}`],
+    ["mean_b", `mean ${nameB}`],
+    ["p_perm_fdr", "p (FDR)"],
+    ["verdict", "verdict"],
+  ];
+  // label, symbol in italics, names of the texts
+  const ROWS = [
+    [`Mean, ${nameA} and ${nameB}`, "M", ["mean_a", "mean_b"], ", "],
+    [`Median, ${nameA} and ${nameB}`, "Mdn", ["median_a", "median_b"], ", "],
+    ["Difference [95% CI]", "", ["difference", "difference_ci"], " "],
+    ["Hedges’ g [95% CI]", "g", ["hedges_g", "hedges_g_ci"], " "],
+    [`Chance that ${nameA} has more`, "", ["superiority"]],
+    ["Bayes factor", "BF₁₀", ["bf10"]],
+    ["Permutation test", "p", ["p_perm"]],
+    ["… FDR-corrected", "p", ["p_perm_fdr"]],
+    ["… family-wise", "p", ["p_perm_fwer"]],
+    ["Mixed model: difference (SE), df", "b", ["lmm"]],
+    ["… test", "p", ["lmm_p"]],
+    ["… FDR-corrected", "p", ["lmm_p_fdr"]],
+    ["Equivalence test", "p", ["p_tost"]],
+    ["… FDR-corrected", "p", ["p_tost_fdr"]],
+  ];
+
+  const SVG = "http://www.w3.org/2000/svg";
+  function element(tag, attributes = {}, ...children) {
+    const node = document.createElement(tag);
+    for (const [key, value] of Object.entries(attributes)) {
+      if (key === "class") node.className = value;
+      else node.setAttribute(key, value);
+    }
+    node.append(...children);
+    return node;
+  }
+  function drawn(tag, attributes, text) {
+    const node = document.createElementNS(SVG, tag);
+    for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+    if (text !== undefined) node.textContent = text;
+    return node;
+  }
+
+  const table = () => data.tables[state.table];
+  const text = (feature, name) => table().texts[feature][place.get(name)];
+  const percent = (share) => `${+(100 * share).toPrecision(3)}%`;
+  const several = data.sites.length > 1;
+  const called = (feature) => {
+    const [site, layer, head] = data.features[feature];
+    return `${several ? site + ", " : ""}layer ${layer}, head ${head}`;
+  };
+  const at = new Map(data.features.map(([site, layer, head], index) => [`${site}\n${layer}\n${head}`, index]));
+  const find = (site, layer, head) => at.get(`${site}\n${layer}\n${head}`);
+  const signed = (number) => (number > 0 ? "+" : number < 0 ? "−" : "") + short(Math.abs(number));
+  const fixed = (value) => value.toFixed(2).replace(/^-?/, (sign) => (+value.toFixed(2) === 0 ? "" : sign ? "−" : "+"));
+  const short = (number) => (number === 0 ? "0" : String(+number.toPrecision(2)));
+  const pText = (p) => (p.startsWith("<") ? `p ${p}` : `p = ${p}`);
+
+  // ---- colours -------------------------------------------------------------------------------------------
+  function limits(name) {
+    const all = (key) => table().values[key].filter((number) => number !== null);
+    if (name === "mean_a" || name === "mean_b") {
+      const both = [...all("mean_a"), ...all("mean_b")];
+      return [both.reduce((x, y) => Math.min(x, y), Infinity), both.reduce((x, y) => Math.max(x, y), -Infinity)];
+    }
+    const most = all(name).reduce((x, y) => Math.max(x, Math.abs(y)), 0);
+    return [-most, most];
+  }
+  const SMALLEST_P = 4; // powers of ten
+  function tint(value, name, ends) {
+    // class and share of a colour; strong where light ink is needed
+    if (value === null) return ["none", 0, false];
+    if (name === "verdict") return ["", 0, false];
+    if (name === "difference" || name === "hedges_g") {
+      const share = ends[1] > 0 ? Math.abs(value) / ends[1] : 0;
+      return [value < 0 ? "minus" : "plus", share, share > 0.6];
+    }
+    const share =
+      name === "p_perm_fdr"
+        ? Math.min(1, -Math.log10(Math.max(value, 10 ** -SMALLEST_P)) / SMALLEST_P)
+        : ends[1] > ends[0] ? (value - ends[0]) / (ends[1] - ends[0]) : 0.5;
+    return share < 0.5 ? ["lower", share * 2, false] : ["upper", share * 2 - 1, share > 0.62];
+  }
+  function paint(node, value, name, ends) {
+    const [kind, share, strong] = tint(value, name, ends);
+    node.classList.remove("plus", "minus", "lower", "upper", "none", "strong");
+    if (kind) node.classList.add(kind);
+    if (strong) node.classList.add("strong");
+    node.style.setProperty("--t", `${Math.round(100 * share)}%`);
+  }
+  function valueOf(feature, name) {
+    return name === "verdict" ? table().verdict[feature] : table().values[name][feature];
+  }
+  function direction(feature) {
+    return table().values.difference[feature] < 0 ? nameB : nameA;
+  }
+  function verdictText(feature) {
+    const verdict = table().verdict[feature];
+    return verdict === "different" ? `different: ${direction(feature)} has more` : verdict;
+  }
+
+  // ---- the map -------------------------------------------------------------------------------------------
+  const grid = byId("grid");
+  let cells = new Map();
+  function buildGrid() {
+    const site = data.sites.find((one) => one.name === state.site);
+    grid.replaceChildren();
+    cells = new Map();
+    grid.style.gridTemplateColumns = `auto repeat(${site.heads}, minmax(0, 3.4rem))`;
+    grid.style.setProperty("--h", `clamp(13px, calc((100vh - 330px) / ${site.layers} - 2px), 44px)`);
+    grid.setAttribute("aria-rowcount", site.layers + 1);
+    grid.setAttribute("aria-colcount", site.heads + 1);
+    for (let layer = site.layers; layer >= 1; layer--) {
+      const label = element("div", { role: "rowheader" }, String(layer));
+      const row = element("div", { role: "row" }, label);
+      for (let head = 1; head <= site.heads; head++) {
+        const feature = find(site.name, layer, head);
+        const cell = element("div", { role: "gridcell", class: "cell none", tabindex: "-1" });
+        if (feature === undefined) cell.setAttribute("aria-label", `no head ${head} in layer ${layer}`);
+        else {
+          cell.dataset.feature = feature;
+          cells.set(feature, cell);
+        }
+        row.append(cell);
+      }
+      grid.append(row);
+    }
+    const foot = element("div", { role: "row" }, element("div", { role: "columnheader" }, ""));
+    for (let head = 1; head <= site.heads; head++) {
+      foot.append(element("div", { role: "columnheader" }, String(head)));
+    }
+    grid.append(foot);
+  }
+  const GLYPH = { different: "", equivalent: "=", undecided: "" };
+  function paintGrid() {
+    const name = state.value;
+    const ends = name === "verdict" ? null : limits(name);
+    const wide = grid.clientWidth / (data.sites.find((one) => one.name === state.site).heads + 1) >= 34;
+    for (const [feature, cell] of cells) {
+      const verdict = table().verdict[feature];
+      const value = valueOf(feature, name);
+      if (name === "verdict") {
+        cell.classList.remove("plus", "minus", "lower", "upper", "none", "strong");
+        if (verdict === "different") cell.classList.add(direction(feature) === nameA ? "plus" : "minus", "strong");
+        cell.style.setProperty("--t", "85%");
+        cell.textContent = verdict === "different" ? (direction(feature) === nameA ? "▲" : "▼") : GLYPH[verdict];
+      } else {
+        paint(cell, value, name, ends);
+        cell.textContent = !wide || value === null ? "" : shownValue(feature, name);
+      }
+      cell.classList.toggle("different", verdict === "different");
+      cell.classList.toggle("equivalent", verdict === "equivalent");
+      cell.setAttribute(
+        "aria-label",
+        `${called(feature)}: ${VALUES.find(([key]) => key === name)[1]} ` +
+          `${name === "verdict" ? verdictText(feature) : `${text(feature, name)}, ${verdict}`}`,
+      );
+    }
+    drawScale(name, ends);
+    mark();
+  }
+  function shownValue(feature, name) {
+    const value = valueOf(feature, name);
+    if (name === "p_perm_fdr") return text(feature, name).replace("< ", "<");
+    return name.startsWith("mean") ? value.toFixed(1) : fixed(value);
+  }
+  function drawScale(name, ends) {
+    const scale = byId("scale");
+    const ramp = element("div", { class: "ramp" });
+    const words = element("div", { class: "ends" });
+    scale.replaceChildren(ramp, words);
+    let labels;
+    if (name === "verdict") {
+      ramp.hidden = true;
+      labels = [`▲ more for ${nameA}`, `▼ more for ${nameB}`, "= equivalent", "empty: undecided"];
+    } else if (name === "p_perm_fdr") {
+      for (let step = 0; step <= 40; step++) {
+        const box = element("span");
+        paint(box, 10 ** ((-SMALLEST_P * step) / 40), name, null);
+        ramp.append(box);
+      }
+      labels = ["1", ".1", ".01", ".001", "≤ .0001"];
+    } else {
+      for (let step = 0; step <= 40; step++) {
+        const box = element("span");
+        paint(box, ends[0] + ((ends[1] - ends[0]) * step) / 40, name, ends);
+        ramp.append(box);
+      }
+      labels = name.startsWith("mean")
+        ? [short(ends[0]), `${short(ends[1])} patterns`]
+        : [`${signed(ends[0])} more for ${nameB}`, "0", `more for ${nameA} ${signed(ends[1])}`];
+    }
+    for (const label of labels) words.append(element("span", {}, label));
+    scale.setAttribute("aria-label", `Colours: ${labels.join(", ")}`);
+  }
+  function mark() {
+    for (const [feature, cell] of cells) {
+      const chosen = feature === state.feature;
+      cell.setAttribute("aria-selected", String(chosen));
+      cell.tabIndex = chosen ? 0 : -1;
+    }
+  }
+
+  // ---- distributions -------------------------------------------------------------------------------------
+  function histogram(feature, small) {
+    const width = small ? 320 : 480;
+    const half = small ? 44 : 130;
+    const left = small ? 4 : 38;
+    const [a, b] = table().bars[feature];
+    const step = table().bar;
+    const bars = Math.max(table().most_bars, 1); // one axis for all heads
+    const totals = [a, b].map((side) => side.reduce((x, y) => x + y, 0) || 1);
+    const most = Math.max(...a.map((n) => n / totals[0]), ...b.map((n) => n / totals[1]), 1e-9);
+    const size = (width - left - 4) / bars;
+    const middle = half + 16;
+    const svg = drawn("svg", { viewBox: `0 0 ${width} ${2 * half + (small ? 34 : 62)}`, role: "img" });
+    const medians = table().medians.map((side) => side[feature]);
+    svg.setAttribute(
+      "aria-label",
+      `Distribution of the count over tokens, ${called(feature)}: ${nameA} above, median ${medians[0]}; ` +
+        `${nameB} below, median ${medians[1]}`,
+    );
+    [a, b].forEach((side, index) => {
+      side.forEach((n, k) => {
+        if (!n) return;
+        const height = (n / totals[index] / most) * half;
+        const bar = drawn("rect", {
+          class: index ? "bar-b" : "bar-a",
+          x: (left + k * size + 0.5).toFixed(2),
+          y: (index ? middle + 0.5 : middle - 0.5 - height).toFixed(2),
+          width: Math.max(0.5, size - 1).toFixed(2),
+          height: height.toFixed(2),
+        });
+        const counts = step === 1 ? `k = ${k + 1}` : `k = ${k * step + 1}–${(k + 1) * step}`;
+        bar.append(drawn("title", {}, `${counts}: ${((100 * n) / totals[index]).toFixed(1)}% of the tokens of ` +
+          data.conditions[index]));
+        svg.append(bar);
+      });
+      const median = medians[index];
+      if (median !== null) {
+        const x = left + ((median - 0.5) / step) * size;
+        const y = index ? middle : middle - half;
+        svg.append(drawn("line", { class: "median", x1: x, x2: x, y1: y, y2: y + half }));
+      }
+    });
+    svg.append(drawn("line", { class: "rule", x1: left, x2: width - 4, y1: middle, y2: middle }));
+    const corner = { x: width - 4, "text-anchor": "end" };
+    const note = (index) => `${data.conditions[index]}, median ${medians[index] ?? "–"}`;
+    svg.append(drawn("text", { ...corner, y: 12 }, note(0)));
+    svg.append(drawn("text", { ...corner, y: middle + half + 14 }, note(1)));
+    if (!small) {
+      svg.append(drawn("text", { class: "quiet", x: 0, y: 26 }, percent(most)));
+      svg.append(drawn("text", { class: "quiet", x: 0, y: middle + half }, percent(most)));
+      svg.append(drawn("text", { class: "quiet", x: 0, y: middle + 4 }, "0%"));
+      const every = Math.max(1, Math.ceil(bars / 20));
+      for (let k = 0; k < bars; k += every) {
+        svg.append(
+          drawn("text", { class: "quiet", x: left + (k + 0.5) * size, y: middle + half + 30, "text-anchor": "middle" },
+            String(k * step + 1)),
+        );
+      }
+      svg.append(
+        drawn("text", { class: "quiet", x: (width + left) / 2, y: middle + half + 45, "text-anchor": "middle" },
+          `count k: tokens that hold ${percent(table().threshold)} of the attention`),
+      );
+    }
+    return svg;
+  }
+
+  // ---- the details of a head -----------------------------------------------------------------------------
+  const italic = (symbol) => element("i", {}, symbol);
+  function sentence(feature) {
+    const t = (name) => text(feature, name);
+    const p = (name) => pText(t(name)).slice(1);
+    return [
+      `${nameA} `, italic("M"), ` = ${t("mean_a")}, ${nameB} `, italic("M"), ` = ${t("mean_b")}, `,
+      `difference = ${t("difference")}, 95% CI ${t("difference_ci")}, `,
+      italic("g"), ` = ${t("hedges_g")} ${t("hedges_g_ci")}, `,
+      italic("p"), element("sub", {}, "FDR"), `${p("p_perm_fdr")}, BF`, element("sub", {}, "10"),
+      `${t("bf10").startsWith(">") ? " " : " = "}${t("bf10")}`,
+    ];
+  }
+  function ranking() {
+    const size = table().values.hedges_g.map((g) => Math.abs(g ?? 0));
+    return size.map((_, index) => index).sort((x, y) => size[y] - size[x] || x - y);
+  }
+  let order = ranking();
+
+  function showHead() {
+    const feature = state.feature;
+    byId("head-title").textContent = called(feature).replace(/^./, (letter) => letter.toUpperCase());
+    const verdict = byId("verdict");
+    verdict.textContent = verdictText(feature);
+    verdict.className = `verdict ${table().verdict[feature]}`;
+    byId("sentence").replaceChildren(...sentence(feature), ".");
+    const rank = order.indexOf(feature);
+    byId("rank").textContent = `rank ${rank + 1} of ${order.length} by |g|`;
+    byId("previous").disabled = rank === 0;
+    byId("next").disabled = rank === order.length - 1;
+    byId("distribution").replaceChildren(histogram(feature, false));
+    const body = byId("statistics").querySelector("tbody");
+    body.replaceChildren();
+    for (const [label, symbol, names, joint] of ROWS) {
+      body.append(
+        element("tr", { "data-statistic": names[0] }, element("th", { scope: "row" }, label),
+          element("td", { class: "symbol" }, symbol), element("td", {}, names.map((name) => text(feature, name)).join(joint ?? ""))),
+      );
+    }
+    showExamples(feature);
+  }
+
+  // ---- examples ------------------------------------------------------------------------------------------
+  async function unpack(base64) {
+    const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+    return new Uint8Array(await new Response(stream).arrayBuffer());
+  }
+  function cut(bytes, examples) {
+    // of each example: levels, largest weight of each row, counts of each row
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    let offset = 0;
+    return examples.map(([row]) => {
+      const sequence = data.sequences[row];
+      const keys = (sequence.keys ?? sequence.queries).length;
+      const queries = Math.min(data.queries, sequence.queries.length);
+      const weights = [];
+      const levels = bytes.subarray(offset, offset + queries * keys);
+      offset += queries * keys;
+      for (let query = 0; query < queries; query++) {
+        const largest = view.getUint16(offset + 2 * query, true) / 65535;
+        weights.push(Array.from(levels.subarray(query * keys, (query + 1) * keys), (level) => (level / 255) * largest));
+      }
+      offset += 2 * queries;
+      const counts = [];
+      for (let query = 0; query < queries; query++) {
+        const thresholds = [];
+        for (let t = 0; t < data.tables.length; t++) {
+          thresholds.push(view.getUint16(offset, true));
+          offset += 2;
+        }
+        counts.push(thresholds);
+      }
+      return { weights, counts };
+    });
+  }
+  function examplesNote(feature) {
+    const less = table().values.difference[feature] < 0;
+    const what = data.paired
+      ? "The pairs with the largest difference in the direction of this head’s difference."
+      : `The ${less ? "lowest" : "highest"} mean counts of ${nameA} and the ${less ? "highest" : "lowest"} of ${nameB}.`;
+    const how = data.attention === null
+      ? ""
+      : " The number under a token is its count k; choose a token to see what it attends to: the darker, the more," +
+        " the k tokens that make up the count underlined.";
+    return `${what} They are extremes, not typical.${how}`;
+  }
+  let asked = 0;
+  async function showExamples(feature) {
+    const ticket = ++asked;
+    byId("examples-note").textContent = examplesNote(feature);
+    const examples = data.examples[feature];
+    let attention = null;
+    let trouble = "";
+    if (data.attention !== null) {
+      if (!data.attention[feature]) trouble = "The attention of this head is left out to keep the file small.";
+      else if (!("DecompressionStream" in window)) trouble = "This browser is too old to show the attention.";
+      else attention = cut(await unpack(data.attention[feature]), examples);
+    }
+    if (ticket !== asked) return; // another head was chosen meanwhile
+    const box = byId("examples");
+    box.replaceChildren(...(trouble ? [element("p", { class: "note" }, trouble)] : []));
+    examples.forEach((example, index) => box.append(drawExample(example, attention ? attention[index] : null)));
+    box.dataset.feature = feature;
+  }
+  const of = (number) => (number > 0.995 ? "1.00" : number.toFixed(2).replace(/^0/, ""));
+
+  function tokenRow(labels, target, asButtons) {
+    const box = element("div", { class: "tokens" });
+    const nodes = [];
+    let word = null;
+    let last = null;
+    labels.forEach(([label, index]) => {
+      if (index < 0 || index !== last) {
+        word = element("span", { class: "word" });
+        box.append(word);
+      }
+      last = index;
+      const node = element(asButtons ? "button" : "span",
+        { class: `token${index < 0 ? " special" : ""}${target.includes(index) ? " target" : ""}` },
+        element("span", { class: "text" }, label), element("small", {}, ""));
+      if (asButtons) {
+        node.type = "button";
+        node.tabIndex = -1;
+        node.setAttribute("aria-pressed", "false");
+      }
+      word.append(node);
+      nodes.push(node);
+    });
+    return [box, nodes];
+  }
+
+  function drawExample([row, means, rank], attention) {
+    const sequence = data.sequences[row];
+    const mean = means[state.table];
+    const name = data.conditions[sequence.condition];
+    const average = text(state.feature, sequence.condition ? "mean_b" : "mean_a");
+    const title = element("h4", {},
+      element("span", { class: `swatch ${sequence.condition ? "of-b" : "of-a"}` }),
+      element("b", {}, name), ` · ${sequence.id} · mean count ${mean === null ? "–" : mean.toFixed(2)}` +
+      ` (all of ${name}: ${average}; rank ${rank} of ${data.sizes[sequence.condition]})`);
+    const figure = element("figure", { class: "example" }, title);
+    const [line, queries] = tokenRow(sequence.queries, sequence.target, attention !== null);
+    line.setAttribute("role", "group");
+    line.setAttribute("aria-label", `Tokens of ${sequence.id}; left and right choose the one that queries`);
+    figure.append(line);
+    let keys = queries;
+    if (sequence.keys) {
+      const [below, nodes] = tokenRow(sequence.keys, [], false);
+      below.setAttribute("role", "group");
+      below.setAttribute("aria-label", `Keys of ${sequence.id}`);
+      figure.append(element("p", { class: "note" }, "attends to"), below);
+      keys = nodes;
+    }
+    if (!attention) return figure;
+    const readout = element("p", { class: "readout", "aria-live": "polite" });
+    figure.append(readout);
+    const { weights, counts } = attention;
+    const label = (index) => (sequence.keys ?? sequence.queries)[index][0];
+    let fixed = null;
+
+    function rest() {
+      for (const node of new Set([...queries, ...keys])) {
+        node.classList.remove("inside", "query", "strong");
+        node.style.setProperty("--t", "0%");
+        node.querySelector("small").textContent = "";
+        if (node.hasAttribute("aria-pressed")) node.setAttribute("aria-pressed", "false");
+      }
+      queries.forEach((node, index) => {
+        node.querySelector("small").textContent = index < counts.length ? counts[index][state.table] : "";
+      });
+      readout.textContent = counts.length < queries.length
+        ? `The attention of the first ${counts.length} of ${queries.length} tokens is kept.`
+        : "";
+    }
+    function show(query) {
+      if (query >= counts.length) return;
+      rest();
+      const weight = weights[query];
+      const k = counts[query][state.table];
+      const ranked = weight.map((_, index) => index).sort((x, y) => weight[y] - weight[x] || x - y);
+      const largest = weight[ranked[0]] || 1;
+      for (const node of queries) node.querySelector("small").textContent = "";
+      keys.forEach((node, index) => {
+        node.style.setProperty("--t", `${Math.round((90 * weight[index]) / largest)}%`);
+        node.classList.toggle("strong", weight[index] / largest > 0.55);
+        node.querySelector("small").textContent = of(weight[index]);
+      });
+      for (const index of ranked.slice(0, k)) keys[index].classList.add("inside");
+      queries[query].classList.add("query");
+      queries[query].setAttribute("aria-pressed", "true");
+      const top = ranked.slice(0, 3).map((index) => `${label(index)} ${of(weight[index])}`).join(", ");
+      readout.textContent =
+        `“${sequence.queries[query][0]}”: k = ${k} of ${keys.length} tokens hold ${percent(table().threshold)}; ` +
+        `most on ${top}.`;
+    }
+    const settle = () => (fixed === null ? rest() : show(fixed));
+    queries.forEach((node, index) => {
+      node.disabled = index >= counts.length;
+      if (index < counts.length) node.setAttribute("aria-label", `${sequence.queries[index][0]}, k = ${counts[index][state.table]}`);
+      node.addEventListener("pointerenter", () => show(index));
+      node.addEventListener("pointerleave", settle);
+      node.addEventListener("focus", () => {
+        queries.forEach((one) => (one.tabIndex = -1));
+        node.tabIndex = 0;
+        fixed = index;
+        show(index);
+      });
+      node.addEventListener("blur", () => {
+        fixed = null;
+        rest();
+      });
+    });
+    if (queries.length) queries[0].tabIndex = 0;
+    line.addEventListener("keydown", (event) => {
+      const now = queries.indexOf(document.activeElement);
+      const next = { ArrowLeft: now - 1, ArrowRight: now + 1, Home: 0, End: counts.length - 1 }[event.key];
+      if (now < 0 || next === undefined) return;
+      event.preventDefault();
+      queries[Math.max(0, Math.min(counts.length - 1, next))].focus();
+    });
+    rest();
+    return figure;
+  }
+
+  // ---- choosing ------------------------------------------------------------------------------------------
+  function choose(feature, focus) {
+    if (feature === undefined) return;
+    state.feature = feature;
+    const site = data.features[feature][0];
+    if (site !== state.site) {
+      state.site = site;
+      byId("site").value = site;
+      buildGrid();
+      paintGrid();
+    } else mark();
+    showHead();
+    history.replaceState(null, "", `#${data.features[feature].map(encodeURIComponent).join("/")}`);
+    if (focus) cells.get(feature).focus({ preventScroll: false });
+  }
+  function fromAddress() {
+    const [site, layer, head] = location.hash.slice(1).split("/").map((part) => {
+      try {
+        return decodeURIComponent(part);
+      } catch {
+        return part;
+      }
+    });
+    return find(site, layer, head);
+  }
+
+  grid.addEventListener("keydown", (event) => {
+    const [site, layer, head] = data.features[state.feature];
+    const size = data.sites.find((one) => one.name === site);
+    const steps = {
+      ArrowLeft: [layer, head - 1], ArrowRight: [layer, head + 1],
+      ArrowUp: [layer + 1, head], ArrowDown: [layer - 1, head],
+      Home: [event.ctrlKey ? size.layers : layer, 1], End: [event.ctrlKey ? 1 : layer, size.heads],
+    };
+    if (event.key === "Enter" || event.key === " ") {
+      event.preventDefault();
+      byId("detail").focus();
+      byId("detail").scrollIntoView({ block: "nearest" });
+    } else if (steps[event.key]) {
+      event.preventDefault();
+      choose(find(site, ...steps[event.key]), true);
+    }
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape") return;
+    byId("glance").hidden = true;
+    if (byId("detail").contains(document.activeElement)) cells.get(state.feature).focus();
+  });
+  const cellAt = (event) => {
+    const cell = event.target.closest?.("[data-feature]");
+    return cell && grid.contains(cell) ? cell : null;
+  };
+  grid.addEventListener("click", (event) => {
+    const cell = cellAt(event);
+    if (cell) choose(+cell.dataset.feature, true);
+  });
+
+  const glance = byId("glance");
+  grid.addEventListener("pointerover", (event) => {
+    const cell = cellAt(event);
+    if (!cell || event.pointerType === "touch") {
+      glance.hidden = true;
+      return;
+    }
+    const feature = +cell.dataset.feature;
+    glance.replaceChildren(
+      element("b", {}, called(feature)),
+      element("p", {}, verdictText(feature)),
+      histogram(feature, true),
+      element("p", {}, ...sentence(feature)),
+    );
+    glance.hidden = false;
+    const box = cell.getBoundingClientRect();
+    const size = glance.getBoundingClientRect();
+    const right = box.right + 12 + size.width < innerWidth;
+    glance.style.left = `${Math.max(4, right ? box.right + 12 : box.left - 12 - size.width)}px`;
+    glance.style.top = `${Math.max(4, Math.min(box.top - 20, innerHeight - size.height - 8))}px`;
+  });
+  grid.addEventListener("pointerleave", () => (glance.hidden = true));
+
+  byId("previous").addEventListener("click", () => choose(order[order.indexOf(state.feature) - 1]));
+  byId("next").addEventListener("click", () => choose(order[order.indexOf(state.feature) + 1]));
+
+  // ---- controls ------------------------------------------------------------------------------------------
+  function summary() {
+    const counts = { different: 0, equivalent: 0, undecided: 0 };
+    for (const verdict of table().verdict) counts[verdict]++;
+    byId("summary").textContent =
+      `${table().verdict.length} heads, ${data.n[0]} ${data.unit}s of ${nameA} against ${data.n[1]} of ${nameB}: ` +
+      `${counts.different} different at a false discovery rate of ${percent(data.alpha)}, ` +
+      `${counts.equivalent} equivalent, ${counts.undecided} undecided.`;
+  }
+  function fill(select, options, change) {
+    for (const [value, label] of options) select.append(element("option", { value }, label));
+    select.addEventListener("change", () => change(select.value));
+  }
+  fill(byId("site"), data.sites.map(({ name }) => [name, name]), (value) => {
+    choose(order.find((feature) => data.features[feature][0] === value));
+  });
+  byId("site-box").hidden = !several;
+  fill(byId("threshold"), data.tables.map(({ threshold }, index) => [index, percent(threshold)]), (value) => {
+    state.table = +value;
+    order = ranking();
+    summary();
+    paintGrid();
+    showHead();
+  });
+  byId("threshold-box").hidden = data.tables.length === 1;
+  fill(byId("value"), VALUES, (value) => {
+    state.value = value;
+    paintGrid();
+  });
+  addEventListener("resize", paintGrid);
+  addEventListener("hashchange", () => choose(fromAddress()));
+
+  state.feature = fromAddress() ?? order[0];
+  state.site = data.features[state.feature][0];
+  byId("site").value = state.site;
+  summary();
+  buildGrid();
+  paintGrid();
+  showHead();
+})();
