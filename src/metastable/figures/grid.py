@@ -22,6 +22,8 @@ __all__ = [
     "LEFT",
     "RIGHT",
     "axes_at",
+    "bar_footer",
+    "bar_under",
     "cell_corners",
     "cell_text",
     "color_bar",
@@ -184,22 +186,45 @@ def color_bar(axes: Axes, norm: Normalize, name: str, label: str) -> None:
     bar.ax.xaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
 
 
-def one_map(shape: tuple[int, int], title: str, *, footer: float = 1.06) -> tuple[NotebookFigure, Axes, Axes]:
-    """Return a figure with axes for one grid and for what is under it."""
+def one_map(
+    shape: tuple[int, int], title: str, footer: float, *, row: float | None = None
+) -> tuple[NotebookFigure, Axes]:
+    """Return a figure of the page's width and the axes of its one grid.
+
+    Parameters
+    ----------
+    shape : (n_layers, n_heads)
+    title : str
+        Broken into lines where it is long.
+    footer : float
+        Inches under the grid.
+    row : float, optional
+        Inches from layer to layer.
+    """
     n_layers, n_heads = shape
-    row = 0.36 if n_layers <= 12 else 0.27 if n_layers <= 24 else 0.2
+    each = row or (0.36 if n_layers <= 12 else 0.27 if n_layers <= 24 else 0.2)
     room = WIDTH - LEFT - RIGHT
-    cell = min(0.62, room / n_heads)
-    width, height = cell * n_heads, row * n_layers
-    text = wrap(title, WIDTH - 0.3, TITLE)
-    top = 0.16 + 0.2 * (text.count("\n") + 1)
+    width, height = min(0.62, room / n_heads) * n_heads, each * n_layers
+    text = wrap(title, room, TITLE, bold=True)
+    lines = text.split("\n")
+    top = 0.16 + 0.2 * len(lines)
     figure = NotebookFigure(figsize=(WIDTH, height + footer + top))
     left = LEFT + (room - width) / 2
-    figure.text(left / WIDTH, 1 - 0.08 / (height + footer + top), text, va="top", size=TITLE, weight="bold")
-    axes = axes_at(figure, left, footer, width, height)
-    bar = min(4.2, room)
-    under = axes_at(figure, left + (width - bar) / 2 if width > bar else LEFT + (room - bar) / 2, 0.46, bar, 0.12)
-    return figure, axes, under
+    # the title begins where the grid does, unless it needs more room
+    start = min(left, WIDTH - RIGHT - max(text_width(line, TITLE, True) for line in lines))
+    figure.text(start / WIDTH, 1 - 0.08 / (height + footer + top), text, va="top", size=TITLE, weight="bold")
+    return figure, axes_at(figure, left, footer, width, height)
+
+
+def bar_footer(label: str) -> float:
+    """Return the inches that head numbers and a colour bar with this label need under a grid."""
+    return 0.9 + 0.16 * (label.count("\n") + 1)
+
+
+def bar_under(figure: Figure, norm: Normalize, name: str, label: str, *, width: float = 4.2) -> None:
+    """Draw a colour bar at the middle of the foot of a figure."""
+    bottom = bar_footer(label) - 0.6
+    color_bar(axes_at(figure, LEFT + (WIDTH - LEFT - RIGHT - width) / 2, bottom, width, 0.12), norm, name, label)
 
 
 def row_of_maps(
@@ -210,7 +235,7 @@ def row_of_maps(
     cell = 0.15 if n_layers <= 12 else 0.105 if n_layers <= 24 else 0.075
     height = max(0.34, n_layers * cell)
     width = (WIDTH - LEFT - RIGHT - GAP * (len(titles) - 1)) / len(titles)
-    texts = [wrap(title, width, FONT + 1) for title in titles]
+    texts = [wrap(title, width - 0.06, FONT + 1, bold=True) for title in titles]
     top = 0.14 + 0.18 * max(text.count("\n") + 1 for text in texts)
     figure = NotebookFigure(figsize=(WIDTH, footer + height + top))
     panels = []

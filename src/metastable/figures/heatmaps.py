@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from metastable.errors import InputError
-from metastable.figures.grid import cell_text, color_bar, draw_cells, one_map, outline_cells
-from metastable.figures.style import CONDITIONS, DIVERGING, SEQUENTIAL, signed, styled
+from metastable.figures.grid import bar_footer, bar_under, cell_text, draw_cells, one_map, outline_cells
+from metastable.figures.style import CONDITIONS, DIVERGING, FONT, SEQUENTIAL, WIDTH, signed, styled, wrap
 from metastable.figures.tables import (
     Limits,
     call_value,
@@ -104,14 +104,15 @@ def heatmap(
         kind = "median" if value.startswith("median") else "mean"
         names |= {"median_a": conditions[0], "median_b": conditions[1]}
         title = f"{names[value]}: {kind} {measure} of each head" if value in names else value
-    figure, axes, under = one_map((matrix.shape[0], matrix.shape[1]), title)
+    label = _measure_label(measure, float(frame["threshold"].iloc[0])) if value.startswith("mean") else value
+    label = label.replace("_", " ")
+    figure, axes = one_map((matrix.shape[0], matrix.shape[1]), title, bar_footer(label))
     norm = Normalize(low, high)
     colors = draw_cells(axes, matrix, norm, SEQUENTIAL)
     digits = 1 if max(abs(low), abs(high)) >= 2 else 2
     forms = [_numbers(matrix, digits)] if high < 100 else [_numbers(matrix, 1), _numbers(matrix, 0)]
     cell_text(axes, matrix, colors, norm, forms)
-    label = _measure_label(measure, float(frame["threshold"].iloc[0])) if value.startswith("mean") else value
-    color_bar(under, norm, SEQUENTIAL, label.replace("_", " "))
+    bar_under(figure, norm, SEQUENTIAL, label)
     return figure
 
 
@@ -182,16 +183,18 @@ def difference_map(
     low, high = limits or symmetric_limits(matrix)
     found = head_matrix(frame, significant(frame, alpha)) == 1
     called = call_value(value, measure)
-    figure, axes, under = one_map(
+    label = wrap(f"{called}   (−: {conditions[1]} more,  +: {conditions[0]} more)", WIDTH - 0.8, FONT)
+    figure, axes = one_map(
         (matrix.shape[0], matrix.shape[1]),
         title or f"{called}, {conditions[0]} − {conditions[1]}; outlined: significant (FDR {alpha:g})",
+        bar_footer(label),
     )
     norm = Normalize(low, high)
     colors = draw_cells(axes, matrix, norm, DIVERGING)
     outline_cells(axes, found)
     texts = _numbers(matrix, 2)
     cell_text(axes, matrix, colors, norm, [texts, *_bare(texts)])
-    color_bar(under, norm, DIVERGING, f"{called}   (−: {conditions[1]} more,  +: {conditions[0]} more)")
+    bar_under(figure, norm, DIVERGING, label)
     return figure
 
 

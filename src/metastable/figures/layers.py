@@ -91,7 +91,7 @@ def layer_plot(
             c=color,
             marker=marker,
             linewidths=0,
-            label=wrap(f"{name} more (FDR < {alpha:g})", 2.2, FONT - 1),
+            label=wrap(f"{name} more (FDR < {alpha:g})", 1.5, FONT - 1),
         )
     means = frame.groupby("layer")[value].mean()
     axes.plot(
@@ -118,7 +118,7 @@ def layer_plot(
     reach = 1.08 * max(float(np.nanmax(np.abs(x))), 0.05)
     axes.set_xlim(-reach, reach)
     axes.set_ylabel("layer")
-    axes.set_xlabel(f"{call_value(value)}   (−: {conditions[1]} more,  +: {conditions[0]} more)")
+    axes.set_xlabel(wrap(f"{call_value(value)}   (−: {conditions[1]} more,  +: {conditions[0]} more)", 6.6, FONT))
     extra = "; right: omnibus p of the layer" if layers is not None else ""
     axes.set_title(f"effect by layer{extra}", loc="left")
     figure.legend(loc="outside lower center", ncols=4, handletextpad=0.3)

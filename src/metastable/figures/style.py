@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache, wraps
@@ -137,7 +136,12 @@ def styled(function: Callable[P, R]) -> Callable[P, R]:
     @wraps(function)
     def inner(*args: P.args, **kwargs: P.kwargs) -> R:
         with settings():
-            return function(*args, **kwargs)
+            figure = function(*args, **kwargs)
+            if isinstance(figure, Figure) and figure.get_layout_engine() is not None:
+                # laid out once: a second round would move things by a rounding error
+                figure.draw_without_rendering()
+                figure.set_layout_engine("none")
+            return figure
 
     return inner
 
@@ -163,19 +167,23 @@ def ink_on(color: Any) -> str:
 
 
 @cache
-def text_width(text: str, size: float) -> float:
+def text_width(text: str, size: float, bold: bool = False) -> float:
     """Return the width in inches of one line of text at `size` points."""
-    font = FontProperties(family=["DejaVu Sans"], size=size)
+    font = FontProperties(family=["DejaVu Sans"], size=size, weight="bold" if bold else "normal")
     width, _, _ = TextToPath().get_text_width_height_descent(text, font, False)
     return float(width) / 72
 
 
-def wrap(text: str, width: float, size: float) -> str:
-    """Break text into lines that fit `width` inches at `size` points."""
-    if not text:
-        return text
-    characters = max(8, int(width / (text_width(text, size) / len(text))))
-    return textwrap.fill(text, characters, break_long_words=False, break_on_hyphens=False)
+def wrap(text: str, width: float, size: float, *, bold: bool = False) -> str:
+    """Break text between words into lines that fit `width` inches at `size` points."""
+    lines: list[str] = []
+    for word in text.split(" "):
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and text_width(longer, size, bold) <= width:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return "\n".join(lines)
 
 
 def format_p(p: float) -> str:

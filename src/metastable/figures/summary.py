@@ -10,8 +10,19 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from metastable.errors import InputError
-from metastable.figures.grid import GAP, LEFT, RIGHT, axes_at, color_bar, draw_cells, outline_cells, row_of_maps
-from metastable.figures.style import CONDITIONS, DIVERGING, SEQUENTIAL, WIDTH, signed, styled
+from metastable.figures.grid import (
+    GAP,
+    LEFT,
+    RIGHT,
+    axes_at,
+    bar_footer,
+    bar_under,
+    color_bar,
+    draw_cells,
+    outline_cells,
+    row_of_maps,
+)
+from metastable.figures.style import CONDITIONS, DIVERGING, FONT, SEQUENTIAL, WIDTH, signed, styled, wrap
 from metastable.figures.tables import (
     call_value,
     head_matrix,
@@ -145,13 +156,13 @@ def interaction_plot(
     counts = [int(significant(frame, alpha).sum()) for frame in frames]
     titles = [f"{name}: {n} of {len(frames[0])}" for name, n in zip(names, counts, strict=True)]
     shape = (matrices[0].shape[0], matrices[0].shape[1])
-    figure, panels, width = row_of_maps(titles, shape, footer=1.06)
+    label = wrap(f"{call_value(value, measure)}; outlined and counted: significant (FDR {alpha:g})", WIDTH - 0.8, FONT)
+    figure, panels, _ = row_of_maps(titles, shape, footer=bar_footer(label))
     norm = Normalize(*symmetric_limits(np.stack(matrices)))
     for i, (axes, frame, matrix) in enumerate(zip(panels, frames, matrices, strict=True)):
         draw_cells(axes, matrix, norm, DIVERGING, layers=i == 0)
         outline_cells(axes, head_matrix(frame, significant(frame, alpha)) == 1)
-    label = f"{call_value(value, measure)}; outlined and counted: significant (FDR {alpha:g})"
-    color_bar(axes_at(figure, LEFT + width / 2, 0.46, 2 * width + 2 * GAP, 0.12), norm, DIVERGING, label)
+    bar_under(figure, norm, DIVERGING, label, width=5.2)
     return figure
 
 

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from metastable.figures.grid import cell_corners, label_axes, one_map
-from metastable.figures.style import CONDITIONS, FONT, styled, wrap
+from metastable.figures.grid import axes_at, cell_corners, label_axes, one_map
+from metastable.figures.style import CONDITIONS, FONT, WIDTH, styled, wrap
 from metastable.figures.tables import head_matrix, select_heads, significant
 
 __all__ = ["significance_mask", "significance_mask_alt"]
@@ -124,13 +124,14 @@ def significance_mask(
     frame = select_heads(heads, ["difference", "p_perm_fdr"], site=site, threshold=threshold)
     states = verdict_states(frame, alpha)
     shape = head_matrix(frame, "difference").shape
-    figure, axes, under = one_map(
-        (shape[0], shape[1]), title or f"heads that differ after FDR correction at {alpha:g}", footer=0.86
+    entries = verdict_legend(states, conditions, 1.35)
+    footer = 0.66 + 0.16 * max(str(entry.get_label()).count("\n") + 1 for entry in entries)
+    figure, axes = one_map(
+        (shape[0], shape[1]), title or f"heads that differ after FDR correction at {alpha:g}", footer
     )
     draw_verdicts(axes, frame, states)
+    under = axes_at(figure, 0, 0.04, WIDTH, footer - 0.5)
     under.set_axis_off()
-    entries = verdict_legend(states, conditions, 1.7)
-    under.set_position((0, 0.02, 1, 0.3 / figure.get_size_inches()[1]))
     under.legend(handles=entries, loc="center", ncols=len(entries), handleheight=1.4, handlelength=2.2)
     return figure
 

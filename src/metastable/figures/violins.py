@@ -12,7 +12,7 @@ from matplotlib.patches import Patch
 from numpy.typing import ArrayLike, NDArray
 
 from metastable.errors import InputError
-from metastable.figures.grid import axes_at, cell_corners, inches, label_axes, outline_cells
+from metastable.figures.grid import axes_at, cell_corners, inches, label_axes, one_map, outline_cells
 from metastable.figures.style import (
     CONDITIONS,
     FONT,
@@ -20,7 +20,6 @@ from metastable.figures.style import (
     MODE_COLORS,
     MUTED,
     SMALL,
-    TITLE,
     WIDTH,
     NotebookFigure,
     styled,
@@ -31,7 +30,7 @@ from metastable.modes import MODES, count_mode_changes, median_counts, operating
 
 __all__ = ["violin_grid", "violin_grid_alt", "violin_pair", "violin_pair_alt"]
 
-_LEFT, _RIGHT, _GAP, _FOOT = 0.58, 0.1, 0.4, 1.12
+_LEFT, _RIGHT, _GAP = 0.58, 0.1, 0.4
 
 
 def _checked(histograms: ArrayLike, n: int | None) -> tuple[NDArray[np.int64], int]:
@@ -132,10 +131,10 @@ def _draw(
     axes.add_collection(LineCollection(lines, colors=INK, linewidths=2 * thin), autolim=False)
 
 
-def _legend(figure: Figure, modes: Sequence[NDArray[np.str_]], n: int, tally: str, extra: str) -> None:
+def _legend(figure: Figure, modes: Sequence[NDArray[np.str_]], note: str) -> None:
     """Name the modes with their bands and numbers of heads under the grid."""
     height = figure.get_size_inches()[1]
-    under = axes_at(figure, 0, 0.3, WIDTH, 0.34)
+    under = axes_at(figure, 0, _footer(note) - 0.82, WIDTH, 0.34)
     under.set_axis_off()
     entries = []
     for mode in reversed(MODES):
@@ -149,12 +148,22 @@ def _legend(figure: Figure, modes: Sequence[NDArray[np.str_]], n: int, tally: st
             )
         )
     under.legend(handles=entries, loc="center", ncols=4, handleheight=1.2, handlelength=1.8)
-    note = (
-        f"Violin: how the count k spreads over tokens, 0 to {n} from left to right; "
-        f"line and number: its median.\nColour: operating mode by median / {n} (limits 0.2, 0.4, 0.8), "
-        f"with {tally}.{extra}"
+    figure.text(
+        0.5, (_footer(note) - 0.82) / height, note, ha="center", va="top", size=FONT - 1, color=MUTED, linespacing=1.3
     )
-    figure.text(0.5, 0.3 / height, note, ha="center", va="top", size=FONT - 1, color=MUTED, linespacing=1.3)
+
+
+def _note(n: int, tally: str, extra: str) -> str:
+    """Return what a reader must know to read the violins, in lines that fit the page."""
+    sentences = (
+        f"Violin: how the count k spreads over tokens, 0 to {n} from left to right; line and number: its median.",
+        f"Colour: operating mode by median / {n} (limits 0.2, 0.4, 0.8), with {tally}.{extra}",
+    )
+    return "\n".join(wrap(sentence, WIDTH - 0.3, FONT - 1) for sentence in sentences)
+
+
+def _footer(note: str) -> float:
+    return 0.87 + 0.155 * (note.count("\n") + 1)
 
 
 def _row_height(n_layers: int, *, pair: bool = False) -> float:
@@ -204,19 +213,12 @@ def violin_grid(
     n_layers, n_heads = table.shape[:2]
     medians = median_counts(table)
     modes = operating_modes(medians, length)
-    room = WIDTH - _LEFT - _RIGHT
-    cell = min(0.64, room / n_heads)
-    height = _row_height(n_layers) * n_layers
     what = "how many tokens each head attends to"
     named = f"{condition}: {what}" if condition else what
-    text = wrap(title or named, WIDTH - 0.3, TITLE)
-    top = 0.16 + 0.2 * (text.count("\n") + 1)
-    figure = NotebookFigure(figsize=(WIDTH, _FOOT + height + top))
-    left = _LEFT + (room - cell * n_heads) / 2
-    figure.text(left / WIDTH, 1 - 0.08 / (_FOOT + height + top), text, va="top", size=TITLE, weight="bold")
-    axes = axes_at(figure, left, _FOOT, cell * n_heads, height)
+    note = _note(length, "the number of heads", "")
+    figure, axes = one_map((n_layers, n_heads), title or named, _footer(note), row=_row_height(n_layers))
     _draw(axes, table, medians, modes)
-    _legend(figure, [modes], length, "the number of heads", "")
+    _legend(figure, [modes], note)
     return figure
 
 
@@ -281,19 +283,22 @@ def violin_pair(
     width = (room - 0.14) / 2 if beside else room
     cell = min(0.64, width / n_heads)
     grid = _row_height(n_layers, pair=beside) * n_layers
-    top = 0.34
-    height = _FOOT + grid + top + (0 if beside else grid + top + _GAP)
+    changes = count_mode_changes(modes[0], modes[1])
+    extra = f" Outlined: the {changes} that change mode." if changes else " No head changes mode."
+    note = _note(length, f"the heads in {conditions[0]} / {conditions[1]}", extra)
+    foot = _footer(note)
+    names = [wrap(name, width, FONT + 1, bold=True) for name in conditions]
+    top = 0.16 + 0.18 * max(name.count("\n") + 1 for name in names)
+    height = foot + grid + top + (0 if beside else grid + top + _GAP)
     figure = NotebookFigure(figsize=(WIDTH, height))
-    for i, name in enumerate(conditions):
+    for i, name in enumerate(names):
         left = _LEFT + (i * (width + 0.14) if beside else 0) + (width - cell * n_heads) / 2
-        bottom = _FOOT + (0 if beside or i == 1 else grid + top + _GAP)
+        bottom = foot + (0 if beside or i == 1 else grid + top + _GAP)
         axes = axes_at(figure, left, bottom, cell * n_heads, grid)
         axes.set_title(name, fontsize=FONT + 1, pad=4)
         _draw(axes, tables[i], medians[i], modes[i], layers=i == 0 or not beside)
         outline_cells(axes, changed)
-    changes = count_mode_changes(modes[0], modes[1])
-    extra = f" Outlined: the {changes} that change mode." if changes else " No head changes mode."
-    _legend(figure, modes, length, f"heads in {conditions[0]} / {conditions[1]}", extra)
+    _legend(figure, modes, note)
     return figure
 
 

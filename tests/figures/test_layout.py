@@ -1,0 +1,132 @@
+"""No figure, at any size of model, has a text that is tiny, cut off, or written over another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from metastable import figures
+
+LEAST_POINTS = 7.4
+SHAPES = ((6, 12), (12, 12), (24, 16), (48, 25), (1, 12), (12, 1), (2, 40))
+SHORT = ("concrete", "abstract")
+LONG = ("TVQA questions whose answer is rated above 0.95", "TVQA questions whose answer is rated below 0.3")
+
+
+@pytest.fixture
+def written(monkeypatch) -> Callable[[Figure], list[tuple[str, float, np.ndarray]]]:
+    """Draw a figure and return what was written, how large, and where, in inches."""
+
+    def record(figure: Figure) -> list[tuple[str, float, np.ndarray]]:
+        found = []
+        draw = Text.draw
+
+        def listen(self, renderer, *args, **kwargs):
+            draw(self, renderer, *args, **kwargs)
+            if self.get_visible() and self.get_text().strip():
+                box = Text.get_window_extent(self, renderer).get_points() / figure.dpi
+                found.append((self.get_text(), self.get_fontsize(), box))
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Text, "draw", listen)
+            FigureCanvasAgg(figure).draw()
+        return found
+
+    return record
+
+
+def overlaps(texts) -> list[tuple[str, str]]:
+    # a text's box holds room for ascenders that its letters may not use: 0.015 inch (1.5 px) is let pass
+    low = np.array([box[0] for _, _, box in texts]) + 0.015
+    high = np.array([box[1] for _, _, box in texts]) - 0.015
+    both = np.minimum(high[:, None], high) - np.maximum(low[:, None], low)
+    pairs = np.argwhere(np.triu((both > 0).all(axis=-1), 1))
+    return [(texts[i][0], texts[j][0]) for i, j in pairs]
+
+
+def assert_readable(figure: Figure, texts) -> None:
+    assert texts
+    small = [(text, size) for text, size, _ in texts if size < LEAST_POINTS]
+    assert not small
+    page = figure.get_size_inches()
+    cut = [text for text, _, box in texts if (box[0] < -0.01).any() or (box[1] > page + 0.01).any()]
+    assert not cut
+    assert overlaps(texts) == []
+    assert page[0] == pytest.approx(8.3)
+
+
+@pytest.mark.parametrize(
+    ("shape", "conditions"),
+    [*((shape, SHORT) for shape in SHAPES), ((6, 12), LONG), ((12, 1), LONG)],
+)
+@pytest.mark.parametrize(
+    "name", ["heatmap", "difference_map", "significance_mask", "summary_figure", "layer_plot", "interaction_plot"]
+)
+def test_maps_are_readable(name, shape, conditions, heads, layers, written):
+    table = heads(*shape)
+    if name == "layer_plot":
+        figure = figures.layer_plot(table, layers(table), conditions=conditions)
+    elif name == "interaction_plot":
+        others = (heads(*shape, seed=1), heads(*shape, seed=2))
+        figure = figures.interaction_plot(table, *others, names=(*conditions, "interaction"))
+    else:
+        figure = getattr(figures, name)(table, conditions=conditions)
+    assert_readable(figure, written(figure))
+
+
+@pytest.mark.parametrize(
+    ("shape", "n"), [((6, 12), 20), ((48, 25), 20), ((24, 16), 512), ((1, 12), 512), ((12, 1), 20)]
+)
+def test_violins_are_readable(shape, n, histograms, written):
+    figure = figures.violin_grid(histograms(*shape, n=n), condition=LONG[0])
+    assert_readable(figure, written(figure))
+
+
+@pytest.mark.parametrize(
+    ("shape", "conditions"), [((6, 12), SHORT), ((24, 16), SHORT), ((13, 25), SHORT), ((1, 12), LONG), ((6, 12), LONG)]
+)
+def test_pairs_of_violins_are_readable(shape, conditions, histograms, written):
+    figure = figures.violin_pair(histograms(*shape), histograms(*shape, shift=0.5), conditions=conditions)
+    assert_readable(figure, written(figure))
+
+
+def sweep(heads) -> pd.DataFrame:
+    models = ["sentence-transformers/all-MiniLM-L6-v2", "bert-base-uncased", "albert/albert-base-v2", "roberta-base"]
+    return pd.concat([heads(6, 12, seed=i).assign(model=name) for i, name in enumerate(models)], ignore_index=True)
+
+
+def test_charts_are_readable(heads, balance, calibration, power, thresholds, written):
+    table, other = heads(12, 12), heads(12, 12, effect=0.1, seed=3)
+    rating = np.linspace(1, 5, 90)
+    for figure in (
+        figures.p_value_histogram(table),
+        figures.balance_plot(balance(), names={"zipf": "how frequent its words are (Zipf scale, mean)"}),
+        figures.balance_plot(balance(0.05), before=balance()),
+        figures.calibration_plot(calibration),
+        figures.calibration_plot(calibration.drop(columns="measure")),
+        figures.sensitivity_curve(power),
+        figures.sensitivity_curve(power.assign(power=0.02)),
+        figures.thresholds_plot(thresholds),
+        figures.thresholds_plot(table),
+        figures.sweep_plot(sweep(heads), "model"),
+        figures.adjustment_plot(table, other),
+        figures.study_scatter(table, other, names=LONG, p=0.03),
+        figures.slope_plot(rating, np.outer(rating, [1.0, -1.0]), ["layer 1 head 1", "layer 2 head 3"]),
+    ):
+        assert_readable(figure, written(figure))
+
+
+def test_the_check_sees_an_overlap_and_a_text_off_the_page(heads, written):
+    figure = figures.heatmap(heads(6, 12))
+    figure.axes[0].text(0.5, 0.5, "over the first cell", ha="center", va="center")
+    assert overlaps(written(figure))
+    figure = figures.heatmap(heads(6, 12))
+    figure.text(0.98, 0.02, "off the page")
+    with pytest.raises(AssertionError, match="off the page"):
+        assert_readable(figure, written(figure))
