@@ -1,5 +1,5 @@
 """The command line: ``python -m studies``."""
 
-from metastable.cli.main import main
+from metastable.cli.dispatch import main
 
 __all__ = ["main"]

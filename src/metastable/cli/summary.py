@@ -41,4 +41,4 @@ def print_summary(result: RunResult, console: Console) -> None:
             format_p(float(row["p_perm_fdr"])),
         )
     console.print(table)
-    console.print(f"report: [bold]{escape(str(result.folder / 'report.md'))}[/]", highlight=False)
+    console.print(f"report: [bold]{escape(str(result.folder / 'report.md'))}[/]", highlight=False, soft_wrap=True)

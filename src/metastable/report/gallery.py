@@ -82,10 +82,11 @@ def _site_plates(result: RunResult, site: str, ending: str, caption: str) -> dic
     )
     n_keys = max(len(s.token_ids) for s in result.material.sequences)
     for side, index in (("a", 0), ("b", 1)):
+        grid, name = _grid(result.histograms[0, index], heads, site), conditions[index]
         add(
             f"violins_{side}", figures.violin_grid, figures.violin_grid_alt,
-            f"The count over all query tokens of {conditions[index]} sequences, head by head: distribution, median, "
-            "and operating mode.", _grid(result.histograms[0, index], heads, site), n=n_keys, condition=conditions[index],
+            f"The count over all query tokens of {name} sequences, head by head: distribution, median, and mode.",
+            grid, n=n_keys, condition=name,
         )  # fmt: skip
     if len(result.analysis.heads["threshold"].unique()) > 1:
         every = result.analysis.heads

@@ -76,7 +76,7 @@ def test_ctrl_c_says_how_to_go_on(capsys, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("metastable.cli.main.find_studies", interrupt)
+    monkeypatch.setattr("metastable.cli.dispatch.find_studies", interrupt)
     code, _, err = run(capsys, "list")
     assert code == 130
     assert "same command" in err
