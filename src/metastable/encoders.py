@@ -527,7 +527,7 @@ def _finish(
     dtype: str,
     way: Literal["auto", "interface", "eager"] = "auto",
 ) -> Encoder:
-    from metastable.extraction.capture import probe
+    from metastable.extraction.probing import probe
 
     network = network.to(device).eval()
     found = probe(network, model_id, way=way)

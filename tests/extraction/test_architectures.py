@@ -12,11 +12,12 @@ import xarray as xr
 
 from metastable.encoders import wrap_model
 from metastable.errors import InputError
+from metastable.extraction import capture as capture_module
 from metastable.extraction import extract
 from metastable.extraction.capture import reading
 from metastable.study import Sequence
 from tests.extraction.oracle import count_row, features_for, image_sequences, plain_attention, text_sequences
-from tests.extraction.tiny_models import CONFIGS, tiny_model
+from tests.extraction.tiny_models import BERT_LIKE, CONFIGS, DECODER, tiny_model
 
 THRESHOLDS = (0.5, 0.9)
 LENGTHS = [4, 11, 7, 11, 3, 9]
@@ -172,8 +173,61 @@ def test_a_model_without_softmax_attention_is_refused() -> None:
     config = FNetConfig(
         vocab_size=60, hidden_size=32, num_hidden_layers=2, intermediate_size=48, max_position_embeddings=64
     )
-    with pytest.raises(InputError, match="no softmax attention"):
+    with pytest.raises(InputError, match="'fnet' yields no softmax attention"):
         wrap_model(AutoModel.from_config(config).eval(), model_id="fnet")
+
+
+def test_weights_that_are_not_over_the_tokens_are_refused() -> None:
+    from transformers import AutoModel, LongformerConfig
+
+    config = LongformerConfig(**BERT_LIKE, attention_window=[4, 4, 4])
+    with pytest.raises(InputError, match="not over its tokens"):
+        wrap_model(AutoModel.from_config(config).eval())
+
+
+@pytest.mark.parametrize("spoil", ["scale", "negate"])
+def test_weights_that_are_no_softmax_are_refused(spoil: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny_model("mpnet")
+    softmax = torch.nn.functional.softmax
+
+    def other(*args: Any, **kwargs: Any) -> torch.Tensor:
+        weights = softmax(*args, **kwargs)
+        return weights * 0.7 if spoil == "scale" else 2 * weights - weights.mean(-1, keepdim=True)
+
+    monkeypatch.setattr(torch.nn.functional, "softmax", other)
+    with pytest.raises(InputError, match="are no softmax"):
+        wrap_model(model)
+
+
+def test_an_interface_that_does_not_attend_as_eager_does_is_left_for_eager(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    weigh = capture_module._weigh
+
+    def other(scores: Any, listener: Any) -> torch.Tensor:
+        return weigh(scores._replace(scaling=2 * scores.scaling), listener)
+
+    monkeypatch.setattr(capture_module, "_weigh", other)
+    encoder = wrap_model(tiny_model("bert"))
+    assert encoder.way == "eager"
+    assert encoder.way_reason == "the attention interface and eager attention differ in site 'self', layer 1"
+    with pytest.raises(InputError, match="by the way 'interface': the attention interface and eager"):
+        wrap_model(tiny_model("bert"), way="interface")
+    with pytest.raises(InputError, match=r"its own softmax runs in torch\.bfloat16"):
+        wrap_model(tiny_model("bert").to(torch.bfloat16))
+
+
+def test_a_learned_sink_is_read_from_eager_attention(tmp_path: Path) -> None:
+    from transformers import AutoModel, GptOssConfig
+
+    torch.manual_seed(0)
+    config = GptOssConfig(**DECODER, num_local_experts=2, num_experts_per_tok=1, layer_types=["full_attention"] * 3)
+    encoder = wrap_model(AutoModel.from_config(config, attn_implementation="eager").eval())
+    assert encoder.way == "eager"
+    assert "sink" in encoder.way_reason
+    cube = extract(encoder, text_sequences([6, 9]), path=tmp_path / "counts.zarr").dataset
+    # The first token sees itself alone, whatever the sink takes.
+    assert (cube["count"][..., 0] == 1).all()
 
 
 @pytest.mark.parametrize(

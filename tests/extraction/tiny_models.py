@@ -35,7 +35,7 @@ from transformers import (
 
 VOCABULARY = 60
 
-_BERT_LIKE: dict[str, Any] = {
+BERT_LIKE: dict[str, Any] = {
     "vocab_size": VOCABULARY,
     "hidden_size": 32,
     "num_hidden_layers": 3,
@@ -44,7 +44,7 @@ _BERT_LIKE: dict[str, Any] = {
     "max_position_embeddings": 64,
     "initializer_range": 0.4,
 }
-_DECODER: dict[str, Any] = {**_BERT_LIKE, "num_key_value_heads": 2, "head_dim": 8, "pad_token_id": 0}
+DECODER: dict[str, Any] = {**BERT_LIKE, "num_key_value_heads": 2, "head_dim": 8, "pad_token_id": 0}
 _TOWER: dict[str, Any] = {
     "hidden_size": 32,
     "num_hidden_layers": 2,
@@ -55,10 +55,10 @@ _TOWER: dict[str, Any] = {
 _IMAGE: dict[str, Any] = {"image_size": 16, "patch_size": 8}
 
 CONFIGS: dict[str, Callable[[], Any]] = {
-    "bert": lambda: BertConfig(**_BERT_LIKE),
-    "albert": lambda: AlbertConfig(**_BERT_LIKE, embedding_size=16, num_hidden_groups=1),
-    "roberta": lambda: RobertaConfig(**_BERT_LIKE, pad_token_id=1),
-    "xlm-roberta": lambda: XLMRobertaConfig(**_BERT_LIKE, pad_token_id=1),
+    "bert": lambda: BertConfig(**BERT_LIKE),
+    "albert": lambda: AlbertConfig(**BERT_LIKE, embedding_size=16, num_hidden_groups=1),
+    "roberta": lambda: RobertaConfig(**BERT_LIKE, pad_token_id=1),
+    "xlm-roberta": lambda: XLMRobertaConfig(**BERT_LIKE, pad_token_id=1),
     "distilbert": lambda: DistilBertConfig(
         vocab_size=VOCABULARY,
         dim=32,
@@ -68,13 +68,13 @@ CONFIGS: dict[str, Callable[[], Any]] = {
         max_position_embeddings=64,
         initializer_range=0.4,
     ),
-    "electra": lambda: ElectraConfig(**_BERT_LIKE, embedding_size=16),
-    "mpnet": lambda: MPNetConfig(**_BERT_LIKE),
+    "electra": lambda: ElectraConfig(**BERT_LIKE, embedding_size=16),
+    "mpnet": lambda: MPNetConfig(**BERT_LIKE),
     "deberta-v2": lambda: DebertaV2Config(
-        **_BERT_LIKE, relative_attention=True, pos_att_type=["p2c", "c2p"], position_buckets=16
+        **BERT_LIKE, relative_attention=True, pos_att_type=["p2c", "c2p"], position_buckets=16
     ),
     "modernbert": lambda: ModernBertConfig(
-        **{**_BERT_LIKE, "num_hidden_layers": 4},
+        **{**BERT_LIKE, "num_hidden_layers": 4},
         local_attention=6,
         global_attn_every_n_layers=3,
         pad_token_id=0,
@@ -108,12 +108,12 @@ CONFIGS: dict[str, Callable[[], Any]] = {
     "gpt2": lambda: GPT2Config(
         vocab_size=VOCABULARY, n_embd=32, n_layer=3, n_head=4, n_positions=64, initializer_range=0.4
     ),
-    "llama": lambda: LlamaConfig(**_DECODER),
-    "qwen2": lambda: Qwen2Config(**_DECODER, use_sliding_window=True, sliding_window=5, max_window_layers=1),
-    "qwen3": lambda: Qwen3Config(**_DECODER),
-    "gemma": lambda: GemmaConfig(**_DECODER),
-    "gemma2": lambda: Gemma2Config(**_DECODER, sliding_window=5, attn_logit_softcapping=2.0, query_pre_attn_scalar=8),
-    "gemma3": lambda: Gemma3TextConfig(**_DECODER, sliding_window=5, query_pre_attn_scalar=8),
+    "llama": lambda: LlamaConfig(**DECODER),
+    "qwen2": lambda: Qwen2Config(**DECODER, use_sliding_window=True, sliding_window=5, max_window_layers=1),
+    "qwen3": lambda: Qwen3Config(**DECODER),
+    "gemma": lambda: GemmaConfig(**DECODER),
+    "gemma2": lambda: Gemma2Config(**DECODER, sliding_window=5, attn_logit_softcapping=2.0, query_pre_attn_scalar=8),
+    "gemma3": lambda: Gemma3TextConfig(**DECODER, sliding_window=5, query_pre_attn_scalar=8),
     "vit": lambda: ViTConfig(**{**_TOWER, **_IMAGE, "initializer_range": 0.4}),
     "clip": lambda: CLIPConfig(
         text_config=CLIPTextConfig(

@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -19,27 +19,25 @@ import torch
 from metastable.errors import InputError
 from metastable.extraction.eager import eager_layers
 from metastable.extraction.fused import attend_and_count
-from metastable.extraction.sites import Site, Stream
 
 __all__ = [
     "INTERFACE_NAME",
+    "SINK",
     "Counting",
     "LayerAttention",
     "LayerCounts",
-    "Probe",
     "accepts",
     "count_inside_attention",
-    "probe",
-    "probe_inputs",
     "reading",
+    "reads_images",
+    "site_name",
 ]
 
 INTERFACE_NAME = "metastable"
 """Name under which the attention and the mask function are registered with transformers."""
 
-# float32 sums in another order: what may differ between two ways to the same attention.
-_TOLERANCE = 1e-4
-_HALF_TOLERANCE = 5e-2
+SINK = "the attention has a learned sink in its softmax, which is no key"
+"""What is said of a layer whose weights do not sum to one, since a part of the mass goes to no key."""
 
 
 @dataclass(frozen=True)
@@ -106,25 +104,6 @@ Listener = Callable[[LayerAttention], None] | Counting
 Read = Callable[[Mapping[str, torch.Tensor], Listener], None]
 
 
-@dataclass(frozen=True)
-class Probe:
-    """What one small forward pass tells of a model.
-
-    Attributes
-    ----------
-    sites : tuple of Site
-        Its sites in the order in which they are first computed.
-    way : {"interface", "eager"}
-        How to reach its attention.
-    reason : str
-        Why.
-    """
-
-    sites: tuple[Site, ...]
-    way: Way
-    reason: str
-
-
 class _Scores(NamedTuple):
     """What a layer's attention is made of."""
 
@@ -182,7 +161,7 @@ def count_inside_attention(
         If the layer adds an attention sink to its softmax, which is no key.
     """
     if kwargs.get("s_aux") is not None:
-        raise InputError("the model's attention has a learned sink in its softmax, which is no key")
+        raise InputError(SINK)
     if attention_mask is not None:
         attention_mask = attention_mask[..., : key.shape[2]]
     scores = _Scores(query, key, value, attention_mask, scaling, softcap, position_bias)
@@ -290,7 +269,7 @@ def reading(model: Any, way: Way, *, part: str | None = None) -> Iterator[Read]:
         seen: dict[str, int] = {}
 
         def attend(module: torch.nn.Module, scores: _Scores) -> torch.Tensor:
-            site = _site_name(names.get(module, ""), model.config)
+            site = site_name(names.get(module, ""), model.config)
             layer = seen.get(site, 0)
             seen[site] = layer + 1
             if isinstance(listener, Counting):
@@ -321,7 +300,7 @@ def accepts(model: Any, argument: str) -> bool:
 _CROSS = ("crossattention", "cross_attn", "encoder_attn", "encdecattention")
 
 
-def _site_name(path: str, config: Any) -> str:
+def site_name(path: str, config: Any) -> str:
     """Name the site of an attention layer from its path in the model."""
     lowered = path.lower()
     if any(part in lowered for part in _CROSS):
@@ -330,159 +309,9 @@ def _site_name(path: str, config: Any) -> str:
         return "decoder" if lowered.split(".")[0] == "decoder" else "encoder"
     if hasattr(config, "vision_config") and hasattr(config, "text_config"):
         return "vision" if "vision" in lowered or "visual" in lowered else "text"
-    return "vision" if _reads_images(config) else "self"
+    return "vision" if reads_images(config) else "self"
 
 
-def _reads_images(config: Any) -> bool:
+def reads_images(config: Any) -> bool:
+    """Whether a model has no vocabulary."""
     return getattr(config.get_text_config(), "vocab_size", None) is None
-
-
-def probe_inputs(model: Any, n_tokens: int = 6) -> dict[str, torch.Tensor]:
-    """Make a small input that a model accepts: a few ordinary tokens, and blank images or features.
-
-    Parameters
-    ----------
-    model : transformers.PreTrainedModel
-        Any model.
-    n_tokens : int
-        Tokens of the text.
-
-    Returns
-    -------
-    dict of str to torch.Tensor
-        On the model's device.
-    """
-    config = model.config
-    device = next(model.parameters()).device
-    dtype = _dtype(model)
-    text = config.get_text_config()
-    vocabulary = getattr(text, "vocab_size", None)
-    inputs: dict[str, torch.Tensor] = {}
-    if vocabulary is not None:
-        ids = torch.arange(5, 5 + n_tokens, device=device)[None] % vocabulary
-        inputs["input_ids"] = ids
-        inputs["attention_mask"] = torch.ones_like(ids)
-        if config.is_encoder_decoder:
-            inputs["decoder_input_ids"] = ids
-            inputs["decoder_attention_mask"] = torch.ones_like(ids)
-    if accepts(model, "visual_feats"):
-        generator = torch.Generator().manual_seed(0)
-        inputs["visual_feats"] = torch.randn(1, 4, config.visual_feat_dim, generator=generator).to(device, dtype)
-        inputs["visual_pos"] = torch.rand(1, 4, config.visual_pos_dim, generator=generator).to(device, dtype)
-    if accepts(model, "pixel_values"):
-        vision = getattr(config, "vision_config", config)
-        size = vision.image_size
-        height, width = size if isinstance(size, (tuple, list)) else (size, size)
-        generator = torch.Generator().manual_seed(0)
-        pixels = torch.randn(1, getattr(vision, "num_channels", 3), height, width, generator=generator)
-        inputs["pixel_values"] = pixels.to(device, dtype)
-    return inputs
-
-
-def probe(model: Any, model_id: str, *, way: Literal["auto", "interface", "eager"] = "auto") -> Probe:
-    """Find a model's attention sites with one small forward pass, and the way to reach them.
-
-    The interface is taken where the model uses it and where its weights equal those of eager attention on
-    the probe; otherwise eager attention with `output_attentions`.
-
-    Parameters
-    ----------
-    model : transformers.PreTrainedModel
-        In evaluation mode.
-    model_id : str
-        What to call it in an error.
-    way : {"auto", "interface", "eager"}
-        A way to insist on.
-
-    Returns
-    -------
-    Probe
-
-    Raises
-    ------
-    InputError
-        If no softmax attention is found.
-    """
-    inputs = probe_inputs(model)
-    eager = _collect(model, inputs, "eager")
-    inside, trouble = _try_interface(model, inputs)
-    if inside and not eager and way != "eager":
-        return Probe(_sites(inside), "interface", "the model returns no weights from eager attention")
-    if not eager and not inside:
-        raise InputError(
-            f"model {model_id!r} yields no softmax attention, through transformers' attention interface or "
-            "with output_attentions; give a transformer whose attention is a softmax over keys"
-        )
-    differs = trouble or _difference(inside, eager, half=_dtype(model) != torch.float32)
-    if way == "eager" or (way == "auto" and differs):
-        if not eager:
-            raise InputError(f"model {model_id!r} returns no attention weights from eager attention; use the interface")
-        _require_float32(model, model_id)
-        return Probe(_sites(eager), "eager", "asked for" if way == "eager" else differs)
-    if differs:
-        raise InputError(f"model {model_id!r} cannot be counted through the attention interface: {differs}; use eager")
-    reason = "asked for" if way == "interface" else "the model uses the attention interface; equal to eager on a probe"
-    return Probe(_sites(inside), "interface", reason)
-
-
-def _dtype(model: Any) -> torch.dtype:
-    dtype: torch.dtype = next(model.parameters()).dtype
-    return dtype
-
-
-def _require_float32(model: Any, model_id: str) -> None:
-    dtype = _dtype(model)
-    if dtype != torch.float32:
-        raise InputError(
-            f"the attention of model {model_id!r} can only be read after its own softmax, which runs in "
-            f"{dtype}; load it in float32"
-        )
-
-
-def _try_interface(model: Any, inputs: Mapping[str, torch.Tensor]) -> tuple[list[LayerAttention], str]:
-    if not model._can_set_attn_implementation():
-        return [], "the model does not use transformers' attention interface"
-    try:
-        found = _collect(model, inputs, "interface")
-    except InputError as error:
-        return [], str(error)
-    return found, "" if found else "the attention interface was never called"
-
-
-def _collect(model: Any, inputs: Mapping[str, torch.Tensor], way: Way) -> list[LayerAttention]:
-    found: list[LayerAttention] = []
-    with reading(model, way) as read:
-        read(inputs, found.append)
-    return [replace(layer, weights=layer.weights.cpu()) for layer in found]
-
-
-def _difference(inside: list[LayerAttention], eager: list[LayerAttention], *, half: bool) -> str:
-    """Say in which layer two ways to the same attention part; empty if they agree."""
-    theirs = {(layer.site, layer.layer): layer.weights for layer in eager}
-    ours = {(layer.site, layer.layer): layer.weights for layer in inside}
-    if ours.keys() != theirs.keys():
-        return "the attention interface and eager attention see different layers"
-    for (site, layer), weights in ours.items():
-        other = theirs[site, layer]
-        where = f"in site {site!r}, layer {layer + 1}"
-        if weights.shape != other.shape:
-            return f"the attention interface and eager attention have other shapes {where}"
-        if half and (layer > 0 or site == "cross"):
-            # What rounding does to one layer grows from layer to layer; the first still tells.
-            continue
-        if not torch.allclose(weights, other, atol=_HALF_TOLERANCE if half else _TOLERANCE, rtol=0):
-            return f"the attention interface and eager attention differ {where}"
-    return ""
-
-
-def _sites(layers: list[LayerAttention]) -> tuple[Site, ...]:
-    names = list(dict.fromkeys(layer.site for layer in layers))
-    return tuple(_site(name, [layer for layer in layers if layer.site == name], names) for name in names)
-
-
-def _site(name: str, layers: list[LayerAttention], names: list[str]) -> Site:
-    own: dict[str, Stream] = {"vision": "vision", "decoder": "decoder"}
-    queries = keys = own.get(name, "text")
-    if name == "cross":
-        queries, keys = ("text", "vision") if "vision" in names else ("decoder", "text")
-    return Site(name, len(layers), max(layer.weights.shape[1] for layer in layers), queries, keys)
