@@ -108,25 +108,29 @@ def _bars(histogram: NDArray[np.integer[Any]], width: int) -> list[int]:
 
 def _texts(row: Mapping[Hashable, Any]) -> list[str]:
     """Format the statistics of one head as APA style has them, in the order of `STATISTICS`."""
-    flag = " (singular fit)" if row["lmm_singular"] == 1 else ""
-    mixed = (
-        "–"
-        if np.isnan(row["lmm_estimate"])
-        else f"{format_g(row['lmm_estimate'])} ({row['lmm_se']:.2f}), {row['lmm_dof']:.1f}{flag}"
-    )
+    flag = ", singular" if row["lmm_singular"] == 1 else ""
     texts = {
-        "mean_a": format_g(row["mean_a"], sign=False),
-        "mean_b": format_g(row["mean_b"], sign=False),
-        "median_a": f"{row['median_a']:g}",
-        "median_b": f"{row['median_b']:g}",
-        "difference": format_g(row["difference"]),
-        "difference_ci": format_interval(row["ci_low"], row["ci_high"]),
-        "hedges_g": format_g(row["hedges_g"]),
-        "hedges_g_ci": format_interval(row["g_low"], row["g_high"]),
-        "superiority": f"{row['superiority']:.2f}",
-        "lmm": mixed,
+        "mean_a": _number(row["mean_a"], format_g(row["mean_a"], sign=False)),
+        "mean_b": _number(row["mean_b"], format_g(row["mean_b"], sign=False)),
+        "median_a": _number(row["median_a"], f"{row['median_a']:g}"),
+        "median_b": _number(row["median_b"], f"{row['median_b']:g}"),
+        "difference": _number(row["difference"], format_g(row["difference"])),
+        "difference_ci": _number(row["ci_low"], format_interval(row["ci_low"], row["ci_high"])),
+        "hedges_g": _number(row["hedges_g"], format_g(row["hedges_g"])),
+        "hedges_g_ci": _number(row["g_low"], format_interval(row["g_low"], row["g_high"])),
+        # a probability has no zero before its point in APA style, unless it is 1
+        "superiority": _number(row["superiority"], f"{row['superiority']:.2f}".removeprefix("0")),
+        "lmm": _number(
+            row["lmm_estimate"],
+            f"{format_g(row['lmm_estimate'])} ({row['lmm_se']:.2f}), {row['lmm_dof']:.1f}{flag}",
+        ),
         "bf10": format_bf(row["bf10"]),
     }
     for name in ("p_perm", "p_perm_fdr", "p_perm_fwer", "lmm_p", "lmm_p_fdr", "p_tost", "p_tost_fdr"):
         texts[name] = format_p(row[name])
     return [texts[name] for name in STATISTICS]
+
+
+def _number(value: float, text: str) -> str:
+    """Return the text of a number, or a dash where there is none."""
+    return "–" if np.isnan(value) else text

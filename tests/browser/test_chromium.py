@@ -1,0 +1,321 @@
+"""The page in a real headless Chromium, by pointer and by keyboard."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from metastable.browser import write_browser
+from metastable.browser.data import STATISTICS
+from metastable.report.apa import format_g, format_interval, format_p
+from tests.browser.fakes import NASTY, fake_run
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+
+_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+_CHROMIUM = next((path for path in map(shutil.which, _NAMES) if path), None)
+
+pytestmark = pytest.mark.skipif(_CHROMIUM is None, reason="no Chromium is installed (Debian: apt-get install chromium)")
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=_CHROMIUM)
+        yield browser
+        browser.close()
+
+
+class _Opened:
+    """A page with what it complained of and what it asked for."""
+
+    def __init__(self, browser: Any, path: Path, **options: Any) -> None:
+        context = {"viewport": {"width": 1400, "height": 1000}} | options
+        self.page = browser.new_page(**context)
+        self.trouble: list[str] = []
+        self.requests: list[str] = []
+        self.page.on("console", lambda message: self.trouble.append(message.text))
+        self.page.on("pageerror", lambda error: self.trouble.append(str(error)))
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.on("dialog", lambda dialog: (self.trouble.append("dialog"), dialog.dismiss()))
+        self.url = path.as_uri()
+        self.open()
+
+    def open(self, fragment: str = "") -> None:
+        self.page.goto("about:blank")
+        self.requests.clear()
+        self.page.goto(self.url + fragment)
+        self.settle()
+
+    def settle(self, feature: int | None = None) -> None:
+        at = "" if feature is None else f"='{feature}'"
+        self.page.wait_for_selector(f"#examples[data-feature{at}]")
+
+    @property
+    def focused(self) -> Any:
+        return self.page.evaluate("document.activeElement.getAttribute('aria-label')")
+
+    @property
+    def title(self) -> str:
+        return self.page.inner_text("#head-title")
+
+    def statistic(self, name: str) -> str:
+        return self.page.inner_text(f"tr[data-statistic='{name}'] td:last-child")
+
+
+@pytest.fixture(scope="module")
+def run() -> dict[str, Any]:
+    return fake_run({"self": (6, 12)}, thresholds=(0.9, 0.5), n_tokens=14)
+
+
+@pytest.fixture
+def opened(chromium: Any, run: dict[str, Any], tmp_path: Path) -> Iterator[_Opened]:
+    path = write_browser(tmp_path / "heads.html", **run, title="Words <b>")
+    opened = _Opened(chromium, path)
+    yield opened
+    opened.page.close()
+    assert opened.trouble == []
+    assert [url.partition("#")[0] for url in opened.requests] == [opened.url]
+
+
+def _place(run: dict[str, Any], layer: int, head: int) -> int:
+    heads = run["heads"]
+    return int(heads.index[(heads["layer"] == layer) & (heads["head"] == head)][0])
+
+
+def test_the_map_has_a_cell_for_each_head_with_layer_1_at_the_bottom(opened: _Opened) -> None:
+    page = opened.page
+    assert page.locator("[role=gridcell]").count() == 72
+    assert page.locator("[role=row]").count() == 7
+    top = page.locator("[role=gridcell]").first
+    bottom = page.locator("[role=gridcell]").last
+    assert top.get_attribute("aria-label").startswith("layer 6, head 1:")
+    assert bottom.get_attribute("aria-label").startswith("layer 1, head 12:")
+    assert top.bounding_box()["y"] < bottom.bounding_box()["y"]
+
+
+def test_it_opens_at_the_largest_effect_and_shows_the_tables_numbers(opened: _Opened, run: dict[str, Any]) -> None:
+    heads = run["heads"].iloc[:72]
+    row = heads.loc[heads["hedges_g"].abs().idxmax()]
+    assert opened.title == f"Layer {row['layer']}, head {row['head']}"
+    interval = format_interval(row["ci_low"], row["ci_high"])
+    assert opened.statistic("difference") == f"{format_g(row['difference'])} {interval}"
+    assert opened.statistic("p_perm_fdr") == format_p(row["p_perm_fdr"])
+    sentence = opened.page.inner_text("#sentence")
+    for part in (format_g(row["hedges_g"]), interval, format_p(row["p_perm_fdr"])):
+        assert part in sentence
+    assert row["verdict"] in opened.page.inner_text("#verdict")
+
+
+def test_every_statistic_of_a_clicked_head_is_shown(opened: _Opened, run: dict[str, Any]) -> None:
+    place = _place(run, 3, 7)
+    opened.page.click(f"[data-feature='{place}']")
+    opened.settle(place)
+    assert opened.title == "Layer 3, head 7"
+    texts = opened.page.evaluate(f"JSON.parse(document.getElementById('data').textContent).tables[0].texts[{place}]")
+    shown = opened.page.inner_text("#statistics")
+    assert len(texts) == len(STATISTICS)
+    assert all(text in shown for text in texts)
+    assert opened.page.evaluate("location.hash") == "#self/3/7"
+
+
+def test_the_keyboard_reaches_everything(opened: _Opened, run: dict[str, Any]) -> None:
+    press = opened.page.keyboard.press
+    opened.page.click(f"[data-feature='{_place(run, 2, 2)}']")
+    for key, label in (
+        ("ArrowRight", "layer 2, head 3"),
+        ("ArrowUp", "layer 3, head 3"),
+        ("ArrowLeft", "layer 3, head 2"),
+        ("ArrowDown", "layer 2, head 2"),
+        ("Home", "layer 2, head 1"),
+        ("ArrowLeft", "layer 2, head 1"),
+        ("End", "layer 2, head 12"),
+        ("ControlOrMeta+Home", "layer 6, head 1"),
+        ("ArrowUp", "layer 6, head 1"),
+        ("ControlOrMeta+End", "layer 1, head 12"),
+    ):
+        press(key)
+        assert opened.focused.startswith(f"{label}:"), key
+        assert opened.title.lower() == label
+    assert opened.page.locator("[role=gridcell][tabindex='0']").count() == 1
+    assert opened.page.locator("[role=gridcell][aria-selected=true]").count() == 1
+    opened.settle(_place(run, 1, 12))
+    press("Enter")
+    assert opened.page.evaluate("document.activeElement.id") == "detail"
+    outline = opened.page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+    assert outline == "solid"
+    for _ in range(10):
+        press("Tab")
+        if opened.page.evaluate("document.activeElement.classList.contains('token')"):
+            break
+    assert "k = " in opened.focused
+    before = opened.focused
+    press("ArrowRight")
+    assert opened.page.locator(".token.query").count() == 1
+    press("ArrowLeft")
+    assert opened.focused == before
+    press("Escape")
+    assert opened.focused.startswith("layer 1, head 12:")
+
+
+def test_a_token_shades_its_keys_by_the_models_weights(opened: _Opened, run: dict[str, Any]) -> None:
+    place = _place(run, 4, 5)
+    opened.page.click(f"[data-feature='{place}']")
+    opened.settle(place)
+    example = opened.page.locator(".example").nth(2)
+    identifier = example.locator("h4").inner_text().split(" · ")[1]
+    sequence = next(i for i, s in enumerate(run["sequences"]) if s.identifier == identifier)
+    (item,) = run["attention"]({sequence: [("self", 4, 5)]})
+    tokens = example.locator("button.token")
+    assert tokens.count() == 14
+    for query in (0, 6):
+        tokens.nth(query).hover()
+        shown = [float(tokens.nth(key).locator("small").inner_text() or "nan") for key in range(14)]
+        assert shown == pytest.approx(item.weights[query].tolist(), abs=0.0065)
+        assert example.locator(".token.inside").count() == item.counts[query, 0]
+        assert f"k = {item.counts[query, 0]} of 14" in example.locator(".readout").inner_text()
+        shades = [
+            float(tokens.nth(key).evaluate("node => node.style.getPropertyValue('--t')").rstrip("%"))
+            for key in range(14)
+        ]
+        assert shades == pytest.approx((90 * item.weights[query] / item.weights[query].max()).tolist(), abs=1)
+    opened.page.mouse.move(5, 5)
+    assert [tokens.nth(key).locator("small").inner_text() for key in range(14)] == [str(k) for k in item.counts[:, 0]]
+
+
+def test_pointing_shows_both_distributions_at_once(opened: _Opened, run: dict[str, Any]) -> None:
+    place = _place(run, 5, 4)
+    assert opened.page.locator("#glance").is_hidden()
+    opened.page.hover(f"[data-feature='{place}']")
+    glance = opened.page.locator("#glance")
+    assert glance.is_visible()
+    assert "layer 5, head 4" in glance.inner_text()
+    for kind, side in (("bar-a", 0), ("bar-b", 1)):
+        assert glance.locator(f".{kind}").count() == (run["histograms"][0, side, place] > 0).sum()
+    opened.page.mouse.move(1300, 900)
+    assert glance.is_hidden()
+
+
+def test_bars_are_shares_of_the_tokens(opened: _Opened, run: dict[str, Any]) -> None:
+    place = _place(run, 2, 9)
+    opened.page.click(f"[data-feature='{place}']")
+    titles = opened.page.evaluate(
+        "[...document.querySelectorAll('#distribution .bar-b title')].map(n => n.textContent)"
+    )
+    histogram = run["histograms"][0, 1, place]
+    shown = {int(title.split()[2].rstrip(":")): float(title.split()[3].rstrip("%")) for title in titles}
+    shares = 100 * histogram / histogram.sum()
+    assert shown == pytest.approx({k: shares[k] for k in np.flatnonzero(histogram)}, abs=0.0501)
+    assert all(title.endswith("of the tokens of abstract") for title in titles)
+
+
+def test_thresholds_and_values_can_be_chosen(opened: _Opened, run: dict[str, Any]) -> None:
+    page = opened.page
+    place = _place(run, 1, 1)
+    page.click(f"[data-feature='{place}']")
+    page.select_option("#threshold", label="50%")
+    second = run["heads"].iloc[72 + place]
+    assert opened.statistic("mean_a") == f"{second['mean_a']:.2f}, {second['mean_b']:.2f}"
+    for value in ("hedges_g", "mean_a", "mean_b", "p_perm_fdr", "verdict", "difference"):
+        page.select_option("#value", value)
+        label = page.get_attribute(f"[data-feature='{place}']", "aria-label")
+        expected = (
+            second["verdict"]
+            if value == "verdict"
+            else (
+                format_p(second[value]) if value.startswith("p_") else format_g(second[value], sign="mean" not in value)
+            )
+        )
+        assert expected in label  # fmt: skip
+
+
+def test_verdicts_show_without_colour(opened: _Opened, run: dict[str, Any]) -> None:
+    for verdict in ("different", "equivalent"):
+        expected = (run["heads"]["verdict"].iloc[:72] == verdict).sum()
+        assert expected > 0
+        assert opened.page.locator(f"[role=gridcell].{verdict}").count() == expected
+    opened.page.select_option("#value", "verdict")
+    heads = run["heads"].iloc[:72]
+    signs = {"▲": (heads["difference"] > 0) & (heads["verdict"] == "different"),
+             "▼": (heads["difference"] < 0) & (heads["verdict"] == "different"),
+             "=": heads["verdict"] == "equivalent"}  # fmt: skip
+    cells = opened.page.locator("[role=gridcell]").all_inner_texts()
+    for sign, where in signs.items():
+        assert cells.count(sign) == where.sum()
+
+
+def test_words_are_shown_as_they_are(opened: _Opened) -> None:
+    assert opened.page.title() == "Words <b> · heads"
+    for place in range(72):
+        opened.page.evaluate(f"document.querySelector('[data-feature=\"{place}\"]').click()")
+        opened.settle(place)
+        words = opened.page.locator(".token .text").all_inner_texts()
+        if NASTY[0] in words:
+            break
+    assert NASTY[0] in words
+
+
+def test_an_address_opens_its_head(opened: _Opened) -> None:
+    opened.open("#self/5/11")
+    assert opened.title == "Layer 5, head 11"
+    opened.open("#nonsense/%E0%A4%A/1")
+    assert opened.title.startswith("Layer ")
+
+
+def test_buttons_walk_by_effect_size(opened: _Opened, run: dict[str, Any]) -> None:
+    heads = run["heads"].iloc[:72]
+    order = heads["hedges_g"].abs().sort_values(ascending=False, kind="stable").index
+    assert opened.page.is_disabled("#previous")
+    for place in order[1:4]:
+        opened.page.click("#next")
+        assert opened.title == f"Layer {heads['layer'][place]}, head {heads['head'][place]}"
+    opened.page.click("#previous")
+    assert opened.page.inner_text("#rank") == "rank 3 of 72 by |g|"
+
+
+def test_sites_are_maps_of_their_own(chromium: Any, tmp_path: Path) -> None:
+    run = fake_run({"language": (3, 4), "vision": (2, 5)})
+    opened = _Opened(chromium, write_browser(tmp_path / "heads.html", **run))
+    opened.page.select_option("#site", "vision")
+    assert opened.page.locator("[role=gridcell]").count() == 10
+    assert opened.title.startswith("Vision, layer")
+    opened.page.select_option("#site", "language")
+    assert opened.page.locator("[role=gridcell]").count() == 12
+    opened.page.close()
+    assert opened.trouble == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_has_contrast_and_the_page_fits(chromium: Any, tmp_path: Path, scheme: str) -> None:
+    run = fake_run({"self": (24, 16)}, n_tokens=12)
+    path = write_browser(tmp_path / "heads.html", **run)
+    for width in (1400, 390):
+        opened = _Opened(chromium, path, color_scheme=scheme, viewport={"width": width, "height": 900})
+        assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
+        colors = opened.page.evaluate(
+            "['--page', '--ink', '--muted', '--a', '--b'].map(n => getComputedStyle(document.body).getPropertyValue(n))"
+        )
+        page, ink, muted, *conditions = (_luminance(color.strip()) for color in colors)
+        assert _contrast(page, ink) > 7
+        assert _contrast(page, muted) > 4.5
+        assert all(_contrast(page, color) > 3 for color in conditions)
+        cell = opened.page.locator("[role=gridcell]").first.bounding_box()
+        assert cell["width"] >= 12
+        assert cell["height"] >= 12
+        opened.page.close()
+        assert opened.trouble == []
+
+
+def _luminance(color: str) -> float:
+    channels = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def _contrast(one: float, other: float) -> float:
+    return (max(one, other) + 0.05) / (min(one, other) + 0.05)
