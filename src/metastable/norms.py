@@ -17,7 +17,16 @@ from metastable.errors import InputError
 from metastable.files import sha256_of
 from metastable.spreadsheets import Row, read_rows
 
-__all__ = ["HIGHEST_RATING", "LOWEST_RATING", "Extremes", "Norms", "find_ratings", "load_norms", "select_extremes"]
+__all__ = [
+    "HIGHEST_RATING",
+    "LOWEST_RATING",
+    "Extremes",
+    "Norms",
+    "find_ratings",
+    "load_norms",
+    "select_by_rating",
+    "select_extremes",
+]
 
 LOWEST_RATING = 1.0
 HIGHEST_RATING = 5.0
@@ -54,12 +63,12 @@ class Norms:
 
 @dataclass(frozen=True)
 class Extremes:
-    """The k most and the k least concrete words.
+    """Words of both ends of the scale.
 
     Attributes
     ----------
-    concrete, abstract : pandas.DataFrame of k rows
-        Rows of `Norms.table`, the most concrete and the most abstract word first.
+    concrete, abstract : pandas.DataFrame
+        Rows of `Norms.table`.
     notes : tuple of str
         How ties at the two cuts were broken; empty if there were none.
     """
@@ -139,6 +148,7 @@ def select_extremes(norms: Norms, k: int, *, rng: int | np.random.Generator) -> 
     Returns
     -------
     Extremes
+        Of k rows each, the most concrete and the most abstract word first.
 
     Raises
     ------
@@ -171,6 +181,38 @@ def select_extremes(norms: Norms, k: int, *, rng: int | np.random.Generator) -> 
         abstract=table.iloc[abstract].reset_index(drop=True),
         notes=tuple(note for note in ties if note),
     )
+
+
+def select_by_rating(norms: Norms, *, high: float = 0.875, low: float = 0.375) -> Extremes:
+    """Select the words whose ratings are high or low enough.
+
+    Parameters
+    ----------
+    norms : Norms
+        Rated words.
+    high, low : float
+        Concrete words are rated `high` or above, abstract ones `low` or below, on the scale of 0 to 1; by
+        default 4.5 and 2.5 on the scale of 1 to 5.
+
+    Returns
+    -------
+    Extremes
+        In the order of the norms.
+
+    Raises
+    ------
+    InputError
+        If `low` is not below `high`, or no word is rated so high or so low.
+    """
+    if not 0 <= low < high <= 1:
+        raise InputError(f"low is {low:g} and high is {high:g}; give 0 <= low < high <= 1")
+    concrete = norms.table[norms.table["scaled"] >= high].reset_index(drop=True)
+    abstract = norms.table[norms.table["scaled"] <= low].reset_index(drop=True)
+    if concrete.empty:
+        raise InputError(f"no word is rated {high:g} or above; give a lower limit than high {high:g}")
+    if abstract.empty:
+        raise InputError(f"no word is rated {low:g} or below; give a higher limit than low {low:g}")
+    return Extremes(concrete, abstract)
 
 
 def find_ratings(norms: Norms, words: Sequence[str]) -> pd.DataFrame:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from metastable.errors import InputError
 
-__all__ = ["EncodedWords", "PackedSequence", "Packing", "pack_words"]
+__all__ = ["EncodedWords", "PackedSequence", "Packing", "pack_parallel", "pack_words"]
 
 # Words tokenized in one call to learn how many pieces each has.
 _BLOCK = 500
@@ -73,9 +73,9 @@ class Packing:
     tail : PackedSequence or None
         What was left over at the end of the list and does not fill a sequence, where it is left out.
     too_long : tuple of str
-        Words of more pieces than a sequence holds; left out.
+        Words of more pieces than a sequence holds; left out, as are their partners in a parallel list.
     unreadable : tuple of str
-        Words of which the tokenizer makes no token at all; left out.
+        Words of which the tokenizer makes no token at all; left out likewise.
     """
 
     sequences: tuple[PackedSequence, ...]
@@ -135,65 +135,121 @@ def pack_words(
         If `max_length` is too short for any of the words, or if there are too few words to fill one
         sequence.
     """
-    n_pieces = _count_pieces(words, encode)
+    return pack_parallel([words], encode, max_length, keep_tail=keep_tail)[0]
+
+
+def pack_parallel(
+    lists: Sequence[Sequence[str]],
+    encode: Callable[[Sequence[str]], EncodedWords],
+    max_length: int,
+    *,
+    keep_tail: bool = False,
+) -> tuple[Packing, ...]:
+    """Pack lists of the same number of words slot by slot.
+
+    Sequence i of each list holds the words of the same places in its list, so the words of a matched pair
+    stand in the same slot of two sequences. A word left out of one list takes the words of its place in
+    the other lists with it.
+
+    Parameters
+    ----------
+    lists : sequence of sequence of str
+        Lists of words in reading order, one a condition.
+    encode, max_length, keep_tail
+        As in `pack_words`; a sequence ends where the next word of any list does not fit.
+
+    Returns
+    -------
+    tuple of Packing
+        One per list, of as many sequences each.
+
+    Raises
+    ------
+    InputError
+        As `pack_words`; or if the lists differ in length.
+    """
+    n_words = len(lists[0])
+    if any(len(words) != n_words for words in lists):
+        raise InputError(
+            f"lists of {', '.join(f'{len(words):,}' for words in lists)} words can not be packed slot by slot; "
+            "give lists of the same length"
+        )
     n_special = len(encode(()).token_ids)
-    unreadable = n_pieces == 0
+    n_pieces = np.stack([_count_pieces(words, encode) for words in lists])
     # Byte-level tokenizers write the first word of a text, without a space before it, in pieces of its own: a word has
     # to fit in both places.
-    alone = np.array([len(encode([word]).token_ids) for word in words], dtype=np.int64)
-    too_long = np.maximum(alone, n_pieces + n_special) > max_length
+    alone = np.array([[len(encode([word]).token_ids) for word in words] for words in lists]).reshape(n_pieces.shape)
+    needed = np.maximum(alone, n_pieces + n_special).max(axis=0)
+    unreadable = (n_pieces == 0).any(axis=0)
+    too_long = (needed > max_length) & ~unreadable
     kept = np.flatnonzero(~too_long & ~unreadable)
-    sequences = _pack_greedily([words[int(i)] for i in kept], n_pieces[kept], encode, max_length)
-    if too_long.any() and not sequences:
-        shortest = np.maximum(alone, n_pieces + n_special)[~unreadable].min()
+    groups = _pack_greedily(
+        [[words[int(i)] for i in kept] for words in lists], n_pieces[:, kept].max(axis=0), encode, max_length
+    )
+    if too_long.any() and not groups:
         raise InputError(
             f"the max length of {max_length} tokens is too short for one word with the {n_special} special tokens; "
-            f"give {shortest} or more"
+            f"give {needed[~unreadable].min()} or more"
         )
-    tail = None
-    if sequences and not keep_tail and len(sequences[-1].token_ids) < max_length:
-        tail = sequences.pop()
-    if not sequences:
+    tail: Sequence[PackedSequence | None] = [None] * len(lists)
+    if groups and not keep_tail and max(len(sequence.token_ids) for sequence in groups[-1]) < max_length:
+        tail = groups.pop()
+    if not groups:
         raise InputError(
-            f"{_count_words(len(words))} do not fill one sequence of {max_length} tokens; give more words or a shorter "
+            f"{_count_words(n_words)} do not fill one sequence of {max_length} tokens; give more words or a shorter "
             "max length"
         )
-    return Packing(
-        sequences=tuple(sequences),
-        tail=tail,
-        too_long=tuple(word for word, left_out in zip(words, too_long, strict=True) if left_out),
-        unreadable=tuple(word for word, left_out in zip(words, unreadable, strict=True) if left_out),
+    return tuple(
+        Packing(
+            sequences=tuple(group[k] for group in groups),
+            tail=tail[k],
+            too_long=tuple(word for word, left_out in zip(words, too_long, strict=True) if left_out),
+            unreadable=tuple(word for word, left_out in zip(words, unreadable, strict=True) if left_out),
+        )
+        for k, words in enumerate(lists)
     )
 
 
 def _pack_greedily(
-    words: Sequence[str],
+    lists: Sequence[Sequence[str]],
     n_pieces: NDArray[np.int64],
     encode: Callable[[Sequence[str]], EncodedWords],
     max_length: int,
-) -> list[PackedSequence]:
-    n_special = len(encode(()).token_ids)
+) -> list[list[PackedSequence]]:
+    """Sequences of the same places, one of each list; every word fits alone."""
+
+    def read(start: int, stop: int) -> list[PackedSequence]:
+        return [_read(words[start:stop], encode) for words in lists]
+
+    def length(group: list[PackedSequence]) -> int:
+        return max(len(sequence.token_ids) for sequence in group)
+
+    n_words = len(lists[0])
+    room = max_length - len(encode(()).token_ids)
     ends = np.cumsum(n_pieces)
-    sequences: list[PackedSequence] = []
+    groups: list[list[PackedSequence]] = []
     start = 0
-    while start < len(words):
+    while start < n_words:
         used = int(ends[start - 1]) if start else 0
         # A first guess by adding up; what the tokenizer makes of the whole text decides.
-        stop = max(start + 1, int(np.searchsorted(ends, used + max_length - n_special, side="right")))
-        best = encode(words[start:stop])
-        while len(best.token_ids) > max_length and stop > start + 1:
+        stop = max(start + 1, int(np.searchsorted(ends, used + room, side="right")))
+        best = read(start, stop)
+        while length(best) > max_length:
             stop -= 1
-            best = encode(words[start:stop])
-        while stop < len(words) and len(best.token_ids) < max_length:
-            longer = encode(words[start : stop + 1])
-            if len(longer.token_ids) > max_length:
+            best = read(start, stop)
+        while stop < n_words and length(best) < max_length:
+            longer = read(start, stop + 1)
+            if length(longer) > max_length:
                 break
             best, stop = longer, stop + 1
-        sequences.append(
-            PackedSequence(tuple(words[start:stop]), best.text, best.token_ids, best.word_index, best.segment_ids)
-        )
+        groups.append(best)
         start = stop
-    return sequences
+    return groups
+
+
+def _read(words: Sequence[str], encode: Callable[[Sequence[str]], EncodedWords]) -> PackedSequence:
+    encoded = encode(words)
+    return PackedSequence(tuple(words), encoded.text, encoded.token_ids, encoded.word_index, encoded.segment_ids)
 
 
 def _count_pieces(words: Sequence[str], encode: Callable[[Sequence[str]], EncodedWords]) -> NDArray[np.int64]:

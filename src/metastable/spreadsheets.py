@@ -6,9 +6,8 @@ import csv
 import io
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from xml.etree.ElementTree import ParseError
 
 import openpyxl
@@ -21,8 +20,7 @@ SUFFIXES = (".csv", ".tsv", ".txt", ".xlsx")
 """Endings of the files that can be read; .txt holds columns separated by tabs or commas."""
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """One row that holds something.
 
     Attributes
