@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import pytest
+import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import PreTrainedTokenizerFast
 
 from metastable.encoders import BUNDLED_MODEL, Tokenizer, load_tokenizer
 from metastable.errors import InputError
@@ -184,3 +186,32 @@ def test_parallel_lists_are_packed_slot_by_slot(words: list[str], max_length: in
 def test_parallel_lists_of_different_length_are_refused() -> None:
     with pytest.raises(InputError, match="lists of 2, 1 words"):
         pack_parallel([["a", "b"], ["a"]], cut, 8)
+
+
+def byte_level_tokenizer(words: Sequence[str]) -> Tokenizer:
+    """A tokenizer as RoBERTa's, trained here: the first word of a text has pieces of its own."""
+    backend = tokenizers.Tokenizer(tokenizers.models.BPE())
+    backend.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    alphabet = tokenizers.pre_tokenizers.ByteLevel.alphabet()
+    trainer = tokenizers.trainers.BpeTrainer(
+        vocab_size=800, special_tokens=["<s>", "</s>"], initial_alphabet=alphabet, show_progress=False
+    )
+    backend.train_from_iterator([" ".join(words)], trainer)
+    backend.post_processor = tokenizers.processors.RobertaProcessing(("</s>", 1), ("<s>", 0), add_prefix_space=False)
+    return Tokenizer("byte-level", None, PreTrainedTokenizerFast(tokenizer_object=backend), 512)
+
+
+@pytest.mark.parametrize("max_length", [8, 20, 128])
+def test_byte_level_tokenizers_pack_whole_words(max_length: int) -> None:
+    extremes = select_extremes(load_norms(two_word=True), 400, rng=0)
+    lists = [extremes.concrete["word"].tolist(), extremes.abstract["word"].tolist()]
+    tokenizer = byte_level_tokenizer([*lists[0], *lists[1]])
+    assert any(len(tokenizer.encode_words([word]).token_ids) - 2 > tokenizer.pieces(word) for word in lists[0])
+    packings = pack_parallel(lists, tokenizer.encode_words, max_length)
+    for packing in packings:
+        for sequence in packing.sequences:
+            assert tokenizer.encode_words(sequence.words).token_ids == sequence.token_ids
+            assert len(sequence.token_ids) <= max_length
+            assert set(sequence.word_index) == {-1, *range(len(sequence.words))}
+        n_packed = sum(len(sequence.words) for sequence in packing.sequences)
+        assert n_packed + len(packing.tail.words if packing.tail else ()) + len(packing.too_long) == 400
