@@ -35,10 +35,56 @@ from metastable.study import Material, Sequence, Study
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["RunResult", "analyse_cube", "run_study", "sequence_table"]
+__all__ = ["Clock", "Counted", "RunResult", "analyse_cube", "count_study", "run_study", "sequence_table"]
 
 # The rows of one block of heads for the mixed model stay below this many bytes.
 _TOKEN_BLOCK_BYTES = 256 * 2**20
+
+
+@dataclass
+class Clock:
+    """Wall time of each stage, for run.json.
+
+    Attributes
+    ----------
+    stages : Stages
+        Who is told of progress.
+    seconds : dict of str to float
+        Wall time of each stage that is over.
+    """
+
+    stages: Stages
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, key: str, title: str) -> Iterator[Advance]:
+        """Open a stage under a key of `seconds` and a title for readers."""
+        start = time.perf_counter()
+        with self.stages.stage(title) as advance:
+            yield advance
+        self.seconds[key] = round(time.perf_counter() - start, 3)
+
+
+@dataclass(frozen=True)
+class Counted:
+    """A study whose attention has been counted.
+
+    Attributes
+    ----------
+    folder : Path
+        Where its report goes.
+    material : Material
+    contrasts : tuple of Contrast
+        What is compared, the primary contrast first.
+    encoder : Encoder
+    extraction : Extraction
+    """
+
+    folder: Path
+    material: Material
+    contrasts: tuple[Contrast, ...]
+    encoder: Encoder
+    extraction: Extraction
 
 
 @dataclass(frozen=True)
@@ -145,21 +191,6 @@ def _token_rows(
         cluster=None if contrast.crossed is None else contrast.crossed[owner],
         block=max(1, _TOKEN_BLOCK_BYTES // (8 * max(1, len(owner)))),
     )
-
-
-@dataclass
-class _Clock:
-    """Wall time of each stage, for run.json."""
-
-    stages: Stages
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def stage(self, key: str, title: str) -> Iterator[Any]:
-        start = time.perf_counter()
-        with self.stages.stage(title) as advance:
-            yield advance
-        self.seconds[key] = round(time.perf_counter() - start, 3)
 
 
 def _settings(options: Mapping[str, Any]) -> Settings:
@@ -289,13 +320,12 @@ def _histograms(
 def _recipe(
     study: Study,
     options: Mapping[str, Any],
-    material: Material,
-    encoder: Encoder,
-    extraction: Extraction,
+    counted: Counted,
     analysis: Analysis,
-    clock: _Clock,
+    clock: Clock,
     command: str,
 ) -> dict[str, Any]:
+    material, encoder, extraction = counted.material, counted.encoder, counted.extraction
     packages = ("metastable", "torch", "transformers", "numpy", "scipy", "pandas", "statsmodels", "wordfreq")
     return {
         "study": study.name,
@@ -354,6 +384,60 @@ def _write_tables(result: RunResult) -> None:
         sequence_table(result.material.sequences).to_parquet(path, index=False)
 
 
+def count_study(study: Study, options: Mapping[str, Any], clock: Clock, *, cube: str = "counts.zarr") -> Counted:
+    """Make a study's sequences and count their attention, or take the counts of an earlier run.
+
+    Parameters
+    ----------
+    study : Study
+        What is compared.
+    options : mapping
+        Values of the common options and of the study's own.
+    clock : Clock
+        Tells the stages and times them.
+    cube : str
+        Name of the cube in the study's folder.
+
+    Returns
+    -------
+    Counted
+
+    Raises
+    ------
+    InputError
+        For anything that the user can mend.
+    """
+    folder = Path(options["out"]) / study.name
+    with clock.stage("sequences", "words to sequences"):
+        tokenizer = load_tokenizer(options["model"], revision=options["revision"])
+        material = study.build(options, tokenizer)
+        contrasts = contrasts_of(study, material.sequences)
+        for contrast in contrasts:
+            _adjusting(contrast, options["covariates"])
+    clock.stages.say(_what(study, material.sequences))
+    require_writable(folder, "--out")
+    with clock.stage("model", f"loading {tokenizer.model_id}"):
+        encoder = load_encoder(options["model"], revision=options["revision"], device=options["device"])
+    with clock.stage("extraction", "attention counts") as advance:
+        extraction = extract(
+            encoder,
+            material.sequences,
+            thresholds=options["threshold"],
+            path=folder / cube,
+            batch_tokens=options["batch_tokens"],
+            queries=options["queries"],
+            keys=options["keys"],
+            unit=options["unit"],
+            measures=tuple(dict.fromkeys(("count", options["measure"]))),
+            callback=advance,
+        )
+    if extraction.reused:
+        clock.stages.say(f"the finished extraction in {folder / cube} has the same recipe: reused")
+    elif extraction.n_resumed:
+        clock.stages.say(f"resumed: {extraction.n_resumed} sequences were already counted")
+    return Counted(folder, material, contrasts, encoder, extraction)
+
+
 def run_study(
     study: Study,
     options: Mapping[str, Any],
@@ -385,38 +469,12 @@ def run_study(
     InputError
         For anything that the user can mend; nothing is left half written.
     """
-    clock = _Clock(stages or Silent())
-    folder = Path(options["out"]) / study.name
-    with clock.stage("sequences", "words to sequences"):
-        tokenizer = load_tokenizer(options["model"], revision=options["revision"])
-        material = study.build(options, tokenizer)
-        contrasts = contrasts_of(study, material.sequences)
-        for contrast in contrasts:
-            _adjusting(contrast, options["covariates"])
-    clock.stages.say(_what(study, material.sequences))
-    require_writable(folder, "--out")
-    with clock.stage("model", f"loading {tokenizer.model_id}"):
-        encoder = load_encoder(options["model"], revision=options["revision"], device=options["device"])
-    with clock.stage("extraction", "attention counts") as advance:
-        extraction = extract(
-            encoder,
-            material.sequences,
-            thresholds=options["threshold"],
-            path=folder / "counts.zarr",
-            batch_tokens=options["batch_tokens"],
-            queries=options["queries"],
-            keys=options["keys"],
-            unit=options["unit"],
-            measures=tuple(dict.fromkeys(("count", options["measure"]))),
-            callback=advance,
-        )
-    if extraction.reused:
-        clock.stages.say(f"the finished extraction in {folder / 'counts.zarr'} has the same recipe: reused")
-    elif extraction.n_resumed:
-        clock.stages.say(f"resumed: {extraction.n_resumed} sequences were already counted")
+    clock = Clock(stages or Silent())
+    counted = count_study(study, options, clock)
     if not current_processes().is_first:
         return None
-    cube = extraction.dataset
+    folder, material, contrasts = counted.folder, counted.material, counted.contrasts
+    cube = counted.extraction.dataset
     analyses = []
     with clock.stage("statistics", "tests of every head") as advance:
         histograms = _histograms(cube, study, material.sequences, options["threshold"])
@@ -428,7 +486,7 @@ def run_study(
             analyses.append(analyse_cube(cube, contrast, material.sequences, options, histograms, tell))
     with clock.stage("sensitivity", "what this sample could find") as advance:
         power = _sensitivity(cube, contrasts[0], options, advance)
-    recipe = _recipe(study, options, material, encoder, extraction, analyses[0], clock, command)
+    recipe = _recipe(study, options, counted, analyses[0], clock, command)
     result = RunResult(
         study=study,
         folder=folder,

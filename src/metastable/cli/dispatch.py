@@ -45,6 +45,9 @@ class Command:
 
 COMMANDS: dict[str, Command] = {
     "list": Command("list", "show this table", "metastable.cli.listing"),
+    "calibrate": Command(
+        "calibrate STUDY", "run its tests where the truth is known: error rates and power", "metastable.cli.calibrate"
+    ),
 }
 
 
