@@ -175,6 +175,7 @@ def interaction_plot_alt(
     site: str | None = None,
     threshold: float | None = None,
     names: Sequence[str] = ("question", "pool", "interaction"),
+    measure: str = "count",
     alpha: float = 0.05,
 ) -> str:
     """Say in words what `interaction_plot` shows; parameters as there."""
@@ -186,4 +187,7 @@ def interaction_plot_alt(
             f"{name} in {int(significant(frame, alpha).sum())} of {len(frame)} heads "
             f"(largest {signed(largest[value])} in {place(largest)})"
         )
-    return f"Maps of a two-by-two design; significant after FDR correction at {alpha:g}: {'; '.join(parts)}."
+    return (
+        f"Maps of the {call_value(value, measure)} in a two-by-two design; significant after FDR correction at "
+        f"{alpha:g}: {'; '.join(parts)}."
+    )

@@ -154,7 +154,7 @@ def significance_mask_alt(
         f"{n['a']}, {conditions[1]} in {n['b']}."
     )
     if n["equivalent"]:
-        text += f" {n['equivalent']} are equivalent and {n['open']} undecided."
+        text += f" Of the others {n['equivalent']} count as equivalent and {n['open']} as undecided."
     layers = frame.loc[(states == "a") | (states == "b"), "layer"]
     if found:
         text += f" They lie in {layers.nunique()} of {frame['layer'].nunique()} layers."

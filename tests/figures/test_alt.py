@@ -1,0 +1,156 @@
+"""Alt text states the finding: its numbers are those of the data."""
+
+from __future__ import annotations
+
+import inspect
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from metastable import figures
+from metastable.modes import median_counts, operating_modes
+
+DRAWN = sorted(name for name in figures.__all__ if not name.endswith("_alt") and name != "save_figure")
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_every_figure_has_an_alt_text_for_the_same_data(name):
+    figure = inspect.signature(getattr(figures, name)).parameters
+    alt = inspect.signature(getattr(figures, f"{name}_alt")).parameters
+    only_looks = {"limits", "title", "bins", "effect_label"}
+    assert set(figure) - set(alt) <= only_looks
+    assert set(alt) <= set(figure)
+
+
+@pytest.fixture
+def three() -> pd.DataFrame:
+    """Three heads: concrete more, abstract more, equivalent."""
+    return pd.DataFrame(
+        {
+            "site": "self",
+            "layer": [1, 1, 2],
+            "head": [1, 2, 2],
+            "threshold": 0.9,
+            "mean_a": [5.0, 3.0, 4.0],
+            "mean_b": [4.0, 5.5, 4.0],
+            "difference": [1.0, -2.5, 0.0],
+            "hedges_g": [0.4, -0.9, 0.0],
+            "p_perm": [0.001, 0.0001, 0.9],
+            "p_perm_fdr": [0.002, 0.0003, 0.9],
+            "verdict": ["different", "different", "equivalent"],
+        }
+    )
+
+
+def test_heatmap(three):
+    assert figures.heatmap_alt(three, "mean_b") == (
+        "Heatmap of the mean count for abstract, 2 layers by 2 heads: from 4.0 (layer 1 head 1) to 5.5 "
+        "(layer 1 head 2), on average 4.5."
+    )
+
+
+def test_difference_map(three):
+    assert figures.difference_map_alt(three, conditions=("cats", "dogs")) == (
+        "Map of the difference in mean count, cats minus dogs: positive in 1 and negative in 1 of 3 heads; 2 "
+        "significant after FDR correction at 0.05. The largest is −2.50 in layer 1 head 2."
+    )
+
+
+def test_significance_mask(three):
+    assert figures.significance_mask_alt(three) == (
+        "Of 3 heads, 2 differ after FDR correction at 0.05: concrete needs more in 1, abstract in 1. Of the others "
+        "1 count as equivalent and 0 as undecided. They lie in 1 of 2 layers."
+    )
+
+
+def test_summary_figure(three):
+    assert figures.summary_figure_alt(three).startswith(
+        "Mean count per head: concrete 4.00 and abstract 4.50 on average. Of 3 heads, 2 differ"
+    )
+
+
+def test_layer_plot(three):
+    layers = pd.DataFrame({"site": "self", "layer": [1, 2], "threshold": 0.9, "p_sum_squares": [0.001, 0.9]})
+    assert figures.layer_plot_alt(three, layers) == (
+        "Hedges' g (concrete minus abstract) by layer: the layers' means run from −0.25 (layer 1) to 0.00 (layer 2). "
+        "The omnibus test finds a difference in 1 of 2 layers at 0.05."
+    )
+
+
+def test_violins_count_the_modes(histograms):
+    table, other = histograms(3, 4), histograms(3, 4, shift=2.0)
+    modes = [operating_modes(median_counts(h), 20) for h in (table, other)]
+    text = figures.violin_grid_alt(table, condition="concrete")
+    for name, words in (("I", "very many"), ("II", "many"), ("III", "some"), ("IV", "few")):
+        assert f"{(modes[0] == name).sum()} in {name} ({words})" in text
+    changed = int((modes[0] != modes[1]).sum())
+    assert changed
+    assert f"{changed} of 12 heads change operating mode" in figures.violin_pair_alt(table, other)
+
+
+def test_p_value_histogram(three):
+    assert figures.p_value_histogram_alt(three) == (
+        "Histogram of 3 uncorrected p-values: 2 lie below 0.05, where no difference in any head would give 0.15."
+    )
+
+
+def test_balance_plot(balance):
+    text = figures.balance_plot_alt(balance(0.05), before=balance(), names={"zipf": "Zipf frequency"})
+    assert text.startswith("Balance plot: 4 of 4 covariates lie within 0.1")
+    assert "Zipf frequency +0.04" in text
+    assert text.endswith("Before matching 1 did.")
+
+
+def test_calibration_plot(calibration):
+    text = figures.calibration_plot_alt(calibration)
+    assert "token t-test 0.082 (0.065 to 0.099)" in text
+    assert text.endswith("1 of 6 rates lie above 0.05 by more than Monte Carlo error.")
+    assert "no rate lies above" in figures.calibration_plot_alt(calibration[calibration["rate"] < 0.06])
+
+
+def test_sensitivity_curve_finds_where_power_reaches_its_target():
+    table = pd.DataFrame({"test": ["t", "t", "t", "u"], "effect": [0.0, 0.2, 0.4, 0.4], "power": [0.1, 0.6, 1.0, 0.5]})
+    assert figures.sensitivity_curve_alt(table) == (
+        "Power over effect size. Tests reach 80% power: t from 0.30; u never."
+    )
+
+
+def test_thresholds_and_sweeps(three):
+    both = pd.concat([three, three.assign(threshold=0.5, p_perm_fdr=1.0)])
+    assert figures.thresholds_plot_alt(both) == (
+        "Over thresholds: at 0.5, 0 of 3 heads need more for concrete and 0 for abstract, median Hedges' g 0.00; "
+        "at 0.9, 1 of 3 heads need more for concrete and 1 for abstract, median Hedges' g 0.00."
+    )
+    assert figures.sweep_plot_alt(both, "threshold", name="mass").startswith("Sweep over mass: at 0.5, 0 of 3")
+
+
+def test_adjustment_plot(three):
+    after = three.assign(difference=[0.5, 0.5, 0.0], p_perm_fdr=[0.2, 0.01, 0.01])
+    assert figures.adjustment_plot_alt(three, after) == (
+        "Each head's difference in mean count before and after adjustment for covariates, 3 heads: the mean absolute "
+        "size goes from 1.17 to 0.33, the sign changes in 1. Significant before and after: 1, before only: 1, after "
+        "only: 1."
+    )
+
+
+def test_study_scatter(heads):
+    a, b = heads(6, 12), heads(6, 12, seed=1)
+    r = np.corrcoef(a["hedges_g"], b["hedges_g"])[0, 1]
+    text = figures.study_scatter_alt(a, b, names=("raw", "matched"), p=0.0001)
+    assert f"r = {r:.2f}".replace("0.", ".").replace("-", "−") in text
+    assert "over 72 heads, p < .001" in text
+
+
+def test_interaction_plot(three):
+    assert figures.interaction_plot_alt(three, three, three.assign(p_perm_fdr=1.0)).endswith(
+        "question in 2 of 3 heads (largest −2.50 in layer 1 head 2); pool in 2 of 3 heads (largest −2.50 in layer 1 "
+        "head 2); interaction in 0 of 3 heads (largest −2.50 in layer 1 head 2)."
+    )
+
+
+def test_slope_plot():
+    x = np.linspace(1, 5, 20)
+    text = figures.slope_plot_alt(x, np.column_stack([3 - 0.25 * x, x]), ["head A", "head B"])
+    assert re.findall(r"head (\w) ([+−][\d.]+\d)", text) == [("A", "−0.25"), ("B", "+1.00")]

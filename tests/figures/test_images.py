@@ -1,0 +1,130 @@
+"""Every figure on fixed data, pixel by pixel.
+
+Compared by pytest-mpl under ``--mpl``. A change that is meant is drawn anew by
+``pytest tests/figures/test_images.py --mpl-generate-path=tests/figures/baseline`` and looked at in review.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from metastable import figures
+
+# 500 px wide. One head more or less significant moves the root mean square by 1.2 or more in every map.
+image = pytest.mark.mpl_image_compare(
+    baseline_dir="baseline",
+    savefig_kwargs={"dpi": 60, "pil_kwargs": {"optimize": True}},
+    style="default",
+    tolerance=1,
+)
+SIZES = pytest.mark.parametrize(("n_layers", "n_heads"), [(6, 12), (1, 12)], ids=["6x12", "1x12"])
+ALSO_LARGE = pytest.mark.parametrize(
+    ("n_layers", "n_heads"), [(6, 12), (24, 16), (1, 12)], ids=["6x12", "24x16", "1x12"]
+)
+
+
+@image
+@SIZES
+def test_heatmap(n_layers, n_heads, heads):
+    return figures.heatmap(heads(n_layers, n_heads))
+
+
+@image
+@ALSO_LARGE
+def test_difference_map(n_layers, n_heads, heads):
+    return figures.difference_map(heads(n_layers, n_heads))
+
+
+@image
+@SIZES
+def test_significance_mask(n_layers, n_heads, heads):
+    return figures.significance_mask(heads(n_layers, n_heads))
+
+
+@image
+@ALSO_LARGE
+def test_summary_figure(n_layers, n_heads, heads):
+    return figures.summary_figure(heads(n_layers, n_heads))
+
+
+@image
+@SIZES
+def test_layer_plot(n_layers, n_heads, heads, layers):
+    return figures.layer_plot(heads(n_layers, n_heads), layers(heads(n_layers, n_heads)))
+
+
+@image
+@SIZES
+def test_violin_grid(n_layers, n_heads, histograms):
+    return figures.violin_grid(histograms(n_layers, n_heads), condition="concrete")
+
+
+@image
+def test_violin_pair(histograms):
+    return figures.violin_pair(histograms(6, 12), histograms(6, 12, shift=0.5))
+
+
+@image
+def test_violin_pair_stacked(histograms):
+    return figures.violin_pair(histograms(2, 25), histograms(2, 25, shift=0.5))
+
+
+@image
+def test_interaction_plot(heads):
+    return figures.interaction_plot(heads(6, 12), heads(6, 12, seed=1), heads(6, 12, seed=2, effect=0))
+
+
+@image
+def test_p_value_histogram(heads):
+    return figures.p_value_histogram(heads(12, 12))
+
+
+@image
+def test_balance_plot(balance):
+    return figures.balance_plot(balance())
+
+
+@image
+def test_balance_plot_before_and_after(balance):
+    return figures.balance_plot(balance(0.05), before=balance())
+
+
+@image
+def test_calibration_plot(calibration):
+    return figures.calibration_plot(calibration)
+
+
+@image
+def test_sensitivity_curve(power):
+    return figures.sensitivity_curve(power)
+
+
+@image
+def test_thresholds_plot(thresholds):
+    return figures.thresholds_plot(thresholds)
+
+
+@image
+def test_sweep_plot(heads):
+    parts = [heads(6, 12, seed=i).assign(model=name) for i, name in enumerate(("bert", "albert", "roberta"))]
+    return figures.sweep_plot(pd.concat(parts), "model")
+
+
+@image
+def test_adjustment_plot(heads):
+    return figures.adjustment_plot(heads(12, 12), heads(12, 12, effect=0.1))
+
+
+@image
+def test_study_scatter(heads):
+    return figures.study_scatter(heads(6, 12), heads(6, 12, seed=1), names=("raw", "matched"), p=0.03)
+
+
+@image
+def test_slope_plot():
+    rng = np.random.default_rng(0)
+    rating = rng.uniform(1, 5, 200)
+    values = 5 + np.outer(rating, [0.3, -0.2, 0.0, 0.5]) + rng.normal(0, 1, (200, 4))
+    return figures.slope_plot(rating, values, [f"layer {i} head {i + 2}" for i in (1, 2, 3, 5)])
