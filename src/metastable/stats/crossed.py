@@ -23,6 +23,9 @@ RANK_TOLERANCE = 1e-9
 # Mean square left by all effects, random ones taken as fixed, below which there is no residual variance.
 SATURATED = 1e-12
 MAX_STEPS = 100
+# Curvature below minus this part of the largest is negative and not rounding, and how far to step along it.
+NEGATIVE = 1e-5
+ESCAPE = 0.1
 # Relative rounding of the deviance.
 ROUNDING = 1e-10
 # Deviance that one more Newton step would gain; its root is the error in standard errors.
@@ -32,7 +35,7 @@ CONVERGED_GAIN = 1e-8
 # Eigenvalues of the Hessian below this part of the largest are directions that the data say nothing on.
 FLAT_DIRECTION = 1e-10
 # Relative standard deviations of the random effects to start from, common to all features.
-START = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
+START = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0, 1e3, 1e4)
 # Blocks up to this size are inverted together, larger ones one by one by Cholesky's method.
 SMALL_BLOCK = 16
 
@@ -295,11 +298,11 @@ def fit_terms(sums: TermSums, *, method: Method = "reml") -> CriterionFit:
             continue
         theta[rows], value[rows] = proposed[rows], found[better]
         hessian = _forward_hessian(sums.features(rows), theta[rows], gradient, dof, method)
-        step[rows], gain = _newton_step(gradient, hessian, theta[rows])
+        step[rows], gain, upright = _newton_step(gradient, hessian, theta[rows], _units(sums, theta[rows]))
         proposed[rows] = theta[rows] + step[rows]
         # Close to the minimum the deviance's own rounding hides whether it falls; Newton's step is then taken.
-        trusted[rows] = gain < ROUNDING * (1.0 + np.abs(value[rows]))
-        done[rows] = gain < GAIN_TOLERANCE
+        trusted[rows] = upright & (gain < ROUNDING * (1.0 + np.abs(value[rows])))
+        done[rows] = upright & (gain < GAIN_TOLERANCE)
         iterations[rows] += 1
     theta = np.where(done[:, None], proposed, theta)
     theta = _with_positive_diagonal(theta, sums)
@@ -342,9 +345,7 @@ def criterion_at(
     # The profiled deviance's Hessian is the Schur complement of sigma's.
     cross = at.rss_gradient / at.rss[:, None]
     profiled = hessian[:, :-1, :-1] - dof * cross[:, :, None] * cross[:, None, :]
-    curvature, _ = np.linalg.eigh(profiled)
-    _, gain = _newton_step(at.gradient(dof), profiled, theta)
-    upright = curvature[:, 0] > -1e-6 * np.abs(curvature).max(axis=1)
+    _, gain, upright = _newton_step(at.gradient(dof), profiled, theta, _units(sums, theta))
     return CriterionFit(
         theta=theta,
         sigma=sigma,
@@ -467,18 +468,38 @@ def _start(sums: TermSums, dof: int, method: Method) -> Floats:
     return start
 
 
-def _newton_step(gradient: Floats, hessian: Floats, theta: Floats) -> tuple[Floats, Floats]:
-    """Step down the deviance, and twice the gain that it promises; negative curvature counts as positive."""
-    values, vectors = np.linalg.eigh(hessian)
-    size = np.abs(values)
-    size = np.maximum(size, FLAT_DIRECTION * size.max(axis=1, keepdims=True) + np.finfo(np.float64).tiny)
-    along = np.einsum("fij,fi->fj", vectors, gradient)
-    step = -np.einsum("fij,fj->fi", vectors, along / size)
+def _units(sums: TermSums, theta: Floats) -> Floats:
+    """Size that each entry of theta has by nature: its own, its variance's, that of what it competes with."""
+    first = int(sums.has_inner)
+    unit = np.maximum(np.abs(theta), 1.0)
+    if sums.width == 2:
+        unit[:, first + 1 :] = np.linalg.norm(unit[:, first + 1 :], axis=1, keepdims=True)
+    if sums.has_inner:
+        unit[:, 1:] = np.maximum(unit[:, 1:], unit[:, :1])
+    return unit
+
+
+def _newton_step(
+    gradient: Floats, hessian: Floats, theta: Floats, unit: Floats
+) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+    """Step down the deviance, twice the gain that it promises, and whether all curvature is positive.
+
+    Negative curvature counts as positive, and where it does the step is not short: on a symmetry axis such as
+    a variance of zero the gradient vanishes however steep the descent beside it.
+    """
+    values, vectors = np.linalg.eigh(hessian * unit[:, :, None] * unit[:, None, :])
+    largest = np.abs(values).max(axis=1, keepdims=True) + np.finfo(np.float64).tiny
+    size = np.maximum(np.abs(values), FLAT_DIRECTION * largest)
+    along = -np.einsum("fij,fi->fj", vectors, gradient * unit)
+    step = along / size
+    falling = values < -NEGATIVE * largest
+    step = np.where(falling & (np.abs(step) < ESCAPE), np.copysign(ESCAPE, step), step)
     gain = np.sum(along**2 / size, axis=1)
+    step = np.einsum("fij,fj->fi", vectors, step) * unit
     longest = 0.5 + 2.0 * np.linalg.norm(theta, axis=1)
     length = np.linalg.norm(step, axis=1)
     shorter: Floats = step * (longest / np.maximum(length, longest))[:, None]
-    return shorter, gain
+    return shorter, gain, ~falling.any(axis=1)
 
 
 def _forward_hessian(sums: TermSums, theta: Floats, gradient: Floats, dof: int, method: Method) -> Floats:

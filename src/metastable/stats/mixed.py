@@ -130,8 +130,9 @@ def fit_mixed_models(
         pairs hold one sequence per condition, give the pairs as `group` and the condition as `slope`.
     engine : {"profile", "statsmodels"}
         ``"statsmodels"`` is the reference: a loop of `statsmodels.MixedLM` fits, far slower and less exact. It
-        supplies estimates, standard errors and variances; degrees of freedom are Satterthwaite's at its
-        variances.
+        supplies estimates, variances and criterion; standard errors and degrees of freedom are those of the
+        same formulas at its variances. A fit that it gives up is flagged not `converged`, with an infinite
+        standard error and p = 1.
     callback : callable or None
         Called with the number of features done and their total.
 
@@ -260,7 +261,8 @@ def _fit_block(data: MixedInput, y: Floats, method: Method, engine: Engine) -> _
     for rows, fit in fits:
         beta[rows] = fit.beta
         squared, dof[rows] = contrast_dof(fit, back)
-        se[rows] = np.sqrt(squared)
+        # The reference engine may give a fit up.
+        se[rows] = np.where(np.isnan(fit.criterion)[:, None], np.inf, np.sqrt(squared))
         variances[rows] = _variances(data, fit, limit=bool(still[rows[0]]))
         singular[rows] |= fit.singular
         converged[rows], iterations[rows] = fit.converged, fit.iterations

@@ -7,6 +7,8 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
+from scipy.sparse import csgraph
 
 from metastable.stats.crossed import SATURATED, RandomTerms, fit_terms, saturated, term_sums
 from metastable.stats.mixed_input import RANK_TOLERANCE, MixedInput, group_means
@@ -117,12 +119,24 @@ def group_mean_model(data: MixedInput, x: Floats, y: Floats) -> GroupMeanModel:
     if data.cluster is not None and not data.cluster_is_inner:
         first = np.unique(data.group, return_index=True)[1]
         slope = data.unit_slope
-        terms = RandomTerms(None, data.cluster[first], None if slope is None else slope[first])
-        same = np.array_equal(terms.outer[data.group], data.cluster)
-        if slope is not None:
-            same = same and np.array_equal(slope[first][data.group], slope)
-        applies &= same & ~saturated(term_sums(design, means, terms))
+        outer, by_group = data.cluster[first], None if slope is None else slope[first]
+        if np.array_equal(outer[data.group], data.cluster) and (
+            slope is None or by_group is None or np.array_equal(by_group[data.group], slope)
+        ):
+            terms = RandomTerms(None, outer, by_group)
+            applies = ~saturated(term_sums(design, means, terms))
+        else:
+            # Effects of clusters that cross the groups vary within them, unless they are all the same.
+            applies &= slope is None and _connected(data.group, data.cluster)
     return GroupMeanModel(applies, terms, exact, free, design, means)
+
+
+def _connected(group: NDArray[np.int64], cluster: NDArray[np.int64]) -> bool:
+    """Whether a chain of shared rows joins every group and cluster to every other."""
+    n_groups = int(group.max()) + 1
+    size = n_groups + int(cluster.max()) + 1
+    graph = sparse.csr_array((np.ones(group.size), (group, n_groups + cluster)), shape=(size, size))
+    return bool(csgraph.connected_components(graph, directed=False)[0] == 1)
 
 
 def _least_squares(x: Floats, y: Floats, method: str) -> CriterionFit:

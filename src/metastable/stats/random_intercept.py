@@ -193,8 +193,8 @@ def fit_random_intercept(sums: GroupSums, *, method: Literal["reml", "ml"] = "re
 
 
 def _grid(sums: GroupSums) -> Floats:
-    """Variance ratios to try first: 0, then doublings from 1e-7 to 1e7 over the mean group size."""
-    grid: Floats = np.concatenate([[0.0], 2.0 ** np.arange(-24.0, 25.0)]) / (sums.n_obs / sums.count.sum())
+    """Variance ratios to try first: 0, then doublings from 1e-7 to 1e13 over the mean group size."""
+    grid: Floats = np.concatenate([[0.0], 2.0 ** np.arange(-24.0, 44.0)]) / (sums.n_obs / sums.count.sum())
     return grid
 
 

@@ -138,7 +138,11 @@ def contrast_dof(fit: CriterionFit, contrasts: Floats) -> tuple[Floats, Floats]:
     sigma = fit.sigma[:, None]
     variance = sigma**2 * unscaled
     gradient = np.concatenate([sigma[:, :, None] ** 2 * by_theta, (2.0 * sigma * unscaled)[:, :, None]], axis=2)
-    spread = np.einsum("fkt,ftu,fku->fk", gradient, variance_parameter_covariance(fit.hessian), gradient)
+    # In units of its own size each large parameter has a curvature that no tolerance mistakes for none.
+    unit = np.concatenate([np.maximum(np.abs(fit.theta), 1.0), sigma], axis=1)
+    covariance = variance_parameter_covariance(fit.hessian * unit[:, :, None] * unit[:, None, :])
+    gradient = gradient * unit[:, None, :]
+    spread = np.einsum("fkt,ftu,fku->fk", gradient, covariance, gradient)
     with np.errstate(divide="ignore", invalid="ignore"):
         dof = 2.0 * variance**2 / spread
     return variance, dof
