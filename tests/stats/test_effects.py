@@ -31,18 +31,13 @@ def pairs(seed, n=23, n_features=5):
 
 def test_g_matches_pingouin():
     values, condition = two_groups(1)
-    expected = [
-        pingouin.compute_effsize(column[condition], column[~condition], eftype="hedges")
-        for column in values.T
-    ]
+    expected = [pingouin.compute_effsize(column[condition], column[~condition], eftype="hedges") for column in values.T]
     np.testing.assert_allclose(hedges_g(values, condition).estimate, expected, rtol=1e-12)
 
 
 def test_paired_g_matches_pingouin():
     values, condition, pair, a, b = pairs(2)
-    expected = [
-        pingouin.compute_effsize(x, y, paired=True, eftype="hedges") for x, y in zip(a.T, b.T, strict=True)
-    ]
+    expected = [pingouin.compute_effsize(x, y, paired=True, eftype="hedges") for x, y in zip(a.T, b.T, strict=True)]
     np.testing.assert_allclose(hedges_g(values, condition, pair=pair).estimate, expected, rtol=1e-12)
 
 
@@ -124,6 +119,19 @@ def test_flat_and_separated_features_are_defined():
     np.testing.assert_array_equal(difference.estimate, [0, 1, 0])
     np.testing.assert_array_equal(difference.low[:2], [0, 1])
     np.testing.assert_array_equal(difference.high[:2], [0, 1])
+
+
+@pytest.mark.parametrize("distance", [1e2, 1e4, 1e7, 1e10])
+def test_nearly_separated_features_have_an_interval(distance):
+    """Far out the limits are those of the standard deviation alone, whose distribution is chi-squared."""
+    rng = np.random.default_rng(20)
+    values = rng.normal(size=(24, 2))
+    condition = np.arange(24) < 12
+    values[condition] += distance
+    result = hedges_g(values, condition)
+    limits = np.sqrt(stats.chi2.ppf([0.025, 0.975], 22) / 22)
+    np.testing.assert_allclose(result.low / result.estimate, limits[0], rtol=1e-3)
+    np.testing.assert_allclose(result.high / result.estimate, limits[1], rtol=1e-3)
 
 
 def test_partners_that_differ_by_a_constant_have_no_width():

@@ -198,6 +198,10 @@ def noncentrality_interval(
     tail = (1 - confidence) / 2
     # The upper limit of t is minus the lower limit of -t: only the accurate side of the inversion is used.
     size = np.abs(t)
-    near = special.nctdtrinc(dof, 1 - tail, size)
-    far = special.nctdtrinc(dof, tail, size)
+    # Far out the limits are proportional to t (the normal part of it no longer counts), and the
+    # inversion loses itself there: beyond this t, where g is above 100, they are scaled.
+    bounded = np.minimum(size, 100 * np.sqrt(dof))
+    scale = np.divide(size, bounded, out=np.ones_like(size), where=bounded > 0)
+    near = special.nctdtrinc(dof, 1 - tail, bounded) * scale
+    far = special.nctdtrinc(dof, tail, bounded) * scale
     return np.where(t >= 0, near, -far), np.where(t >= 0, far, -near)

@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 #: A sample whose range is below this share of its largest absolute value is constant but for rounding.
-ROUNDING = 64 * np.finfo(np.float64).eps
+ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
