@@ -19,9 +19,6 @@ __all__ = ["PermutationResult", "Plan", "run_permutations"]
 Floats = NDArray[np.float64]
 Progress = Callable[[int, int], None]
 
-# Elements of one product: its handful of temporaries then stay in the cache.
-_PRODUCT = 1 << 16
-
 
 @dataclass(frozen=True)
 class PermutationResult:
@@ -104,12 +101,12 @@ class _Blocks:
     relabelings: int
 
 
-def _block_sizes(n_units: int, n_features: int, n_relabelings: int, block_bytes: int) -> _Blocks:
+def _block_sizes(n_units: int, n_features: int, n_relabelings: int, block_bytes: int, grain: int) -> _Blocks:
     # Half of the memory for what a feature holds all along (values, squares, a copy or two, and its null
     # distribution), half for a block of relabelings (their labels and a few products).
     half = block_bytes // 2 // 8
-    features = int(np.clip(half // (4 * n_units + n_relabelings), 1, n_features))
-    relabelings = min(half // (3 * n_units + 8 * features), max(_PRODUCT // features, 64))
+    features = int(np.clip(half // (5 * n_units + n_relabelings), 1, n_features))
+    relabelings = min(half // (3 * n_units + 10 * features), max(grain // features, 64))
     return _Blocks(features, max(1, min(relabelings, n_relabelings)))
 
 
@@ -138,52 +135,62 @@ def run_permutations(values: Floats, statistic: Statistic, relabelings: Relabeli
     """
     n_units, n_features = values.shape
     n = relabelings.n
-    sizes = _block_sizes(n_units, n_features, n, plan.block_bytes)
-    observed = np.empty(n_features)
+    sizes = _block_sizes(n_units, n_features, n, plan.block_bytes, plan.backend.grain)
+    observed, scale = np.empty(n_features), np.empty(n_features)
     flat = np.empty(n_features, dtype=bool)
-    scale = np.empty(n_features)
     for block in _feature_blocks(np.arange(n_features), sizes.features):
         prepared = statistic.prepare(values[:, block], plan.backend)
         observed[block] = statistic.observed(prepared, plan.backend)
-        flat[block] = prepared.flat
         scale[block] = plan.backend.fetch(prepared.scale)[:, 0]
+        flat[block] = prepared.flat
     observed[flat] = 0.0
     directed = plan.directed(observed.copy())
     margin = slack(directed, scale, studentized=statistic.studentized)
 
+    exact = relabelings.exact
+    fit = plan.tail and not exact
+    square = not statistic.quadratic
     p_perm, p_single, p_step = np.ones(n_features), np.ones(n_features), np.ones(n_features)
-    collector = Collector(plan.omnibus, n)
-    step = _StepDown(n)
+    groups = Collector(plan.omnibus, n, square)
     order = np.lexsort((directed, plan.family))
     order = order[~flat[order]]
-    n_blocks = -(-len(order) // sizes.features) if len(order) else 0
+    # The last feature of a family has the largest statistic, and the maximum by then is the family's.
+    last = np.append(np.diff(plan.family[order]) != 0, True)
+    maximum = np.full(n, -np.inf)
+    n_blocks = -(-len(order) // sizes.features)
+    place = 0
     for index, block in enumerate(_feature_blocks(order, sizes.features)):
         prepared = statistic.prepare(values[:, block], plan.backend)
         null = _null(statistic, prepared, relabelings, plan, sizes.relabelings, (index, n_blocks))
-        for feature, row in zip(block, null, strict=True):
-            p_perm[feature] = p_value(directed[feature], row, margin[feature], exact=relabelings.exact)
-            if plan.tail and not relabelings.exact:
-                p_perm[feature] = tail_p_values(directed[[feature]], row, p_perm[[feature]])[0]
+        for k, row in zip(block, null, strict=True):
+            p_perm[k] = p_value(directed[k], row, margin[k], exact=exact)
+            if fit:
+                p_perm[k] = tail_p_values(directed[[k]], row, p_perm[[k]], square=square)[0]
             if plan.omnibus:
-                critical = _critical(directed[feature], row, plan.alpha, exact=relabelings.exact)
-                critical += float(slack(np.array(critical), scale[feature], studentized=statistic.studentized))
-                collector.add(feature, directed[feature], row, margin=margin[feature], critical=critical)
-            step.add(plan.family[feature], row)
-            p_step[feature] = p_value(directed[feature], step.maximum, margin[feature], exact=relabelings.exact)
-            if step.family_ends(order, plan.family):
-                members = order[plan.family[order] == plan.family[feature]]
-                p_single[members], p_step[members] = _family_p(
-                    directed[members], margin[members], p_step[members], step.maximum, plan, exact=relabelings.exact
-                )
+                critical = _critical(directed[k], row, plan.alpha, exact=exact)
+                critical += float(slack(critical, scale[k], studentized=statistic.studentized))
+                groups.add(k, directed[k], row, margin=margin[k], critical=critical)
+            np.maximum(maximum, row, out=maximum)
+            p_step[k] = p_value(directed[k], maximum, margin[k], exact=exact)
+            if last[place]:
+                family = order[plan.family[order] == plan.family[k]]
+                p_single[family] = [p_value(directed[j], maximum, margin[j], exact=exact) for j in family]
+                if fit:
+                    p_single[family] = tail_p_values(directed[family], maximum, p_single[family], square=square)
+                # A hypothesis is only rejected once all before it are: p rises as the statistic falls.
+                rising = np.maximum.accumulate(p_step[family][::-1])[::-1]
+                p_step[family] = np.minimum(rising, p_single[family])
+                maximum.fill(-np.inf)
+            place += 1
     return PermutationResult(
         statistic=observed,
         p_perm=p_perm,
         p_fwer=p_single,
         p_fwer_stepdown=p_step,
         n_permutations=n,
-        exact=relabelings.exact,
+        exact=exact,
         flat=flat,
-        omnibus=collector.results(exact=relabelings.exact, tail=plan.tail),
+        omnibus=groups.results(exact=exact, tail=plan.tail),
         n_distinct=relabelings.n_distinct,
     )
 
@@ -210,26 +217,6 @@ def _null(
     return null
 
 
-class _StepDown:
-    """Running maximum over the features of a family, from the smallest observed statistic up."""
-
-    def __init__(self, n: int) -> None:
-        self.maximum = np.empty(n)
-        self._seen = 0
-        self._family: int | None = None
-
-    def add(self, family: int, null: Floats) -> None:
-        if family != self._family:
-            self.maximum = null.copy()
-            self._family = int(family)
-        else:
-            np.maximum(self.maximum, null, out=self.maximum)
-        self._seen += 1
-
-    def family_ends(self, order: NDArray[np.intp], family: NDArray[np.intp]) -> bool:
-        return self._seen == len(order) or family[order[self._seen]] != self._family
-
-
 def _critical(observed: float, null: Floats, alpha: float, *, exact: bool) -> float:
     """Largest statistic whose p among the others is not below alpha."""
     pool = null if exact else np.append(null, observed)
@@ -237,17 +224,3 @@ def _critical(observed: float, null: Floats, alpha: float, *, exact: bool) -> fl
     few = int(np.ceil(alpha * len(pool) - 1e-9)) - 1
     place = len(pool) - 1 - few
     return float(np.partition(pool, place)[place])
-
-
-def _family_p(
-    observed: Floats, margin: Floats, p_step: Floats, maximum: Floats, plan: Plan, *, exact: bool
-) -> tuple[Floats, Floats]:
-    """Single-step and step-down p of a family's features, in rising order of the statistic."""
-    ordered = np.sort(maximum)
-    reached = len(ordered) - np.searchsorted(ordered, observed - margin, side="left")
-    single = reached / len(ordered) if exact else (reached + 1) / (len(ordered) + 1)
-    if plan.tail and not exact:
-        single = tail_p_values(observed, maximum, single)
-    # A hypothesis is only rejected once all before it are: p rises from the largest statistic down.
-    step = np.maximum.accumulate(p_step[::-1])[::-1]
-    return single, np.minimum(step, single)

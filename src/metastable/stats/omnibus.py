@@ -45,12 +45,12 @@ class OmnibusResult:
     p_count: float
 
 
-def slack(observed: Floats, scale: Floats | float = 0.0, *, studentized: bool = True) -> Floats:
+def slack(observed: Floats | float, scale: Floats | float = 0.0, *, studentized: bool = True) -> Floats:
     """Difference below which two statistics are the same but for rounding.
 
     Parameters
     ----------
-    observed : ndarray of float64
+    observed : float or ndarray of float64
         Statistics, of the size that is compared.
     scale : float or ndarray of float64
         Size of a typical value of the feature, where the statistic has the feature's units.
@@ -86,10 +86,13 @@ class Collector:
     masks : mapping of str to ndarray of bool, shape (n_features,)
     n : int
         Number of relabelings.
+    square : bool
+        Whether a tail fits the squares of the statistics better, as it does for all but F.
     """
 
     masks: Mapping[str, NDArray[np.bool_]]
     n: int
+    square: bool
     _null: dict[str, Floats] = field(init=False)
     _observed: dict[str, Floats] = field(init=False)
     _margin: dict[str, Floats] = field(init=False)
@@ -133,7 +136,7 @@ class Collector:
             p = [p_value(observed[k], null[k], self._margin[name][k], exact=exact) for k in range(3)]
             if tail and not exact:
                 # The count is discrete: a continuous tail does not describe it.
-                for k in (0, 1):
-                    p[k] = float(tail_p_values(observed[k : k + 1], null[k], np.array([p[k]]))[0])
+                for k, square in ((0, self.square), (1, False)):
+                    p[k] = float(tail_p_values(observed[k : k + 1], null[k], np.array([p[k]]), square=square)[0])
             found[name] = OmnibusResult(float(observed[0]), p[0], float(observed[1]), p[1], int(observed[2]), p[2])
         return found

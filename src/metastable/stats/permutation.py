@@ -21,7 +21,7 @@ from metastable.stats.relabelings import (
     flip_signs,
     mixed_clusters,
 )
-from metastable.stats.statistics import CPU, Backend, LinearModel, Statistic, TwoSample, contrast_model, graphics_card
+from metastable.stats.statistics import CPU, Backend, LinearModel, Statistic, TwoSample, contrast_model, torch_backend
 
 __all__ = ["OmnibusResult", "PermutationResult", "permutation_test", "permutation_test_contrast"]
 
@@ -110,12 +110,14 @@ def permutation_test(
         of threads, or the device.
     tail : {"none", "gpd"}
         With ``"gpd"`` p-values below 0.1 come from a generalized Pareto distribution fitted to the tail of the
-        null (Winkler et al. 2016), except step-down, the omnibus count, and exact enumerations.
+        null (Winkler et al. 2016; see `tail_p_values`); not the omnibus count, nor exact enumerations, and
+        step-down ones only where that makes them smaller.
     block_bytes : int
         Memory for working arrays, in bytes, beside `values` and a few numbers per relabeling and group.
     device : str
-        ``"cpu"``; or a torch device such as ``"cuda"``; ``"auto"`` takes CUDA where torch finds it and the
-        work is large. The products run in float64 everywhere.
+        ``"cpu"`` for NumPy; ``"cuda"`` (or ``"cuda:1"``) for torch on a graphics card, ``"torch"`` for torch on
+        the processor; ``"auto"`` takes CUDA where torch finds it and the work is large. The products run in
+        float64 everywhere.
     callback : callable or None
         Told of progress as ``callback(done, total)``.
 
@@ -482,12 +484,16 @@ def _plan(
 
 
 def _backend(device: str, work: float) -> Backend:
+    if device not in ("auto", "cpu", "torch") and not device.startswith("cuda"):
+        raise InputError(f"device is {device!r}, but it must be auto, cpu, torch, cuda or cuda:N.")
     if device == "cpu" or (device == "auto" and work < _WORTH_A_CARD):
         return CPU
-    import torch
+    import torch  # seconds to load, and only large work repays them
 
     if device == "auto":
-        return graphics_card("cuda") if torch.cuda.is_available() else CPU
-    if device.startswith("cuda") and not torch.cuda.is_available():
+        return torch_backend("cuda") if torch.cuda.is_available() else CPU
+    if device == "torch":
+        return torch_backend("cpu")
+    if not torch.cuda.is_available():
         raise InputError(f"device is {device!r}, but torch finds no CUDA device; use device='cpu'.")
-    return graphics_card(device)
+    return torch_backend(device)

@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["CPU", "Backend", "LinearModel", "Prepared", "Statistic", "TwoSample", "contrast_model", "graphics_card"]
+__all__ = ["CPU", "Backend", "LinearModel", "Prepared", "Statistic", "TwoSample", "contrast_model", "torch_backend"]
 
 Floats = NDArray[np.float64]
 
@@ -30,17 +30,20 @@ class Backend:
         The backend's array -> the same as float64.
     fetch : callable
         The backend's float64 array -> NumPy array.
+    grain : int
+        Elements of one product that suit it: few enough to stay in the cache, or enough to fill a card.
     """
 
     send: Callable[[NDArray[Any]], Any]
     real: Callable[[Any], Any]
     fetch: Callable[[Any], Floats]
+    grain: int
 
 
-CPU = Backend(np.asarray, lambda x: x.astype(np.float64, copy=False), np.asarray)
+CPU = Backend(np.asarray, lambda x: x.astype(np.float64, copy=False), np.asarray, 1 << 16)
 
 
-def graphics_card(device: str) -> Backend:
+def torch_backend(device: str) -> Backend:
     """Products on a torch device in float64, `device` as torch names it (``"cuda"``, ``"cpu"``)."""
     import torch
 
@@ -48,6 +51,7 @@ def graphics_card(device: str) -> Backend:
         lambda x: torch.from_numpy(np.ascontiguousarray(x)).to(device),
         lambda x: x.double(),
         lambda x: x.cpu().numpy(),
+        1 << 16 if device == "cpu" else 1 << 24,
     )
 
 
@@ -91,6 +95,10 @@ class Statistic(Protocol):
     def studentized(self) -> bool:
         """Whether the statistic is free of the feature's scale."""
 
+    @property
+    def quadratic(self) -> bool:
+        """Whether the statistic is a square already, as F is."""
+
 
 def _prepare(residuals: Floats, reference: Floats, backend: Backend) -> Prepared:
     """Scale residuals, shape (n_units, n_features), next to the size of the values that they come from."""
@@ -129,6 +137,11 @@ class TwoSample:
     def studentized(self) -> bool:
         """All but the raw difference."""
         return self.kind != "mean"
+
+    @property
+    def quadratic(self) -> bool:
+        """None of them is."""
+        return False
 
     def prepare(self, values: Floats, backend: Backend) -> Prepared:
         """Center and scale the features."""
@@ -195,6 +208,11 @@ class LinearModel:
         """All but the raw estimate."""
         return self.kind != "mean"
 
+    @property
+    def quadratic(self) -> bool:
+        """Whether several columns are tested."""
+        return self.n_tested > 1
+
     def prepare(self, values: Floats, backend: Backend) -> Prepared:
         """Take the nuisance out of the features and scale them."""
         nuisance = self.basis[:, self.n_tested :]
@@ -218,13 +236,19 @@ class LinearModel:
             return backend.fetch(product(self.basis[:, 0], prepared.values) * prepared.scale * self.unit)
         if self.kind == "welch":
             return self._two_variances(prepared, product, backend)
-        scores = [product(column, prepared.values) for column in self.basis.T]
-        tested = sum(score**2 for score in scores[: self.n_tested])
-        nuisance = sum(score**2 for score in scores[self.n_tested :])
+        tested, nuisance = 0.0, 0.0
+        for k, column in enumerate(self.basis.T):
+            score = product(column, prepared.values)
+            if k == 0:
+                first = score
+            if k < self.n_tested:
+                tested = tested + score**2
+            else:
+                nuisance = nuisance + score**2
         within = (prepared.total_squares - tested - nuisance).clip(_FLOOR * prepared.total_squares)
         dof = len(self.basis) - self.basis.shape[1]
         if self.n_tested == 1:
-            return backend.fetch(scores[0] / (within / dof) ** 0.5)
+            return backend.fetch(first / (within / dof) ** 0.5)
         return backend.fetch((tested / self.n_tested) / (within / dof))
 
     def _two_variances(self, prepared: Prepared, product: Callable[[Floats, Any], Any], backend: Backend) -> Floats:
@@ -241,14 +265,12 @@ class LinearModel:
         residual_a = product(in_a, prepared.squares)
         residual_b = prepared.total_squares - residual_a
         estimate = 0.0
-        scores = []
         for column, part, weight in zip(columns.T, share, contrast, strict=True):
             score = product(column, prepared.values)
             score_a = product(column * in_a, prepared.values)
             residual_a = residual_a + score * (part * score - 2 * score_a)
             residual_b = residual_b + score * ((1 - part) * score - 2 * (score - score_a))
             estimate = estimate + weight * score
-            scores.append(score)
         floor = _FLOOR * prepared.total_squares
         variance_a = residual_a.clip(floor) / freedom_a
         variance_b = residual_b.clip(floor) / freedom_b

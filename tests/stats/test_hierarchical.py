@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from metastable.errors import InputError
+from metastable.stats.corrections import adjust_p_values
+from metastable.stats.hierarchical import hierarchical_test, simes
+
+
+def layered(seed, n_layers=12, n_heads=8, shifted=(3,), shift=4.0):
+    rng = np.random.default_rng(seed)
+    layer = np.repeat(np.arange(n_layers), n_heads)
+    z = rng.normal(size=len(layer)) + shift * np.isin(layer, shifted)
+    return stats.norm.sf(z), layer
+
+
+def test_simes_by_hand():
+    assert simes([0.02, 0.04, 0.5]) == pytest.approx(min(3 * 0.02, 1.5 * 0.04, 0.5))
+
+
+def test_equals_two_steps_of_scipy():
+    p, layer = layered(1)
+    result = hierarchical_test(p, layer)
+    of_layer = [stats.false_discovery_control(p[layer == k]).min() for k in range(12)]
+    chosen = stats.false_discovery_control(of_layer) <= 0.05
+    expected = np.zeros(len(p), dtype=bool)
+    for k in np.flatnonzero(chosen):
+        expected[layer == k] = stats.false_discovery_control(p[layer == k]) <= 0.05
+    np.testing.assert_array_equal(result.tested, chosen[layer])
+    np.testing.assert_array_equal(result.rejected, expected)
+    np.testing.assert_array_equal(result.adjusted <= 0.05, expected)
+    assert expected.sum() > 4
+
+
+def test_nothing_is_rejected_in_a_layer_that_was_not():
+    p, layer = layered(2)
+    p[layer == 7] = 0.001
+    group_p = np.where(layer == 7, 0.9, 0.001)
+    result = hierarchical_test(p, layer, group_p=group_p)
+    assert not result.rejected[layer == 7].any()
+    assert (result.adjusted[layer == 7] >= 0.9).all()
+
+
+def test_an_effect_in_one_layer_costs_less_than_over_all_heads():
+    gained = 0
+    for seed in range(40):
+        p, layer = layered(seed, n_layers=24, n_heads=16, shift=2.5)
+        gained += hierarchical_test(p, layer).rejected.sum() - (adjust_p_values(p) <= 0.05).sum()
+    assert gained > 40
+
+
+def test_the_bound_on_the_false_discovery_rate_holds():
+    false, bounds = [], []
+    for seed in range(300):
+        p, layer = layered(seed, shifted=(1, 4, 8), shift=3.0)
+        result = hierarchical_test(p, layer)
+        n = result.rejected.sum()
+        false.append(result.rejected[~np.isin(layer, (1, 4, 8))].sum() / max(n, 1))
+        bounds.append(result.fdr_bound)
+    assert np.mean(false) <= np.mean(bounds)
+    assert np.mean(bounds) < 0.1
+
+
+def test_layers_are_corrected_within_sites():
+    p, layer = layered(5)
+    alone = hierarchical_test(p, layer)
+    both = hierarchical_test(
+        np.concatenate([p, p]), np.concatenate([layer, layer]), family=np.repeat(["x", "y"], len(p))
+    )
+    np.testing.assert_array_equal(both.adjusted, np.concatenate([alone.adjusted, alone.adjusted]))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"group": [0]}, "group has shape"),
+        ({"group_p": [0.1, 0.2, 0.3]}, r"group_p\[1\] is 0.2"),
+        ({"group_p": [0.1]}, "group_p has shape"),
+        ({"p": [0.1, np.nan, 0.2]}, r"p\[1\] is nan"),
+        ({"p": [[0.1]]}, "one dimension"),
+    ],
+)
+def test_bad_input_is_refused(change, message):
+    with pytest.raises(InputError, match=message):
+        hierarchical_test(**({"p": [0.1, 0.2, 0.3], "group": [0, 0, 1]} | change))
