@@ -27,8 +27,8 @@ def test_pairs_match_pingouin():
 
 
 def exact_log(t, n, dof, scale):
-    """Rouder et al. (2009), eq. 1, on log g with 25 digits."""
-    mpmath.mp.dps = 25
+    """Rouder et al. (2009), eq. 1, on log g with 18 digits."""
+    mpmath.mp.dps = 18
     t, n, dof, scale = (mpmath.mpf(x) for x in (t, n, dof, scale))
 
     def integrand(u):
@@ -38,7 +38,7 @@ def exact_log(t, n, dof, scale):
         return ratio / mpmath.sqrt(spread) / mpmath.sqrt(2 * mpmath.pi * g) * mpmath.exp(-1 / (2 * g))
 
     top = int(mpmath.log(1 + t**2)) + 60
-    return float(mpmath.log(mpmath.quad(integrand, list(range(-6, top, 2)))))
+    return float(mpmath.log(mpmath.quad(integrand, list(range(-6, top, 4)))))
 
 
 @pytest.mark.parametrize(
