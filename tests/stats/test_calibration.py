@@ -110,7 +110,7 @@ def spy(monkeypatch, name):
 def test_whole_clusters_move_and_their_means_are_tested(monkeypatch):
     values, tokens, cluster = units_and_tokens(7, n=60, n_clusters=20)
     models, tests = spy(monkeypatch, "fit_mixed_models"), spy(monkeypatch, "permutation_test")
-    table = calibrate(values, tokens=tokens, cluster=cluster, n_splits=40, n_permutations=100, rng=8)
+    table = calibrate(values, tokens=tokens, cluster=cluster, n_splits=25, n_permutations=100, rng=8)
     for (_, design, group), options in models:
         # Half a is one set of clusters, whole.
         in_a = {c: set(design[cluster[group] == c, 1]) for c in range(20)}

@@ -17,9 +17,7 @@ def groups(seed, n_a=40, n_b=55, n_features=7):
 
 
 def pooled(a, b):
-    return np.sqrt(
-        ((len(a) - 1) * a.var(0, ddof=1) + (len(b) - 1) * b.var(0, ddof=1)) / (len(a) + len(b) - 2)
-    )
+    return np.sqrt(((len(a) - 1) * a.var(0, ddof=1) + (len(b) - 1) * b.var(0, ddof=1)) / (len(a) + len(b) - 2))
 
 
 @pytest.mark.parametrize("equal_variance", [True, False])
@@ -39,9 +37,7 @@ def test_paired_p_matches_statsmodels():
     b = rng.normal(size=(30, 5))
     a = b + 0.5 * rng.normal(size=b.shape) + np.linspace(-0.3, 0.3, 5)
     bounds = 0.2 * np.sqrt((a.var(0, ddof=1) + b.var(0, ddof=1)) / 2)
-    p = equivalence_test(
-        np.concatenate([a, b]), np.arange(60) < 30, margin=0.2, pair=np.tile(np.arange(30), 2)
-    )
+    p = equivalence_test(np.concatenate([a, b]), np.arange(60) < 30, margin=0.2, pair=np.tile(np.arange(30), 2))
     expected = [ttost_paired(x, y, -bound, bound)[0] for x, y, bound in zip(a.T, b.T, bounds, strict=True)]
     np.testing.assert_allclose(p, expected, rtol=1e-9)
 

@@ -26,9 +26,7 @@ def test_matches_pingouin():
     rng = np.random.default_rng(1)
     values = rng.normal(size=(25, 3))
     condition = np.arange(25) < 11
-    expected = [
-        pingouin.compute_effsize(column[condition], column[~condition], eftype="cles") for column in values.T
-    ]
+    expected = [pingouin.compute_effsize(column[condition], column[~condition], eftype="cles") for column in values.T]
     np.testing.assert_allclose(probability_of_superiority(values, condition), expected)
 
 
