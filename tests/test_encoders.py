@@ -288,6 +288,16 @@ def test_devices_that_are_not_there_are_refused(monkeypatch: pytest.MonkeyPatch)
         resolve_device("gpu")
 
 
+def test_each_process_of_a_host_takes_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert resolve_device("auto") == "cuda"
+    for rank, device in ((0, "cuda:0"), (1, "cuda:1"), (2, "cuda:0")):
+        monkeypatch.setenv("LOCAL_RANK", str(rank))
+        assert resolve_device("cuda") == resolve_device("auto") == device
+    assert resolve_device("cpu") == "cpu"
+
+
 def test_a_tokenizer_comes_without_the_weights(tmp_path: Path) -> None:
     folder = _model_folder(tmp_path, "albert")
     (folder / "model.safetensors").unlink()

@@ -226,7 +226,7 @@ class Encoder:
         SHA-256 of the weight files (of the tensors, where the model was given as an object) and of the
         configuration.
     device : str
-        ``"cpu"``, ``"cuda"`` or ``"mps"``.
+        ``"cpu"``, ``"cuda"`` (``"cuda:1"`` where processes share a host) or ``"mps"``.
     dtype : str
         Type of the weights; the softmax is float32 whatever it is.
     max_length : int
@@ -376,6 +376,16 @@ def wrap_model(
 def resolve_device(device: str) -> str:
     """Turn ``"auto"`` into a device and refuse one that is not there.
 
+    Parameters
+    ----------
+    device : {"auto", "cpu", "cuda", "mps"}
+        What was asked for.
+
+    Returns
+    -------
+    str
+        The device; under torchrun each process of a host gets a GPU of its own, such as ``"cuda:1"``.
+
     Raises
     ------
     InputError
@@ -383,18 +393,23 @@ def resolve_device(device: str) -> str:
     """
     import torch
 
+    from metastable.extraction.distributed import local_rank
+
     available = {
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),
         "cpu": True,
     }
     if device == "auto":
-        return next(name for name, there in available.items() if there)
+        device = next(name for name, there in available.items() if there)
     if device not in available:
         raise InputError(f"device {device!r} is unknown; choose auto, cpu, cuda or mps")
     if not available[device]:
         there = ", ".join(name for name, here in available.items() if here)
         raise InputError(f"device {device!r} is not available on this machine; choose auto or one of: {there}")
+    rank = local_rank()
+    if device == "cuda" and rank is not None:
+        return f"cuda:{rank % torch.cuda.device_count()}"
     return device
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Sequence as SequenceOf
 from dataclasses import replace
 from pathlib import Path
@@ -256,3 +257,16 @@ def test_the_recipe_is_recorded(encoder: Encoder, tmp_path: Path) -> None:
     assert attributes["weights_sha256"] == encoder.weights_hash
     assert attributes["capture"] == "interface"
     assert attributes["queries"] == "words"
+
+
+def test_memory_does_not_grow_with_the_number_of_sequences(encoder: Encoder, tmp_path: Path) -> None:
+    thresholds = (0.5, 0.6, 0.7, 0.8, 0.9)
+    peaks = []
+    for number in (80, 80, 800):  # the first run pays for what is made once
+        sequences = text_sequences([40] * number)
+        tracemalloc.start()
+        _run(encoder, tmp_path / str(len(peaks)), sequences, thresholds=thresholds, batch_tokens=2000)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    cube = 800 * 3 * 4 * len(thresholds) * (40 + 8)
+    assert peaks[2] - peaks[1] < cube / 4
