@@ -207,8 +207,10 @@ def sensitivity_curve(
         fontsize=FONT - 0.5,
         color=MUTED,
     )
-    _end_labels(axes, ends)
-    axes.set_xlabel(f"{effect_label}   (in brackets: found with {target:.0%} power)")
+    if len(ends) > 1:
+        _end_labels(axes, ends)
+        effect_label += f"   (in brackets: found with {target:.0%} power)"
+    axes.set_xlabel(effect_label)
     axes.set_ylabel("power")
     axes.set_title(title or _sensitivity_finding(table, target), loc="left")
     return figure

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from metastable.errors import InputError
-from metastable.figures.style import COLOR_A, FONT, INK, MUTED, PALE, chart, signed, styled
+from metastable.figures.style import COLOR_A, FONT, INK, MUTED, PALE, chart, signed, styled, wrap
 from metastable.figures.tables import require_columns
 
 __all__ = ["balance_plot", "balance_plot_alt", "p_value_histogram", "p_value_histogram_alt"]
@@ -112,6 +112,7 @@ def balance_plot(
     before: pd.DataFrame | None = None,
     line: float = 0.1,
     names: Mapping[str, str] | None = None,
+    conditions: Sequence[str] = ("first condition", "second"),
 ) -> Figure:
     """Show how far apart the conditions are in each covariate (a love plot).
 
@@ -125,6 +126,8 @@ def balance_plot(
         Beyond it a covariate counts as unbalanced.
     names : mapping of str to str, optional
         What to call each covariate.
+    conditions : pair of str
+        Names of the conditions.
 
     Returns
     -------
@@ -182,7 +185,7 @@ def balance_plot(
             va="center",
             fontsize=FONT - 0.5,
         )
-    axes.set_xlabel("standardized mean difference, first condition − second")
+    axes.set_xlabel(wrap(f"standardized mean difference, {conditions[0]} − {conditions[1]}", 6.5, FONT))
     axes.set_title(f"{int(balanced.sum())} of {len(rows)} covariates balanced", loc="left")
     figure.legend(loc="outside lower center", ncols=3, handletextpad=0.3)
     return figure
@@ -194,6 +197,7 @@ def balance_plot_alt(
     before: pd.DataFrame | None = None,
     line: float = 0.1,
     names: Mapping[str, str] | None = None,
+    conditions: Sequence[str] = ("first condition", "second"),
 ) -> str:
     """Say in words what `balance_plot` shows; parameters as there."""
     require_columns(table, ["covariate", "smd"], "the balance table")
@@ -201,7 +205,7 @@ def balance_plot_alt(
     n = int((table["smd"].abs() < line).sum())
     text = (
         f"Balance plot: {n} of {len(table)} covariates lie within {line:g} standard deviations. "
-        f"Standardized mean differences: {', '.join(parts)}."
+        f"Standardized mean differences, {conditions[0]} minus {conditions[1]}: {', '.join(parts)}."
     )
     if before is not None:
         text += f" Before matching {int((before['smd'].abs() < line).sum())} did."

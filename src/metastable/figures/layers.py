@@ -91,7 +91,7 @@ def layer_plot(
             c=color,
             marker=marker,
             linewidths=0,
-            label=wrap(f"{name} more (FDR < {alpha:g})", 1.5, FONT - 1),
+            label=wrap(f"{name} more (FDR\u00a0<\u00a0{alpha:g})", 1.9, FONT - 1),
         )
     means = frame.groupby("layer")[value].mean()
     axes.plot(

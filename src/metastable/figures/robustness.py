@@ -109,7 +109,7 @@ def _sweep_chart(
     )
     axes[0].set_title(title, loc="left")
     axes[0].annotate(
-        "line: median head; dark: middle half; light: 90% of heads",
+        "dot: median head; dark: middle half; light: 90% of heads",
         (1, 1),
         (0, 3),
         xycoords="axes fraction",

@@ -33,20 +33,23 @@ def _kinds(conditions: Sequence[str]) -> dict[str, _Kind]:
         "a": _Kind(f"{conditions[0]} more", "#f6c48b", "#7f3b08", "/////"),
         "b": _Kind(f"{conditions[1]} more", "#c9c3e0", "#3b1a63", "\\\\\\\\\\"),
         "equivalent": _Kind("equivalent", "#d9eeee", "#1d7f8c", "---"),
-        "open": _Kind("undecided", "#fafafa", "#bdbdbd", ""),
+        "undecided": _Kind("undecided", "#fafafa", "#bdbdbd", ""),
+        "untested": _Kind("not significant", "#fafafa", "#bdbdbd", ""),
     }
 
 
 def verdict_states(frame: pd.DataFrame, alpha: float) -> NDArray[np.object_]:
-    """Return for each head "a" or "b" (it needs more), "equivalent" or "open"."""
+    """Return for each head "a" or "b" (it needs more), "equivalent", "undecided", or "untested" for equivalence."""
     found = significant(frame, alpha)
-    states = np.where(found, np.where(frame["difference"] > 0, "a", "b"), "open").astype(object)
+    states = np.where(
+        found, np.where(frame["difference"] > 0, "a", "b"), "undecided" if "verdict" in frame else "untested"
+    ).astype(object)
     if "verdict" in frame:
         states[~found & (frame["verdict"] == "equivalent").to_numpy(bool)] = "equivalent"
     return states
 
 
-_ORDER = ("a", "b", "equivalent", "open")
+_ORDER = ("a", "b", "equivalent", "undecided", "untested")
 
 
 def draw_verdicts(axes: Axes, frame: pd.DataFrame, states: NDArray[np.object_], *, layers: bool = True) -> None:
@@ -82,9 +85,7 @@ def draw_verdicts(axes: Axes, frame: pd.DataFrame, states: NDArray[np.object_], 
 def verdict_legend(states: NDArray[np.object_], conditions: Sequence[str], width: float) -> list[Patch]:
     """Return an entry per verdict with its number of heads, `width` inches wide at most."""
     kinds = _kinds(conditions)
-    shown = [name for name in _ORDER if name != "equivalent" or (states == name).any()]
-    if "equivalent" not in shown:
-        kinds["open"] = _Kind("not significant", kinds["open"].face, kinds["open"].edge, "")
+    shown = [name for name in _ORDER if name in ("a", "b") or (states == name).any()]
     return [
         Patch(
             facecolor=kinds[name].face,
@@ -112,7 +113,8 @@ def significance_mask(
     Parameters
     ----------
     heads : pandas.DataFrame
-        With ``difference`` and ``p_perm_fdr``; ``verdict`` adds the equivalent heads.
+        With ``difference`` and ``p_perm_fdr``; ``verdict``, if there, tells the equivalent heads from the
+        undecided.
     site, threshold, conditions, alpha, title
         As in `difference_map`.
 
@@ -153,8 +155,8 @@ def significance_mask_alt(
         f"Of {len(frame)} heads, {found} differ after FDR correction at {alpha:g}: {conditions[0]} needs more in "
         f"{n['a']}, {conditions[1]} in {n['b']}."
     )
-    if n["equivalent"]:
-        text += f" Of the others {n['equivalent']} count as equivalent and {n['open']} as undecided."
+    if "verdict" in frame and found < len(frame):
+        text += f" Of the others {n['equivalent']} count as equivalent and {n['undecided']} as undecided."
     layers = frame.loc[(states == "a") | (states == "b"), "layer"]
     if found:
         text += f" They lie in {layers.nunique()} of {frame['layer'].nunique()} layers."

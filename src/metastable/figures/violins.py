@@ -284,7 +284,7 @@ def violin_pair(
     cell = min(0.64, width / n_heads)
     grid = _row_height(n_layers, pair=beside) * n_layers
     changes = count_mode_changes(modes[0], modes[1])
-    extra = f" Outlined: the {changes} that change mode." if changes else " No head changes mode."
+    extra = f" Outlined: heads that change mode ({changes})." if changes else " No head changes mode."
     note = _note(length, f"the heads in {conditions[0]} / {conditions[1]}", extra)
     foot = _footer(note)
     names = [wrap(name, width, FONT + 1, bold=True) for name in conditions]
