@@ -319,3 +319,35 @@ def _luminance(color: str) -> float:
 
 def _contrast(one: float, other: float) -> float:
     return (max(one, other) + 0.05) / (min(one, other) + 0.05)
+
+
+_CELL_CONTRASTS = """() => {
+  const context = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  const luminance = (color) => {
+    context.fillStyle = color;
+    context.fillRect(0, 0, 1, 1);
+    const linear = [...context.getImageData(0, 0, 1, 1).data.slice(0, 3)].map((byte) => {
+      const c = byte / 255;
+      return c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
+    });
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2];
+  };
+  return [...document.querySelectorAll("[role=gridcell], .token")].filter((node) => node.innerText).map((node) => {
+    const style = getComputedStyle(node);
+    const [low, high] = [luminance(style.color), luminance(style.backgroundColor)].sort((x, y) => x - y);
+    return (high + 0.05) / (low + 0.05);
+  });
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_numbers_in_the_cells_stand_out(chromium: Any, tmp_path: Path, run: dict[str, Any], scheme: str) -> None:
+    opened = _Opened(chromium, write_browser(tmp_path / "heads.html", **run), color_scheme=scheme)
+    for value in ("difference", "hedges_g", "mean_a", "p_perm_fdr", "verdict"):
+        opened.page.select_option("#value", value)
+        opened.page.locator("button.token").nth(5).hover()
+        contrasts = opened.page.evaluate(_CELL_CONTRASTS)
+        assert len(contrasts) > 72 if value != "verdict" else contrasts
+        assert min(contrasts) > 3.9, value
+    opened.page.close()
+    assert opened.trouble == []

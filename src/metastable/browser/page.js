@@ -4,7 +4,7 @@
   const data = JSON.parse(document.getElementById("data").textContent);
   const byId = (id) => document.getElementById(id);
   const [nameA, nameB] = data.conditions;
-  const place = new Map(data.statistics.map((name, index) => [name, index]));
+  const column = new Map(data.statistics.map((name, index) => [name, index]));
   const state = { site: data.sites[0].name, table: 0, value: "difference", feature: 0 };
 
   const VALUES = [
@@ -15,22 +15,26 @@
     ["p_perm_fdr", "p (FDR)"],
     ["verdict", "verdict"],
   ];
-  // label, symbol in italics, names of the texts
-  const ROWS = [
-    [`Mean, ${nameA} and ${nameB}`, "M", ["mean_a", "mean_b"], ", "],
-    [`Median, ${nameA} and ${nameB}`, "Mdn", ["median_a", "median_b"], ", "],
-    ["Difference [95% CI]", "", ["difference", "difference_ci"], " "],
-    ["Hedges’ g [95% CI]", "g", ["hedges_g", "hedges_g_ci"], " "],
-    [`Chance that ${nameA} has more`, "", ["superiority"]],
-    ["Bayes factor", "BF₁₀", ["bf10"]],
-    ["Permutation test", "p", ["p_perm"]],
-    ["… FDR-corrected", "p", ["p_perm_fdr"]],
-    ["… family-wise", "p", ["p_perm_fwer"]],
-    ["Mixed model: difference (SE), df", "b", ["lmm"]],
-    ["… test", "p", ["lmm_p"]],
-    ["… FDR-corrected", "p", ["lmm_p_fdr"]],
-    ["Equivalence test", "p", ["p_tost"]],
-    ["… FDR-corrected", "p", ["p_tost_fdr"]],
+  // caption; label whose second part is in italics, names of the texts, what joins them
+  const TABLES = [
+    ["Size", [
+      [["", "M", ` of ${nameA}, ${nameB}`], ["mean_a", "mean_b"], ", "],
+      [["", "Mdn", ` of ${nameA}, ${nameB}`], ["median_a", "median_b"], ", "],
+      [["Difference [95% CI]"], ["difference", "difference_ci"], " "],
+      [["Hedges’ ", "g", " [95% CI]"], ["hedges_g", "hedges_g_ci"], " "],
+      [[`Chance that ${nameA} has more`], ["superiority"]],
+      [["Bayes factor BF₁₀"], ["bf10"]],
+      [["Mixed model ", "b", " (SE), df"], ["lmm"]],
+    ]],
+    ["Tests", [
+      [["Permutation ", "p"], ["p_perm"]],
+      [["… FDR-corrected"], ["p_perm_fdr"]],
+      [["… family-wise"], ["p_perm_fwer"]],
+      [["Mixed model ", "p"], ["lmm_p"]],
+      [["… FDR-corrected"], ["lmm_p_fdr"]],
+      [["Equivalence ", "p"], ["p_tost"]],
+      [["… FDR-corrected"], ["p_tost_fdr"]],
+    ]],
   ];
 
   const SVG = "http://www.w3.org/2000/svg";
@@ -51,7 +55,7 @@
   }
 
   const table = () => data.tables[state.table];
-  const text = (feature, name) => table().texts[feature][place.get(name)];
+  const text = (feature, name) => table().texts[feature][column.get(name)];
   const percent = (share) => `${+(100 * share).toPrecision(3)}%`;
   const several = data.sites.length > 1;
   const called = (feature) => {
@@ -61,7 +65,6 @@
   const at = new Map(data.features.map(([site, layer, head], index) => [`${site}\n${layer}\n${head}`, index]));
   const find = (site, layer, head) => at.get(`${site}\n${layer}\n${head}`);
   const signed = (number) => (number > 0 ? "+" : number < 0 ? "−" : "") + short(Math.abs(number));
-  const fixed = (value) => value.toFixed(2).replace(/^-?/, (sign) => (+value.toFixed(2) === 0 ? "" : sign ? "−" : "+"));
   const short = (number) => (number === 0 ? "0" : String(+number.toPrecision(2)));
   const pText = (p) => (p.startsWith("<") ? `p ${p}` : `p = ${p}`);
 
@@ -77,25 +80,31 @@
   }
   const SMALLEST_P = 4; // powers of ten
   function tint(value, name, ends) {
-    // class and share of a colour; strong where light ink is needed
-    if (value === null) return ["none", 0, false];
-    if (name === "verdict") return ["", 0, false];
+    // class and share of a colour
+    if (value === null) return ["none", 0];
     if (name === "difference" || name === "hedges_g") {
-      const share = ends[1] > 0 ? Math.abs(value) / ends[1] : 0;
-      return [value < 0 ? "minus" : "plus", share, share > 0.6];
+      return [value < 0 ? "minus" : "plus", ends[1] > 0 ? Math.abs(value) / ends[1] : 0];
     }
     const share =
       name === "p_perm_fdr"
         ? Math.min(1, -Math.log10(Math.max(value, 10 ** -SMALLEST_P)) / SMALLEST_P)
         : ends[1] > ends[0] ? (value - ends[0]) / (ends[1] - ends[0]) : 0.5;
-    return share < 0.5 ? ["lower", share * 2, false] : ["upper", share * 2 - 1, share > 0.62];
+    return share < 0.5 ? ["lower", share * 2] : ["upper", share * 2 - 1];
   }
-  function paint(node, value, name, ends) {
-    const [kind, share, strong] = tint(value, name, ends);
-    node.classList.remove("plus", "minus", "lower", "upper", "none", "strong");
+  const KINDS = ["plus", "minus", "lower", "upper", "none"];
+  function dye(node, kind, share) {
+    node.classList.remove(...KINDS);
     if (kind) node.classList.add(kind);
-    if (strong) node.classList.add("strong");
     node.style.setProperty("--t", `${Math.round(100 * share)}%`);
+  }
+  const paint = (node, value, name, ends) => dye(node, ...tint(value, name, ends));
+  function ink(nodes) {
+    // All backgrounds are read before any ink is written. At this lightness black and white stand out equally.
+    const lightness = nodes.map((node) => /^oklab\(([\d.]+)/.exec(getComputedStyle(node).backgroundColor));
+    nodes.forEach((node, index) => {
+      node.classList.toggle("light-ink", lightness[index] !== null && +lightness[index][1] < 0.57);
+      node.classList.toggle("dark-ink", lightness[index] !== null && +lightness[index][1] >= 0.57);
+    });
   }
   function valueOf(feature, name) {
     return name === "verdict" ? table().verdict[feature] : table().values[name][feature];
@@ -140,7 +149,6 @@
     }
     grid.append(foot);
   }
-  const GLYPH = { different: "", equivalent: "=", undecided: "" };
   function paintGrid() {
     const name = state.value;
     const ends = name === "verdict" ? null : limits(name);
@@ -149,13 +157,12 @@
       const verdict = table().verdict[feature];
       const value = valueOf(feature, name);
       if (name === "verdict") {
-        cell.classList.remove("plus", "minus", "lower", "upper", "none", "strong");
-        if (verdict === "different") cell.classList.add(direction(feature) === nameA ? "plus" : "minus", "strong");
-        cell.style.setProperty("--t", "85%");
-        cell.textContent = verdict === "different" ? (direction(feature) === nameA ? "▲" : "▼") : GLYPH[verdict];
+        const more = direction(feature) === nameA;
+        dye(cell, verdict === "different" ? (more ? "plus" : "minus") : "", 0.85);
+        cell.textContent = verdict === "different" ? (more ? "▲" : "▼") : verdict === "equivalent" ? "=" : "";
       } else {
         paint(cell, value, name, ends);
-        cell.textContent = !wide || value === null ? "" : shownValue(feature, name);
+        cell.textContent = !wide || value === null ? "" : text(feature, name).replace("< ", "<");
       }
       cell.classList.toggle("different", verdict === "different");
       cell.classList.toggle("equivalent", verdict === "equivalent");
@@ -165,13 +172,9 @@
           `${name === "verdict" ? verdictText(feature) : `${text(feature, name)}, ${verdict}`}`,
       );
     }
+    ink([...cells.values()]);
     drawScale(name, ends);
     mark();
-  }
-  function shownValue(feature, name) {
-    const value = valueOf(feature, name);
-    if (name === "p_perm_fdr") return text(feature, name).replace("< ", "<");
-    return name.startsWith("mean") ? value.toFixed(1) : fixed(value);
   }
   function drawScale(name, ends) {
     const scale = byId("scale");
@@ -212,8 +215,9 @@
 
   // ---- distributions -------------------------------------------------------------------------------------
   function histogram(feature, small) {
-    const width = small ? 320 : 480;
-    const half = small ? 44 : 130;
+    // drawn at the width that it has, so that its letters keep their size
+    const width = small ? 320 : Math.max(280, byId("distribution").clientWidth);
+    const half = small ? 44 : 84;
     const left = small ? 4 : 38;
     const [a, b] = table().bars[feature];
     const step = table().bar;
@@ -222,7 +226,7 @@
     const most = Math.max(...a.map((n) => n / totals[0]), ...b.map((n) => n / totals[1]), 1e-9);
     const size = (width - left - 4) / bars;
     const middle = half + 16;
-    const svg = drawn("svg", { viewBox: `0 0 ${width} ${2 * half + (small ? 34 : 62)}`, role: "img" });
+    const svg = drawn("svg", { viewBox: `0 0 ${width} ${2 * half + (small ? 34 : 66)}`, role: "img" });
     const medians = table().medians.map((side) => side[feature]);
     svg.setAttribute(
       "aria-label",
@@ -261,7 +265,7 @@
       svg.append(drawn("text", { class: "quiet", x: 0, y: 26 }, percent(most)));
       svg.append(drawn("text", { class: "quiet", x: 0, y: middle + half }, percent(most)));
       svg.append(drawn("text", { class: "quiet", x: 0, y: middle + 4 }, "0%"));
-      const every = Math.max(1, Math.ceil(bars / 20));
+      const every = Math.max(1, Math.ceil((bars * 22) / (width - left)));
       for (let k = 0; k < bars; k += every) {
         svg.append(
           drawn("text", { class: "quiet", x: left + (k + 0.5) * size, y: middle + half + 30, "text-anchor": "middle" },
@@ -295,6 +299,9 @@
   }
   let order = ranking();
 
+  function drawDistribution() {
+    byId("distribution").replaceChildren(histogram(state.feature, false));
+  }
   function showHead() {
     const feature = state.feature;
     byId("head-title").textContent = called(feature).replace(/^./, (letter) => letter.toUpperCase());
@@ -306,15 +313,18 @@
     byId("rank").textContent = `rank ${rank + 1} of ${order.length} by |g|`;
     byId("previous").disabled = rank === 0;
     byId("next").disabled = rank === order.length - 1;
-    byId("distribution").replaceChildren(histogram(feature, false));
-    const body = byId("statistics").querySelector("tbody");
-    body.replaceChildren();
-    for (const [label, symbol, names, joint] of ROWS) {
-      body.append(
-        element("tr", { "data-statistic": names[0] }, element("th", { scope: "row" }, label),
-          element("td", { class: "symbol" }, symbol), element("td", {}, names.map((name) => text(feature, name)).join(joint ?? ""))),
-      );
-    }
+    drawDistribution();
+    byId("statistics").replaceChildren(...TABLES.map(([caption, rows]) => {
+      const body = element("tbody");
+      for (const [label, names, joint] of rows) {
+        const parts = label.map((part, index) => (index === 1 ? italic(part) : part));
+        body.append(
+          element("tr", { "data-statistic": names[0] }, element("th", { scope: "row" }, ...parts),
+            element("td", {}, names.map((name) => text(feature, name)).join(joint ?? ""))),
+        );
+      }
+      return element("table", {}, element("caption", {}, caption), body);
+    }));
     showExamples(feature);
   }
 
@@ -353,15 +363,16 @@
     });
   }
   function examplesNote(feature) {
-    const less = table().values.difference[feature] < 0;
+    const less = data.tables[0].values.difference[feature] < 0;
     const what = data.paired
-      ? "The pairs with the largest difference in the direction of this head’s difference."
-      : `The ${less ? "lowest" : "highest"} mean counts of ${nameA} and the ${less ? "highest" : "lowest"} of ${nameB}.`;
+      ? "The pairs with the largest difference in the direction of this head’s difference"
+      : `The ${less ? "lowest" : "highest"} mean counts of ${nameA} and the ${less ? "highest" : "lowest"} of ${nameB}`;
     const how = data.attention === null
       ? ""
-      : " The number under a token is its count k; choose a token to see what it attends to: the darker, the more," +
-        " the k tokens that make up the count underlined.";
-    return `${what} They are extremes, not typical.${how}`;
+      : " The number under a token is its count k. Choose a token to see what it attends to: the stronger the tint, the" +
+        " more; the k tokens that make up its count are underlined.";
+    const when = data.tables.length > 1 ? ` (chosen at ${percent(data.tables[0].threshold)})` : "";
+    return `${what}${when}. They are extremes, not typical.${how}`;
   }
   let asked = 0;
   async function showExamples(feature) {
@@ -413,10 +424,12 @@
     const mean = means[state.table];
     const name = data.conditions[sequence.condition];
     const average = text(state.feature, sequence.condition ? "mean_b" : "mean_a");
+    // the rank is known at the threshold at which the examples were chosen
+    const place = state.table === 0 ? `; rank ${rank} of ${data.sizes[sequence.condition]}` : "";
     const title = element("h4", {},
       element("span", { class: `swatch ${sequence.condition ? "of-b" : "of-a"}` }),
       element("b", {}, name), ` · ${sequence.id} · mean count ${mean === null ? "–" : mean.toFixed(2)}` +
-      ` (all of ${name}: ${average}; rank ${rank} of ${data.sizes[sequence.condition]})`);
+      ` (all of ${name}: ${average}${place})`);
     const figure = element("figure", { class: "example" }, title);
     const [line, queries] = tokenRow(sequence.queries, sequence.target, attention !== null);
     line.setAttribute("role", "group");
@@ -439,7 +452,7 @@
 
     function rest() {
       for (const node of new Set([...queries, ...keys])) {
-        node.classList.remove("inside", "query", "strong");
+        node.classList.remove("inside", "query", "light-ink", "dark-ink");
         node.style.setProperty("--t", "0%");
         node.querySelector("small").textContent = "";
         if (node.hasAttribute("aria-pressed")) node.setAttribute("aria-pressed", "false");
@@ -461,9 +474,9 @@
       for (const node of queries) node.querySelector("small").textContent = "";
       keys.forEach((node, index) => {
         node.style.setProperty("--t", `${Math.round((90 * weight[index]) / largest)}%`);
-        node.classList.toggle("strong", weight[index] / largest > 0.55);
         node.querySelector("small").textContent = of(weight[index]);
       });
+      ink(keys);
       for (const index of ranked.slice(0, k)) keys[index].classList.add("inside");
       queries[query].classList.add("query");
       queries[query].setAttribute("aria-pressed", "true");
@@ -513,8 +526,15 @@
       paintGrid();
     } else mark();
     showHead();
-    history.replaceState(null, "", `#${data.features[feature].map(encodeURIComponent).join("/")}`);
+    remember();
     if (focus) cells.get(feature).focus({ preventScroll: false });
+  }
+  function remember() {
+    try {
+      history.replaceState(null, "", `#${data.features[state.feature].map(encodeURIComponent).join("/")}`);
+    } catch {
+      // a page within another one may have no address of its own
+    }
   }
   function fromAddress() {
     const [site, layer, head] = location.hash.slice(1).split("/").map((part) => {
@@ -613,7 +633,15 @@
     state.value = value;
     paintGrid();
   });
-  addEventListener("resize", paintGrid);
+  function fit() {
+    paintGrid();
+    drawDistribution();
+    // a map higher than the window sticks by its lower edge
+    const map = document.querySelector(".map");
+    map.style.top = `${Math.min(8, innerHeight - map.offsetHeight - 8)}px`;
+  }
+  addEventListener("resize", fit);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", paintGrid);
   addEventListener("hashchange", () => choose(fromAddress()));
 
   state.feature = fromAddress() ?? order[0];
@@ -621,6 +649,6 @@
   byId("site").value = state.site;
   summary();
   buildGrid();
-  paintGrid();
   showHead();
+  fit();
 })();
