@@ -88,7 +88,7 @@ def _sentence_piece(folder: Path) -> PreTrainedTokenizerFast:
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=fast, cls_token="[CLS]", sep_token="[SEP]", unk_token="<unk>", pad_token="<pad>"
     )
-    tokenizer.model_input_names = ["input_ids", "token_type_ids", "attention_mask"]
+    tokenizer.model_input_names = ["input_ids", "attention_mask"]  # as ALBERT's own
     tokenizer.save_pretrained(folder)
     return tokenizer
 
@@ -100,7 +100,7 @@ def _model_folder(folder: Path, kind: str) -> Path:
         AutoTokenizer.from_pretrained(load_tokenizer().backend.name_or_path).save_pretrained(folder)
         config: Any = BertConfig(**SIZES, vocab_size=30522)
     elif kind == "roberta":
-        config = RobertaConfig(**SIZES, vocab_size=len(_byte_level(folder)), pad_token_id=1)
+        config = RobertaConfig(**SIZES, vocab_size=len(_byte_level(folder)), pad_token_id=1, type_vocab_size=1)
     else:
         config = AlbertConfig(**SIZES, vocab_size=len(_sentence_piece(folder)), embedding_size=16)
     AutoModel.from_config(config).save_pretrained(folder)
@@ -135,6 +135,12 @@ def test_a_pair_has_segments_and_goes_on_counting_words(bundled: Tokenizer) -> N
     assert encoded.segment_ids == (0, 0, 0, 0, 0, 1, 1, 1, 1)
     assert len(encoded.token_ids) == 6 + bundled.n_special_pair
     assert tuple(bundled.backend("what is it", "a unbelievableness")["input_ids"]) == encoded.token_ids
+
+
+@pytest.mark.parametrize(("kind", "segments"), [("albert", (0, 0, 0, 0, 1, 1)), ("roberta", ())])
+def test_segments_are_given_where_the_model_has_them(kind: str, segments: tuple[int, ...], tmp_path: Path) -> None:
+    tokenizer = load_tokenizer(str(_model_folder(tmp_path, kind)))
+    assert tokenizer.encode("so so", "so").segment_ids == segments
 
 
 def test_pieces_are_counted_as_they_stand_in_a_text(bundled: Tokenizer) -> None:

@@ -86,12 +86,15 @@ class Tokenizer:
         The tokenizer itself.
     max_length : int
         The most tokens, special ones included, that the model reads.
+    has_segments : bool
+        Whether the model tells the two texts of a pair apart by token types.
     """
 
     model_id: str
     revision: str | None
     backend: Any = field(repr=False, compare=False)
     max_length: int
+    has_segments: bool = False
 
     @property
     def n_special(self) -> int:
@@ -153,7 +156,7 @@ class Tokenizer:
             pair_text,
             return_offsets_mapping=True,
             return_special_tokens_mask=True,
-            return_token_type_ids=None,
+            return_token_type_ids=self.has_segments,
             truncation=False,
             verbose=False,
         )
@@ -519,7 +522,14 @@ def _wrap_tokenizer(backend: Any, config: Any, model_id: str, revision: str | No
             f"model {model_id!r} has no tokenizer files; save its tokenizer in the same folder, with save_pretrained"
         )
     length = min(_model_length(config), int(min(backend.model_max_length, UNLIMITED_LENGTH)))
-    return Tokenizer(model_id=model_id, revision=revision, backend=backend, max_length=length)
+    return Tokenizer(
+        model_id=model_id,
+        revision=revision,
+        backend=backend,
+        max_length=length,
+        # Not what the tokenizer gives unasked: ALBERT's does not give the types that the model was trained with.
+        has_segments=getattr(config.get_text_config(), "type_vocab_size", 0) > 1,
+    )
 
 
 def _model_length(config: Any) -> int:
