@@ -9,7 +9,7 @@ import numpy as np
 
 from metastable.norms import load_norms, select_extremes
 from metastable.options import natural
-from metastable.study import Claim, Condition, Material, Option, Study
+from metastable.study import Claim, Condition, Material, Option, Sequence, Study
 from metastable.wordlists import word_sequences
 
 if TYPE_CHECKING:
@@ -23,7 +23,8 @@ def build(options: Mapping[str, Any], tokenizer: Tokenizer) -> Material:
     norms = load_norms(options["norms"], two_word=options["two_word"])
     extremes = select_extremes(norms, options["k"], rng=options["seed"])
     shuffle = np.random.default_rng([options["seed"], 1])
-    sequences, notes = [], [*norms.notes, *extremes.notes]
+    sequences: list[Sequence] = []
+    notes = [*norms.notes, *extremes.notes]
     for condition, table in zip(STUDY.conditions, (extremes.concrete, extremes.abstract), strict=True):
         words = table["word"].tolist()
         if options["order"] == "shuffle":

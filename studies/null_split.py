@@ -10,7 +10,7 @@ import numpy as np
 from metastable.errors import InputError
 from metastable.norms import load_norms
 from metastable.options import natural
-from metastable.study import Claim, Condition, Material, Option, Study
+from metastable.study import Claim, Condition, Material, Option, Sequence, Study
 from metastable.wordlists import word_sequences
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ def build(options: Mapping[str, Any], tokenizer: Tokenizer) -> Material:
     if 2 * k > len(pool):
         raise InputError(f"--k {k}: the norms hold {len(pool):,} words, enough for two halves of {len(pool) // 2:,}")
     draw = np.random.default_rng([options["seed"], 2]).permutation(len(pool))[: 2 * k]
-    sequences, notes = [], list(norms.notes)
+    sequences: list[Sequence] = []
+    notes = list(norms.notes)
     for condition, half in zip(STUDY.conditions, (draw[:k], draw[k:]), strict=True):
         packed, told = word_sequences([pool[index] for index in half], condition.name, tokenizer, options["max_length"])
         sequences.extend(packed)

@@ -71,6 +71,14 @@ class Contrast:
         """Units of b."""
         return int((~self.condition).sum())
 
+    @property
+    def sides(self) -> NDArray[np.intp]:
+        """Side of each sequence: 0 for a, 1 for b, -1 for none; int array of shape (n_sequences,)."""
+        sides = np.full(self.weights.shape[1], -1, dtype=np.intp)
+        units, sequences = self.weights.nonzero()
+        sides[sequences] = ~self.condition[units]
+        return sides
+
     def values(self, means: NDArray[np.float64]) -> NDArray[np.float64]:
         """Turn sequence means, shape (n_sequences, n), into unit values, shape (n_units, n)."""
         return np.asarray(self.weights @ means)
@@ -160,7 +168,7 @@ def _condition_contrast(study: Study, sequences: tuple[Sequence, ...], covariate
             name="condition",
             a=a,
             b=b,
-            unit=unit,
+            unit=study.design.unit or unit,
             weights=weights,
             condition=condition,
             pair=pair,
@@ -215,7 +223,7 @@ def _factorial_contrasts(
                 name=name,
                 a=sides[0],
                 b=sides[1],
-                unit="question" if pair is None else "pair",
+                unit=study.design.unit or "unit",
                 weights=sparse.csr_array(weights),
                 condition=condition,
                 pair=pair,

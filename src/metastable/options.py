@@ -9,7 +9,7 @@ from typing import Any
 from metastable.errors import InputError
 from metastable.study import Option
 
-__all__ = ["COMMON_OPTIONS", "fraction", "natural", "parse_option", "positive", "probability"]
+__all__ = ["COMMON_OPTIONS", "fraction", "natural", "parse_option", "positive", "probability", "seed", "share"]
 
 
 def natural(text: str) -> int:
@@ -57,6 +57,14 @@ def probability(text: str) -> float:
     value = _number(text)
     if not 0 < value < 1:
         raise InputError(f"{text} does not lie between 0 and 1; give a level such as 0.05")
+    return value
+
+
+def share(text: str) -> float:
+    """Parse a number in [0, 1], such as a rescaled rating."""
+    value = _number(text)
+    if not 0 <= value <= 1:
+        raise InputError(f"{text} lies outside [0, 1]; give a share such as 0.3")
     return value
 
 

@@ -309,10 +309,8 @@ def _sensitivity(
     )
 
 
-def _histograms(
-    cube: xr.Dataset, study: Study, sequences: tuple[Sequence, ...], thresholds: tuple[float, ...]
-) -> NDArray[np.int64]:
-    groups = np.array([0 if s.condition == study.conditions[0].name else 1 for s in sequences])
+def _histograms(cube: xr.Dataset, contrast: Contrast, thresholds: tuple[float, ...]) -> NDArray[np.int64]:
+    groups = contrast.sides
     features = feature_table(cube)
     return np.stack([token_histograms(cube, features, threshold, groups) for threshold in thresholds])
 
@@ -477,7 +475,7 @@ def run_study(
     cube = counted.extraction.dataset
     analyses = []
     with clock.stage("statistics", "tests of every head") as advance:
-        histograms = _histograms(cube, study, material.sequences, options["threshold"])
+        histograms = _histograms(cube, contrasts[0], options["threshold"])
         for index, contrast in enumerate(contrasts):
 
             def tell(done: int, total: int, index: int = index, advance: Advance = advance) -> None:
@@ -501,7 +499,7 @@ def run_study(
     with clock.stage("report", "figures and report") as advance:
         _write_tables(result)
         write_report(result, advance)
-    recipe["verdict"] = verdict_record(study, result.analysis, recipe)
+    recipe["verdict"] = verdict_record(result.contrast, result.analysis, recipe)
     write_text(folder / "run.json", json.dumps(recipe, indent=2, ensure_ascii=False) + "\n")
     write_index(folder.parent)
     return result

@@ -119,12 +119,15 @@ class Design:
     predictor : str or None
         Name of the covariate that is a continuous predictor; the two conditions are then its upper
         and lower half, for description only.
+    unit : str
+        What a unit is called in the report ("answer", "word pair"); empty for sequence, cluster or pair.
     """
 
     paired: bool = False
     clustered: bool = False
     factor: Factor | None = None
     predictor: str | None = None
+    unit: str = ""
 
 
 @dataclass(frozen=True)

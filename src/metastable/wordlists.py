@@ -114,8 +114,8 @@ def repeated_sequences(
     sequences: list[Sequence] = []
     left_out: list[str] = []
     digits = max(4, len(str(len(words))))
-    for word in words:
-        times = (max_length - tokenizer.n_special) // max(1, int(table.loc[word, "word_pieces"]))
+    for word, pieces in zip(words, tokenizer.count_pieces(list(words)), strict=True):
+        times = (max_length - tokenizer.n_special) // max(1, pieces)
         encoded = tokenizer.encode_words([word] * times)
         while len(encoded.token_ids) > max_length and times > 1:
             times -= 1

@@ -16,7 +16,7 @@ __all__ = ["print_summary"]
 
 def print_summary(result: RunResult, console: Console) -> None:
     """Print the verdict, the number of heads by verdict, the three largest, and where the report lies."""
-    sentences = verdict_sentences(result.study, result.analysis, result.recipe)
+    sentences = verdict_sentences(result.contrast, result.analysis, result.recipe)
     console.print(Panel(escape(" ".join(sentences)), title="verdict", title_align="left", expand=False))
     heads = result.analysis.heads
     primary = heads[heads["threshold"] == heads["threshold"].iloc[0]]

@@ -39,7 +39,8 @@ def _table(table: pd.DataFrame) -> str:
 
 
 def _finding(table: pd.DataFrame, alpha: float) -> str:
-    kept, broken = [], []
+    kept: list[str] = []
+    broken: list[str] = []
     promised = table[table["nominal"].notna()]
     for row in promised.to_dict("records"):
         name = f"{row['test']}, {row['correction']} ({row['measure'].replace('_', ' ')}, {row['scenario']})"

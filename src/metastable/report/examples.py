@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
 from metastable.study import Sequence
 
 __all__ = ["examples"]
@@ -9,14 +12,16 @@ __all__ = ["examples"]
 _PUNCTUATION = str.maketrans({character: f"\\{character}" for character in "\\`*_[]<>|#"})
 
 
-def examples(sequences: tuple[Sequence, ...], condition: str, n: int = 3) -> list[str]:
-    """Return the first sequences of a condition as Markdown, words set apart by dots.
+def examples(sequences: tuple[Sequence, ...], sides: NDArray[np.intp], side: int, n: int = 3) -> list[str]:
+    """Return the first sequences of one side as Markdown, words set apart by dots.
 
     Parameters
     ----------
     sequences : tuple of Sequence
-    condition : str
-        Name of the condition.
+    sides : ndarray of int, shape (n_sequences,)
+        Side of each sequence, as `Contrast.sides` gives it.
+    side : {0, 1}
+        Which one.
     n : int
         How many.
 
@@ -24,7 +29,7 @@ def examples(sequences: tuple[Sequence, ...], condition: str, n: int = 3) -> lis
     -------
     list of str
     """
-    mine = [sequence for sequence in sequences if sequence.condition == condition][:n]
+    mine = [sequences[index] for index in np.flatnonzero(sides == side)[:n]]
     return [
         " · ".join(word.translate(_PUNCTUATION) for word in sequence.words) + f" ({len(sequence.token_ids)} tokens)"
         for sequence in mine

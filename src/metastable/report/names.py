@@ -8,4 +8,8 @@ COVARIATE_NAMES = {
     "zipf": "Zipf frequency",
     "tokens": "tokens a sequence",
     "words": "words a sequence",
+    "answer_pieces": "word pieces of the answer",
+    "answer_characters": "characters of the answer",
+    "answer_zipf": "Zipf frequency of the answer",
+    "rating": "concreteness rating",
 }

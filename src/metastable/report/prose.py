@@ -114,7 +114,7 @@ def layers_sentence(layers: pd.DataFrame, alpha: float) -> str:
     found = layers[layers["p_sum_squares"] < alpha]
     if found.empty:
         return f"No layer's omnibus test falls below α = {alpha:g}."
-    strongest = layers.loc[layers["mean_abs_g"].idxmax()]
+    strongest = layers.iloc[int(layers["mean_abs_g"].to_numpy().argmax())]
     return (
         f"{format_share(len(found), len(layers))} layers have an omnibus *p* below {alpha:g}; the effect is largest "
         f"in layer {strongest['layer']} (mean |*g*| = {strongest['mean_abs_g']:.2f})."
@@ -144,8 +144,8 @@ def effect_size(heads: pd.DataFrame, details: pd.DataFrame, a: str, b: str, n_ke
     """Put the largest and the typical effect into words."""
     size = heads["hedges_g"].abs()
     typical, largest = float(np.median(size)), float(size.max())
-    index = size.idxmax()
-    top, detail = heads.loc[index], details.loc[index]
+    index = int(size.to_numpy().argmax())
+    top, detail = heads.iloc[index], details.iloc[index]
     # for two normal groups of equal variance, the chance that one exceeds the other (McGraw & Wong 1992)
     chance = norm.cdf(typical / sqrt(2))
     more, fewer = (a, b) if top["difference"] >= 0 else (b, a)

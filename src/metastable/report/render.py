@@ -38,8 +38,9 @@ def _environment() -> jinja2.Environment:
 
 def _material_rows(result: RunResult) -> list[tuple[str, str, str]]:
     rows: list[tuple[str, str, str]] = []
+    sides = result.contrast.sides
     by_condition = [
-        [s for s in result.material.sequences if s.condition == condition.name] for condition in result.study.conditions
+        [s for s, side in zip(result.material.sequences, sides, strict=True) if side == wanted] for wanted in (0, 1)
     ]
     numbers: list[tuple[str, Callable[[list[Any]], int]]] = [
         ("sequences", len),
@@ -80,19 +81,19 @@ def _sites(recipe: Mapping[str, Any]) -> str:
 
 def _context(result: RunResult, plates: Mapping[str, list[Plate]]) -> dict[str, Any]:
     study, recipe, analysis = result.study, result.recipe, result.analysis
-    a, b = study.conditions
+    contrast = result.contrast
+    a, b = contrast.a, contrast.b
     options = recipe["options"]
     alpha, margin = options["alpha"], options["margin"]
     heads, details = primary(analysis.heads), primary(analysis.details)
     layers, omnibus = primary(analysis.layers), primary(analysis.omnibus)
     order = heads["hedges_g"].abs().sort_values(ascending=False, kind="stable").index[:10]
     n_keys = float(sum(len(s.token_ids) for s in result.material.sequences) / len(result.material.sequences))
-    unequal = imbalance_sentence(study, result.balance)
+    unequal = imbalance_sentence(contrast, result.balance)
     n_thresholds = analysis.heads["threshold"].nunique()
     modes = [
         [str(mode) for mode in operating_modes(np.minimum(heads[f"median_{side}"], n_keys), n_keys)] for side in "ab"
     ]
-    contrast = result.contrast
     return {
         "study": study,
         "a": a,
@@ -101,11 +102,11 @@ def _context(result: RunResult, plates: Mapping[str, list[Plate]]) -> dict[str, 
             {
                 "name": condition.name,
                 "description": condition.description,
-                "examples": examples(result.material.sequences, condition.name),
+                "examples": examples(result.material.sequences, contrast.sides, side),
             }
-            for condition in study.conditions
+            for side, condition in enumerate((a, b))
         ],
-        "verdict": verdict_sentences(study, analysis, recipe),
+        "verdict": verdict_sentences(contrast, analysis, recipe),
         "warnings": [text for text in (unequal, study.caveat) if text],
         "plates": {name: "\n\n".join(map(markdown, group)) for name, group in plates.items()},
         "model": {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Any
 
 import pandas as pd
@@ -58,7 +59,7 @@ def layer_rows(layers: pd.DataFrame) -> list[dict[str, str]]:
 def omnibus_rows(omnibus: pd.DataFrame) -> list[dict[str, str]]:
     """Return one row for the model, and one per site where there are several."""
     several = len(omnibus) > 2
-    rows: list[dict[str, Any]] = omnibus.to_dict("records")
+    rows: list[dict[Hashable, Any]] = omnibus.to_dict("records")
     return [
         {
             "name": "all heads" if row["site"] == "all" else f"site {row['site']}",

@@ -8,17 +8,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from metastable.contrasts import Contrast
 from metastable.report.apa import format_g, format_interval, format_p, plural
 from metastable.report.names import COVARIATE_NAMES
 from metastable.stats.analysis import Analysis
-from metastable.study import Study
 
 __all__ = ["imbalance_sentence", "primary", "verdict_record", "verdict_sentences", "verdict_word"]
 
 
 def primary(table: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of the primary threshold, the first that was given."""
-    return table[table["threshold"] == table["threshold"].iloc[0]].reset_index(drop=True)
+    rows: pd.DataFrame = table[table["threshold"] == table["threshold"].iloc[0]]
+    return rows.reset_index(drop=True)
 
 
 def _p_text(p: float) -> str:
@@ -39,12 +40,13 @@ def verdict_word(analysis: Analysis, alpha: float) -> str:
     return "equivalent" if (heads["verdict"] == "equivalent").all() else "undecided"
 
 
-def verdict_sentences(study: Study, analysis: Analysis, recipe: Mapping[str, Any]) -> list[str]:
+def verdict_sentences(contrast: Contrast, analysis: Analysis, recipe: Mapping[str, Any]) -> list[str]:
     """Say in two sentences what was found.
 
     Parameters
     ----------
-    study : Study
+    contrast : Contrast
+        What was compared.
     analysis : Analysis
     recipe : mapping
         As in run.json: its options and the model's id.
@@ -57,7 +59,7 @@ def verdict_sentences(study: Study, analysis: Analysis, recipe: Mapping[str, Any
     omnibus = primary(analysis.omnibus)
     whole = omnibus[omnibus["site"] == "all"].iloc[0]
     alpha, margin = recipe["options"]["alpha"], recipe["options"]["margin"]
-    a, b = study.conditions
+    a, b = contrast.a, contrast.b
     n = len(heads)
     counts = heads["verdict"].value_counts()
     different = int(counts.get("different", 0))
@@ -73,8 +75,8 @@ def verdict_sentences(study: Study, analysis: Analysis, recipe: Mapping[str, Any
         f"of {plural(n, 'head')}, {different} {'is' if different == 1 else 'are'} different, {equivalent} "
         f"equivalent within g = ±{margin:g}, and {undecided} undecided at a false discovery rate of {alpha:g}."
     )
-    top = heads.loc[heads["hedges_g"].abs().idxmax()]
-    extra = details.loc[heads["hedges_g"].abs().idxmax()]
+    largest = int(heads["hedges_g"].abs().to_numpy().argmax())
+    top, extra = heads.iloc[largest], details.iloc[largest]
     more, fewer = (a.name, b.name) if top["difference"] >= 0 else (b.name, a.name)
     site = f" of {top['site']}" if len(heads["site"].unique()) > 1 else ""
     second = (
@@ -86,24 +88,24 @@ def verdict_sentences(study: Study, analysis: Analysis, recipe: Mapping[str, Any
     return [first, second]
 
 
-def verdict_record(study: Study, analysis: Analysis, recipe: Mapping[str, Any]) -> dict[str, Any]:
+def verdict_record(contrast: Contrast, analysis: Analysis, recipe: Mapping[str, Any]) -> dict[str, Any]:
     """Return the verdict for programs: a word, a sentence, and the number of heads of each kind."""
     heads = primary(analysis.heads)
     counts = heads["verdict"].value_counts()
     return {
         "word": verdict_word(analysis, recipe["options"]["alpha"]),
-        "sentence": verdict_sentences(study, analysis, recipe)[0],
+        "sentence": verdict_sentences(contrast, analysis, recipe)[0],
         "heads": len(heads),
         **{name: int(counts.get(name, 0)) for name in ("different", "equivalent", "undecided")},
     }
 
 
-def imbalance_sentence(study: Study, balance: pd.DataFrame) -> str:
+def imbalance_sentence(contrast: Contrast, balance: pd.DataFrame) -> str:
     """Name the covariates on which the conditions differ by more than the 0.1 line; empty if none."""
     unequal = balance[~balance["balanced"].astype(bool)]
     if unequal.empty:
         return ""
-    a, b = study.conditions
+    a, b = contrast.a, contrast.b
     parts = [
         f"{COVARIATE_NAMES.get(row['covariate'], row['covariate'])} {row['mean_a']:.1f} against {row['mean_b']:.1f} "
         f"(standardized difference {format_g(row['smd'])})"

@@ -360,7 +360,8 @@ def join_analyses(analyses: list[Analysis]) -> Analysis:
     first = analyses[0]
 
     def stack(name: str) -> pd.DataFrame:
-        return pd.concat([getattr(analysis, name) for analysis in analyses], ignore_index=True)
+        tables: list[pd.DataFrame] = [getattr(analysis, name) for analysis in analyses]
+        return pd.concat(tables, ignore_index=True)
 
     return Analysis(
         stack("heads"),

