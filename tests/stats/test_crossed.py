@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from scipy import optimize
 
-from metastable.stats.crossed import RandomTerms, criterion_at, fit_terms, saturated, term_sums
+from metastable.stats.crossed import criterion_at, fit_terms
 from metastable.stats.random_intercept import fit_random_intercept, group_sums
+from metastable.stats.random_terms import RandomTerms, saturated, term_sums
 
 
 def example(seed, *, nested, inner, slope, n_obs=150, n_features=2):

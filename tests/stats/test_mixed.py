@@ -269,3 +269,21 @@ def test_callback_counts_up_to_all_features(monkeypatch):
 def test_unknown_options_are_named(option):
     with pytest.raises(InputError, match=next(iter(option))):
         fit_mixed_models(*unbalanced(np.random.default_rng(10)), **option)
+
+
+@pytest.mark.parametrize("name", list(STRUCTURES))
+def test_search_converges_over_four_orders_of_magnitude_of_variance(name):
+    rng = np.random.default_rng(11)
+    _, design, group = unbalanced(rng, n_groups=40)
+    options = structure(STRUCTURES[name], group, rng)
+    size = 10.0 ** rng.uniform(-2, 2, (3, 80))
+    values = rng.normal(size=(group.size, 80)) + (size[0] * rng.normal(size=(40, 80)))[group]
+    if "cluster" in options:
+        values += (size[1] * rng.normal(size=(40, 80)))[options["cluster"]]
+    if "slope" in options:
+        of = options.get("cluster", group)
+        values += (size[2] * rng.normal(size=(40, 80)))[of] * design[:, [2]]
+    models = fit_mixed_models(values, design, group, **options)
+    assert models.converged.all()
+    assert models.singular.any()
+    assert not models.singular.all()

@@ -10,8 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from metastable.errors import InputError
-from metastable.stats.crossed import fit_terms, saturated, term_sums
+from metastable.stats.crossed import fit_terms
 from metastable.stats.mixed_input import MixedInput, check_mixed_input
+from metastable.stats.random_terms import saturated, term_sums
 from metastable.stats.satterthwaite import (
     CriterionFit,
     FTest,

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from metastable.errors import InputError
-from metastable.stats.crossed import TermSums, fit_terms, saturated, term_sums
+from metastable.stats.crossed import fit_terms
 from metastable.stats.mixed_input import MixedInput, check_mixed_input
 from metastable.stats.mixed_limit import group_mean_model, still_within
 from metastable.stats.random_intercept import GroupSums, fit_random_intercept, group_sums
+from metastable.stats.random_terms import TermSums, saturated, term_sums
 from metastable.stats.reference import fit_statsmodels
 from metastable.stats.satterthwaite import CriterionFit, contrast_dof, t_statistic, two_sided_p
 

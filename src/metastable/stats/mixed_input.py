@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from metastable.errors import InputError
-from metastable.stats.crossed import RandomTerms
+from metastable.stats.random_terms import RandomTerms
 
 __all__ = ["MixedInput", "check_mixed_input", "group_means"]
 

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse import csgraph
 
-from metastable.stats.crossed import SATURATED, RandomTerms, fit_terms, saturated, term_sums
+from metastable.stats.crossed import fit_terms
 from metastable.stats.mixed_input import RANK_TOLERANCE, MixedInput, group_means
 from metastable.stats.random_intercept import GroupSums
+from metastable.stats.random_terms import SATURATED, RandomTerms, saturated, term_sums
 from metastable.stats.satterthwaite import CriterionFit
 
 __all__ = ["GroupMeanModel", "group_mean_model", "still_within"]

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metastable.errors import InputError
-from metastable.stats.crossed import RandomTerms, criterion_at, term_sums
+from metastable.stats.crossed import criterion_at
+from metastable.stats.random_terms import RandomTerms, term_sums
 from metastable.stats.satterthwaite import CriterionFit
 
 __all__ = ["fit_statsmodels"]
