@@ -8,7 +8,7 @@ from scipy import stats
 from threadpoolctl import threadpool_limits
 
 from metastable.errors import InputError
-from metastable.stats import permutation
+from metastable.stats import permutation_input
 from metastable.stats.permutation import permutation_test, permutation_test_contrast
 
 MASKS = {"all": np.ones(9, dtype=bool), "first": np.arange(9) < 4}
@@ -305,7 +305,7 @@ def test_progress_reaches_its_end():
 
 
 def test_auto_takes_no_card_where_there_is_none(monkeypatch):
-    monkeypatch.setattr(permutation, "_WORTH_A_CARD", 0)
+    monkeypatch.setattr(permutation_input, "_WORTH_A_CARD", 0)
     values, condition = sample()
     same(
         permutation_test(values, condition, n_permutations=50, rng=1),

@@ -142,6 +142,19 @@ def test_the_block_size_changes_nothing(seed, n, size, kind):
     np.testing.assert_array_equal(collected(made, size), collected(made, 61))
 
 
+def test_counts_beyond_printing_are_capped():
+    many = np.arange(20_000)
+    for made in (
+        exchange_labels(many % 2 == 0, MANY),
+        exchange_rows(many[:, None] / 7, MANY),
+        exchange_labels(many % 2 == 0, MANY, block=many // 2),
+        flip_signs(None, 20_000, MANY),
+    ):
+        assert made.n_distinct == 10**18
+        assert not made.exact
+        assert made.n == 5_000
+
+
 def test_a_cluster_in_two_blocks_is_refused():
     with pytest.raises(InputError, match="cluster 4 lies in more than one block"):
         exchange_labels(CONDITION, MANY, cluster=np.array([1, 2, 3, 4, 5, 6, 4]), block=np.array([0] * 6 + [1]))

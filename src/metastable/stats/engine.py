@@ -14,10 +14,11 @@ from metastable.stats.relabelings import Relabelings
 from metastable.stats.statistics import Backend, Prepared, Statistic
 from metastable.stats.tail import tail_p_values
 
-__all__ = ["PermutationResult", "Plan", "run_permutations"]
+__all__ = ["Alternative", "PermutationResult", "Plan", "Progress", "run_permutations"]
 
 Floats = NDArray[np.float64]
 Progress = Callable[[int, int], None]
+Alternative = Literal["two-sided", "greater", "less"]
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,8 @@ class PermutationResult:
     omnibus : dict of str to OmnibusResult
         One for each mask.
     n_distinct : int
-        Number of distinct relabelings that the design allows; 1 / n_distinct bounds p from below.
+        Number of distinct relabelings that the design allows, which bounds p from below; numbers above
+        10^18 are given as that.
     """
 
     statistic: Floats
@@ -79,7 +81,7 @@ class Plan:
         Told of progress as ``f(done, total)``.
     """
 
-    alternative: Literal["two-sided", "greater", "less"]
+    alternative: Alternative
     family: NDArray[np.intp]
     omnibus: Mapping[str, NDArray[np.bool_]]
     alpha: float

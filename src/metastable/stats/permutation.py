@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from metastable.errors import InputError
-from metastable.stats.engine import PermutationResult, Plan, run_permutations
+from metastable.stats.engine import Alternative, PermutationResult, Progress, run_permutations
 from metastable.stats.omnibus import OmnibusResult
+from metastable.stats.permutation_input import (
+    Layout,
+    check_choice,
+    check_clusters,
+    check_codes,
+    check_freedom,
+    check_layout,
+    check_matrix,
+    check_resolution,
+    check_same,
+    check_values,
+    make_plan,
+    make_sampling,
+)
 from metastable.stats.relabelings import (
     Exchanges,
     Relabelings,
@@ -21,28 +34,12 @@ from metastable.stats.relabelings import (
     flip_signs,
     mixed_clusters,
 )
-from metastable.stats.statistics import CPU, Backend, LinearModel, Statistic, TwoSample, contrast_model, torch_backend
+from metastable.stats.statistics import LinearModel, Statistic, TwoSample, contrast_model
 
 __all__ = ["OmnibusResult", "PermutationResult", "permutation_test", "permutation_test_contrast"]
 
 Floats = NDArray[np.float64]
-Alternative = Literal["two-sided", "greater", "less"]
 Kind = Literal["welch", "student", "mean", "paired"]
-Progress = Callable[[int, int], None]
-
-# Multiply-adds from which a graphics card repays loading torch and moving the data.
-_WORTH_A_CARD = 1e11
-
-
-@dataclass(frozen=True)
-class _Layout:
-    """Checked labels of the units."""
-
-    condition: NDArray[np.bool_]
-    pair: NDArray[Any] | None
-    cluster: NDArray[Any] | None
-    block: NDArray[Any] | None
-    covariates: Floats | None
 
 
 def permutation_test(
@@ -144,10 +141,10 @@ def permutation_test(
     omnibus tests. Where conditions differ and neither varies, the statistic is a large finite number.
     Statistics that are equal but for rounding count as equal.
     """
-    checked = _check_values(values)
-    layout = _check_layout(checked, condition, pair, cluster, block, covariates)
-    _check_choice("statistic", statistic, ("welch", "student", "mean", "paired"))
-    sampling = _sampling(n_permutations, rng)
+    checked = check_values(values)
+    layout = check_layout(checked, condition, pair, cluster, block, covariates)
+    check_choice("statistic", statistic, ("welch", "student", "mean", "paired"))
+    sampling = make_sampling(n_permutations, rng)
     if layout.pair is not None:
         checked, test, relabelings = _paired(checked, layout, statistic, sampling)
     elif statistic == "paired":
@@ -157,8 +154,8 @@ def permutation_test(
         relabelings = exchange_labels(layout.condition, sampling, cluster=layout.cluster, block=layout.block)
     else:
         test, relabelings = _adjusted(layout, layout.covariates, statistic, sampling)
-    _check_clusters(layout, relabelings, alpha)
-    plan = _plan(checked, relabelings, alternative, family, omnibus, alpha, tail, block_bytes, device, callback)
+    plan = make_plan(checked, relabelings, alternative, family, omnibus, alpha, tail, block_bytes, device, callback)
+    check_clusters(layout, relabelings, alpha)
     return run_permutations(checked, test, relabelings, plan)
 
 
@@ -215,32 +212,32 @@ def permutation_test_contrast(
         If the design cannot estimate the contrast, leaves no residual degrees of freedom, or for what
         `permutation_test` refuses.
     """
-    checked = _check_values(values)
-    matrix = _check_matrix("design", design, len(checked))
+    checked = check_values(values)
+    matrix = check_matrix("design", design, len(checked))
     weights = np.atleast_2d(np.asarray(contrast, dtype=np.float64))
     if weights.ndim != 2 or weights.shape[1] != matrix.shape[1] or not np.all(np.isfinite(weights)):
         raise InputError(
             f"contrast has shape {np.shape(contrast)}, but the design has {matrix.shape[1]} columns; "
             "give one finite weight a column."
         )
-    _check_choice("statistic", statistic, ("student", "mean"))
-    _check_choice("errors", errors, ("exchangeable", "symmetric"))
+    check_choice("statistic", statistic, ("student", "mean"))
+    check_choice("errors", errors, ("exchangeable", "symmetric"))
     if len(weights) > 1 and (statistic == "mean" or alternative != "two-sided"):
         raise InputError("contrast has several rows, which only the two-sided F tests; give one row.")
     model = contrast_model(matrix, weights, statistic)
     if model is None:
         raise InputError("the design cannot estimate the contrast: its columns are collinear; drop or join some.")
-    _check_freedom(model)
-    clusters, blocks = _check_codes("cluster", cluster, len(checked)), _check_codes("block", block, len(checked))
-    sampling = _sampling(n_permutations, rng)
+    check_freedom(model)
+    clusters, blocks = check_codes("cluster", cluster, len(checked)), check_codes("block", block, len(checked))
+    sampling = make_sampling(n_permutations, rng)
     relabelings: Relabelings
     if errors == "symmetric":
         relabelings = flip_signs(clusters, len(checked), sampling)
     else:
         relabelings = exchange_rows(matrix, sampling, cluster=clusters, block=blocks)
+    plan = make_plan(checked, relabelings, alternative, family, omnibus, alpha, tail, block_bytes, device, callback)
     if clusters is not None:
-        _check_resolution(relabelings, alpha)
-    plan = _plan(checked, relabelings, alternative, family, omnibus, alpha, tail, block_bytes, device, callback)
+        check_resolution(relabelings, alpha)
     return run_permutations(checked, model, relabelings, plan)
 
 
@@ -248,7 +245,7 @@ def permutation_test_contrast(
 
 
 def _paired(
-    values: Floats, layout: _Layout, statistic: Kind, sampling: Sampling
+    values: Floats, layout: Layout, statistic: Kind, sampling: Sampling
 ) -> tuple[Floats, Statistic, Relabelings]:
     """Differences a - b of the pairs, as a one-sample model whose signs flip."""
     if statistic not in ("paired", "mean"):
@@ -272,17 +269,17 @@ def _paired(
         raise InputError(
             "a covariate differs by the same amount in every pair, so it is collinear with the condition; drop it."
         )
-    _check_freedom(model)
+    check_freedom(model)
     cluster = None
     if layout.cluster is not None:
         cluster = layout.cluster[in_a]
-        _check_same("cluster", cluster, layout.cluster[in_b])
+        check_same("cluster", cluster, layout.cluster[in_b])
     if layout.block is not None:
-        _check_same("block", layout.block[in_a], layout.block[in_b])
+        check_same("block", layout.block[in_a], layout.block[in_b])
     return differences, model, flip_signs(cluster, len(in_a), sampling)
 
 
-def _partners(layout: _Layout) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def _partners(layout: Layout) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     in_a, in_b = np.flatnonzero(layout.condition), np.flatnonzero(~layout.condition)
     pair = np.asarray(layout.pair)
     names, codes = np.unique(pair, return_inverse=True)
@@ -299,7 +296,7 @@ def _partners(layout: _Layout) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
 
 
 def _adjusted(
-    layout: _Layout, covariates: Floats, statistic: Literal["welch", "student", "mean"], sampling: Sampling
+    layout: Layout, covariates: Floats, statistic: Literal["welch", "student", "mean"], sampling: Sampling
 ) -> tuple[LinearModel, Exchanges]:
     """Effect of the condition beside covariates, whose residuals are exchanged."""
     n_units = len(layout.condition)
@@ -307,7 +304,7 @@ def _adjusted(
     model = contrast_model(design, np.eye(1, design.shape[1]), statistic, layout.condition)
     if model is None:
         raise InputError(f"{_collinear(layout.condition, covariates)} collinear with the condition; drop it.")
-    _check_freedom(model)
+    check_freedom(model)
     if statistic == "welch":
         share_a = float(np.sum(model.basis[layout.condition] ** 2))
         share_b = float(np.sum(model.basis[~layout.condition] ** 2))
@@ -328,172 +325,3 @@ def _collinear(condition: NDArray[np.bool_], covariates: Floats) -> str:
         if product > 0 and abs(label @ centered) > (1 - 1e-10) * product:
             return f"covariate {k} is"
     return "a combination of the covariates is"
-
-
-# --- checks -----------------------------------------------------------------------------------------
-
-
-def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise InputError(f"{name} is {value!r}, but it must be one of {', '.join(choices)}.")
-
-
-def _check_values(values: ArrayLike) -> Floats:
-    array = np.asarray(values, dtype=np.float64)
-    if array.ndim != 2 or 0 in array.shape:
-        raise InputError(f"values has shape {array.shape}, but must be (n_units, n_features), neither of them 0.")
-    _check_finite("values", array)
-    return array
-
-
-def _check_finite(name: str, array: Floats) -> None:
-    if not np.isfinite(array.sum()):
-        bad = np.argwhere(~np.isfinite(array))
-        if len(bad):
-            row, column = bad[0]
-            raise InputError(
-                f"{name}[{row}, {column}] is {array[row, column]}; drop the unit or the feature, or fill it in."
-            )
-
-
-def _check_matrix(name: str, matrix: ArrayLike, n_units: int) -> Floats:
-    array = np.asarray(matrix, dtype=np.float64)
-    if array.ndim == 1:
-        array = array[:, None]
-    if array.ndim != 2 or len(array) != n_units:
-        raise InputError(f"{name} has shape {array.shape}, but must have one row for each of {n_units} units.")
-    _check_finite(name, array)
-    return array
-
-
-def _check_codes(name: str, codes: ArrayLike | None, n: int) -> NDArray[Any] | None:
-    if codes is None:
-        return None
-    array = np.asarray(codes)
-    if array.shape != (n,):
-        raise InputError(f"{name} has shape {array.shape}, but must be ({n},): one code each.")
-    if array.dtype.kind == "f" and np.isnan(array).any():
-        raise InputError(f"{name}[{int(np.argmax(np.isnan(array)))}] is NaN; give every unit a code.")
-    return array
-
-
-def _check_layout(
-    values: Floats,
-    condition: ArrayLike,
-    pair: ArrayLike | None,
-    cluster: ArrayLike | None,
-    block: ArrayLike | None,
-    covariates: ArrayLike | None,
-) -> _Layout:
-    n_units = len(values)
-    labels = np.asarray(condition)
-    if labels.shape != (n_units,) or labels.dtype != np.bool_:
-        raise InputError(
-            f"condition has shape {labels.shape} and type {labels.dtype}, but must be ({n_units},) of bool: "
-            "True for condition a."
-        )
-    for name, count in (("a", labels.sum()), ("b", (~labels).sum())):
-        if count < 2:
-            raise InputError(f"condition {name} has {count} units, but a test needs at least two in each; add some.")
-    matrix = None if covariates is None else _check_matrix("covariates", covariates, n_units)
-    if matrix is not None and matrix.shape[1] == 0:
-        matrix = None
-    return _Layout(
-        labels,
-        _check_codes("pair", pair, n_units),
-        _check_codes("cluster", cluster, n_units),
-        _check_codes("block", block, n_units),
-        matrix,
-    )
-
-
-def _check_same(name: str, of_a: NDArray[Any], of_b: NDArray[Any]) -> None:
-    apart = np.flatnonzero(of_a != of_b)
-    if len(apart):
-        k = apart[0]
-        raise InputError(f"the partners of a pair lie in {name} {of_a[k]} and {of_b[k]}; put both into one {name}.")
-
-
-def _check_freedom(model: LinearModel) -> None:
-    if len(model.basis) <= model.basis.shape[1]:
-        raise InputError(
-            f"the design has {model.basis.shape[1]} independent columns for {len(model.basis)} units, which leaves "
-            "no residual degrees of freedom; use fewer covariates."
-        )
-
-
-def _check_clusters(layout: _Layout, relabelings: Relabelings, alpha: float) -> None:
-    if layout.cluster is None:
-        return
-    if layout.pair is None:
-        mixed = mixed_clusters(layout.condition, layout.cluster)
-        if not mixed.any():
-            for name, label in (("a", True), ("b", False)):
-                n_clusters = len(np.unique(layout.cluster[layout.condition == label]))
-                if n_clusters < 2:
-                    raise InputError(
-                        f"condition {name} has {n_clusters} cluster, but whole clusters are exchanged; "
-                        "give each condition at least two."
-                    )
-    _check_resolution(relabelings, alpha)
-
-
-def _check_resolution(relabelings: Relabelings, alpha: float) -> None:
-    if relabelings.n_distinct * alpha < 1 - 1e-9:
-        raise InputError(
-            f"the clusters allow {relabelings.n_distinct} relabelings, so that p cannot fall below "
-            f"{1 / relabelings.n_distinct:.3g}, above alpha = {alpha}; gather more clusters."
-        )
-
-
-def _sampling(n_permutations: int, rng: int | np.random.Generator | None) -> Sampling:
-    if isinstance(n_permutations, bool) or int(n_permutations) != n_permutations or n_permutations < 1:
-        raise InputError(f"n_permutations is {n_permutations}, but must be a whole number from 1 up.")
-    return Sampling(int(n_permutations), int(np.random.default_rng(rng).integers(1 << 62)))
-
-
-def _plan(
-    values: Floats,
-    relabelings: Relabelings,
-    alternative: Alternative,
-    family: ArrayLike | None,
-    omnibus: Mapping[str, NDArray[np.bool_]] | None,
-    alpha: float,
-    tail: str,
-    block_bytes: int,
-    device: str,
-    callback: Progress | None,
-) -> Plan:
-    n_features = values.shape[1]
-    _check_choice("alternative", alternative, ("two-sided", "greater", "less"))
-    _check_choice("tail", tail, ("none", "gpd"))
-    if not 0 < alpha < 1:
-        raise InputError(f"alpha is {alpha}, but it must lie between 0 and 1.")
-    codes = _check_codes("family", family, n_features)
-    families = np.zeros(n_features, dtype=np.intp) if codes is None else np.unique(codes, return_inverse=True)[1]
-    masks = {}
-    for name, mask in (omnibus or {}).items():
-        masks[name] = np.asarray(mask)
-        if masks[name].shape != (n_features,) or masks[name].dtype != np.bool_:
-            raise InputError(
-                f"omnibus mask {name!r} has shape {masks[name].shape} and type {masks[name].dtype}, but must be "
-                f"({n_features},) of bool."
-            )
-    work = float(values.size) * relabelings.n
-    return Plan(alternative, families, masks, alpha, tail == "gpd", block_bytes, _backend(device, work), callback)
-
-
-def _backend(device: str, work: float) -> Backend:
-    if device not in ("auto", "cpu", "torch") and not device.startswith("cuda"):
-        raise InputError(f"device is {device!r}, but it must be auto, cpu, torch, cuda or cuda:N.")
-    if device == "cpu" or (device == "auto" and work < _WORTH_A_CARD):
-        return CPU
-    import torch  # seconds to load, and only large work repays them
-
-    if device == "auto":
-        return torch_backend("cuda") if torch.cuda.is_available() else CPU
-    if device == "torch":
-        return torch_backend("cpu")
-    if not torch.cuda.is_available():
-        raise InputError(f"device is {device!r}, but torch finds no CUDA device; use device='cpu'.")
-    return torch_backend(device)

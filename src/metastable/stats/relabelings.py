@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
 from typing import Any, Protocol
 
@@ -13,9 +14,12 @@ from numpy.typing import NDArray
 
 from metastable.errors import InputError
 
-__all__ = ["Exchanges", "Flips", "Relabelings", "Sampling", "exchange_labels", "exchange_rows", "flip_signs"]
+__all__ = ["COUNTED", "Exchanges", "Flips", "Relabelings", "Sampling", "exchange_labels", "exchange_rows", "flip_signs"]
 
 Ints = NDArray[np.intp]
+
+#: Relabelings are counted up to here: factorials soon have more digits than anyone prints.
+COUNTED = 10**18
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,7 @@ class Relabelings(Protocol):
 
     @property
     def n_distinct(self) -> int:
-        """Number of distinct relabelings that exist, the observed one among them."""
+        """Number of distinct relabelings that exist, the observed one among them; at most `COUNTED`."""
 
     @property
     def exact(self) -> bool:
@@ -84,8 +88,8 @@ class Flips:
 
     @property
     def n_distinct(self) -> int:
-        """Two to the number of groups."""
-        return 1 << self.n_groups
+        """Two to the number of groups, or `COUNTED`."""
+        return min(1 << min(self.n_groups, 64), COUNTED)
 
     @property
     def exact(self) -> bool:
@@ -162,9 +166,9 @@ class Exchanges:
     sampling: Sampling
     labels: NDArray[np.bool_] | None = None
 
-    @property
+    @cached_property
     def n_distinct(self) -> int:
-        """Product over strata of the number of distinct arrangements of their items."""
+        """Product over strata of the number of distinct arrangements of their items, or `COUNTED`."""
         total = 1
         for stratum in np.unique(self.stratum):
             counts = np.unique(self.content[self.stratum == stratum], return_counts=True)[1]
@@ -172,6 +176,8 @@ class Exchanges:
             for count in counts.tolist():
                 total *= math.comb(left, count)
                 left -= count
+                if total >= COUNTED:
+                    return COUNTED
         return total
 
     @property
