@@ -206,6 +206,18 @@ def test_null_beside_a_confounder_is_rejected_at_alpha_only_with_the_covariate()
     assert (permutation_test(values, condition, n_permutations=299, rng=1).p_perm <= 0.05).mean() > 0.5
 
 
+def test_the_origin_and_unit_of_a_covariate_do_not_matter():
+    values, condition = sample()
+    covariate = np.sin(np.arange(40.0))[:, None]
+    for statistic in ("welch", "student", "mean"):
+        options = {"statistic": statistic, "n_permutations": 200, "rng": 1}
+        same(
+            permutation_test(values, condition, covariates=covariate, **options),
+            permutation_test(values, condition, covariates=1e9 + 0.01 * covariate, **options),
+            rtol=1e-4,
+        )
+
+
 def test_unequal_variances_and_sizes_are_held_by_welch():
     rng = np.random.default_rng(34)
     condition = np.arange(80) < 16

@@ -300,7 +300,9 @@ def _adjusted(
 ) -> tuple[LinearModel, Exchanges]:
     """Effect of the condition beside covariates, whose residuals are exchanged."""
     n_units = len(layout.condition)
-    design = np.column_stack([layout.condition.astype(np.float64), np.ones(n_units), covariates])
+    # Centered, a covariate with a large mean and a small spread is not mistaken for the intercept.
+    centered = covariates - covariates.mean(axis=0)
+    design = np.column_stack([layout.condition.astype(np.float64), np.ones(n_units), centered])
     model = contrast_model(design, np.eye(1, design.shape[1]), statistic, layout.condition)
     if model is None:
         raise InputError(f"{_collinear(layout.condition, covariates)} collinear with the condition; drop it.")

@@ -169,7 +169,7 @@ def check_resolution(relabelings: Relabelings, alpha: float) -> None:
 
 
 def make_sampling(n_permutations: int, rng: int | np.random.Generator | None) -> Sampling:
-    """Number and seed of the relabelings; the seed is one draw of the generator given."""
+    """Fix number and seed of the relabelings; the seed is one draw of the generator given."""
     if isinstance(n_permutations, bool) or int(n_permutations) != n_permutations or n_permutations < 1:
         raise InputError(f"n_permutations is {n_permutations}, but must be a whole number from 1 up.")
     return Sampling(int(n_permutations), int(np.random.default_rng(rng).integers(1 << 62)))
@@ -187,7 +187,7 @@ def make_plan(
     device: str,
     callback: Progress | None,
 ) -> Plan:
-    """What is to be done with the statistics, in checked form; `_WORTH_A_CARD` decides on a device."""
+    """Check what is to be done with the statistics, and choose where they are computed."""
     n_features = values.shape[1]
     check_choice("alternative", alternative, ("two-sided", "greater", "less"))
     check_choice("tail", tail, ("none", "gpd"))
