@@ -8,7 +8,7 @@ from scipy import optimize
 
 from metastable.stats.crossed import criterion_at, fit_terms
 from metastable.stats.random_intercept import fit_random_intercept, group_sums
-from metastable.stats.random_terms import RandomTerms, saturated, term_sums
+from metastable.stats.random_terms import RandomTerms, term_sums
 
 
 def example(seed, *, nested, inner, slope, n_obs=150, n_features=2):
@@ -128,12 +128,3 @@ def test_a_theta_that_is_no_minimum_has_not_converged():
     best = fit_terms(sums)
     assert not criterion_at(sums, theta + 1.0).converged.any()
     assert criterion_at(sums, best.theta).converged.all()
-
-
-def test_saturated_features_are_those_without_residual():
-    x, y, terms, _ = example(8, nested=False, inner=True, slope=True, n_features=3)
-    rng = np.random.default_rng(9)
-    y[:, 1] = rng.normal(size=30)[terms.inner] + rng.normal(size=8)[terms.outer] * (1 + terms.slope) + x[:, 2]
-    y[:, 2] = y[:, 1]
-    y[17, 2] += 0.01
-    assert saturated(term_sums(x, y, terms)).tolist() == [False, True, False]
