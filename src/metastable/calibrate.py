@@ -130,6 +130,7 @@ def calibrate_study(
         table = calibrate(
             contrast.values(means)[units],
             tokens=_token_values(counted, features, options, units),
+            paired=contrast.pair is not None,
             family=pd.factorize(features["site"])[0],
             n_splits=options["splits"],
             n_permutations=options["permutations"],

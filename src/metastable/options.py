@@ -124,6 +124,7 @@ COMMON_OPTIONS: tuple[Option, ...] = (
     Option("unit", str, "tokens", "what is counted: tokens, or words whose pieces' mass is summed first",
            choices=("tokens", "words")),
     Option("covariates", str, (), "covariates to adjust for, by their names in the balance table", many=True),
+    Option("joint", bool, False, "also fit one mixed model over all heads (minutes; does the effect vary over layers?)"),
     Option("seed", seed, 20, "seed of every random choice"),
     Option("batch_tokens", natural, 4096, "tokens per batch, padding included"),
     Option("out", str, "reports", "folder that receives a folder for the study"),

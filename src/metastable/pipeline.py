@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from metastable.browser.run import write_run_browser
 from metastable.contrasts import Contrast, contrasts_of
 from metastable.cube import feature_table, histogram_medians, token_histograms, token_values, unit_means
 from metastable.encoders import Encoder, load_encoder, load_tokenizer
@@ -29,6 +30,7 @@ from metastable.progress import Advance, Silent, Stages
 from metastable.report import verdict_record, write_index, write_report
 from metastable.stats.analysis import Analysis, Settings, TokenRows, analyse, join_analyses
 from metastable.stats.balance import balance_table
+from metastable.stats.joint import JointModel, fit_joint_model
 from metastable.stats.sensitivity import Sensitivity, sensitivity
 from metastable.study import Material, Sequence, Study
 
@@ -105,8 +107,10 @@ class RunResult:
         Covariates of the two sides of the primary contrast.
     sensitivity : Sensitivity or None
         Power of the primary contrast's test; None where the data have too few units.
+    joint : JointModel or None
+        One model over all heads; None unless it was asked for.
     histograms : ndarray of int64, shape (n_thresholds, 2, n_features, n_max + 1)
-        How many tokens of each condition gave each count.
+        How many tokens of each side of the primary contrast gave each count.
     recipe : mapping
         What run.json holds.
     """
@@ -118,6 +122,7 @@ class RunResult:
     material: Material
     balance: pd.DataFrame
     sensitivity: Sensitivity | None
+    joint: JointModel | None
     histograms: NDArray[np.int64]
     recipe: Mapping[str, Any] = field(repr=False)
 
@@ -309,6 +314,26 @@ def _sensitivity(
     )
 
 
+def _joint(cube: xr.Dataset, contrast: Contrast, options: Mapping[str, Any]) -> JointModel:
+    features = feature_table(cube)
+    sizes = features.groupby("layer").size()
+    fits = (
+        contrast.unit == "sequence"
+        and contrast.predictor is None
+        and options["measure"] in {"count", "effective_number"}
+        and len(features["site"].unique()) == 1
+        and len(sizes) > 1
+        and sizes.min() > 1
+    )
+    if not fits:
+        raise InputError(
+            "--joint: the joint model needs counts of unpaired sequences and one attention site of several layers; "
+            "leave it out"
+        )
+    values = contrast.values(unit_means(cube, features, options["threshold"][0], options["measure"]))
+    return fit_joint_model(np.log(values), contrast.condition, features["layer"].to_numpy())
+
+
 def _histograms(cube: xr.Dataset, contrast: Contrast, thresholds: tuple[float, ...]) -> NDArray[np.int64]:
     groups = contrast.sides
     features = feature_table(cube)
@@ -484,6 +509,10 @@ def run_study(
             analyses.append(analyse_cube(cube, contrast, material.sequences, options, histograms, tell))
     with clock.stage("sensitivity", "what this sample could find") as advance:
         power = _sensitivity(cube, contrasts[0], options, advance)
+    joint = None
+    if options["joint"]:
+        with clock.stage("joint", "one model of all heads"):
+            joint = _joint(cube, contrasts[0], options)
     recipe = _recipe(study, options, counted, analyses[0], clock, command)
     result = RunResult(
         study=study,
@@ -493,12 +522,15 @@ def run_study(
         material=material,
         balance=balance_table(contrasts[0].covariates, contrasts[0].condition),
         sensitivity=power,
+        joint=joint,
         histograms=histograms,
         recipe=recipe,
     )
     with clock.stage("report", "figures and report") as advance:
         _write_tables(result)
         write_report(result, advance)
+    with clock.stage("browser", "head browser"):
+        write_run_browser(result, cube, counted.encoder)
     recipe["verdict"] = verdict_record(result.contrast, result.analysis, recipe)
     write_text(folder / "run.json", json.dumps(recipe, indent=2, ensure_ascii=False) + "\n")
     write_index(folder.parent)

@@ -147,6 +147,8 @@ class Claim:
         The primary measure.
     statement : str
         The claim as a sentence.
+    expects_difference : bool
+        False where the claim is that nothing differs.
     """
 
     contrast: str = "condition"
@@ -154,6 +156,7 @@ class Claim:
     smallest_effect: float = 0.2
     measure: str = "count"
     statement: str = ""
+    expects_difference: bool = True
 
 
 @dataclass(frozen=True)

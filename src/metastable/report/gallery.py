@@ -77,23 +77,24 @@ def _site_plates(result: RunResult, site: str, ending: str, caption: str) -> dic
     plates["layers"] = Plate(
         "layers" + ending,
         figures.layer_plot(heads, layers, **tested),
-        figures.layer_plot_alt(heads, layers, site=site, alpha=alpha),
+        figures.layer_plot_alt(heads, layers, **tested),
         "Every head's Hedges' g, layer by layer, with the layers' omnibus tests." + caption,
     )
     n_keys = max(len(s.token_ids) for s in result.material.sequences)
-    for side, index in (("a", 0), ("b", 1)):
-        grid, name = _grid(result.histograms[0, index], heads, site), conditions[index]
-        add(
-            f"violins_{side}", figures.violin_grid, figures.violin_grid_alt,
-            f"The count over all query tokens of {name} sequences, head by head: distribution, median, and mode.",
-            grid, n=n_keys, condition=name,
-        )  # fmt: skip
+    first, second = (_grid(result.histograms[0, index], heads, site) for index in (0, 1))
+    plates["violins"] = Plate(
+        "violins" + ending,
+        figures.violin_pair(first, second, n=n_keys, conditions=conditions),
+        figures.violin_pair_alt(first, second, n=n_keys, conditions=conditions),
+        f"The count over all query tokens of {a} and of {b} sequences, head by head: distribution, median, and mode."
+        + caption,
+    )
     if len(result.analysis.heads["threshold"].unique()) > 1:
         every = result.analysis.heads
         plates["thresholds"] = Plate(
             "thresholds" + ending,
             figures.thresholds_plot(every, **tested),
-            figures.thresholds_plot_alt(every, site=site, alpha=alpha),
+            figures.thresholds_plot_alt(every, **tested),
             "Effect of every head and number of significant heads along the thresholds." + caption,
         )
     return plates
@@ -102,6 +103,7 @@ def _site_plates(result: RunResult, site: str, ending: str, caption: str) -> dic
 def _whole_plates(result: RunResult) -> dict[str, Plate]:
     """Draw the figures of all sites together."""
     heads, alpha = primary(result.analysis.heads), result.recipe["options"]["alpha"]
+    conditions = (result.contrast.a.name, result.contrast.b.name)
     plates = {
         "p_values": Plate(
             "p_values",
@@ -121,8 +123,19 @@ def _whole_plates(result: RunResult) -> dict[str, Plate]:
             figures.adjustment_plot_alt(before, after, alpha=alpha),
             "Every head's difference before and after adjusting for all covariates at once (HC3 errors, FDR).",
         )
+    if len(result.analyses) > 1:
+        tables = [primary(analysis.heads) for analysis in result.analyses]
+        names = [contrast.name for contrast in result.contrasts]
+        plates["contrasts"] = Plate(
+            "contrasts",
+            figures.interaction_plot(*tables, names=names, alpha=alpha),
+            figures.interaction_plot_alt(*tables, names=names, alpha=alpha),
+            "The effects of the design, head by head, on one scale.",
+        )
     if result.sensitivity is not None:
-        table = result.sensitivity.curve.assign(test=f"permutation test, FDR {alpha:g}")
+        table = result.sensitivity.curve.assign(
+            test=f"permutation test, {result.sensitivity.correction.upper()} {alpha:g}"
+        )
         plates["sensitivity"] = Plate(
             "sensitivity",
             figures.sensitivity_curve(table, target=result.sensitivity.target),
@@ -132,8 +145,8 @@ def _whole_plates(result: RunResult) -> dict[str, Plate]:
     if not result.balance.empty:
         plates["balance"] = Plate(
             "balance",
-            figures.balance_plot(result.balance, names=COVARIATE_NAMES),
-            figures.balance_plot_alt(result.balance, names=COVARIATE_NAMES),
+            figures.balance_plot(result.balance, names=COVARIATE_NAMES, conditions=conditions),
+            figures.balance_plot_alt(result.balance, names=COVARIATE_NAMES, conditions=conditions),
             "Standardized mean difference of every covariate; the usual line for balance is 0.1.",
         )
     return plates

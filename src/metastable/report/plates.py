@@ -37,7 +37,7 @@ class Plate:
 
 def save_plate(plate: Plate, folder: Path) -> None:
     """Save the figure as svg and png under ``folder/figures``."""
-    save_figure(plate.figure, folder / "figures", plate.stem)
+    save_figure(plate.figure, folder / "figures", plate.stem, alt=plate.alt)
 
 
 def markdown(plate: Plate) -> str:

@@ -9,6 +9,7 @@ import pandas as pd
 from scipy.stats import norm
 
 from metastable.report.apa import format_g, format_interval, format_share, p_phrase, plural
+from metastable.stats.joint import JointModel
 from metastable.stats.sensitivity import Sensitivity
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "effect_size",
     "fairness",
     "heads_sentence",
+    "joint_sentence",
     "layers_sentence",
     "limitations",
     "omnibus_sentence",
@@ -118,6 +120,25 @@ def layers_sentence(layers: pd.DataFrame, alpha: float) -> str:
     return (
         f"{format_share(len(found), len(layers))} layers have an omnibus *p* below {alpha:g}; the effect is largest "
         f"in layer {strongest['layer']} (mean |*g*| = {strongest['mean_abs_g']:.2f})."
+    )
+
+
+def joint_sentence(joint: JointModel | None, alpha: float) -> str:
+    """Say whether the effect varies over layers and over the heads of a layer, by one model of all heads."""
+    if joint is None:
+        return ""
+    test = joint.interaction
+    varies = test.p_value < alpha
+    spread = joint.slope_p < alpha
+    return (
+        "One mixed model over all heads, log count ~ condition * layer + (1 + condition | head) + (1 | sequence), "
+        f"{'finds' if varies else 'does not find'} that the effect varies over layers "
+        f"(*F*({test.dof_numerator}, {test.dof_denominator:.1f}) = {test.statistic:.2f}, "
+        f"{p_phrase(float(test.p_value))}) and that it "
+        f"{'varies' if spread else 'does not vary demonstrably'} over the heads of a layer "
+        f"({p_phrase(float(joint.slope_p))})."
+        + (" The fit is singular: a variance lies at zero." if joint.singular else "")
+        + ("" if joint.converged else " **The fit did not converge; do not rely on it.**")
     )
 
 

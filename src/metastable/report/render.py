@@ -13,12 +13,13 @@ from metastable.files import write_text
 from metastable.modes import operating_modes
 from metastable.report import prose
 from metastable.report.apa import plural
+from metastable.report.claims import claim_sentences
 from metastable.report.examples import examples
 from metastable.report.gallery import draw_plates
 from metastable.report.methods import methods_paragraph
 from metastable.report.names import COVARIATE_NAMES
 from metastable.report.plates import Plate, markdown, save_plate
-from metastable.report.tables import balance_rows, head_rows, layer_rows, omnibus_rows
+from metastable.report.tables import balance_rows, contrast_row, head_rows, layer_rows, omnibus_rows
 from metastable.report.verdict import imbalance_sentence, primary, verdict_sentences
 
 if TYPE_CHECKING:
@@ -106,6 +107,12 @@ def _context(result: RunResult, plates: Mapping[str, list[Plate]]) -> dict[str, 
             }
             for side, condition in enumerate((a, b))
         ],
+        "claims": claim_sentences(study.claims, result.contrasts, result.analyses, options),
+        "others": [
+            contrast_row(contrast, analysis, alpha)
+            for contrast, analysis in zip(result.contrasts, result.analyses, strict=True)
+        ],
+        "joint": prose.joint_sentence(result.joint, alpha),
         "verdict": verdict_sentences(contrast, analysis, recipe),
         "warnings": [text for text in (unequal, study.caveat) if text],
         "plates": {name: "\n\n".join(map(markdown, group)) for name, group in plates.items()},

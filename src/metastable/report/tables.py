@@ -7,9 +7,12 @@ from typing import Any
 
 import pandas as pd
 
+from metastable.contrasts import Contrast
 from metastable.report.apa import format_bf, format_g, format_interval, format_p, format_share
+from metastable.report.verdict import primary
+from metastable.stats.analysis import Analysis
 
-__all__ = ["balance_rows", "head_rows", "layer_rows", "omnibus_rows"]
+__all__ = ["balance_rows", "contrast_row", "head_rows", "layer_rows", "omnibus_rows"]
 
 
 def head_rows(heads: pd.DataFrame, details: pd.DataFrame) -> list[dict[str, str]]:
@@ -71,6 +74,21 @@ def omnibus_rows(omnibus: pd.DataFrame) -> list[dict[str, str]]:
         for row in rows
         if several or row["site"] == "all"
     ]
+
+
+def contrast_row(contrast: Contrast, analysis: Analysis, alpha: float) -> dict[str, str]:
+    """Return one contrast's row: what is compared, its omnibus test, and how many heads differ."""
+    heads, omnibus = primary(analysis.heads), primary(analysis.omnibus)
+    whole = omnibus[omnibus["site"] == "all"].iloc[0]
+    return {
+        "name": contrast.name,
+        "a": contrast.a.name,
+        "b": contrast.b.name,
+        "units": f"{contrast.n_a} / {contrast.n_b}",
+        "p": format_p(float(whole["p_sum_squares"])),
+        "heads": format_share(int((heads["p_perm_fdr"] < alpha).sum()), len(heads)),
+        "g": f"{heads['hedges_g'].abs().median():.2f}",
+    }
 
 
 def balance_rows(balance: pd.DataFrame, names: dict[str, str]) -> list[dict[str, str]]:

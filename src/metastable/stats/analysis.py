@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from metastable.errors import InputError
 from metastable.stats.adjustment import adjustment_table
 from metastable.stats.bayes import jzs_bayes_factor
+from metastable.stats.bootstrap import bootstrap_g
 from metastable.stats.corrections import adjust_p_values
 from metastable.stats.effects import hedges_g, mean_difference
 from metastable.stats.equivalence import equivalence_test
@@ -48,6 +49,8 @@ class Settings:
         Smallest effect of interest, in units of Hedges' g.
     seed : int
         Seed of the relabelings.
+    n_resamples : int
+        Bootstrap resamples of the interval of g.
     """
 
     n_permutations: int = 10_000
@@ -55,6 +58,7 @@ class Settings:
     correction: str = "bh"
     margin: float = 0.2
     seed: int = 20
+    n_resamples: int = 2000
 
 
 @dataclass(frozen=True)
@@ -282,9 +286,12 @@ def analyse(
         p_tost=p_tost,
         verdict=verdicts(p_perm_fdr, p_tost_fdr, settings.alpha),
     )[list(HEAD_COLUMNS)]
+    boot = bootstrap_g(values, condition, pair=pair, n_resamples=settings.n_resamples, rng=settings.seed)
     details = keys.assign(
         g_low=g.low,
         g_high=g.high,
+        g_boot_low=boot.low,
+        g_boot_high=boot.high,
         superiority=probability_of_superiority(values, condition, pair=pair),
         p_perm_stepdown=result.p_fwer_stepdown,
         p_tost_fdr=p_tost_fdr,

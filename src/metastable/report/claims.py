@@ -1,0 +1,66 @@
+"""What a study claimed before its run, and what became of it; everything else is exploration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from metastable.contrasts import Contrast
+from metastable.report.apa import p_phrase
+from metastable.report.verdict import primary
+from metastable.stats.analysis import Analysis
+from metastable.study import Claim
+
+__all__ = ["claim_sentences"]
+
+_DIRECTIONS = {"two-sided": "in either direction", "greater": "a larger than b", "less": "a smaller than b"}
+
+
+def _outcome(claim: Claim, analysis: Analysis, alpha: float) -> str:
+    omnibus = primary(analysis.omnibus)
+    whole = omnibus[omnibus["site"] == "all"].iloc[0]
+    p, difference = float(whole["p_sum_squares"]), float(whole["difference"])
+    found = p < alpha
+    wrong_way = (claim.direction == "greater" and difference < 0) or (claim.direction == "less" and difference > 0)
+    numbers = f"omnibus {p_phrase(p)}"
+    if not claim.expects_difference:
+        return f"**{'contradicted' if found else 'not contradicted'}** ({numbers})"
+    if found and wrong_way:
+        return f"**contradicted**: a difference of the opposite sign ({numbers})"
+    return f"**{'supported' if found else 'not supported'}** ({numbers})"
+
+
+def claim_sentences(
+    claims: Sequence[Claim], contrasts: Sequence[Contrast], analyses: Sequence[Analysis], options: Mapping[str, Any]
+) -> list[str]:
+    """Say for each claim what it was and what became of it.
+
+    Parameters
+    ----------
+    claims : sequence of Claim
+        Of the study, as its file states them.
+    contrasts, analyses : sequences of the same length
+        What was compared, and the tests.
+    options : mapping
+        The run's options: a claim about another measure than the run's is not judged.
+
+    Returns
+    -------
+    list of str
+        One sentence a claim that has a statement.
+    """
+    sentences = []
+    for claim in claims:
+        if not claim.statement:
+            continue
+        about = (
+            f"{claim.statement[0].upper()}{claim.statement[1:]} (contrast *{claim.contrast}*, measure "
+            f"*{claim.measure}*, {_DIRECTIONS[claim.direction]}, smallest "
+            f"effect of interest |*g*| = {claim.smallest_effect:g})"
+        )
+        judged = {contrast.name: analysis for contrast, analysis in zip(contrasts, analyses, strict=True)}
+        if claim.measure != options["measure"]:
+            sentences.append(f"{about}: not judged, since this run compares *{options['measure']}*.")
+        else:
+            sentences.append(f"{about}: {_outcome(claim, judged[claim.contrast], options['alpha'])}.")
+    return sentences
