@@ -148,7 +148,7 @@ def test_shares_of_nothing_need_one_and_empty_rows_none():
 
 def test_counts_do_not_depend_on_the_number_of_threads():
     rows = soft_rows(3000, 100, 2.0, seed=4)
-    before, ours = torch.get_num_threads(), numba.get_num_threads()
+    before = torch.get_num_threads()
     try:
         torch.set_num_threads(1)
         one = count_rows(rows, SHARES)
@@ -157,7 +157,6 @@ def test_counts_do_not_depend_on_the_number_of_threads():
     finally:
         torch.set_num_threads(before)
     assert np.array_equal(one, two)
-    assert numba.get_num_threads() == ours
 
 
 @pytest.mark.parametrize("n_keys", [1, 5, 20, 128, 512])

@@ -15,7 +15,7 @@ from metastable.extraction.mass import TOLERANCE, check_thresholds, count_entrie
 __all__ = ["Attended", "attend_and_count"]
 
 # Scores that exist at a time: on the CPU few enough to stay in the cache, elsewhere enough to keep it busy.
-_SCORES_IN_CACHE = 1 << 19
+_SCORES_IN_CACHE = 1 << 20
 _SCORES_ON_DEVICE = 1 << 26
 
 

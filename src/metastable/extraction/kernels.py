@@ -23,8 +23,8 @@ float64, so that the result is that of float64 sums.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from statistics import NormalDist
 from typing import Any
 
@@ -44,8 +44,8 @@ NOT_FINITE = -1
 # Sums in any order, which lets the compiler use vectors; not for code that must see NaN.
 _SUMS = {"reassoc", "nsz", "contract", "arcp", "nnan"}
 _intrinsic: Any = intrinsic
-_ROWS_PER_TASK = 32
 _ENTRIES_PER_THREAD = 1 << 14
+_PARTS_PER_THREAD = 4
 _INTERPOLATIONS = 4
 _ZERO = np.float32(0.0)
 _ONE = np.float32(1.0)
@@ -236,15 +236,14 @@ def _count_row(row, shares, quantiles, pivots, masses, numbers, counts):  # type
     return total
 
 
-@_compiled(parallel=True)
-def _count_all(rows, shares, quantiles, counts):  # type: ignore[no-untyped-def]
-    n_rows, n_shares = counts.shape
-    for task in numba.prange((n_rows + _ROWS_PER_TASK - 1) // _ROWS_PER_TASK):
-        pivots = np.empty(n_shares, np.int64)
-        masses = np.empty(n_shares, np.float64)
-        numbers = np.empty(n_shares, np.float64)
-        for i in range(task * _ROWS_PER_TASK, min((task + 1) * _ROWS_PER_TASK, n_rows)):
-            _count_row(rows[i], shares, quantiles, pivots, masses, numbers, counts[i])
+@_compiled(nogil=True)
+def _count_range(rows, first, last, shares, quantiles, counts):  # type: ignore[no-untyped-def]
+    n_shares = shares.shape[0]
+    pivots = np.empty(n_shares, np.int64)
+    masses = np.empty(n_shares, np.float64)
+    numbers = np.empty(n_shares, np.float64)
+    for i in range(first, last):
+        _count_row(rows[i], shares, quantiles, pivots, masses, numbers, counts[i])
 
 
 @_compiled()
@@ -328,41 +327,54 @@ def _softmax_and_count_row(row, asked, shares, quantiles, pivots, masses, number
         row[j] *= share
 
 
-@_compiled(parallel=True)
-def _softmax_and_count_all(scores, scale, bias, visible, asked, shares, quantiles, counts):  # type: ignore[no-untyped-def]
-    n_batch, n_heads, n_queries = scores.shape[:3]
+@_compiled(nogil=True)
+def _softmax_and_count_range(  # type: ignore[no-untyped-def]
+    scores, first, last, scale, bias, visible, asked, shares, quantiles, counts
+):
+    n_heads, n_queries = scores.shape[1:3]
     n_shares = shares.shape[0]
-    n_rows = n_batch * n_heads * n_queries
+    pivots = np.empty(n_shares, np.int64)
+    masses = np.empty(n_shares, np.float64)
+    numbers = np.empty(n_shares, np.float64)
     no_bias = np.empty(0, np.float32)
     all_visible = np.empty(0, np.bool_)
-    for task in numba.prange((n_rows + _ROWS_PER_TASK - 1) // _ROWS_PER_TASK):
-        pivots = np.empty(n_shares, np.int64)
-        masses = np.empty(n_shares, np.float64)
-        numbers = np.empty(n_shares, np.float64)
-        for index in range(task * _ROWS_PER_TASK, min((task + 1) * _ROWS_PER_TASK, n_rows)):
-            i = index % n_queries
-            h = (index // n_queries) % n_heads
-            b = index // (n_queries * n_heads)
-            row = scores[b, h, i]
-            row_bias, row_visible = no_bias, all_visible
-            if bias.size > 0:
-                row_bias = bias[b % bias.shape[0], h % bias.shape[1], i % bias.shape[2]]
-            if visible.size > 0:
-                row_visible = visible[b % visible.shape[0], h % visible.shape[1], i % visible.shape[2]]
-            _finish_scores(row, scale, row_bias, row_visible)
-            _softmax_and_count_row(row, asked[b, i], shares, quantiles, pivots, masses, numbers, counts[b, h, i])
+    for index in range(first, last):
+        i = index % n_queries
+        h = (index // n_queries) % n_heads
+        b = index // (n_queries * n_heads)
+        row = scores[b, h, i]
+        row_bias, row_visible = no_bias, all_visible
+        if bias.size > 0:
+            row_bias = bias[b % bias.shape[0], h % bias.shape[1], i % bias.shape[2]]
+        if visible.size > 0:
+            row_visible = visible[b % visible.shape[0], h % visible.shape[1], i % visible.shape[2]]
+        _finish_scores(row, scale, row_bias, row_visible)
+        _softmax_and_count_row(row, asked[b, i], shares, quantiles, pivots, masses, numbers, counts[b, h, i])
 
 
-@contextmanager
-def _threads(n_entries: int) -> Iterator[None]:
-    """Give numba as many threads as torch has, within what numba started with, and no more than the work is worth."""
-    before = numba.get_num_threads()
+def _share_out(work: Callable[[int, int], None], n_rows: int, n_keys: int) -> None:
+    """Do work(first, last) for all rows, on as many threads as torch and numba are set to use.
+
+    Python's threads, since the loops let go of its lock. OpenMP's would wait for each other in busy loops
+    beside those of torch, which costs several times the work where other processes want the cores.
+    """
     most: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
-    numba.set_num_threads(max(1, min(torch.get_num_threads(), most, n_entries // _ENTRIES_PER_THREAD)))
-    try:
-        yield
-    finally:
-        numba.set_num_threads(before)
+    n_threads = min(torch.get_num_threads(), most, n_rows * n_keys // _ENTRIES_PER_THREAD)
+    if n_threads <= 1:
+        work(0, n_rows)
+        return
+    size = -(-n_rows // (n_threads * _PARTS_PER_THREAD))
+    parts = iter([(first, min(first + size, n_rows)) for first in range(0, n_rows, size)])
+
+    def pull() -> None:
+        for first, last in parts:
+            work(first, last)
+
+    with ThreadPoolExecutor(n_threads - 1) as pool:
+        others = [pool.submit(pull) for _ in range(n_threads - 1)]
+        pull()
+        for other in others:
+            other.result()
 
 
 def _rising(shares: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.float64], NDArray[np.float64]]:
@@ -396,8 +408,7 @@ def count_rows(rows: NDArray[np.float32], shares: NDArray[np.float64]) -> NDArra
     """
     order, rising, quantiles = _rising(shares)
     counts = np.empty((len(rows), len(shares)), dtype=np.int32)
-    with _threads(rows.size):
-        _count_all(rows, rising, quantiles, counts)
+    _share_out(lambda first, last: _count_range(rows, first, last, rising, quantiles, counts), len(rows), rows.shape[1])
     return _in_given_order(counts, order)
 
 
@@ -435,17 +446,13 @@ def softmax_and_count_rows(
     """
     order, rising, quantiles = _rising(shares)
     counts = np.empty((*scores.shape[:-1], len(shares)), dtype=np.int32)
-    no_bias = np.empty((0, 0, 0, 0), dtype=np.float32)
-    all_visible = np.empty((0, 0, 0, 0), dtype=np.bool_)
-    with _threads(scores.size):
-        _softmax_and_count_all(
-            scores,
-            np.float32(scale),
-            no_bias if bias is None else bias,
-            all_visible if visible is None else visible,
-            asked,
-            rising,
-            quantiles,
-            counts,
+    biases = np.empty((0, 0, 0, 0), dtype=np.float32) if bias is None else bias
+    views = np.empty((0, 0, 0, 0), dtype=np.bool_) if visible is None else visible
+
+    def work(first: int, last: int) -> None:
+        _softmax_and_count_range(
+            scores, first, last, np.float32(scale), biases, views, asked, rising, quantiles, counts
         )
+
+    _share_out(work, counts[..., 0].size, scores.shape[-1])
     return _in_given_order(counts, order)
