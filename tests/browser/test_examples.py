@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import zlib
 from typing import Any
 
@@ -79,27 +80,32 @@ def test_packed_attention_is_what_the_model_gave() -> None:
         assert raw == b""
 
 
-# Shares of the bytes that all attention takes: two examples of 64 tokens a condition, or one of fewer tokens.
-@pytest.mark.parametrize(("share", "examples", "queries"), [(1.0, 4, 128), (0.6, 2, 128), (0.3, 2, 32), (0.05, 2, 4)])
-def test_attention_gives_way_to_the_room(share: float, examples: int, queries: int) -> None:
+def _size(data: dict[str, Any]) -> int:
+    table = json.dumps(data["sequences"], ensure_ascii=False, separators=(",", ":"))
+    return sum(map(len, data["attention"] or [])) + len(table.encode())
+
+
+# Shares of the bytes that two examples of 64 tokens a condition take.
+@pytest.mark.parametrize(("share", "examples", "queries"), [(1.01, 4, 128), (0.65, 2, 128), (0.4, 2, 32), (0.2, 2, 16)])
+def test_examples_give_way_to_the_room(share: float, examples: int, queries: int) -> None:
     run = fake_run({"self": (3, 4)}, n_tokens=64)
-    whole = example_data(_comparison(run), run["attention"], max_bytes=10**7)["attention"]
-    room = int(share * sum(map(len, whole)))
+    room = int(share * _size(example_data(_comparison(run), run["attention"], max_bytes=10**7)))
     data = example_data(_comparison(run), run["attention"], max_bytes=room)
-    assert sum(map(len, data["attention"])) <= room
+    assert _size(data) <= room
     assert all(data["attention"])
     assert {len(of_head) for of_head in data["examples"]} == {examples}
     assert data["queries"] == queries
 
 
-def test_where_nothing_fits_the_largest_effects_keep_their_attention() -> None:
+def test_where_nothing_fits_the_largest_effects_keep_their_examples() -> None:
     run = fake_run({"self": (3, 4)}, n_tokens=64)
-    data = example_data(_comparison(run), run["attention"], max_bytes=4000)
+    data = example_data(_comparison(run), run["attention"], max_bytes=9000)
     kept = np.array([bool(blob) for blob in data["attention"]])
     size = run["heads"]["hedges_g"].abs().to_numpy()
     assert 0 < kept.sum() < 12
     assert size[kept].min() > size[~kept].max()
-    assert sum(map(len, data["attention"])) <= 4000
+    assert [len(of_head) for of_head in data["examples"]] == (2 * kept).tolist()
+    assert _size(data) <= 9000
 
 
 def test_without_a_model_the_words_are_shown() -> None:

@@ -161,9 +161,13 @@ def test_the_same_results_give_the_same_bytes(tmp_path: Path) -> None:
     assert first == second
 
 
-@pytest.mark.parametrize(("layers", "heads", "n_tokens"), [(24, 16, 20), (24, 16, 48), (12, 12, 128)])
-def test_a_large_model_stays_below_three_megabytes(tmp_path: Path, layers: int, heads: int, n_tokens: int) -> None:
-    run = fake_run({"self": (layers, heads)}, thresholds=(0.9, 0.5, 0.95), n_tokens=n_tokens)
+@pytest.mark.parametrize(
+    ("layers", "heads", "n_tokens", "n_sequences"), [(24, 16, 20, 1500), (24, 16, 48, 60), (12, 12, 128, 400)]
+)
+def test_a_large_model_stays_below_three_megabytes(
+    tmp_path: Path, layers: int, heads: int, n_tokens: int, n_sequences: int
+) -> None:
+    run = fake_run({"self": (layers, heads)}, thresholds=(0.9, 0.5, 0.95), n_tokens=n_tokens, n_sequences=n_sequences)
     path = write_browser(tmp_path / "heads.html", **run)
     assert path.stat().st_size < 3_000_000
 

@@ -54,7 +54,7 @@ def page_data(comparison: Comparison, attend: Attend | None, *, alpha: float, ma
     alpha : float
         Significance level after correction.
     max_bytes : int
-        The most bytes that the attention may take, in base64.
+        The most bytes that the examples and their attention may take.
 
     Returns
     -------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import zlib
 from dataclasses import dataclass
 from typing import Any
@@ -108,7 +109,7 @@ def example_data(comparison: Comparison, attend: Attend | None, max_bytes: int) 
     attend : callable or None
         As `metastable.browser.attention_of` makes it.
     max_bytes : int
-        The most bytes of all attention in base64; see `write_browser` for what gives way.
+        The most bytes of all examples with their attention; see `write_browser` for what gives way.
 
     Returns
     -------
@@ -118,56 +119,60 @@ def example_data(comparison: Comparison, attend: Attend | None, max_bytes: int) 
         example in turn, levels (n_queries x n_keys uint8), largest weights (n_queries uint16) and counts
         (n_queries x n_thresholds uint16), little-endian, or None; ``queries``: the most query tokens.
     """
-    difference = comparison.heads.loc[
-        comparison.heads["threshold"] == comparison.thresholds[0], "difference"
-    ].to_numpy()
-    means, codes = comparison.unit_means[0], comparison.codes
-    chosen = choose_examples(means, codes, difference, _STEPS[0][0], pair=_pairs(comparison))
-    shown = _Shown(comparison)
-    if attend is None:
-        return {"examples": [shown.list_words(feature, chosen[feature]) for feature in range(len(chosen))],
-                "sequences": shown.table, "attention": None, "queries": None}  # fmt: skip
     heads: list[Head] = [
         (str(site), int(layer), int(head)) for site, layer, head in comparison.features.itertuples(index=False)
     ]
-    wanted: dict[int, list[Head]] = {}
-    for feature, places in enumerate(chosen):
-        for place in places.ravel():
-            if place >= 0:
-                wanted.setdefault(int(place), []).append(heads[feature])
-    found = {(item.sequence, item.head): _Packed.of(item, _STEPS[0][1]) for item in attend(wanted)}
+    first = comparison.heads[comparison.heads["threshold"] == comparison.thresholds[0]]
+    chosen = choose_examples(
+        comparison.unit_means[0],
+        comparison.codes,
+        first["difference"].to_numpy(),
+        _STEPS[0][0],
+        pair=_pairs(comparison),
+    )
+    found = _words_alone(comparison, chosen, heads) if attend is None else _read(attend, chosen, heads)
+    ranks = _ranks(comparison)
+    by_size = np.argsort(-first["hedges_g"].abs().fillna(0.0).to_numpy(), kind="stable")
     for n, n_queries in _STEPS:
-        blobs, room = [], max_bytes
-        for feature, head in enumerate(heads):
-            blobs.append(_blob([found[place, head] for place in _real(chosen[feature], n)], n_queries))
-            room -= len(blobs[-1])
-            if room < 0 and (n, n_queries) != _STEPS[-1]:
+        filled = _Filled(comparison, ranks)
+        for feature in by_size:
+            head = heads[feature]
+            items = {place: found[place, head] for place in _real(chosen[feature], n)}
+            if not filled.add(feature, items, n_queries, max_bytes):
                 break
-        if room >= 0:
+        else:
             break
-    else:
-        # Not even a few rows of all heads fit: those of the heads that differ most.
-        blobs = _largest(blobs, comparison, max_bytes)
     return {
-        "examples": [
-            [shown.list_one(feature, place, found[place, head]) for place in _real(chosen[feature], n)]
-            for feature, head in enumerate(heads)
-        ],
-        "sequences": shown.table,
-        "attention": blobs,
+        "examples": filled.examples,
+        "sequences": filled.table,
+        "attention": None if attend is None else filled.blobs,
         "queries": n_queries,
     }
 
 
-def _largest(blobs: list[str], comparison: Comparison, max_bytes: int) -> list[str]:
-    size = comparison.heads.loc[comparison.heads["threshold"] == comparison.thresholds[0], "hedges_g"].abs()
-    kept, room = [""] * len(blobs), max_bytes
-    for feature in np.argsort(-size.fillna(0.0).to_numpy(), kind="stable"):
-        room -= len(blobs[feature])
-        if room < 0:
-            break
-        kept[feature] = blobs[feature]
-    return kept
+def _read(attend: Attend, chosen: NDArray[np.intp], heads: list[Head]) -> dict[tuple[int, Head], _Packed]:
+    wanted: dict[int, list[Head]] = {}
+    for feature, places in enumerate(chosen):
+        for place in _real(places, places.shape[1]):
+            wanted.setdefault(place, []).append(heads[feature])
+    return {(item.sequence, item.head): _Packed.of(item, _STEPS[0][1]) for item in attend(wanted)}
+
+
+def _words_alone(
+    comparison: Comparison, chosen: NDArray[np.intp], heads: list[Head]
+) -> dict[tuple[int, Head], _Packed]:
+    nothing = np.empty((0, 0))
+    return {
+        (place, heads[feature]): _Packed(
+            tuple(Token(word, index) for index, word in enumerate(comparison.sequences[place].words)),
+            (),
+            nothing.astype(np.uint8),
+            nothing.astype(np.uint16),
+            nothing.astype(np.uint16),
+        )
+        for feature, places in enumerate(chosen)
+        for place in _real(places, places.shape[1])
+    }
 
 
 def _real(places: NDArray[np.intp], n: int) -> list[int]:
@@ -200,47 +205,49 @@ def _blob(items: list[_Packed], n_queries: int) -> str:
     return base64.b64encode(zlib.compress(b"".join(parts))).decode("ascii")
 
 
-class _Shown:
-    """The table of sequences that are shown, each once for each way in which it is split into tokens."""
+class _Filled:
+    """The examples of head after head, the largest effects first, for as long as there is room."""
 
-    def __init__(self, comparison: Comparison) -> None:
+    def __init__(self, comparison: Comparison, ranks: NDArray[np.int64]) -> None:
         self._comparison = comparison
         self._codes = comparison.codes
+        self._ranks = ranks
         self._places: dict[Any, int] = {}
-        self._ranks = _ranks(comparison)
+        self._bytes = 0
         self.table: list[dict[str, Any]] = []
+        self.examples: list[list[list[Any]]] = [[] for _ in range(len(comparison.features))]
+        self.blobs = [""] * len(comparison.features)
 
-    def list_words(self, feature: int, places: NDArray[np.intp]) -> list[list[Any]]:
-        """Examples of one head without attention."""
-        return [
-            self._entry(feature, place, tuple(Token(word, index) for index, word in enumerate(words)), ())
-            for place in _real(places, places.shape[1])
-            for words in (self._comparison.sequences[place].words,)
-        ]
+    def add(self, feature: int, items: dict[int, _Packed], n_queries: int, max_bytes: int) -> bool:
+        """Add the examples of one head; False, and nothing added, where they do not fit."""
+        rows = [self._row(place, item) for place, item in items.items()]
+        new = [row for key, row in rows if key not in self._places]
+        blob = _blob(list(items.values()), n_queries)
+        size = len(blob) + len(json.dumps(new, ensure_ascii=False, separators=(",", ":")).encode())
+        if self._bytes + size > max_bytes:
+            return False
+        self._bytes += size
+        self.blobs[feature] = blob
+        for place, (key, row) in zip(items, rows, strict=True):
+            if key not in self._places:
+                self._places[key] = len(self.table)
+                self.table.append(row)
+            means = [significant(value) for value in self._comparison.unit_means[:, place, feature]]
+            self.examples[feature].append([self._places[key], means, int(self._ranks[place, feature])])
+        return True
 
-    def list_one(self, feature: int, place: int, item: _Packed) -> list[Any]:
-        """One example: its row in the table, its mean count at each threshold, its rank in its condition."""
-        return self._entry(feature, place, item.queries, () if item.keys == item.queries else item.keys)
-
-    def _entry(self, feature: int, place: int, queries: tuple[Token, ...], keys: tuple[Token, ...]) -> list[Any]:
-        means = [significant(value) for value in self._comparison.unit_means[:, place, feature]]
-        return [self._row(place, queries, keys), means, int(self._ranks[place, feature])]
-
-    def _row(self, place: int, queries: tuple[Token, ...], keys: tuple[Token, ...]) -> int:
-        key = (place, queries, keys)
-        if key not in self._places:
-            self._places[key] = len(self.table)
-            sequence = self._comparison.sequences[place]
-            row: dict[str, Any] = {
-                "id": sequence.identifier,
-                "condition": int(self._codes[place]),
-                "queries": [[token.text, token.word] for token in queries],
-                "target": list(sequence.target),
-            }
-            if keys:
-                row["keys"] = [[token.text, token.word] for token in keys]
-            self.table.append(row)
-        return self._places[key]
+    def _row(self, place: int, item: _Packed) -> tuple[Any, dict[str, Any]]:
+        """Make one row of the table, with what tells it from others."""
+        sequence = self._comparison.sequences[place]
+        row: dict[str, Any] = {
+            "id": sequence.identifier,
+            "condition": int(self._codes[place]),
+            "queries": [[token.text, token.word] for token in item.queries],
+            "target": list(sequence.target),
+        }
+        if item.keys and item.keys != item.queries:
+            row["keys"] = [[token.text, token.word] for token in item.keys]
+        return (place, item.queries, item.keys), row
 
 
 def _ranks(comparison: Comparison) -> NDArray[np.int64]:

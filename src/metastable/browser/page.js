@@ -381,9 +381,9 @@
     const examples = data.examples[feature];
     let attention = null;
     let trouble = "";
-    if (data.attention !== null) {
-      if (!data.attention[feature]) trouble = "The attention of this head is left out to keep the file small.";
-      else if (!("DecompressionStream" in window)) trouble = "This browser is too old to show the attention.";
+    if (!examples.length) trouble = "The sequences of this head are left out to keep the file small.";
+    else if (data.attention !== null) {
+      if (!("DecompressionStream" in window)) trouble = "This browser is too old to show the attention.";
       else attention = cut(await unpack(data.attention[feature]), examples);
     }
     if (ticket !== asked) return; // another head was chosen meanwhile

@@ -22,10 +22,10 @@ from metastable.browser.data import page_data
 from metastable.files import write_text
 from metastable.study import Sequence
 
-__all__ = ["ATTENTION_BYTES", "json_for_script", "render_browser", "write_browser"]
+__all__ = ["EXAMPLE_BYTES", "json_for_script", "render_browser", "write_browser"]
 
-ATTENTION_BYTES = 2_200_000
-"""The most that the attention takes of a page, so that 24 layers of 16 heads stay below 3 MB."""
+EXAMPLE_BYTES = 2_200_000
+"""The most that the examples take of a page, so that 24 layers of 16 heads stay below 3 MB."""
 
 
 def json_for_script(value: Any) -> str:
@@ -111,7 +111,7 @@ def write_browser(
     alpha: float = 0.05,
     unit: str = "sequence",
     paired: bool = False,
-    attention_bytes: int = ATTENTION_BYTES,
+    example_bytes: int = EXAMPLE_BYTES,
 ) -> Path:
     """Write the head browser: one html file that needs no network, no server and no other file.
 
@@ -139,9 +139,9 @@ def write_browser(
         What one observation is: "sequence", "pair", ...
     paired : bool
         Whether `Sequence.pair` joins the conditions; the examples are then the pairs that differ most.
-    attention_bytes : int
-        The most bytes that the attention may take. Where it takes more, one example a condition is shown
-        instead of two, then fewer query tokens, at last only the heads of the largest effects.
+    example_bytes : int
+        The most bytes that the examples and their attention may take. Where they take more, one example a
+        condition is shown instead of two, then fewer query tokens, at last only the heads of the largest effects.
 
     Returns
     -------
@@ -154,6 +154,6 @@ def write_browser(
         If tables and arrays do not fit one another.
     """
     comparison = Comparison(heads, details, histograms, unit_means, sequences, conditions, paired)
-    data = page_data(comparison, attention, alpha=alpha, max_bytes=attention_bytes)
+    data = page_data(comparison, attention, alpha=alpha, max_bytes=example_bytes)
     write_text(Path(path), render_browser(data, title=title, lead=lead, unit=unit))
     return Path(path)
