@@ -7,9 +7,19 @@ from collections.abc import Callable
 from typing import Any
 
 from metastable.errors import InputError
-from metastable.study import Option
+from metastable.study import Option, Study
 
-__all__ = ["COMMON_OPTIONS", "fraction", "natural", "parse_option", "positive", "probability", "seed", "share"]
+__all__ = [
+    "COMMON_OPTIONS",
+    "fraction",
+    "natural",
+    "options_of",
+    "parse_option",
+    "positive",
+    "probability",
+    "seed",
+    "share",
+]
 
 
 def natural(text: str) -> int:
@@ -77,7 +87,7 @@ def positive(text: str) -> float:
 
 
 def parse_option(option: Option, given: str | list[str]) -> Any:
-    """Turn what was given for an option into its value.
+    """Turn what was given for an option into its value; "none" empties an option of many values.
 
     Raises
     ------
@@ -88,6 +98,8 @@ def parse_option(option: Option, given: str | list[str]) -> Any:
         texts = [part for text in given for part in str(text).split(",") if part.strip()]
         if not texts:
             raise InputError(f"--{option.name.replace('_', '-')} needs at least one value")
+        if option.default is not None and [text.strip() for text in texts] == ["none"]:
+            return ()
         return tuple(dict.fromkeys(_parse_one(option, text.strip()) for text in texts))
     return _parse_one(option, str(given))
 
@@ -124,8 +136,14 @@ COMMON_OPTIONS: tuple[Option, ...] = (
     Option("unit", str, "tokens", "what is counted: tokens, or words whose pieces' mass is summed first",
            choices=("tokens", "words")),
     Option("covariates", str, (), "covariates to adjust for, by their names in the balance table", many=True),
-    Option("joint", bool, False, "also fit one mixed model over all heads (minutes; does the effect vary over layers?)"),
+    Option("joint", bool, False, "also fit one mixed model over all heads (does the effect vary over layers?)"),
     Option("seed", seed, 20, "seed of every random choice"),
     Option("batch_tokens", natural, 4096, "tokens per batch, padding included"),
     Option("out", str, "reports", "folder that receives a folder for the study"),
 )  # fmt: skip
+
+
+def options_of(study: Study) -> tuple[Option, ...]:
+    """Return a study's own options, then the common ones that it does not declare anew with another default."""
+    own = {option.name for option in study.options}
+    return (*study.options, *(option for option in COMMON_OPTIONS if option.name not in own))
