@@ -1,7 +1,8 @@
 import pytest
 
 from metastable.errors import InputError
-from metastable.options import COMMON_OPTIONS, parse_option
+from metastable.options import COMMON_OPTIONS, options_of, parse_option
+from metastable.study import Condition, Material, Option, Study
 
 OPTIONS = {option.name: option for option in COMMON_OPTIONS}
 
@@ -37,7 +38,29 @@ def test_a_threshold_of_one_is_allowed():
 
 def test_every_default_would_be_accepted():
     for option in COMMON_OPTIONS:
-        if option.default in (None, ()):
+        if option.kind is bool or option.default in (None, ()):
             continue
         given = [str(v) for v in option.default] if option.many else str(option.default)
         assert parse_option(option, given) == option.default
+
+
+def test_none_empties_the_covariates_and_nothing_else():
+    assert parse_option(OPTIONS["covariates"], ["none"]) == ()
+    assert parse_option(OPTIONS["covariates"], ["none", "zipf"]) == ("none", "zipf")
+    with pytest.raises(InputError, match="'none' is not a number"):
+        parse_option(OPTIONS["threshold"], ["none"])
+
+
+def test_a_study_replaces_the_default_of_a_common_option():
+    own = Option("covariates", str, ("zipf",), "adjusted for", many=True, empty=True)
+    study = Study(
+        name="x",
+        title="X",
+        question="X?",
+        conditions=(Condition("a", "a"), Condition("b", "b")),
+        build=lambda options, tokenizer: Material(()),
+        options=(own,),
+    )
+    options = options_of(study)
+    assert [option for option in options if option.name == "covariates"] == [own]
+    assert {option.name for option in options} == set(OPTIONS)

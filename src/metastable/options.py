@@ -87,7 +87,7 @@ def positive(text: str) -> float:
 
 
 def parse_option(option: Option, given: str | list[str]) -> Any:
-    """Turn what was given for an option into its value; "none" empties an option of many values.
+    """Turn what was given for an option into its value.
 
     Raises
     ------
@@ -98,7 +98,7 @@ def parse_option(option: Option, given: str | list[str]) -> Any:
         texts = [part for text in given for part in str(text).split(",") if part.strip()]
         if not texts:
             raise InputError(f"--{option.name.replace('_', '-')} needs at least one value")
-        if option.default is not None and [text.strip() for text in texts] == ["none"]:
+        if option.empty and [text.strip() for text in texts] == ["none"]:
             return ()
         return tuple(dict.fromkeys(_parse_one(option, text.strip()) for text in texts))
     return _parse_one(option, str(given))
@@ -135,7 +135,8 @@ COMMON_OPTIONS: tuple[Option, ...] = (
            choices=("all", "words")),
     Option("unit", str, "tokens", "what is counted: tokens, or words whose pieces' mass is summed first",
            choices=("tokens", "words")),
-    Option("covariates", str, (), "covariates to adjust for, by their names in the balance table", many=True),
+    Option("covariates", str, (), "covariates to adjust for, by their names in the balance table, or none", many=True,
+           empty=True),
     Option("joint", bool, False, "also fit one mixed model over all heads (does the effect vary over layers?)"),
     Option("seed", seed, 20, "seed of every random choice"),
     Option("batch_tokens", natural, 4096, "tokens per batch, padding included"),

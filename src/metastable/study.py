@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from metastable.errors import InputError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from metastable.encoders import Tokenizer
 
 __all__ = ["Claim", "Condition", "Design", "Factor", "Material", "Option", "Sequence", "Study"]
@@ -171,11 +173,14 @@ class Material:
         What a reader must know of how they were made: ties, words left out, the leftover tail.
     sources : mapping of str to str
         Where the words come from and the hash of each file, for the recipe.
+    matched : pair of pandas.DataFrame or None
+        Balance tables of the words before and after matching, where they were matched.
     """
 
     sequences: tuple[Sequence, ...]
     notes: tuple[str, ...] = ()
     sources: Mapping[str, str] = field(default_factory=dict)
+    matched: tuple[pd.DataFrame, pd.DataFrame] | None = None
 
 
 @dataclass(frozen=True)
@@ -196,6 +201,8 @@ class Option:
         The values allowed, where they are few.
     many : bool
         Whether several values may be given, separated by spaces or commas; the value is then a tuple.
+    empty : bool
+        Whether ``none`` may be given for no value at all, where several may be.
     """
 
     name: str
@@ -204,6 +211,7 @@ class Option:
     help: str
     choices: tuple[str, ...] = ()
     many: bool = False
+    empty: bool = False
 
 
 @dataclass(frozen=True)
@@ -225,7 +233,7 @@ class Study:
     design : Design
         What may be exchanged.
     options : tuple of Option
-        The study's own options.
+        The study's own options; one that bears the name of a common option replaces it.
     caveat : str
         The warning that its verdict deserves, in plain words; empty if none.
     claims : tuple of Claim

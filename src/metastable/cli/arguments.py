@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
 
 from metastable.errors import InputError
-from metastable.options import COMMON_OPTIONS, parse_option
+from metastable.options import options_of, parse_option
 from metastable.study import Option, Study
 
 __all__ = ["Parser", "add_options", "read_options", "study_parser"]
@@ -71,5 +71,6 @@ def study_parser(study: Study) -> Parser:
     )
     if study.options:
         add_options(parser, study.options, "options of this study")
-    add_options(parser, COMMON_OPTIONS, "options of every study")
+    common = tuple(option for option in options_of(study) if option not in study.options)
+    add_options(parser, common, "options of every study")
     return parser

@@ -13,7 +13,7 @@ from rich.markup import escape
 from metastable.cli.arguments import Parser, add_options, read_options
 from metastable.cli.progress import RichStages
 from metastable.errors import InputError
-from metastable.options import COMMON_OPTIONS, fraction, natural, positive
+from metastable.options import fraction, natural, options_of, positive
 from metastable.registry import Registry
 from metastable.study import Option
 
@@ -38,7 +38,9 @@ def run(registry: Registry, arguments: Sequence[str], console: Console) -> None:
         allow_abbrev=False,
     )
     # thousands of tests want fewer relabelings each
-    common = tuple(replace(o, default=1000) if o.name == "permutations" else o for o in COMMON_OPTIONS)
+    common = tuple(
+        replace(o, default=1000) if o.name == "permutations" else o for o in options_of(study) if o not in study.options
+    )
     add_options(parser, OPTIONS, "options of the calibration")
     add_options(parser, study.options, "options of the study")
     add_options(parser, common, "options of every study")

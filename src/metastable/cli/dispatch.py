@@ -17,7 +17,7 @@ from metastable.cli.arguments import read_options, study_parser
 from metastable.cli.listing import print_studies
 from metastable.cli.progress import RichStages
 from metastable.errors import InputError
-from metastable.options import COMMON_OPTIONS
+from metastable.options import options_of
 from metastable.registry import Registry, find_studies
 from metastable.study import Study
 
@@ -53,7 +53,7 @@ COMMANDS: dict[str, Command] = {
 
 def _run_study(study: Study, arguments: Sequence[str], console: Console) -> None:
     given = vars(study_parser(study).parse_args(arguments))
-    options = read_options(given, (*study.options, *COMMON_OPTIONS))
+    options = read_options(given, options_of(study))
     # torch and transformers take seconds to import: only when something will be run
     from metastable.cli.summary import print_summary
     from metastable.pipeline import run_study

