@@ -142,6 +142,14 @@ def _whole_plates(result: RunResult) -> dict[str, Plate]:
             figures.sensitivity_curve_alt(table, target=result.sensitivity.target),
             "Share of planted effects of each size that a sample like this one finds, by simulation from its own data.",
         )
+    if result.material.matched is not None:
+        before, after = result.material.matched
+        plates["matching"] = Plate(
+            "matching",
+            figures.balance_plot(after, before=before, names=COVARIATE_NAMES, conditions=conditions),
+            figures.balance_plot_alt(after, before=before, names=COVARIATE_NAMES, conditions=conditions),
+            "Standardized mean difference of every covariate of the words, before matching (all candidates) and after.",
+        )
     if not result.balance.empty:
         plates["balance"] = Plate(
             "balance",

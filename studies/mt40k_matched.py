@@ -1,0 +1,61 @@
+"""Concrete and abstract words of MT40k matched pair by pair in length, frequency, word pieces and part of speech."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from metastable.matched import matching_options, paired_sequences, select_matched_words
+from metastable.options import natural
+from metastable.study import Claim, Condition, Design, Material, Option, Study
+
+if TYPE_CHECKING:
+    from metastable.encoders import Tokenizer
+
+__all__ = ["STUDY"]
+
+
+def build(options: Mapping[str, Any], tokenizer: Tokenizer) -> Material:
+    """Match the words, then pack both sides slot by slot."""
+    words = select_matched_words(options, tokenizer)
+    concrete, abstract = STUDY.conditions
+    sequences, notes = paired_sequences(
+        words,
+        (concrete.name, abstract.name),
+        tokenizer,
+        options["max_length"],
+        rng=np.random.default_rng([options["seed"], 5]),
+    )
+    return Material(
+        sequences,
+        (*words.notes, *notes),
+        words.sources,
+        matched=(words.matching.balance_before, words.matching.balance_after),
+    )
+
+
+STUDY = Study(
+    name="mt40k_matched",
+    title="Matched concrete and abstract words of MT40k",
+    question="Do attention heads differ between concrete and abstract words that are alike in all that was measured?",
+    conditions=(
+        Condition("concrete", "sequences of concrete words, each with its abstract partner in the same place"),
+        Condition("abstract", "sequences of their abstract partners"),
+    ),
+    build=build,
+    design=Design(paired=True, unit="sequence pair"),
+    options=(
+        Option("max_length", natural, 20, "most tokens of a sequence, special ones included"),
+        *matching_options(characters=0.0, pieces=None, part_of_speech="same"),
+    ),
+    claims=(Claim(statement="some heads differ between matched concrete and abstract words, in either direction"),),
+    caveat=(
+        "matching removes what was measured (characters, word pieces, Zipf frequency, part of speech), nothing else: "
+        "concrete and abstract words also differ in age of acquisition, imageability, number of meanings, the texts "
+        "they occur in, and morphology (many abstract words share endings such as -ness, -ity and -ism, whose pieces "
+        "recur within a sequence). The paired abstract words are shorter and more frequent than abstract words are, so "
+        "the result is about words of this kind."
+    ),
+)
