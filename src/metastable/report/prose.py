@@ -150,7 +150,8 @@ def heads_sentence(heads: pd.DataFrame, details: pd.DataFrame, alpha: float, a: 
     text = (
         f"{format_share(len(different), len(heads))} heads differ at a false discovery rate of {alpha:g}, "
         f"{int((heads['p_perm_fwer'] < alpha).sum())} also by the family-wise test over all heads; the mixed model "
-        f"finds {int((heads['lmm_p_fdr'] < alpha).sum())}. Of those that differ, {up} spread wider in {a} and "
+        f"finds {int((heads['lmm_p_fdr'] < alpha).sum())}, and layers tested before their heads (Yekutieli, 2008) "
+        f"leave {int((details['p_layers_first'] < alpha).sum())}. Of those that differ, {up} spread wider in {a} and "
         f"{len(different) - up} in {b} sequences."
     )
     if within:

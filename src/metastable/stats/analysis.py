@@ -17,12 +17,23 @@ from metastable.stats.bootstrap import bootstrap_g
 from metastable.stats.corrections import adjust_p_values
 from metastable.stats.effects import hedges_g, mean_difference
 from metastable.stats.equivalence import equivalence_test
+from metastable.stats.hierarchical import hierarchical_test
 from metastable.stats.mixed import MixedModels, fit_mixed_models
 from metastable.stats.permutation import PermutationResult, permutation_test
 from metastable.stats.superiority import probability_of_superiority
 from metastable.stats.verdict import verdicts
 
-__all__ = ["HEAD_COLUMNS", "Analysis", "Settings", "TokenRows", "analyse", "join_analyses"]
+__all__ = [
+    "HEAD_COLUMNS",
+    "Analysis",
+    "Settings",
+    "TokenRows",
+    "analyse",
+    "join_analyses",
+    "mixed_columns",
+    "omnibus_masks",
+    "summarize_groups",
+]
 
 HEAD_COLUMNS = (
     "site", "layer", "head", "threshold", "n_a", "n_b", "mean_a", "mean_b", "median_a", "median_b", "difference",
@@ -134,7 +145,41 @@ def _mixed(rows: TokenRows, n_features: int, progress: Progress | None) -> dict[
     return {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
 
 
-def _masks(features: pd.DataFrame) -> dict[str, NDArray[np.bool_]]:
+def mixed_columns(
+    tokens: TokenRows | None, family: NDArray[np.intp], settings: Settings, progress: Progress | None
+) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
+    """Fit the mixed model of every feature: columns of the heads, and of the details; NaN without `tokens`.
+
+    Parameters
+    ----------
+    tokens : TokenRows or None
+    family : ndarray of int, shape (n_features,)
+        Family of each feature, within which the p-values are corrected.
+    settings : Settings
+    progress : callable or None
+
+    Returns
+    -------
+    heads, details : dict of str to ndarray of shape (n_features,)
+    """
+    if tokens is None:
+        missing = np.full(len(family), np.nan)
+        mixed = dict.fromkeys(("estimate", "se", "dof", "p_value", "singular", "converged"), missing)
+        lmm_fdr = missing
+    else:
+        mixed = _mixed(tokens, len(family), progress)
+        lmm_fdr = adjust_p_values(mixed["p_value"], method=settings.correction, family=family, alpha=settings.alpha)
+    return {
+        "lmm_estimate": mixed["estimate"],
+        "lmm_se": mixed["se"],
+        "lmm_dof": mixed["dof"],
+        "lmm_p": mixed["p_value"],
+        "lmm_p_fdr": lmm_fdr,
+    }, {"lmm_singular": mixed["singular"], "lmm_converged": mixed["converged"]}
+
+
+def omnibus_masks(features: pd.DataFrame) -> dict[str, NDArray[np.bool_]]:
+    """Mask the features of the whole model, of each site and of each layer, for the omnibus tests."""
     masks = {"all": np.ones(len(features), dtype=bool)}
     for site, of_site in features.groupby("site", sort=False):
         masks[f"site {site}"] = (features["site"] == site).to_numpy()
@@ -232,7 +277,7 @@ def analyse(
     """
     settings = settings or Settings()
     family = pd.factorize(features["site"])[0]
-    masks = _masks(features)
+    masks = omnibus_masks(features)
     result = permutation_test(
         values,
         condition,
@@ -254,13 +299,7 @@ def analyse(
     p_tost = equivalence_test(values, condition, margin=settings.margin, pair=pair)
     p_tost_fdr = adjust_p_values(p_tost, method="bh", family=family, alpha=settings.alpha)
     bf10 = _bayes_factors(values, condition, pair)
-    if tokens is None:
-        missing = np.full(len(features), np.nan)
-        mixed = dict.fromkeys(("estimate", "se", "dof", "p_value", "singular", "converged"), missing)
-        lmm_fdr = missing
-    else:
-        mixed = _mixed(tokens, len(features), on_models)
-        lmm_fdr = adjust_p_values(mixed["p_value"], method=settings.correction, family=family, alpha=settings.alpha)
+    of_heads, of_details = mixed_columns(tokens, family, settings, on_models)
     keys = features[["site", "layer", "head"]].assign(threshold=threshold).reset_index(drop=True)
     heads = keys.assign(
         n_a=n_a,
@@ -277,32 +316,69 @@ def analyse(
         p_perm=result.p_perm,
         p_perm_fdr=p_perm_fdr,
         p_perm_fwer=result.p_fwer,
-        lmm_estimate=mixed["estimate"],
-        lmm_se=mixed["se"],
-        lmm_dof=mixed["dof"],
-        lmm_p=mixed["p_value"],
-        lmm_p_fdr=lmm_fdr,
+        **of_heads,
         bf10=bf10,
         p_tost=p_tost,
         verdict=verdicts(p_perm_fdr, p_tost_fdr, settings.alpha),
     )[list(HEAD_COLUMNS)]
-    boot = bootstrap_g(values, condition, pair=pair, n_resamples=settings.n_resamples, rng=settings.seed)
+    boot_low, boot_high = _bootstrap(values, condition, pair, settings)
     details = keys.assign(
         g_low=g.low,
         g_high=g.high,
-        g_boot_low=boot.low,
-        g_boot_high=boot.high,
+        g_boot_low=boot_low,
+        g_boot_high=boot_high,
         superiority=probability_of_superiority(values, condition, pair=pair),
         p_perm_stepdown=result.p_fwer_stepdown,
+        p_layers_first=_layers_first(features, result, masks, family, settings),
         p_tost_fdr=p_tost_fdr,
         within_margin=p_tost_fdr < settings.alpha,
         flat=result.flat,
-        lmm_singular=mixed["singular"],
-        lmm_converged=mixed["converged"],
+        **of_details,
     )
     adjusted, no_adjustment = _adjusted(values, condition, recorded, pair, family, settings)
-    layers, omnibus = _summaries(heads, result, masks, threshold)
+    layers, omnibus = summarize_groups(heads, result, masks, threshold)
     return Analysis(heads, details.join(adjusted), layers, omnibus, result.n_permutations, result.exact, no_adjustment)
+
+
+# A jackknife over fewer units says nothing.
+_LEAST_TO_DRAW = 3
+
+
+def _bootstrap(
+    values: NDArray[np.float64],
+    condition: NDArray[np.bool_],
+    pair: NDArray[np.integer] | None,
+    settings: Settings,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """BCa interval of g; NaN where a condition has fewer than three units."""
+    if min(condition.sum(), (~condition).sum()) < _LEAST_TO_DRAW:
+        missing = np.full(values.shape[1], np.nan)
+        return missing, missing
+    found = bootstrap_g(values, condition, pair=pair, n_resamples=settings.n_resamples, rng=settings.seed)
+    return found.low, found.high
+
+
+def _layers_first(
+    features: pd.DataFrame,
+    result: PermutationResult,
+    masks: dict[str, NDArray[np.bool_]],
+    family: NDArray[np.intp],
+    settings: Settings,
+) -> NDArray[np.float64]:
+    """Return the p of every head after its layer's omnibus test: layers first, then heads within (Yekutieli 2008)."""
+    of_layer = np.ones(len(features))
+    for name, mask in masks.items():
+        if name.startswith("layer "):
+            of_layer[mask] = result.omnibus[name].p_sum_squares
+    found = hierarchical_test(
+        result.p_perm,
+        features["layer"].to_numpy(),
+        group_p=of_layer,
+        family=family,
+        method=settings.correction,
+        alpha=settings.alpha,
+    )
+    return found.adjusted
 
 
 def _adjusted(
@@ -347,9 +423,10 @@ def _bayes_factors(
     return jzs_bayes_factor(t, n_a, None if pair is not None else n_b, paired=pair is not None)
 
 
-def _summaries(
+def summarize_groups(
     heads: pd.DataFrame, result: PermutationResult, masks: dict[str, NDArray[np.bool_]], threshold: float
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the tables of layers and of sites: omnibus tests and means of the heads."""
     layers, omnibus = [], []
     for name, mask in masks.items():
         kind, _, rest = name.partition(" ")
