@@ -1,4 +1,4 @@
-"""The JZS Bayes factor of a t-test, for all features at once."""
+"""The JZS Bayes factor of a t-test or a slope, for all features at once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from scipy import special
 
 from metastable.errors import InputError
 
-__all__ = ["jzs_bayes_factor", "log_jzs_bayes_factor"]
+__all__ = ["jzs_bayes_factor", "log_jzs_bayes_factor", "slope_bayes_factor"]
 
 _STEP = 0.05
 _LOWEST = -6.0
@@ -64,14 +64,66 @@ def log_jzs_bayes_factor(
     t: ArrayLike, n_a: int, n_b: int | None = None, *, scale: float = 0.707, paired: bool = False
 ) -> NDArray[np.float64]:
     """Natural logarithm of `jzs_bayes_factor`, with the same arguments; finite for every finite t."""
-    if not (np.isfinite(scale) and scale > 0):
-        raise InputError(f"scale is {scale}; give a positive number, such as 0.707")
     if paired or n_b is None:
         n, dof = float(n_a), float(n_a - 1)
     else:
         n, dof = n_a * n_b / (n_a + n_b), float(n_a + n_b - 2)
     if dof < 1 or n <= 0:
         raise InputError(f"n_a is {n_a} and n_b is {n_b}; a t-test needs at least two units")
+    return _log_factors(t, n, dof, scale)
+
+
+def slope_bayes_factor(
+    t: ArrayLike, n_units: int, *, n_covariates: int = 0, scale: float = 0.3535
+) -> NDArray[np.float64]:
+    """Evidence for a slope over none, from t statistics of a regression on one predictor beside covariates.
+
+    Parameters
+    ----------
+    t : array_like of float, shape (n_features,)
+        Student's t of the predictor's coefficient.
+    n_units : int
+        Units of the regression.
+    n_covariates : int
+        Columns beside the intercept and the predictor; in both models, with flat priors.
+    scale : float
+        Scale of the Cauchy prior on the slope per standard deviation of the predictor (of the part of it that the
+        covariates leave) in residual standard deviations. The default is the one that for a predictor of two equally
+        frequent values gives `jzs_bayes_factor` at its own default.
+
+    Returns
+    -------
+    ndarray of float64, shape of `t`
+        BF10, as in `jzs_bayes_factor`.
+
+    Raises
+    ------
+    InputError
+        If there are too few units, or `scale` is not positive.
+
+    Notes
+    -----
+    The prior of Zellner & Siow (Liang et al. 2008, section 4), scaled as by Rouder & Morey (2012, eq. 8); with
+    ``scale=1`` that of Wetzels & Wagenmakers (2012) for correlations and partial correlations. Ly, Verhagen &
+    Wagenmakers (2016) derive another default for correlations, a stretched beta prior, which favours large
+    correlations less than ``scale=1``.
+
+    Examples
+    --------
+    >>> print(slope_bayes_factor([0.0, 3.5], 40).round(3))
+    [ 0.309 26.743]
+    """
+    dof = float(n_units - 2 - n_covariates)
+    if dof < 1:
+        raise InputError(f"{n_units} units cannot carry a slope beside {n_covariates} covariates; leave out covariates")
+    with np.errstate(over="ignore"):
+        return np.asarray(np.exp(_log_factors(t, float(n_units), dof, scale)), dtype=np.float64)
+
+
+def _log_factors(t: ArrayLike, n: float, dof: float, scale: float) -> NDArray[np.float64]:
+    """Natural logarithms of the Bayes factors, NaN where t is NaN and infinite where it is infinite."""
+    if not (np.isfinite(scale) and scale > 0):
+        raise InputError(f"scale is {scale}; give a positive number, such as 0.707")
     statistic = np.asarray(t, dtype=np.float64)
     flat = statistic.ravel()
     out = np.where(np.isnan(flat), np.nan, np.inf)
