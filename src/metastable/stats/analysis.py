@@ -30,6 +30,7 @@ __all__ = [
     "TokenRows",
     "analyse",
     "join_analyses",
+    "layers_first",
     "mixed_columns",
     "omnibus_masks",
     "summarize_groups",
@@ -329,7 +330,7 @@ def analyse(
         g_boot_high=boot_high,
         superiority=probability_of_superiority(values, condition, pair=pair),
         p_perm_stepdown=result.p_fwer_stepdown,
-        p_layers_first=_layers_first(features, result, masks, family, settings),
+        p_layers_first=layers_first(features, result, masks, family, settings),
         p_tost_fdr=p_tost_fdr,
         within_margin=p_tost_fdr < settings.alpha,
         flat=result.flat,
@@ -358,7 +359,7 @@ def _bootstrap(
     return found.low, found.high
 
 
-def _layers_first(
+def layers_first(
     features: pd.DataFrame,
     result: PermutationResult,
     masks: dict[str, NDArray[np.bool_]],

@@ -209,9 +209,7 @@ def correlation_effect(correlation: PartialCorrelation, *, confidence: float = 0
     inside = np.where(known, z, 0.0)
     low, high = 2 * np.sinh(inside - reach), 2 * np.sinh(inside + reach)
     estimate = np.where(np.isfinite(z), 2 * np.sinh(np.where(np.isfinite(z), z, 0.0)), z)
-    return EffectSize(
-        estimate, np.where(known, low, np.nan), np.where(known, high, np.nan), correlation.flat
-    )  # fmt: skip
+    return EffectSize(estimate, np.where(known, low, np.nan), np.where(known, high, np.nan), correlation.flat)
 
 
 def correlation_equivalence(correlation: PartialCorrelation, *, margin: float = 0.2) -> Floats:

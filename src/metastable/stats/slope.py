@@ -1,0 +1,314 @@
+"""All tests of one measure over all heads along a continuous predictor instead of two groups."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import special
+
+from metastable.errors import InputError
+from metastable.stats.adjustment import robust_regression
+from metastable.stats.analysis import (
+    HEAD_COLUMNS,
+    Analysis,
+    Progress,
+    Settings,
+    TokenRows,
+    layers_first,
+    mixed_columns,
+    omnibus_masks,
+    summarize_groups,
+)
+from metastable.stats.bayes import slope_bayes_factor
+from metastable.stats.corrections import adjust_p_values
+from metastable.stats.correlation import (
+    PartialCorrelation,
+    correlation_effect,
+    correlation_equivalence,
+    partial_correlation,
+    slope_design,
+)
+from metastable.stats.effects import EffectSize
+from metastable.stats.permutation import PermutationResult, permutation_test_contrast
+from metastable.stats.samples import covariate_matrix, is_constant
+from metastable.stats.superiority import probability_of_superiority
+from metastable.stats.verdict import verdicts
+
+__all__ = ["Slopes", "analyse_slope", "fit_slopes"]
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Slopes:
+    """Least squares slope of every feature, with errors robust to unequal variances.
+
+    Attributes
+    ----------
+    estimate : ndarray of float64, shape (n_features,)
+        Change of the feature per unit of the predictor; 0 where the feature is flat.
+    low, high : ndarray of float64, shape (n_features,)
+        Limits of its confidence interval.
+    p : ndarray of float64, shape (n_features,)
+        Two-sided p of its t; 1 where the feature is flat.
+    """
+
+    estimate: Floats
+    low: Floats
+    high: Floats
+    p: Floats
+
+
+def fit_slopes(
+    values: Floats, predictor: Floats, covariates: Floats | None = None, *, confidence: float = 0.95
+) -> Slopes:
+    """Regress every feature on a continuous predictor beside covariates.
+
+    Parameters
+    ----------
+    values : ndarray of float64, shape (n_units, n_features)
+        One row per unit of inference.
+    predictor : ndarray of float64, shape (n_units,)
+        For instance the mean rating of each sequence.
+    covariates : ndarray of float64, shape (n_units, n_covariates), or None
+        Nuisance covariates.
+    confidence : float
+        Coverage of the intervals, between 0 and 1.
+
+    Returns
+    -------
+    Slopes
+
+    Raises
+    ------
+    InputError
+        As `slope_design`; or if one unit alone determines a coefficient.
+
+    Notes
+    -----
+    Ordinary least squares with HC3 standard errors (MacKinnon & White 1985) and t tails: a count varies more where
+    it is large, so that the variance along the predictor is not constant.
+    """
+    design = slope_design(predictor, covariates)
+    fit = robust_regression(values, design)
+    flat = is_constant(values)
+    slope, se = np.where(flat, 0.0, fit.coefficients[1]), np.where(flat, 0.0, fit.se[1])
+    undefined = np.where(slope == 0, 0.0, np.copysign(np.inf, slope))
+    t = np.divide(slope, se, out=undefined, where=se > 0)
+    reach = se * special.stdtrit(fit.dof, 0.5 + confidence / 2)
+    p = np.asarray(2 * special.stdtr(fit.dof, -np.abs(t)), dtype=np.float64)
+    return Slopes(slope, slope - reach, slope + reach, p)
+
+
+@dataclass(frozen=True)
+class _Variant:
+    """The tests with one set of covariates, or with none."""
+
+    slopes: Slopes
+    correlation: PartialCorrelation
+    effect: EffectSize
+    permutation: PermutationResult
+    p_perm_fdr: Floats
+
+    def columns(self, suffix: str, family: NDArray[np.intp], settings: Settings) -> dict[str, Floats]:
+        """Columns of the details, named with a suffix."""
+        return {
+            f"difference_{suffix}": self.slopes.estimate,
+            f"ci_low_{suffix}": self.slopes.low,
+            f"ci_high_{suffix}": self.slopes.high,
+            f"p_{suffix}": self.slopes.p,
+            f"p_{suffix}_fdr": adjust_p_values(
+                self.slopes.p, method=settings.correction, family=family, alpha=settings.alpha
+            ),
+            f"correlation_{suffix}": self.correlation.estimate,
+            f"g_{suffix}": self.effect.estimate,
+            f"p_perm_{suffix}": self.permutation.p_perm,
+            f"p_perm_{suffix}_fdr": self.p_perm_fdr,
+        }
+
+
+def _variant(
+    values: Floats,
+    predictor: Floats,
+    covariates: Floats | None,
+    family: NDArray[np.intp],
+    masks: dict[str, NDArray[np.bool_]],
+    settings: Settings,
+    progress: Progress | None,
+) -> _Variant:
+    design = slope_design(predictor, covariates)
+    correlation = partial_correlation(values, predictor, covariates)
+    permutation = permutation_test_contrast(
+        values,
+        design,
+        np.eye(1, design.shape[1], 1)[0],
+        family=family,
+        omnibus=masks,
+        n_permutations=settings.n_permutations,
+        alpha=settings.alpha,
+        rng=settings.seed,
+        callback=progress,
+    )
+    return _Variant(
+        fit_slopes(values, predictor, covariates),
+        correlation,
+        correlation_effect(correlation),
+        permutation,
+        adjust_p_values(permutation.p_perm, method=settings.correction, family=family, alpha=settings.alpha),
+    )
+
+
+def analyse_slope(
+    values: Floats,
+    predictor: Floats,
+    features: pd.DataFrame,
+    *,
+    condition: NDArray[np.bool_],
+    threshold: float,
+    medians: Floats,
+    tokens: TokenRows | None = None,
+    covariates: pd.DataFrame | None = None,
+    recorded: pd.DataFrame | None = None,
+    settings: Settings | None = None,
+    on_permutations: Progress | None = None,
+    on_models: Progress | None = None,
+) -> Analysis:
+    """Test every feature for a slope over a continuous predictor.
+
+    Parameters
+    ----------
+    values : ndarray of float64, shape (n_units, n_features)
+        The unit of inference is the row: a sequence, or the mean over a cluster of sequences.
+    predictor : ndarray of float64, shape (n_units,)
+        The continuous predictor. A rating scaled to 0..1 makes every slope the difference between the most concrete
+        and the most abstract rating possible.
+    features : pandas.DataFrame of n_features rows
+        With columns ``site, layer, head``. Corrections run over the features of a site.
+    condition : ndarray of bool, shape (n_units,)
+        True for the units of the upper half by the predictor. The halves describe (numbers, means, medians,
+        probability of superiority); nothing is tested on them.
+    threshold : float
+        Threshold of the count, for the column of that name.
+    medians : ndarray of float64, shape (2, n_features)
+        Median over the tokens of each half.
+    tokens : TokenRows or None
+        Rows for the mixed model, the predictor the second column of their design; without them its columns are NaN.
+    covariates : pandas.DataFrame of n_units rows, or None
+        Nuisance covariates that every test holds fixed; None or no column for none.
+    recorded : pandas.DataFrame of n_units rows, or None
+        All covariates that were recorded. Where `covariates` has none, the details show what holding all of these
+        fixed would do; where it has some, what the tests without them say.
+    settings : Settings or None
+        Choices made before looking.
+    on_permutations, on_models : callable or None
+        Told of progress as ``f(done, total)``.
+
+    Returns
+    -------
+    Analysis
+        The same columns as those of `metastable.stats.analysis.analyse`, with these meanings in ``heads``:
+
+        * ``n_a, n_b, mean_a, mean_b, median_a, median_b``: the halves, for description
+        * ``difference``: the slope, per unit of the predictor; ``ci_low, ci_high``: its HC3 interval
+        * ``hedges_g``: the d of the partial correlation (`correlation_effect`), without small-sample correction
+        * ``statistic, p_perm, p_perm_fwer``: t of the slope, exchanged by Freedman & Lane
+        * ``lmm_estimate``: slope of the mixed model on the tokens
+        * ``bf10``: `slope_bayes_factor`; ``p_tost``: `correlation_equivalence`
+
+        and in ``details``, beside those of `analyse`, ``correlation`` and for both suffixes ``unadjusted`` and
+        ``adjusted``: ``difference_, ci_low_, ci_high_, p_`` (HC3), ``p_..._fdr``, ``correlation_, g_, p_perm_``
+        and ``p_perm_..._fdr``. One of the two is what ``heads`` holds.
+
+    Raises
+    ------
+    InputError
+        For what `slope_design`, `permutation_test_contrast` and `fit_mixed_models` refuse: NaN, a predictor that does
+        not vary, covariates that explain it or one another.
+
+    Notes
+    -----
+    Freedman & Lane (1983; Winkler et al. 2014) exchange the residuals of the model without the predictor, which is
+    exact without covariates and asymptotically exact with them. The relabelings serve all features at once.
+    """
+    settings = settings or Settings()
+    family = pd.factorize(features["site"])[0]
+    masks = omnibus_masks(features)
+    n_units = len(values)
+    chosen = _matrix(covariates, n_units)
+    other, reason = (None, "") if chosen is not None else _all_recorded(values, predictor, recorded)
+    n_variants = 2 if chosen is not None or other is not None else 1
+
+    def tell(done: int, total: int, part: int) -> None:
+        if on_permutations is not None:
+            on_permutations(part * total + done, n_variants * total)
+
+    main = _variant(values, predictor, chosen, family, masks, settings, partial(tell, part=0))
+    main_name, other_name = ("unadjusted", "adjusted") if chosen is None else ("adjusted", "unadjusted")
+    variants = {main_name: main}
+    if n_variants == 2:
+        variants[other_name] = _variant(values, predictor, other, family, masks, settings, partial(tell, part=1))
+    p_tost = correlation_equivalence(main.correlation, margin=settings.margin)
+    p_tost_fdr = adjust_p_values(p_tost, method="bh", family=family, alpha=settings.alpha)
+    of_heads, of_details = mixed_columns(tokens, family, settings, on_models)
+    keys = features[["site", "layer", "head"]].assign(threshold=threshold).reset_index(drop=True)
+    heads = keys.assign(
+        n_a=int(condition.sum()),
+        n_b=int((~condition).sum()),
+        mean_a=values[condition].mean(axis=0),
+        mean_b=values[~condition].mean(axis=0),
+        median_a=medians[0],
+        median_b=medians[1],
+        difference=main.slopes.estimate,
+        ci_low=main.slopes.low,
+        ci_high=main.slopes.high,
+        hedges_g=main.effect.estimate,
+        statistic=main.permutation.statistic,
+        p_perm=main.permutation.p_perm,
+        p_perm_fdr=main.p_perm_fdr,
+        p_perm_fwer=main.permutation.p_fwer,
+        **of_heads,
+        bf10=slope_bayes_factor(main.correlation.t, n_units, n_covariates=main.correlation.n_covariates),
+        p_tost=p_tost,
+        verdict=verdicts(main.p_perm_fdr, p_tost_fdr, settings.alpha),
+    )[list(HEAD_COLUMNS)]
+    details = keys.assign(
+        g_low=main.effect.low,
+        g_high=main.effect.high,
+        correlation=main.correlation.estimate,
+        superiority=probability_of_superiority(values, condition),
+        p_perm_stepdown=main.permutation.p_fwer_stepdown,
+        p_layers_first=layers_first(features, main.permutation, masks, family, settings),
+        p_tost_fdr=p_tost_fdr,
+        within_margin=p_tost_fdr < settings.alpha,
+        flat=main.permutation.flat,
+        **of_details,
+    )
+    for name in ("unadjusted", "adjusted"):
+        if name in variants:
+            details = details.assign(**variants[name].columns(name, family, settings))
+    layers, omnibus = summarize_groups(heads, main.permutation, masks, threshold)
+    used = main.permutation
+    return Analysis(heads, details, layers, omnibus, used.n_permutations, used.exact, reason)
+
+
+def _matrix(covariates: pd.DataFrame | None, n_units: int) -> Floats | None:
+    if covariates is None or covariates.shape[1] == 0:
+        return None
+    return covariate_matrix(covariates, n_units)
+
+
+def _all_recorded(values: Floats, predictor: Floats, recorded: pd.DataFrame | None) -> tuple[Floats | None, str]:
+    """All recorded covariates, or the reason why the slopes can not be adjusted for them."""
+    table = _matrix(recorded, len(values))
+    if table is None:
+        return None, "no covariate was recorded"
+    try:
+        fit_slopes(values, predictor, table)
+    except InputError as error:
+        # an adjustment that the data do not allow is a finding of its own, and the report states it
+        return None, str(error)
+    return table, ""
