@@ -11,16 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from tokenizers import Tokenizer as FastTokenizer
-from tokenizers import models, normalizers, pre_tokenizers, processors
-from transformers import (
-    AlbertConfig,
-    AutoModel,
-    AutoTokenizer,
-    BertConfig,
-    PreTrainedTokenizerFast,
-    RobertaConfig,
-)
+from transformers import AutoModel
 
 from metastable.encoders import (
     BUNDLED_MODEL,
@@ -32,15 +23,9 @@ from metastable.encoders import (
     wrap_model,
 )
 from metastable.errors import InputError
+from tests.model_folders import model_folder, sentence_piece
 
 WORDS = ["baking soda", "unbelievableness", "nan", "café", "it's"]
-SIZES: dict[str, Any] = {
-    "hidden_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "intermediate_size": 48,
-    "max_position_embeddings": 40,
-}
 
 
 @pytest.fixture(scope="module")
@@ -56,55 +41,6 @@ def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
         raise OSError(f"the network was asked for {address}")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
-
-
-def _byte_level(folder: Path) -> PreTrainedTokenizerFast:
-    """A RoBERTa tokenizer without merges: every byte is a token, a space is part of the word after it."""
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {token: i for i, token in enumerate(["<s>", "<pad>", "</s>", "<unk>", *alphabet])}
-    vocabulary["Ġs"] = len(vocabulary)
-    fast = FastTokenizer(models.BPE(vocab=vocabulary, merges=[("Ġ", "s")], unk_token="<unk>"))
-    fast.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    fast.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0), add_prefix_space=False)
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=fast, bos_token="<s>", eos_token="</s>", unk_token="<unk>", pad_token="<pad>"
-    )
-    tokenizer.save_pretrained(folder)
-    return tokenizer
-
-
-def _sentence_piece(folder: Path) -> PreTrainedTokenizerFast:
-    """An ALBERT-like tokenizer: a word begins with a mark that takes the place of the space."""
-    pieces = [("<pad>", 0.0), ("<unk>", 0.0), ("[CLS]", 0.0), ("[SEP]", 0.0), ("▁", -2.0), ("▁so", -3.0)]
-    pieces += [(letter, -5.0) for letter in "abcdefghijklmnopqrstuvwxyz'é"]
-    fast = FastTokenizer(models.Unigram(pieces, unk_id=1))
-    fast.normalizer = normalizers.Lowercase()
-    fast.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
-    fast.post_processor = processors.TemplateProcessing(
-        single="[CLS]:0 $A:0 [SEP]:0",
-        pair="[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1",
-        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
-    )
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=fast, cls_token="[CLS]", sep_token="[SEP]", unk_token="<unk>", pad_token="<pad>"
-    )
-    tokenizer.model_input_names = ["input_ids", "attention_mask"]  # as ALBERT's own
-    tokenizer.save_pretrained(folder)
-    return tokenizer
-
-
-def _model_folder(folder: Path, kind: str) -> Path:
-    """Write a tiny random model with its tokenizer."""
-    torch.manual_seed(0)
-    if kind == "bert":
-        AutoTokenizer.from_pretrained(load_tokenizer().backend.name_or_path).save_pretrained(folder)
-        config: Any = BertConfig(**SIZES, vocab_size=30522)
-    elif kind == "roberta":
-        config = RobertaConfig(**SIZES, vocab_size=len(_byte_level(folder)), pad_token_id=1, type_vocab_size=1)
-    else:
-        config = AlbertConfig(**SIZES, vocab_size=len(_sentence_piece(folder)), embedding_size=16)
-    AutoModel.from_config(config).save_pretrained(folder)
-    return folder
 
 
 def test_the_bundled_model_is_bert_with_6_layers_of_12_heads() -> None:
@@ -139,7 +75,7 @@ def test_a_pair_has_segments_and_goes_on_counting_words(bundled: Tokenizer) -> N
 
 @pytest.mark.parametrize(("kind", "segments"), [("albert", (0, 0, 0, 0, 1, 1)), ("roberta", ())])
 def test_segments_are_given_where_the_model_has_them(kind: str, segments: tuple[int, ...], tmp_path: Path) -> None:
-    tokenizer = load_tokenizer(str(_model_folder(tmp_path, kind)))
+    tokenizer = load_tokenizer(str(model_folder(tmp_path, kind)))
     assert tokenizer.encode("so so", "so").segment_ids == segments
 
 
@@ -155,7 +91,7 @@ def test_pieces_are_counted_as_they_stand_in_a_text(bundled: Tokenizer) -> None:
 
 @pytest.mark.parametrize("kind", ["bert", "roberta", "albert"])
 def test_words_are_traced_in_every_kind_of_tokenizer(kind: str, tmp_path: Path) -> None:
-    tokenizer = load_tokenizer(str(_model_folder(tmp_path, kind)))
+    tokenizer = load_tokenizer(str(model_folder(tmp_path, kind)))
     words = ["so", "soda", "it", "so", "café"]
     encoded = tokenizer.encode_words(words)
     assert tuple(tokenizer.backend(encoded.text)["input_ids"]) == encoded.token_ids
@@ -179,7 +115,7 @@ def test_a_word_that_is_not_in_the_text_is_refused(bundled: Tokenizer) -> None:
 
 @pytest.mark.parametrize(("kind", "length"), [("bert", 40), ("roberta", 38), ("albert", 40)])
 def test_a_local_folder_loads(kind: str, length: int, tmp_path: Path) -> None:
-    encoder = load_encoder(str(_model_folder(tmp_path, kind)), device="cpu")
+    encoder = load_encoder(str(model_folder(tmp_path, kind)), device="cpu")
     assert [(site.name, site.n_layers, site.n_heads) for site in encoder.sites] == [("self", 2, 4)]
     assert encoder.max_length == length
     assert encoder.tokenizer is not None
@@ -190,7 +126,7 @@ def test_a_local_folder_loads(kind: str, length: int, tmp_path: Path) -> None:
 
 
 def test_the_hash_follows_weights_and_configuration(tmp_path: Path) -> None:
-    first = _model_folder(tmp_path / "first", "albert")
+    first = model_folder(tmp_path / "first", "albert")
     same, other = tmp_path / "same", tmp_path / "other"
     shutil.copytree(first, same)
     shutil.copytree(first, other)
@@ -208,7 +144,7 @@ def test_the_hash_follows_weights_and_configuration(tmp_path: Path) -> None:
 
 
 def test_half_precision_is_given_when_asked(tmp_path: Path) -> None:
-    encoder = load_encoder(str(_model_folder(tmp_path, "bert")), device="cpu", dtype="bfloat16")
+    encoder = load_encoder(str(model_folder(tmp_path, "bert")), device="cpu", dtype="bfloat16")
     assert encoder.dtype == "bfloat16"
     assert next(encoder.model.parameters()).dtype == torch.bfloat16
     with pytest.raises(InputError, match="dtype 'int8' is unknown"):
@@ -219,7 +155,7 @@ def test_a_model_without_a_length_of_its_own_is_unlimited(tmp_path: Path) -> Non
     from transformers import T5Config
 
     T5Config(vocab_size=40, d_model=32, d_kv=8, d_ff=48, num_layers=1, num_heads=4).save_pretrained(tmp_path)
-    _sentence_piece(tmp_path)
+    sentence_piece(tmp_path)
     assert load_tokenizer(str(tmp_path)).max_length == UNLIMITED_LENGTH
 
 
@@ -261,7 +197,7 @@ def _break(folder: Path, how: str) -> None:
     ],
 )
 def test_a_broken_folder_is_refused_in_one_sentence(how: str, message: str, tmp_path: Path) -> None:
-    folder = _model_folder(tmp_path / "model", "albert")
+    folder = model_folder(tmp_path / "model", "albert")
     _break(folder, how)
     with pytest.raises(InputError, match=message) as raised:
         load_encoder(str(folder), device="cpu")
@@ -305,6 +241,6 @@ def test_each_process_of_a_host_takes_its_own_gpu(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_tokenizer_comes_without_the_weights(tmp_path: Path) -> None:
-    folder = _model_folder(tmp_path, "albert")
+    folder = model_folder(tmp_path, "albert")
     (folder / "model.safetensors").unlink()
     assert load_tokenizer(str(folder)).max_length == 40
