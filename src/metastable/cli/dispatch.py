@@ -45,6 +45,9 @@ class Command:
 
 COMMANDS: dict[str, Command] = {
     "list": Command("list", "show this table", "metastable.cli.listing"),
+    "run": Command(
+        "run --csv FILE", "compare texts of a file with columns condition and text", "metastable.cli.run_csv"
+    ),
     "calibrate": Command(
         "calibrate STUDY", "run its tests where the truth is known: error rates and power", "metastable.cli.calibrate"
     ),
