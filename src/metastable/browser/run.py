@@ -9,7 +9,7 @@ import numpy as np
 
 from metastable.browser.attention import attention_of
 from metastable.browser.page import write_browser
-from metastable.cube import feature_table, unit_means
+from metastable.cube import feature_table, token_histograms, unit_means
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -48,11 +48,17 @@ def write_run_browser(result: RunResult, cube: xr.Dataset, encoder: Encoder) -> 
     features = feature_table(cube)
     thresholds = tuple(float(value) for value in options["threshold"])
     a, b = study.conditions
+    # the run's own histograms are those of its primary contrast
+    histograms = (
+        result.histograms
+        if of_condition == 0
+        else np.stack([token_histograms(cube, features, threshold, contrast.sides) for threshold in thresholds])
+    )
     return write_browser(
         result.folder / "heads.html",
         heads=analysis.heads,
         details=analysis.details,
-        histograms=result.histograms,
+        histograms=histograms,
         conditions=(a.name, b.name),
         sequences=result.material.sequences,
         unit_means=np.stack([unit_means(cube, features, threshold) for threshold in thresholds]),
