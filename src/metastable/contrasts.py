@@ -159,6 +159,10 @@ def _condition_contrast(study: Study, sequences: tuple[Sequence, ...], covariate
     formula = "condition"
     if study.design.predictor is not None:
         name = study.design.predictor
+        if pair is not None:
+            raise InputError(
+                f"study {study.name} is paired and has the continuous predictor {name}; give it one of both"
+            )
         values = covariates[name].to_numpy(dtype=np.float64)
         predictor, formula = np.asarray(weights @ values), name
         design = np.column_stack([np.ones(len(sequences)), values])

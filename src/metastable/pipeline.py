@@ -32,6 +32,7 @@ from metastable.stats.analysis import Analysis, Settings, TokenRows, analyse, jo
 from metastable.stats.balance import balance_table
 from metastable.stats.joint import JointModel, fit_joint_model
 from metastable.stats.sensitivity import Sensitivity, sensitivity
+from metastable.stats.slope import analyse_slope
 from metastable.study import Material, Sequence, Study
 
 if TYPE_CHECKING:
@@ -106,11 +107,13 @@ class RunResult:
     balance : pandas.DataFrame
         Covariates of the two sides of the primary contrast.
     sensitivity : Sensitivity or None
-        Power of the primary contrast's test; None where the data have too few units.
+        Power of the primary contrast's test; None where the data have too few units, or for a slope.
     joint : JointModel or None
         One model over all heads; None unless it was asked for.
     histograms : ndarray of int64, shape (n_thresholds, 2, n_features, n_max + 1)
         How many tokens of each side of the primary contrast gave each count.
+    values : ndarray of float64, shape (n_units, n_features)
+        What the primary contrast was tested on, at the primary threshold.
     recipe : mapping
         What run.json holds.
     """
@@ -124,6 +127,7 @@ class RunResult:
     sensitivity: Sensitivity | None
     joint: JointModel | None
     histograms: NDArray[np.int64]
+    values: NDArray[np.float64] = field(repr=False)
     recipe: Mapping[str, Any] = field(repr=False)
 
     @property
@@ -270,22 +274,27 @@ def analyse_cube(
         def tell(done: int, total: int, part: int, index: int = index) -> None:
             advance(int(100 * (2 * index + part + done / max(total, 1))), 200 * len(thresholds))
 
-        analyses.append(
-            analyse(
-                contrast.values(unit_means(cube, features, threshold, measure)),
-                contrast.condition,
-                features,
-                threshold=threshold,
-                medians=_medians(cube, features, threshold, contrast, measure, histograms[index]),
-                tokens=_token_rows(cube, features, threshold, contrast, sequences, options["covariates"], measure),
-                pair=contrast.pair,
-                covariates=nuisance,
-                recorded=contrast.covariates,
-                settings=_settings(options),
-                on_permutations=partial(tell, part=0),
-                on_models=partial(tell, part=1),
+        values = contrast.values(unit_means(cube, features, threshold, measure))
+        arguments: dict[str, Any] = {
+            "threshold": threshold,
+            "medians": _medians(cube, features, threshold, contrast, measure, histograms[index]),
+            "tokens": _token_rows(cube, features, threshold, contrast, sequences, options["covariates"], measure),
+            "recorded": contrast.covariates,
+            "settings": _settings(options),
+            "on_permutations": partial(tell, part=0),
+            "on_models": partial(tell, part=1),
+        }
+        if contrast.predictor is None:
+            analyses.append(
+                analyse(values, contrast.condition, features, pair=contrast.pair, covariates=nuisance, **arguments)
             )
-        )
+        else:
+            held = contrast.covariates[list(options["covariates"])]
+            analyses.append(
+                analyse_slope(
+                    values, contrast.predictor, features, condition=contrast.condition, covariates=held, **arguments
+                )
+            )
     return join_analyses(analyses)
 
 
@@ -299,7 +308,8 @@ def _sensitivity(
     features = feature_table(cube)
     values = contrast.values(unit_means(cube, features, options["threshold"][0], options["measure"]))
     varied = np.ptp(values, axis=0) > 0
-    if min(contrast.n_a, contrast.n_b) < _LEAST_UNITS or not varied.any():
+    # of a slope the report says by formula what the sample could find
+    if contrast.predictor is not None or min(contrast.n_a, contrast.n_b) < _LEAST_UNITS or not varied.any():
         return None
     return sensitivity(
         values,
@@ -524,6 +534,7 @@ def run_study(
         sensitivity=power,
         joint=joint,
         histograms=histograms,
+        values=contrasts[0].values(unit_means(cube, feature_table(cube), options["threshold"][0], options["measure"])),
         recipe=recipe,
     )
     with clock.stage("report", "figures and report") as advance:
