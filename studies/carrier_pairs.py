@@ -1,0 +1,67 @@
+"""Matched concrete and abstract nouns, both of a pair in the same carrier sentences, tested pair by pair."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from metastable.carriers import carried_sequences, load_carriers
+from metastable.matched import matching_options, select_matched_words
+from metastable.options import natural
+from metastable.study import Claim, Condition, Design, Material, Option, Study
+
+if TYPE_CHECKING:
+    from metastable.encoders import Tokenizer
+
+__all__ = ["STUDY"]
+
+
+def build(options: Mapping[str, Any], tokenizer: Tokenizer) -> Material:
+    """Match the words, and put both of each pair into every sentence."""
+    words = select_matched_words(options, tokenizer)
+    pairs, notes = words.pairs, list(words.notes)
+    if options["pairs"] is not None and options["pairs"] < len(pairs):
+        drawn = np.random.default_rng([options["seed"], 6]).permutation(len(pairs))[: options["pairs"]]
+        pairs = [pairs[index] for index in sorted(drawn)]
+        notes.append(f"{len(pairs):,} of the pairs were drawn at random with the seed")
+    carriers = load_carriers(options["carriers"])
+    concrete, abstract = STUDY.conditions
+    sequences, left_out = carried_sequences(pairs, (concrete.name, abstract.name), carriers, words.table, tokenizer)
+    notes.extend(left_out)
+    notes.append(
+        f"{len(carriers)} carrier sentences, the same for both words of every pair; their counts are averaged within "
+        "the pair: " + " ".join(carriers)
+    )
+    return Material(
+        sequences,
+        tuple(notes),
+        {**words.sources, "carriers": str(options["carriers"] or "built in")},
+        matched=(words.matching.balance_before, words.matching.balance_after),
+    )
+
+
+STUDY = Study(
+    name="carrier_pairs",
+    title="Matched concrete and abstract nouns in the same sentences",
+    question="Does attention differ when one noun of a sentence is concrete instead of abstract, all else being equal?",
+    conditions=(
+        Condition("concrete", "carrier sentences with the concrete noun of each pair"),
+        Condition("abstract", "the same sentences with its abstract partner"),
+    ),
+    build=build,
+    design=Design(paired=True, unit="word pair"),
+    options=(
+        *matching_options(characters=1.0, pieces=1, part_of_speech="noun"),
+        Option("pairs", natural, None, "at most so many pairs, drawn at random (none: all)"),
+        Option("carriers", str, None, "your own carrier sentences: a text file, one a line, with {word} (none: six "
+               "built in)"),
+    ),
+    claims=(Claim(statement="some heads differ between the two sentences of a pair, in either direction"),),
+    caveat=(
+        "one word of each sentence differs, and its partner is alike in word pieces, length, frequency and part of "
+        "speech only: number of meanings, age of acquisition and how well a noun fits the sentence still differ, and "
+        "everything rests on a handful of sentences about thought and talk."
+    ),
+)  # fmt: skip
