@@ -45,6 +45,9 @@ class Contrast:
         Second grouping factor of the mixed model.
     crossed_name : str
         Its name in the formula.
+    repeated : ndarray of int or None, shape (n_sequences,)
+        Side of a pair that each sequence belongs to, where a side has several: the mixed model is then of
+        sequence means, and the side, within the pair, is its first grouping factor.
     """
 
     name: str
@@ -60,6 +63,15 @@ class Contrast:
     formula: str = "condition"
     crossed: NDArray[np.intp] | None = None
     crossed_name: str = ""
+    repeated: NDArray[np.intp] | None = None
+
+    def mixed_formula(self, measure: str, covariates: tuple[str, ...] = ()) -> str:
+        """Write the mixed model as lme4 does; `covariates` are nuisance covariates."""
+        measure, fixed = measure.replace("_", " "), " + ".join([self.formula, *covariates])
+        if self.repeated is not None:
+            return f"mean {measure} ~ {fixed} + (1 | {self.crossed_name}:condition) + (1 | {self.crossed_name})"
+        second = f" + (1 | {self.crossed_name})" if self.crossed is not None else ""
+        return f"{measure} ~ {fixed} + (1 | sequence){second}"
 
     @property
     def n_a(self) -> int:
@@ -112,6 +124,12 @@ def _context(sequences: tuple[Sequence, ...]) -> NDArray[np.intp] | None:
     return _codes(contexts, "context", sequences)
 
 
+def _blocks(contexts: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Sum-to-zero codes of the contexts, shape (n_sequences, n_contexts - 1): blocks of the mixed model."""
+    indicators = np.eye(int(contexts.max()) + 1)[contexts]
+    return np.asarray(indicators[:, :-1] - indicators[:, -1:], dtype=np.float64)
+
+
 def _require_two(contrast: Contrast) -> Contrast:
     for condition, n in ((contrast.a, contrast.n_a), (contrast.b, contrast.n_b)):
         if n < 2:
@@ -126,7 +144,9 @@ def _condition_contrast(study: Study, sequences: tuple[Sequence, ...], covariate
     a, b = study.conditions
     in_a = np.array([sequence.condition == a.name for sequence in sequences])
     pair: NDArray[np.intp] | None = None
-    crossed, crossed_name = _context(sequences), "context"
+    contexts = _context(sequences)
+    crossed, crossed_name = contexts, "context"
+    repeated: NDArray[np.intp] | None = None
     if study.design.paired:
         pairs = _codes([s.pair for s in sequences], "pair", sequences)
         sides = pd.Series(in_a).groupby(pairs).nunique()
@@ -141,6 +161,9 @@ def _condition_contrast(study: Study, sequences: tuple[Sequence, ...], covariate
         condition = np.arange(2 * n_pairs) % 2 == 0
         pair, unit = np.repeat(np.arange(n_pairs), 2), "pair"
         crossed, crossed_name = pairs, "pair"
+        # Tokens in the same places of the same sentences are no draws: each sentence gives one value, and
+        # what varies between the sides of a pair is what the condition is tested against.
+        repeated = members if len(members) > 2 * n_pairs else None
     elif study.design.clustered:
         clusters = _codes([s.cluster for s in sequences], "cluster", sequences)
         share = np.bincount(clusters, weights=in_a) / np.bincount(clusters)
@@ -157,6 +180,8 @@ def _condition_contrast(study: Study, sequences: tuple[Sequence, ...], covariate
     predictor: NDArray[np.float64] | None = None
     design = np.column_stack([np.ones(len(sequences)), in_a])
     formula = "condition"
+    if repeated is not None and contexts is not None:
+        design, formula = np.column_stack([design, _blocks(contexts)]), "condition + context"
     if study.design.predictor is not None:
         name = study.design.predictor
         if pair is not None:
@@ -182,6 +207,7 @@ def _condition_contrast(study: Study, sequences: tuple[Sequence, ...], covariate
             formula=formula,
             crossed=crossed,
             crossed_name=crossed_name if crossed is not None else "",
+            repeated=repeated,
         )
     )
 

@@ -182,13 +182,20 @@ def _token_rows(
     covariates: tuple[str, ...],
     measure: str,
 ) -> TokenRows | None:
-    _, owner = token_values(cube, features.iloc[:1], threshold, measure)
-    if np.bincount(owner).max() == 1:
-        return None  # one row a sequence: the sequences' own tests say it all
     design = contrast.design
     if covariates:
         nuisance = np.array([[s.covariates[name] for name in covariates] for s in sequences], dtype=np.float64)
         design = np.column_stack([design, nuisance - nuisance.mean(axis=0)])
+    if contrast.repeated is not None:
+        return TokenRows(
+            read=lambda columns: unit_means(cube, features.iloc[columns], threshold, measure),
+            group=contrast.repeated,
+            design=design,
+            cluster=contrast.crossed,
+        )
+    _, owner = token_values(cube, features.iloc[:1], threshold, measure)
+    if np.bincount(owner).max() == 1:
+        return None  # one row a sequence: the sequences' own tests say it all
 
     def read(columns: slice) -> NDArray[np.float64]:
         return token_values(cube, features.iloc[columns], threshold, measure)[0]
