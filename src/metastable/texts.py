@@ -27,7 +27,7 @@ MAX_LENGTH = Option("max_length", natural, None, "most tokens of a sequence (non
 
 _COLUMNS = ("condition", "text", "cluster", "pair")
 # They would break the report's tables, its file names or its emphasis.
-_UNSAFE = re.compile(r"[|<>\[\]`*\\/\x00-\x1f]")
+_UNSAFE = re.compile(r"[|<>\"\[\]`*\\/\x00-\x1f]")
 _LONGEST_NAME = 40
 
 

@@ -48,6 +48,7 @@ COMMANDS: dict[str, Command] = {
     "run": Command(
         "run --csv FILE", "compare texts of a file with columns condition and text", "metastable.cli.run_csv"
     ),
+    "new": Command("new NAME", "write a study file and its test to start from", "metastable.cli.new"),
     "calibrate": Command(
         "calibrate STUDY", "run its tests where the truth is known: error rates and power", "metastable.cli.calibrate"
     ),
