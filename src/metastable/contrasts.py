@@ -305,9 +305,16 @@ def contrasts_of(study: Study, sequences: tuple[Sequence, ...]) -> tuple[Contras
     Raises
     ------
     InputError
-        If a condition has fewer than two units, a cluster lies in both conditions, a pair lacks its
-        partner, or a unit lacks a level.
+        If a sequence is of neither condition, a condition has fewer than two units, a cluster lies in both
+        conditions, a pair lacks its partner, or a unit lacks a level.
     """
+    names = [condition.name for condition in study.conditions]
+    for sequence in sequences:
+        if sequence.condition not in names:
+            raise InputError(
+                f"sequence {sequence.identifier!r} is of the condition {sequence.condition!r}; the conditions of study "
+                f"{study.name} are {names[0]!r} and {names[1]!r}"
+            )
     covariates = pd.DataFrame([dict(sequence.covariates) for sequence in sequences])
     if study.design.factor is None:
         return (_condition_contrast(study, sequences, covariates),)

@@ -366,6 +366,7 @@ def _recipe(
     command: str,
 ) -> dict[str, Any]:
     material, encoder, extraction = counted.material, counted.encoder, counted.extraction
+    contrast = counted.contrasts[0]
     packages = ("metastable", "torch", "transformers", "numpy", "scipy", "pandas", "statsmodels", "wordfreq")
     return {
         "study": study.name,
@@ -383,6 +384,14 @@ def _recipe(
         "sources": dict(material.sources),
         "notes": list(material.notes),
         "n_sequences": len(material.sequences),
+        "contrast": {
+            "name": contrast.name,
+            "a": contrast.a.name,
+            "b": contrast.b.name,
+            "unit": contrast.unit,
+            "paired": contrast.pair is not None,
+            "predictor": None if contrast.predictor is None else contrast.formula,
+        },
         "permutations": {"used": analysis.n_permutations, "exact": analysis.exact},
         "extraction": {
             "key": extraction.key,
