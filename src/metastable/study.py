@@ -73,6 +73,12 @@ class Sequence:
                 f"{len(self.token_ids)} tokens; give one entry a token"
             )
 
+    @property
+    def target_tokens(self) -> tuple[bool, ...]:
+        """Whether each token is a piece of a target word."""
+        target = frozenset(self.target)
+        return tuple(word in target for word in self.word_index)
+
 
 @dataclass(frozen=True)
 class Condition:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,7 @@ from tests.extraction.tiny_models import tiny_model
 
 LENGTHS = [4, 11, 7, 3, 9]
 THRESHOLDS = (0.5, 0.9)
+OF_EVERY_ROW = tuple(name for name in MEASURES if name != "target_mass")
 
 
 def _expected_row(row: np.ndarray, words: tuple[int, ...], keys: str, unit: str) -> list[float]:
@@ -58,7 +60,7 @@ def test_every_option_counts_what_it_says(queries: str, keys: str, unit: str, tm
         queries=queries,
         keys=keys,
         unit=unit,
-        measures=("count", *MEASURES),
+        measures=("count", *OF_EVERY_ROW),
     ).dataset.load()
     for index, sequence in enumerate(sequences):
         plain = plain_attention(model, sequence, {})["self"]
@@ -87,7 +89,7 @@ def test_every_option_counts_what_it_says(queries: str, keys: str, unit: str, tm
                 ):
                     got = float(cube[name][index, 0, layer, head, query])
                     assert got == pytest.approx(value, abs=2e-5, rel=2e-5), name
-        for name in MEASURES:
+        for name in OF_EVERY_ROW:
             values = cube[name][index, 0].to_numpy()
             np.testing.assert_array_equal(~np.isnan(values).any(axis=(0, 1)), asked)
             np.testing.assert_allclose(
@@ -116,6 +118,56 @@ def test_a_token_of_a_cross_site_has_no_mass_on_itself(tmp_path: Path) -> None:
         site: bool(np.isnan(cube["mean_self_mass"].sel(site=site, layer=1)).all()) for site in ("encoder", "cross")
     }
     assert missing == {"encoder": False, "cross": True}
+
+
+@pytest.mark.parametrize("keys", ["all", "words"])
+@pytest.mark.parametrize("unit", ["tokens", "words"])
+def test_the_target_receives_mass_from_the_other_tokens(keys: str, unit: str, tmp_path: Path) -> None:
+    model = tiny_model("bert")
+    sequences = [replace(s, target=(len(s.words) - 1,)) for s in text_sequences(LENGTHS)]
+    cube = extract(
+        wrap_model(model), sequences, path=tmp_path / "c.zarr", keys=keys, unit=unit, measures=["target_mass"]
+    ).dataset
+    for index, sequence in enumerate(sequences):
+        heads = plain_attention(model, sequence, {})["self"]
+        hit = np.array([word == len(sequence.words) - 1 for word in sequence.word_index])
+        expected = np.stack(heads)[..., hit].sum(axis=-1)
+        expected[..., hit] = np.nan
+        got = cube["target_mass"][index, 0].to_numpy()
+        np.testing.assert_allclose(got[..., : len(hit)], expected, atol=2e-6)
+        assert np.isnan(got[..., len(hit) :]).all()
+        np.testing.assert_allclose(cube["mean_target_mass"][index, 0], np.nanmean(expected, axis=-1), atol=2e-6)
+
+
+def test_the_decoder_reads_the_target_one_step_later_and_the_cross_site_where_it_stands(tmp_path: Path) -> None:
+    sequences = [replace(s, target=(0,)) for s in text_sequences(LENGTHS)]
+    cube = extract(
+        wrap_model(tiny_model("bart")), sequences, path=tmp_path / "c.zarr", measures=["target_mass"]
+    ).dataset
+    for index, sequence in enumerate(sequences):
+        hit = np.zeros(cube.sizes["token"], dtype=bool)
+        hit[: len(sequence.token_ids)] = np.array(sequence.word_index) == 0
+        beyond = np.arange(len(hit)) >= len(sequence.token_ids)
+        for site, at in (("encoder", hit), ("decoder", np.roll(hit, 1)), ("cross", np.roll(hit, 1))):
+            missing = np.isnan(cube["target_mass"].sel(site=site)[index, 0, 0].to_numpy())
+            np.testing.assert_array_equal(missing, at | beyond)
+
+
+def test_the_mass_of_a_target_depends_on_the_target(tmp_path: Path) -> None:
+    encoder, sequences = wrap_model(tiny_model("bert")), text_sequences([9, 8])
+    first, last = ([replace(s, target=(t,)) for s in sequences] for t in (0, 1))
+    keys = [
+        extract(encoder, chosen, path=tmp_path / "c.zarr", measures=measures).key
+        for measures in ([], ["target_mass"])
+        for chosen in (first, last)
+    ]
+    assert keys[0] == keys[1]
+    assert len(set(keys)) == 3
+
+
+def test_a_sequence_without_target_has_no_target_mass(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="'s0' has no target word"):
+        extract(wrap_model(tiny_model("bert")), text_sequences([5]), path=tmp_path / "c", measures=["target_mass"])
 
 
 def test_a_first_query_that_sees_no_word_is_not_asked(tmp_path: Path) -> None:

@@ -62,11 +62,14 @@ class Batch:
     words : mapping of stream to torch.Tensor
         (batch, tokens) the word that each token is a piece of; -1 for special tokens and padding. In a
         stream that is not there every token is a word of its own.
+    targets : mapping of stream to torch.Tensor
+        (batch, tokens) boolean: True for the pieces of `Sequence.target`.
     """
 
     inputs: Mapping[str, torch.Tensor]
     present: Mapping[Stream, torch.Tensor]
     words: Mapping[Stream, torch.Tensor]
+    targets: Mapping[Stream, torch.Tensor]
 
 
 def make_batch(
@@ -101,6 +104,7 @@ def make_batch(
     inputs: dict[str, torch.Tensor] = {}
     present: dict[Stream, torch.Tensor] = {}
     words: dict[Stream, torch.Tensor] = {}
+    targets: dict[Stream, torch.Tensor] = {}
     width = max(len(sequence.token_ids) for sequence in sequences)
     if width:
         ids = _pad([sequence.token_ids for sequence in sequences], width, pad_id)
@@ -110,6 +114,8 @@ def make_batch(
         inputs["attention_mask"] = mask.long()
         present["text"] = mask
         words["text"] = _pad([sequence.word_index for sequence in sequences], width, -1)
+        if any(sequence.target for sequence in sequences):
+            targets["text"] = _pad([sequence.target_tokens for sequence in sequences], width, 0).bool()
         if any(sequence.segment_ids for sequence in sequences):
             inputs["token_type_ids"] = _pad([sequence.segment_ids for sequence in sequences], width, 0)
         if config.is_encoder_decoder:
@@ -117,6 +123,8 @@ def make_batch(
             inputs["decoder_attention_mask"] = mask.long()
             present["decoder"] = mask
             words["decoder"] = _shift_right(words["text"], -1)
+            if "text" in targets:
+                targets["decoder"] = _shift_right(targets["text"], 0)
     for name, values in features.items():
         tensor = torch.as_tensor(np.ascontiguousarray(values))
         inputs[name] = tensor.to(getattr(torch, dtype)) if tensor.is_floating_point() else tensor
@@ -128,6 +136,7 @@ def make_batch(
         inputs={name: tensor.to(device) for name, tensor in inputs.items()},
         present={stream: tensor.to(device) for stream, tensor in present.items()},
         words={stream: tensor.to(device) for stream, tensor in words.items()},
+        targets={stream: tensor.to(device) for stream, tensor in targets.items()},
     )
 
 

@@ -208,7 +208,13 @@ class Counter:
                 site.queries: _words(batch, site.queries, n_queries),
             }
             summary = summarize_rows(
-                layer.weights, self._layout.thresholds, site, asked(layer.site, n_queries), words, options
+                layer.weights,
+                self._layout.thresholds,
+                site,
+                asked(layer.site, n_queries),
+                words,
+                options,
+                batch.targets,
             )
             self._keep(arrays, rows, layer.site, layer.layer, summary)
 

@@ -28,7 +28,7 @@ Queries = Literal["all", "words", "special"]
 Keys = Literal["all", "words"]
 Unit = Literal["tokens", "words"]
 
-MEASURES = ("entropy", "effective_number", "largest_weight", "special_mass", "self_mass")
+MEASURES = ("entropy", "effective_number", "largest_weight", "special_mass", "self_mass", "target_mass")
 """Summaries of a row that can be stored beside the count."""
 
 
@@ -167,6 +167,7 @@ def summarize_rows(
     asked: torch.Tensor,
     words: Mapping[Stream, torch.Tensor],
     options: RowOptions,
+    targets: Mapping[Stream, torch.Tensor] | None = None,
 ) -> dict[str, torch.Tensor]:
     """Summarize every row of one layer's attention in one pass.
 
@@ -184,15 +185,20 @@ def summarize_rows(
         (batch, tokens) the word of each token of the stream; -1 for a special token and for padding.
     options : RowOptions
         What is kept of a row and which summaries are made.
+    targets : mapping of stream to torch.Tensor, optional
+        (batch, tokens) boolean: the pieces of the words that the study is about; a stream that has none is
+        not there.
 
     Returns
     -------
     dict of str to torch.Tensor
         ``count`` (batch, heads, queries, thresholds) int32, 0 where nothing is asked; and each further
-        measure (batch, heads, queries) float32, NaN where nothing is asked. ``special_mass`` and
-        ``self_mass`` are shares of the whole row, whatever keys count; ``self_mass`` is NaN at a cross site,
-        where no key is the query.
+        measure (batch, heads, queries) float32, NaN where nothing is asked. ``special_mass``,
+        ``self_mass`` and ``target_mass`` are shares of the whole row, whatever keys count. ``self_mass`` is NaN
+        at a cross site, where no key is the query; ``target_mass``, what the target receives from the other
+        tokens, is NaN at queries of the target itself, and where no key is of the target's stream.
     """
+    targets = targets or {}
     rows = weights
     if options.keys == "words":
         rows = keep_word_keys(rows, words[site.keys])
@@ -210,9 +216,20 @@ def summarize_rows(
             value = rows.amax(dim=-1)
         elif measure == "special_mass":
             value = (weights * (words[site.keys] < 0)[:, None, None, :]).sum(dim=-1)
+        elif measure == "target_mass":
+            value = _target_mass(weights, site, targets)
         elif site.queries == site.keys:
             value = weights.diagonal(dim1=-2, dim2=-1)
         else:
             value = torch.full_like(weights[..., 0], torch.nan)
         summary[measure] = value.masked_fill(nothing, torch.nan)
     return summary
+
+
+def _target_mass(weights: torch.Tensor, site: Site, targets: Mapping[Stream, torch.Tensor]) -> torch.Tensor:
+    """Mass of each row on the target's keys, shape (batch, heads, queries)."""
+    keys, queries = targets.get(site.keys), targets.get(site.queries)
+    if keys is None:
+        return torch.full_like(weights[..., 0], torch.nan)
+    mass = (weights * keys[:, None, None, :]).sum(dim=-1)
+    return mass if queries is None else mass.masked_fill(queries[:, None, :], torch.nan)

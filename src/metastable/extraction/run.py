@@ -204,6 +204,8 @@ def extraction_key(
     for sequence in sequences:
         row = (sequence.identifier, sequence.token_ids, sequence.word_index, sequence.segment_ids)
         digest.update(json.dumps(row).encode())
+        if options is not None and "target_mass" in options.measures:
+            digest.update(json.dumps(sequence.target).encode())
     for name, values in sorted((features or {}).items()):
         digest.update(f"{name} {values.dtype} {values.shape}".encode())
         for row in values:
@@ -316,6 +318,8 @@ def _check_sequences(encoder: Encoder, sequences: SequenceOf[Sequence], options:
             )
         if options.queries == "special" and all(word >= 0 for word in sequence.word_index):
             raise InputError(f"{name} has no special token that could query; choose queries all or words")
+        if "target_mass" in options.measures and not any(sequence.target_tokens):
+            raise InputError(f"{name} has no target word; leave the measure target_mass out")
         if "words" in (options.queries, options.keys) and all(word < 0 for word in sequence.word_index):
             raise InputError(f"{name} has no token of a word; leave it out, or choose queries and keys all")
 
