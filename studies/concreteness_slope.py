@@ -75,8 +75,8 @@ STUDY = Study(
     title="Concreteness as a matter of degree: all words of MT40k",
     question="Do attention heads spread wider, or narrower, as words become more concrete?",
     conditions=(
-        Condition("concrete half", "sequences of the words in the upper half by rating"),
-        Condition("abstract half", "sequences of the words in the lower half by rating"),
+        Condition("concrete", "sequences of the words in the upper half by rating"),
+        Condition("abstract", "sequences of the words in the lower half by rating"),
     ),
     build=build,
     design=Design(predictor="rating"),
@@ -98,6 +98,7 @@ STUDY = Study(
         "ratings go along with length and frequency (concrete words are shorter, more frequent and have fewer word "
         "pieces), so the unadjusted slopes are not about concreteness alone, and the adjusted ones only as far as "
         "length and frequency act linearly; other things that go along with concreteness, such as part of speech and "
-        "age of acquisition, are not held fixed."
+        "age of acquisition, are not held fixed, and the words of a concrete sequence are also more alike in kind "
+        "(mostly nouns for things) than those of an abstract one."
     ),
 )  # fmt: skip

@@ -112,7 +112,7 @@ class RunResult:
         One model over all heads; None unless it was asked for.
     histograms : ndarray of int64, shape (n_thresholds, 2, n_features, n_max + 1)
         How many tokens of each side of the primary contrast gave each count.
-    values : ndarray of float64, shape (n_units, n_features)
+    unit_values : ndarray of float64, shape (n_units, n_features)
         What the primary contrast was tested on, at the primary threshold.
     recipe : mapping
         What run.json holds.
@@ -127,7 +127,7 @@ class RunResult:
     sensitivity: Sensitivity | None
     joint: JointModel | None
     histograms: NDArray[np.int64]
-    values: NDArray[np.float64] = field(repr=False)
+    unit_values: NDArray[np.float64] = field(repr=False)
     recipe: Mapping[str, Any] = field(repr=False)
 
     @property
@@ -309,11 +309,16 @@ def analyse_cube(
 _LEAST_UNITS = 5
 
 
+def _unit_values(cube: xr.Dataset, contrast: Contrast, options: Mapping[str, Any]) -> NDArray[np.float64]:
+    """Values of the units at the primary threshold."""
+    return contrast.values(unit_means(cube, feature_table(cube), options["threshold"][0], options["measure"]))
+
+
 def _sensitivity(
     cube: xr.Dataset, contrast: Contrast, options: Mapping[str, Any], advance: Advance
 ) -> Sensitivity | None:
     features = feature_table(cube)
-    values = contrast.values(unit_means(cube, features, options["threshold"][0], options["measure"]))
+    values = _unit_values(cube, contrast, options)
     varied = np.ptp(values, axis=0) > 0
     # of a slope the report says by formula what the sample could find
     if contrast.predictor is not None or min(contrast.n_a, contrast.n_b) < _LEAST_UNITS or not varied.any():
@@ -347,7 +352,7 @@ def _joint(cube: xr.Dataset, contrast: Contrast, options: Mapping[str, Any]) -> 
             "--joint: the joint model needs counts of unpaired sequences and one attention site of several layers; "
             "leave it out"
         )
-    values = contrast.values(unit_means(cube, features, options["threshold"][0], options["measure"]))
+    values = _unit_values(cube, contrast, options)
     return fit_joint_model(np.log(values), contrast.condition, features["layer"].to_numpy())
 
 
@@ -550,7 +555,7 @@ def run_study(
         sensitivity=power,
         joint=joint,
         histograms=histograms,
-        values=contrasts[0].values(unit_means(cube, feature_table(cube), options["threshold"][0], options["measure"])),
+        unit_values=_unit_values(cube, contrasts[0], options),
         recipe=recipe,
     )
     with clock.stage("report", "figures and report") as advance:

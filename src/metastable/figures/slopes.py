@@ -96,7 +96,8 @@ def slope_plot(
                 color=MUTED,
             )
         one.yaxis.set_major_locator(MaxNLocator(nbins=4))
-        spans.append((float((mean - half).min()), float((mean + half).max())))
+        seen = np.concatenate([mean - half, mean + half, level + slope * ends])
+        spans.append((float(seen.min()), float(seen.max())))
         if i % columns == 0:
             one.set_ylabel(f"mean {measure}")
         if i + columns >= len(labels):

@@ -47,6 +47,7 @@ def summary_figure(
     conditions: Sequence[str] = CONDITIONS,
     measure: str = "count",
     alpha: float = 0.05,
+    effect: str | None = None,
 ) -> Figure:
     """Show both conditions' means on one scale, their difference and the verdicts, in a row.
 
@@ -56,6 +57,8 @@ def summary_figure(
         With ``mean_a, mean_b, difference, p_perm_fdr`` and, if there, ``verdict``.
     site, threshold, conditions, measure, alpha
         As in `difference_map`.
+    effect : str, optional
+        What ``difference`` is, where it is not that of the two conditions: a slope.
 
     Returns
     -------
@@ -65,7 +68,7 @@ def summary_figure(
     frame = select_heads(heads, columns, site=site, threshold=threshold)
     a, b, difference = (head_matrix(frame, column) for column in columns[:3])
     states = verdict_states(frame, alpha)
-    titles = [*conditions, f"{conditions[0]} − {conditions[1]}", f"verdict (FDR {alpha:g})"]
+    titles = [*conditions, effect or f"{conditions[0]} − {conditions[1]}", f"verdict (FDR {alpha:g})"]
     quarter = (WIDTH - LEFT - RIGHT - 3 * GAP) / 4
     entries = verdict_legend(states, conditions, quarter - 0.42)
     lines = sum(str(entry.get_label()).count("\n") + 1 for entry in entries)
@@ -81,7 +84,10 @@ def summary_figure(
     color_bar(axes_at(figure, LEFT + 0.5 * width, footer - 0.66, width + GAP, 0.1), same, SEQUENTIAL, what)
     third = LEFT + 2 * (width + GAP)
     color_bar(
-        axes_at(figure, third + 0.1, footer - 0.66, width - 0.2, 0.1), centred, DIVERGING, f"difference in {what}"
+        axes_at(figure, third + 0.1, footer - 0.66, width - 0.2, 0.1),
+        centred,
+        DIVERGING,
+        f"difference in {what}" if effect is None else f"{effect} of {what}",
     )
     under = axes_at(figure, third + width + GAP, 0.0, width, footer - 0.5)
     under.set_axis_off()

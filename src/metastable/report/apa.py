@@ -78,9 +78,9 @@ def format_bf(bf10: float) -> str:
     if math.isinf(bf10) or bf10 >= 1e4 or bf10 < 1e-3:
         if math.isinf(bf10):
             return "> 10³⁰⁰"
-        exponent = math.floor(math.log10(bf10))
-        digits = str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
-        return f"{bf10 / 10**exponent:.1f} × 10{digits}"
+        mantissa, exponent = f"{bf10:.1e}".split("e")
+        digits = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+        return f"{mantissa} × 10{digits}"
     return f"{bf10:.2g}" if bf10 < 100 else f"{bf10:.0f}"
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 from metastable import figures
 from metastable.report.names import COVARIATE_NAMES
 from metastable.report.plates import Plate
+from metastable.report.slope_plates import slope_plates
 from metastable.report.verdict import primary
 
 if TYPE_CHECKING:
@@ -182,4 +183,7 @@ def draw_plates(result: RunResult) -> dict[str, list[Plate]]:
         caption = f" Site: {site}." if several else ""
         for name, plate in _site_plates(result, site, ending, caption).items():
             plates.setdefault(name, []).append(plate)
+    if result.contrast.predictor is not None:
+        tables = (result.analysis.heads, result.analysis.details, result.analysis.layers)
+        return slope_plates(result, plates, *map(primary, tables))
     return plates

@@ -19,6 +19,7 @@ from metastable.report.gallery import draw_plates
 from metastable.report.methods import methods_paragraph
 from metastable.report.names import COVARIATE_NAMES
 from metastable.report.plates import Plate, markdown, save_plate
+from metastable.report.slope import slope_context
 from metastable.report.tables import balance_rows, contrast_row, head_rows, layer_rows, omnibus_rows
 from metastable.report.verdict import imbalance_sentence, primary, verdict_sentences
 
@@ -92,11 +93,14 @@ def _context(result: RunResult, plates: Mapping[str, list[Plate]]) -> dict[str, 
     n_keys = float(sum(len(s.token_ids) for s in result.material.sequences) / len(result.material.sequences))
     unequal = imbalance_sentence(contrast, result.balance)
     n_thresholds = analysis.heads["threshold"].nunique()
+    # as in the figure: the modes are bands of the median over the longest sequence
+    longest = max(len(s.token_ids) for s in result.material.sequences)
     modes = [
-        [str(mode) for mode in operating_modes(np.minimum(heads[f"median_{side}"], n_keys), n_keys)] for side in "ab"
+        [str(mode) for mode in operating_modes(np.minimum(heads[f"median_{side}"], longest), longest)] for side in "ab"
     ]
-    return {
+    context: dict[str, Any] = {
         "study": study,
+        "effect": "difference",
         "a": a,
         "b": b,
         "conditions": [
@@ -150,6 +154,7 @@ def _context(result: RunResult, plates: Mapping[str, list[Plate]]) -> dict[str, 
             unit=contrast.unit,
             paired=study.design.paired,
             n_heads=len(heads),
+            model=contrast.mixed_formula(options["measure"], tuple(options["covariates"])),
         ),
         "command": recipe["command"],
         "recipe_rows": _recipe_rows(recipe),
@@ -160,6 +165,9 @@ def _context(result: RunResult, plates: Mapping[str, list[Plate]]) -> dict[str, 
             adjusted=tuple(options["covariates"]),
         ),
     }
+    if contrast.predictor is not None:
+        context |= slope_context(result, heads, details, omnibus, n_keys, context["limitations"])
+    return context
 
 
 def render_report(result: RunResult, plates: Mapping[str, list[Plate]]) -> str:

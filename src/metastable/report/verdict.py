@@ -11,6 +11,7 @@ import pandas as pd
 from metastable.contrasts import Contrast
 from metastable.report.apa import format_g, format_interval, format_p, plural
 from metastable.report.names import COVARIATE_NAMES
+from metastable.report.slope import slope_verdict
 from metastable.stats.analysis import Analysis
 
 __all__ = ["imbalance_sentence", "primary", "verdict_record", "verdict_sentences", "verdict_word"]
@@ -59,6 +60,8 @@ def verdict_sentences(contrast: Contrast, analysis: Analysis, recipe: Mapping[st
     omnibus = primary(analysis.omnibus)
     whole = omnibus[omnibus["site"] == "all"].iloc[0]
     alpha, margin = recipe["options"]["alpha"], recipe["options"]["margin"]
+    if contrast.predictor is not None:
+        return slope_verdict(contrast, heads, details, whole.to_dict(), verdict_word(analysis, alpha), recipe)
     a, b = contrast.a, contrast.b
     n = len(heads)
     counts = heads["verdict"].value_counts()

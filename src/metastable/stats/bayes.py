@@ -103,7 +103,7 @@ def slope_bayes_factor(
 
     Notes
     -----
-    The prior of Zellner & Siow (Liang et al. 2008, section 4), scaled as by Rouder & Morey (2012, eq. 8); with
+    The prior of Zellner & Siow (Liang et al. 2008), scaled as by Rouder & Morey (2012); with
     ``scale=1`` that of Wetzels & Wagenmakers (2012) for correlations and partial correlations. Ly, Verhagen &
     Wagenmakers (2016) derive another default for correlations, a stretched beta prior, which favours large
     correlations less than ``scale=1``.
