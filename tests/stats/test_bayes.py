@@ -6,9 +6,10 @@ import pingouin
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import integrate
 
 from metastable.errors import InputError
-from metastable.stats.bayes import jzs_bayes_factor, log_jzs_bayes_factor
+from metastable.stats.bayes import jzs_bayes_factor, log_jzs_bayes_factor, slope_bayes_factor
 
 
 @pytest.mark.parametrize(("n_a", "n_b"), [(5, 9), (20, 20), (150, 150), (2000, 300)])
@@ -80,3 +81,35 @@ def test_bad_input_is_told():
         jzs_bayes_factor([1.0], 1)
     with pytest.raises(InputError, match="scale is 0"):
         jzs_bayes_factor([1.0], 5, 5, scale=0)
+
+
+@pytest.mark.parametrize("n", [10, 40, 300])
+def test_a_slope_is_the_correlation_of_pingouin(n):
+    r = np.array([0.0, 0.05, -0.3, 0.7])
+    t = r * np.sqrt((n - 2) / (1 - r**2))
+    expected = [pingouin.bayesfactor_pearson(value, n, method="wetzels") for value in r]
+    np.testing.assert_allclose(slope_bayes_factor(t, n, scale=1.0), expected, rtol=1e-6)
+
+
+def test_a_slope_beside_covariates_is_its_integral():
+    n, k, scale, t = 50, 3, 0.4, 2.5
+    dof = n - 2 - k
+    r2 = t**2 / (t**2 + dof)
+
+    def integrand(g):
+        prior = scale * np.sqrt(n / 2) / np.sqrt(np.pi) * g**-1.5 * np.exp(-n * scale**2 / (2 * g))
+        return (1 + g) ** (dof / 2) * (1 + (1 - r2) * g) ** (-(dof + 1) / 2) * prior
+
+    expected = integrate.quad(integrand, 0, np.inf)[0]
+    np.testing.assert_allclose(slope_bayes_factor([t], n, n_covariates=k, scale=scale), [expected], rtol=1e-6)
+
+
+def test_of_two_equal_groups_a_slope_is_their_difference():
+    t = np.array([0.0, 1.5, -4.0, 60.0])
+    np.testing.assert_allclose(slope_bayes_factor(t, 80), jzs_bayes_factor(t, 40, 40), rtol=1e-9)
+
+
+def test_a_perfect_slope_has_all_evidence_and_too_few_units_are_refused():
+    assert slope_bayes_factor([np.inf], 20)[0] == np.inf
+    with pytest.raises(InputError, match="5 units cannot carry a slope beside 3 covariates"):
+        slope_bayes_factor([1.0], 5, n_covariates=3)

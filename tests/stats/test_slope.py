@@ -1,0 +1,187 @@
+"""All tests along a continuous predictor, against statsmodels, and where the truth is known."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import statsmodels.api as sm
+from scipy import stats
+
+from metastable.errors import InputError
+from metastable.stats.analysis import HEAD_COLUMNS, Settings, TokenRows, join_analyses
+from metastable.stats.correlation import correlation_effect, correlation_equivalence, partial_correlation
+from metastable.stats.slope import analyse_slope, fit_slopes
+
+N, LAYERS, HEADS = 150, 3, 4
+FEATURES = pd.DataFrame(
+    [("self", layer, head) for layer in range(1, LAYERS + 1) for head in range(1, HEADS + 1)],
+    columns=["site", "layer", "head"],
+)
+
+
+def material(seed=0, n=N, slope=0.0, confounded=2.0):
+    """Units whose values follow a covariate that goes along with the rating, and layer 2 also the rating itself."""
+    rng = np.random.default_rng(seed)
+    rating = rng.uniform(size=n)
+    pieces = 3 - rating + rng.normal(scale=0.4, size=n)
+    zipf = rng.normal(size=n)
+    values = 5 + confounded * pieces[:, None] + rng.normal(size=(n, len(FEATURES)))
+    values[:, (FEATURES["layer"] == 2).to_numpy()] += slope * rating[:, None]
+    return values, rating, pd.DataFrame({"pieces": pieces, "zipf": zipf})
+
+
+def run(values, rating, covariates=None, recorded=None, n_permutations=500, **options):
+    condition = rating > np.median(rating)
+    return analyse_slope(
+        values,
+        rating,
+        FEATURES,
+        condition=condition,
+        threshold=0.9,
+        medians=np.stack([np.median(values[condition], axis=0), np.median(values[~condition], axis=0)]),
+        covariates=covariates,
+        recorded=recorded,
+        settings=Settings(n_permutations=n_permutations),
+        **options,
+    )
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_slopes_are_those_of_statsmodels_with_hc3(held):
+    values, rating, covariates = material(slope=1.0)
+    values *= 1 + rating[:, None]
+    found = fit_slopes(values, rating, covariates.to_numpy() if held else None, confidence=0.9)
+    design = sm.add_constant(np.column_stack([rating, covariates]) if held else rating[:, None])
+    for i, column in enumerate(values.T):
+        oracle = sm.OLS(column, design).fit(cov_type="HC3", use_t=True)
+        assert found.estimate[i] == pytest.approx(oracle.params[1], rel=1e-9)
+        assert (found.low[i], found.high[i]) == pytest.approx(tuple(oracle.conf_int(0.1)[1]), rel=1e-9)
+        assert found.p[i] == pytest.approx(oracle.pvalues[1], rel=1e-6)
+
+
+def test_every_column_means_what_it_says():
+    values, rating, covariates = material(slope=1.5)
+    done = []
+    found = run(values, rating, covariates, recorded=covariates, on_permutations=lambda *told: done.append(told))
+    heads, details = found.heads, found.details
+    assert tuple(heads.columns) == HEAD_COLUMNS
+    above = rating > np.median(rating)
+    np.testing.assert_array_equal(heads["n_a"], above.sum())
+    np.testing.assert_allclose(heads["mean_b"], values[~above].mean(axis=0))
+    design = sm.add_constant(np.column_stack([rating, covariates]))
+    for i, column in enumerate(values.T):
+        plain = sm.OLS(column, design).fit()
+        assert heads["statistic"][i] == pytest.approx(plain.tvalues[1], rel=1e-9)
+        assert heads["difference"][i] == pytest.approx(plain.params[1], rel=1e-9)
+        # the permutation p of so many units is near the parametric one
+        assert heads["p_perm"][i] == pytest.approx(max(plain.pvalues[1], 1 / 501), abs=0.07)
+    correlation = partial_correlation(values, rating, covariates.to_numpy())
+    np.testing.assert_array_equal(heads["hedges_g"], correlation_effect(correlation).estimate)
+    np.testing.assert_array_equal(heads["p_tost"], correlation_equivalence(correlation))
+    np.testing.assert_array_equal(details["correlation"], correlation.estimate)
+    assert (heads["lmm_p"].isna()).all()
+    assert done[-1] == (1000, 1000)
+    assert [row["site"] for row in found.omnibus.to_dict("records")] == ["all", "self"]
+    assert found.layers["layer"].tolist() == [1, 2, 3]
+    assert found.layers["p_sum_squares"][1] < 0.01
+
+
+def test_unadjusted_and_adjusted_stand_side_by_side_whichever_is_tested():
+    values, rating, covariates = material(slope=1.5)
+    bare, held = run(values, rating, recorded=covariates), run(values, rating, covariates, recorded=covariates)
+    both = [f"{column}_{which}" for which in ("unadjusted", "adjusted")
+            for column in ("difference", "ci_low", "ci_high", "p", "correlation", "g", "p_perm")]  # fmt: skip
+    pd.testing.assert_frame_equal(bare.details[both], held.details[both])
+    for analysis, which in ((bare, "unadjusted"), (held, "adjusted")):
+        for column, name in (
+            ("difference", "difference"), ("hedges_g", "g"), ("p_perm", "p_perm"), ("ci_low", "ci_low")
+        ):  # fmt: skip
+            np.testing.assert_array_equal(analysis.heads[column], analysis.details[f"{name}_{which}"])
+    # every head follows the covariate; only layer 2 follows the rating
+    layer_2 = (FEATURES["layer"] == 2).to_numpy()
+    assert (bare.heads.loc[~layer_2, "verdict"] == "different").all()
+    assert (held.heads.loc[layer_2, "verdict"] == "different").all()
+    assert (held.heads["verdict"] == "different").sum() == layer_2.sum()
+
+
+def test_the_same_seed_gives_the_same_tables():
+    values, rating, covariates = material()
+    first, second = (run(values, rating, covariates, n_permutations=100) for _ in range(2))
+    pd.testing.assert_frame_equal(first.heads, second.heads)
+    pd.testing.assert_frame_equal(first.details, second.details)
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_without_a_slope_the_tests_reject_at_their_nominal_rate(held):
+    p_values, omnibus = [], []
+    for seed in range(60):
+        values, rating, covariates = material(seed=seed, n=60, confounded=2.0 if held else 0.0)
+        # errors far from normal
+        values += np.random.default_rng(seed).exponential(2.0, size=values.shape)
+        found = run(values, rating, covariates if held else None, n_permutations=199)
+        p_values.append(found.heads["p_perm"].to_numpy())
+        omnibus.append(found.omnibus.loc[0, "p_sum_squares"])
+    level = np.mean(np.concatenate(p_values) <= 0.05)
+    assert stats.binomtest(round(level * 60 * 12), 60 * 12, 0.05).pvalue > 0.01
+    assert np.mean(np.array(omnibus) <= 0.05) < 0.15
+
+
+def test_a_planted_slope_is_found_and_the_rest_is_equivalent():
+    values, rating, covariates = material(seed=4, n=3000, slope=-1.0)
+    found = run(values, rating, covariates, n_permutations=999).heads
+    layer_2 = found["layer"] == 2
+    assert (found.loc[layer_2, "verdict"] == "different").all()
+    assert (found.loc[layer_2, "ci_low"] < -1).all()
+    assert (found.loc[layer_2, "ci_high"] > -1).mean() > 0.5
+    assert (found.loc[layer_2, "bf10"] > 100).all()
+    assert (found.loc[~layer_2, "verdict"] == "equivalent").mean() > 0.7
+    assert (found.loc[~layer_2, "bf10"] < 1 / 3).mean() > 0.7
+
+
+def test_the_mixed_model_tests_the_slope_on_tokens():
+    values, rating, _ = material(slope=2.0, confounded=0.0)
+    rng = np.random.default_rng(1)
+    group = np.repeat(np.arange(N), 6)
+    tokens = values[group] + rng.normal(size=(len(group), len(FEATURES)))
+    values = np.stack([tokens[group == unit].mean(axis=0) for unit in range(N)])
+    rows = TokenRows(
+        read=lambda columns: tokens[:, columns],
+        group=group,
+        design=np.column_stack([np.ones(len(group)), rating[group]]),
+        block=5,
+    )
+    told = []
+    found = run(values, rating, tokens=rows, on_models=lambda *done: told.append(done))
+    # of balanced groups it is the regression of the means
+    np.testing.assert_allclose(found.heads["lmm_estimate"], found.heads["difference"], rtol=1e-6)
+    np.testing.assert_allclose(found.heads["lmm_estimate"] / found.heads["lmm_se"], found.heads["statistic"], rtol=1e-4)
+    assert told[-1] == (12, 12)
+    assert found.details["lmm_converged"].all()
+
+
+def test_covariates_that_can_not_be_held_fixed_are_a_finding_and_chosen_ones_an_error():
+    values, rating, _ = material()
+    twin = pd.DataFrame({"twin": 4 * rating + 1})
+    found = run(values, rating, recorded=twin)
+    assert "explain one another" in found.no_adjustment
+    assert "difference_adjusted" not in found.details
+    assert "difference_unadjusted" in found.details
+    with pytest.raises(InputError, match="explain one another"):
+        run(values, rating, twin)
+    assert run(values, rating).no_adjustment == "no covariate was recorded"
+
+
+def test_a_flat_head_says_nothing():
+    values, rating, covariates = material()
+    values[:, 0] = 1.0
+    found = run(values, rating, covariates, recorded=covariates)
+    head, detail = found.heads.iloc[0], found.details.iloc[0]
+    assert detail["flat"]
+    assert head["difference"] == head["ci_low"] == head["hedges_g"] == 0
+    assert head["p_perm"] == head["p_tost"] == 1
+    assert head["verdict"] == "undecided"
+
+
+def test_thresholds_stack():
+    values, rating, covariates = material()
+    joined = join_analyses([run(values, rating, covariates, n_permutations=50) for _ in range(2)])
+    assert len(joined.heads) == len(joined.details) == 2 * len(FEATURES)
