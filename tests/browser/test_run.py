@@ -30,7 +30,7 @@ def test_the_counts_shown_average_to_the_cubes_means(tmp_path: Path) -> None:
     features = feature_table(cube)
     codes = np.array([0 if sequence.condition == "a" else 1 for sequence in sequences])
     tables = SimpleNamespace(**fake_tables(features, THRESHOLDS))
-    contrasts = [SimpleNamespace(name="interaction"), SimpleNamespace(name="condition", unit="sequence")]
+    contrasts = [SimpleNamespace(name="interaction"), SimpleNamespace(name="condition", unit="sequence", sides=codes)]
     result = SimpleNamespace(
         study=Study("s", "A title", "Do they differ?", (Condition("a", "one"), Condition("b", "two")), build=print),
         folder=tmp_path,

@@ -128,15 +128,16 @@ def test_the_target_receives_mass_from_the_other_tokens(keys: str, unit: str, tm
     cube = extract(
         wrap_model(model), sequences, path=tmp_path / "c.zarr", keys=keys, unit=unit, measures=["target_mass"]
     ).dataset
+    # float32 products differ with the batch and the processor
     for index, sequence in enumerate(sequences):
         heads = plain_attention(model, sequence, {})["self"]
         hit = np.array([word == len(sequence.words) - 1 for word in sequence.word_index])
         expected = np.stack(heads)[..., hit].sum(axis=-1)
         expected[..., hit] = np.nan
         got = cube["target_mass"][index, 0].to_numpy()
-        np.testing.assert_allclose(got[..., : len(hit)], expected, atol=2e-6)
+        np.testing.assert_allclose(got[..., : len(hit)], expected, atol=1e-5)
         assert np.isnan(got[..., len(hit) :]).all()
-        np.testing.assert_allclose(cube["mean_target_mass"][index, 0], np.nanmean(expected, axis=-1), atol=2e-6)
+        np.testing.assert_allclose(cube["mean_target_mass"][index, 0], np.nanmean(expected, axis=-1), atol=1e-5)
 
 
 def test_the_decoder_reads_the_target_one_step_later_and_the_cross_site_where_it_stands(tmp_path: Path) -> None:

@@ -233,7 +233,7 @@ def limitations(*, caveat: str, unit: str, exact: bool, adjusted: tuple[str, ...
     texts += [
         "The count describes how widely a head spreads its attention, not what it attends to, and not whether the "
         "model uses it.",
-        f"The result holds for this model, these words and {unit}s made in this way; another shuffle of the words "
+        f"The result holds for this model, these texts and {unit}s made in this way; another draw or shuffle "
         "(another seed) gives other sequences.",
         "Special tokens are queries and keys like any other; heads that park their attention on them give small "
         "counts in both conditions.",

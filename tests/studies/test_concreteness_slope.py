@@ -1,0 +1,166 @@
+"""The slope of attention over concreteness on real words with the bundled encoder."""
+
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+import statsmodels.api as sm
+
+import metastable
+import studies
+from metastable.cli import main
+from metastable.cube import feature_table, unit_means
+from metastable.encoders import load_tokenizer
+from metastable.norms import load_norms
+from metastable.stats.analysis import HEAD_COLUMNS
+from studies.concreteness_slope import STUDY
+
+ARGUMENTS = ["concreteness_slope", "--words", "900", "--bands", "10", "--permutations", "300"]
+HELD = ["word_pieces", "characters", "zipf"]
+
+
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("reports")
+    assert main([*ARGUMENTS, "--out", str(folder)], package=studies) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folder(reports):
+    return reports / "concreteness_slope"
+
+
+@pytest.fixture(scope="module")
+def heads(folder):
+    return pd.read_csv(folder / "heads.csv")
+
+
+@pytest.fixture(scope="module")
+def sequences(folder):
+    return pd.read_parquet(folder / "sequences.parquet")
+
+
+@pytest.fixture(scope="module")
+def values(folder):
+    cube = metastable.load_counts(folder / "counts.zarr")
+    return unit_means(cube, feature_table(cube), 0.9)
+
+
+@pytest.fixture(scope="module")
+def report(folder):
+    return (folder / "report.md").read_text()
+
+
+def options(**given):
+    return {"norms": None, "words": 600, "bands": 5, "max_length": 20, "seed": 20} | given
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return load_tokenizer("all-MiniLM-L6-v2")
+
+
+def test_sequences_are_homogeneous_in_rating(sequences):
+    scaled = load_norms().table.set_index("word")["scaled"]
+    ratings = [scaled[text.split(" ")].to_numpy() for text in sequences["text"]]
+    np.testing.assert_allclose(sequences["rating"], [rating.mean() for rating in ratings])
+    within = np.sqrt(np.mean(np.concatenate([(rating - rating.mean()) ** 2 for rating in ratings])))
+    assert within < 0.2 * sequences["rating"].std()
+    # halves by rating, and within a band no order by rating is left
+    concrete = sequences["condition"] == "concrete"
+    assert sequences.loc[concrete, "rating"].min() > sequences.loc[~concrete, "rating"].max() - 0.02
+    falls = np.diff(np.concatenate(ratings)) < 0
+    assert 0.3 < falls.mean() < 0.7
+    assert (sequences["n_tokens"] <= 20).all()
+
+
+def test_the_words_are_a_seeded_draw(tokenizer):
+    first, again, other = (STUDY.build(options(seed=seed), tokenizer) for seed in (20, 20, 21))
+    assert [s.text for s in first.sequences] == [s.text for s in again.sequences]
+    words = [{word for s in material.sequences for word in s.words} for material in (first, other)]
+    assert len(words[0]) > 580
+    assert len(words[0] & words[1]) < 60
+    assert any("600 of 37,058 words, drawn at random" in note for note in first.notes)
+
+
+@pytest.mark.parametrize(
+    ("given", "complaint"),
+    [
+        (["--words", "40000"], "--words 40000: the norms hold 37,058 words"),
+        (["--words", "100", "--bands", "60"], "--bands 60: 100 words make at most 50 bands"),
+        (
+            ["--words", "300", "--covariates", "age"],
+            "--covariates age: there is no such covariate; choose among tokens",
+        ),
+        (["--words", "300", "--covariates", "rating"], "--covariates rating: there is no such covariate"),
+        (["--words", "200", "--max-length", "600"], "--max-length 600"),
+    ],
+)
+def test_bad_options_are_named(given, complaint, tmp_path, capsys):
+    assert main(["concreteness_slope", *given, "--out", str(tmp_path)], package=studies) == 2
+    assert complaint in capsys.readouterr().err
+
+
+def test_heads_hold_the_adjusted_slopes(heads, folder, sequences, values):
+    assert tuple(heads.columns) == HEAD_COLUMNS
+    details = pd.read_csv(folder / "details.csv")
+    for names, which in ((["rating", *HELD], "adjusted"), (["rating"], "unadjusted")):
+        design = sm.add_constant(sequences[names])
+        fits = [sm.OLS(column, design).fit(cov_type="HC3", use_t=True) for column in values.T]
+        np.testing.assert_allclose(details[f"difference_{which}"], [fit.params["rating"] for fit in fits], atol=1e-9)
+        intervals = np.array([fit.conf_int().loc["rating"] for fit in fits])
+        np.testing.assert_allclose(details[f"ci_low_{which}"], intervals[:, 0], atol=1e-9)
+    np.testing.assert_array_equal(heads["difference"], details["difference_adjusted"])
+    concrete = (sequences["condition"] == "concrete").to_numpy()
+    np.testing.assert_allclose(heads["mean_a"], values[concrete].mean(axis=0))
+    # the mixed model on the tokens agrees about the slope
+    assert np.corrcoef(heads["lmm_estimate"], heads["difference"])[0, 1] > 0.99
+
+
+def test_words_of_graded_concreteness_give_slopes(heads):
+    assert 10 < (heads["verdict"] == "different").sum() < 72
+    strongest = heads.loc[heads["hedges_g"].abs().idxmax()]
+    assert (strongest["layer"], strongest["head"]) == (4, 7)
+    assert strongest["ci_high"] < -3
+
+
+def test_the_report_speaks_of_slopes(report, folder, heads):
+    opening = report.split("## What was claimed")[0]
+    up = int(((heads["verdict"] == "different") & (heads["difference"] > 0)).sum())
+    down = int(((heads["verdict"] == "different") & (heads["difference"] < 0)).sum())
+    assert "As the concreteness rating rises, with word pieces, characters and Zipf frequency held fixed, " in opening
+    assert f"spreads wider in {up} of 72 heads and narrower in {down} " in opening
+    assert "over the whole scale of the concreteness rating, 0 to 1" in opening
+    assert re.search(r"characters a word \(r = −0\.\d\d\)", opening)
+    assert "slope [95% CI]" in report
+    assert "difference [95% CI]" not in report
+    assert "Unadjusted, " in report
+    assert "leave " in report
+    assert "rating + word_pieces + characters + zipf + (1 | sequence)" in report
+    assert "Freedman and Lane (1983" in report
+    assert "is found with 80% power" in report
+    assert not re.search(r"\bnan\b", report)
+    for stem in ("slopes", "slopes_adjusted", "adjustment", "summary", "difference", "layers"):
+        assert report.count(f"](figures/{stem}.png)") == 1
+        assert (folder / "figures" / f"{stem}.png").stat().st_size > 1000
+    captions = [line for line in report.splitlines() if re.fullmatch(r"\*[^*].*\*", line)]
+    assert not [line for line in captions if line.count("*") > 2]
+    record = json.loads((folder / "run.json").read_text())["verdict"]
+    assert record["sentence"].startswith("As the concreteness rating rises")
+    assert record["different"] == up + down
+
+
+def test_nothing_held_fixed(reports, folder, values, sequences, heads, capsys):
+    details = pd.read_csv(folder / "details.csv")
+    assert main([*ARGUMENTS, "--covariates", "none", "--out", str(reports)], package=studies) == 0
+    assert "reused" in capsys.readouterr().out
+    bare = pd.read_csv(folder / "heads.csv")
+    np.testing.assert_array_equal(bare["difference"], details["difference_unadjusted"])
+    assert (bare["difference"] - heads["difference"]).abs().max() > 0.5
+    text = (folder / "report.md").read_text()
+    assert "held fixed (Freedman and Lane; not the tests of this report)" in text
+    assert "The tests hold nothing fixed." in text
+    assert "slopes_adjusted" not in text
