@@ -44,25 +44,27 @@ def _minus(text: str) -> str:
 
 
 def format_g(value: float, digits: int = 2, *, sign: bool = True) -> str:
-    """Return a number with sign, a true minus and fixed digits.
+    """Return a number with sign, a true minus and fixed digits; a dash for none.
 
     Examples
     --------
-    >>> format_g(-0.314), format_g(0.0001)
-    ('−0.31', '+0.00')
+    >>> format_g(-0.314), format_g(0.0001), format_g(float("nan"))
+    ('−0.31', '+0.00', '–')
     """
+    if math.isnan(value):
+        return "–"
     return _minus(f"{value:+.{digits}f}" if sign else f"{value:.{digits}f}")
 
 
 def format_interval(low: float, high: float, digits: int = 2) -> str:
-    """Return a confidence interval in square brackets.
+    """Return a confidence interval in square brackets, with a dash for a limit that there is not.
 
     Examples
     --------
-    >>> format_interval(-0.5, 0.25)
-    '[−0.50, 0.25]'
+    >>> format_interval(-0.5, 0.25), format_interval(float("nan"), float("nan"))
+    ('[−0.50, 0.25]', '[–, –]')
     """
-    return f"[{_minus(f'{low:.{digits}f}')}, {_minus(f'{high:.{digits}f}')}]"
+    return f"[{format_g(low, digits, sign=False)}, {format_g(high, digits, sign=False)}]"
 
 
 def format_bf(bf10: float) -> str:
