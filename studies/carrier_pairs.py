@@ -10,7 +10,7 @@ import numpy as np
 from metastable.carriers import carried_sequences, load_carriers
 from metastable.matched import matching_options, select_matched_words
 from metastable.options import natural
-from metastable.study import Claim, Condition, Design, Material, Option, Study
+from metastable.study import Claim, Condition, Design, Material, Option, Study, View
 
 if TYPE_CHECKING:
     from metastable.encoders import Tokenizer
@@ -51,17 +51,30 @@ STUDY = Study(
         Condition("abstract", "the same sentences with its abstract partner"),
     ),
     build=build,
-    design=Design(paired=True, unit="word pair"),
+    design=Design(paired=True, unit="word pair", context="carrier"),
     options=(
         *matching_options(characters=1.0, pieces=1, part_of_speech="noun"),
         Option("pairs", natural, None, "at most so many pairs, drawn at random (none: all)"),
         Option("carriers", str, None, "your own carrier sentences: a text file, one a line, with {word} (none: six "
                "built in)"),
     ),
-    claims=(Claim(statement="some heads differ between the two sentences of a pair, in either direction"),),
+    views=(
+        View("word_as_query", "how widely the word itself looks", targets_query=True),
+        View("word_as_key", "how much attention the other tokens pay to the word", measure="target_mass"),
+    ),
+    claims=(
+        Claim(statement="some heads differ between the two sentences of a pair, in either direction"),
+        Claim("word_as_query", statement="some heads differ in how widely the word itself looks"),
+        Claim(
+            "word_as_key",
+            measure="target_mass",
+            statement="some heads differ in how much attention the other tokens pay to the word",
+        ),
+    ),
     caveat=(
         "one word of each sentence differs, and its partner is alike in word pieces, length, frequency and part of "
         "speech only: number of meanings, age of acquisition and how well a noun fits the sentence still differ, and "
-        "everything rests on a handful of sentences about thought and talk."
+        "everything rests on a handful of sentences about thought and talk. With hundreds of pairs even slight "
+        "differences are significant: sizes and intervals say more than the number of significant heads."
     ),
 )  # fmt: skip

@@ -87,7 +87,7 @@ STUDY = Study(
         Condition("abstract", "questions whose correct answer is rated abstract, the answer put first"),
     ),
     build=build,
-    design=Design(clustered=True, unit="answer"),
+    design=Design(clustered=True, unit="answer", context="clip"),
     options=(
         Option("tvqa", str, (), "TVQA's question files, jsonl (train and val; the public test file has no answers)",
                many=True),

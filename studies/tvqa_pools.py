@@ -93,7 +93,7 @@ STUDY = Study(
         Condition("abstract", "questions whose correct answer is rated abstract"),
     ),
     build=build,
-    design=Design(factor=FACTOR, unit="answer"),
+    design=Design(factor=FACTOR, unit="answer", context="clip"),
     options=(
         Option("tvqa", str, (), "TVQA's question files, jsonl (train and val; the public test file has no answers)",
                many=True),

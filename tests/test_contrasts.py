@@ -51,6 +51,27 @@ def test_clusters_average_their_sequences():
     assert contrast.crossed.tolist() == [0, 0, 1, 2, 2, 2, 3]
 
 
+def test_clips_are_crossed_with_answers_where_they_repeat():
+    clusters, clips = ["x", "x", "y", "z", "z", "u"], ["1", "2", "2", "1", "3", "4"]
+    conditions = ["concrete"] * 3 + ["abstract"] * 3
+    design = Design(clustered=True, unit="answer", context="clip")
+
+    def contrast(contexts):
+        rows = zip(conditions, clusters, contexts, strict=True)
+        sequences = tuple(sequence(i, c, cluster=cluster, context=clip) for i, (c, cluster, clip) in enumerate(rows))
+        return contrasts_of(study(design=design), sequences)[0]
+
+    found = contrast(clips)
+    assert found.repeated.tolist() == [0, 0, 1, 2, 2, 3]
+    assert found.crossed.tolist() == [0, 1, 1, 0, 2, 3]
+    assert found.mixed_formula("count") == "mean count ~ condition + (1 | answer) + (1 | clip)"
+    # a clip a question says nothing beside the question, nor a clip an answer beside the answer
+    for contexts in (list("abcdef"), list("aabccd")):
+        found = contrast(contexts)
+        assert found.repeated is None
+        assert found.mixed_formula("count") == "count ~ condition + (1 | sequence) + (1 | answer)"
+
+
 def test_pairs_average_what_shares_pair_and_condition():
     pairs, conditions = list("ppppqq"), ["concrete", "abstract", "concrete", "abstract", "abstract", "concrete"]
     sequences = tuple(

@@ -46,8 +46,10 @@ class Contrast:
     crossed_name : str
         Its name in the formula.
     repeated : ndarray of int or None, shape (n_sequences,)
-        Side of a pair that each sequence belongs to, where a side has several: the mixed model is then of
-        sequence means, and the side, within the pair, is its first grouping factor.
+        First grouping factor of a mixed model of sequence means instead of token counts: the side of a pair,
+        where a side has several sequences, or the cluster, where clusters are crossed with contexts.
+    repeated_name : str
+        Its name in the formula.
     """
 
     name: str
@@ -64,13 +66,14 @@ class Contrast:
     crossed: NDArray[np.intp] | None = None
     crossed_name: str = ""
     repeated: NDArray[np.intp] | None = None
+    repeated_name: str = ""
 
     def mixed_formula(self, measure: str, covariates: tuple[str, ...] = ()) -> str:
         """Write the mixed model as lme4 does; `covariates` are nuisance covariates."""
         measure, fixed = measure.replace("_", " "), " + ".join([self.formula, *covariates])
-        if self.repeated is not None:
-            return f"mean {measure} ~ {fixed} + (1 | {self.crossed_name}:condition) + (1 | {self.crossed_name})"
         second = f" + (1 | {self.crossed_name})" if self.crossed is not None else ""
+        if self.repeated is not None:
+            return f"mean {measure} ~ {fixed} + (1 | {self.repeated_name}){second}"
         return f"{measure} ~ {fixed} + (1 | sequence){second}"
 
     @property
@@ -130,6 +133,17 @@ def _blocks(contexts: NDArray[np.intp]) -> NDArray[np.float64]:
     return np.asarray(indicators[:, :-1] - indicators[:, -1:], dtype=np.float64)
 
 
+def _vary(contexts: NDArray[np.intp], clusters: NDArray[np.intp]) -> bool:
+    """Whether contexts have several sequences and are not just the clusters by another name."""
+    n_contexts, n_clusters = int(contexts.max()) + 1, int(clusters.max()) + 1
+    n_both = len(np.unique(contexts * n_clusters + clusters))
+    return n_contexts < len(contexts) and not n_both == n_contexts == n_clusters
+
+
+def _in_formula(noun: str) -> str:
+    return noun.replace(" ", "_")
+
+
 def _require_two(contrast: Contrast) -> Contrast:
     for condition, n in ((contrast.a, contrast.n_a), (contrast.b, contrast.n_b)):
         if n < 2:
@@ -144,9 +158,10 @@ def _condition_contrast(study: Study, sequences: tuple[Sequence, ...], covariate
     a, b = study.conditions
     in_a = np.array([sequence.condition == a.name for sequence in sequences])
     pair: NDArray[np.intp] | None = None
-    contexts = _context(sequences)
-    crossed, crossed_name = contexts, "context"
+    contexts, context_name = _context(sequences), study.design.context
+    crossed, crossed_name = contexts, context_name
     repeated: NDArray[np.intp] | None = None
+    repeated_name = ""
     if study.design.paired:
         pairs = _codes([s.pair for s in sequences], "pair", sequences)
         sides = pd.Series(in_a).groupby(pairs).nunique()
@@ -160,10 +175,11 @@ def _condition_contrast(study: Study, sequences: tuple[Sequence, ...], covariate
         weights = _average(members, 2 * n_pairs)
         condition = np.arange(2 * n_pairs) % 2 == 0
         pair, unit = np.repeat(np.arange(n_pairs), 2), "pair"
-        crossed, crossed_name = pairs, "pair"
+        crossed, crossed_name = pairs, _in_formula(study.design.unit or "pair")
         # Tokens in the same places of the same sentences are no draws: each sentence gives one value, and
         # what varies between the sides of a pair is what the condition is tested against.
         repeated = members if len(members) > 2 * n_pairs else None
+        repeated_name = f"{crossed_name}:condition"
     elif study.design.clustered:
         clusters = _codes([s.cluster for s in sequences], "cluster", sequences)
         share = np.bincount(clusters, weights=in_a) / np.bincount(clusters)
@@ -174,14 +190,18 @@ def _condition_contrast(study: Study, sequences: tuple[Sequence, ...], covariate
                 f"cluster {name!r} has sequences in both conditions; make the study paired, with the cluster as pair"
             )
         weights, condition, unit = _average(clusters, len(share)), share == 1, "cluster"
-        crossed, crossed_name = clusters, "cluster"
+        crossed, crossed_name = clusters, _in_formula(study.design.unit or "cluster")
+        # A clip in which several questions are asked is a draw too; the sequence is then the residual.
+        if contexts is not None and _vary(contexts, clusters):
+            repeated, repeated_name = clusters, crossed_name
+            crossed, crossed_name = contexts, context_name
     else:
         weights, condition, unit = _average(np.arange(len(sequences)), len(sequences)), in_a, "sequence"
     predictor: NDArray[np.float64] | None = None
     design = np.column_stack([np.ones(len(sequences)), in_a])
     formula = "condition"
-    if repeated is not None and contexts is not None:
-        design, formula = np.column_stack([design, _blocks(contexts)]), "condition + context"
+    if pair is not None and repeated is not None and contexts is not None:
+        design, formula = np.column_stack([design, _blocks(contexts)]), f"condition + {context_name}"
     if study.design.predictor is not None:
         name = study.design.predictor
         if pair is not None:
@@ -208,6 +228,7 @@ def _condition_contrast(study: Study, sequences: tuple[Sequence, ...], covariate
             crossed=crossed,
             crossed_name=crossed_name if crossed is not None else "",
             repeated=repeated,
+            repeated_name=repeated_name if repeated is not None else "",
         )
     )
 
@@ -262,7 +283,7 @@ def _factorial_contrasts(
                 design=np.column_stack([ones, *columns]),
                 formula=f"condition * {factor.name}",
                 crossed=units,
-                crossed_name="unit",
+                crossed_name=_in_formula(study.design.unit or "unit"),
             )
         )
 

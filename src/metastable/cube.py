@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-__all__ = ["feature_table", "histogram_medians", "token_histograms", "token_values", "unit_means"]
+from metastable.errors import InputError
+
+if TYPE_CHECKING:
+    from metastable import study
+
+__all__ = ["feature_table", "histogram_medians", "target_rows", "token_histograms", "token_values", "unit_means"]
 
 
 def feature_table(cube: xr.Dataset) -> pd.DataFrame:
@@ -36,6 +41,41 @@ def feature_table(cube: xr.Dataset) -> pd.DataFrame:
             "head": cube["head"].to_numpy()[head].astype(np.int64),
         }
     )
+
+
+def target_rows(cube: xr.Dataset, sequences: Sequence[study.Sequence]) -> xr.Dataset:
+    """Keep the rows of the target words alone.
+
+    Parameters
+    ----------
+    cube : xarray.Dataset
+        With ``count`` of dimensions (sequence, site, layer, head, threshold, token).
+    sequences : sequence of Sequence
+        In the order of the cube, each with a `target`.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``count``, 0 but for the pieces of the target words, and its mean over them, ``mean_count``.
+
+    Raises
+    ------
+    InputError
+        If a sequence has no target that queries: it names none, it was cut off, or ``queries`` left it out.
+    """
+    hit = np.zeros((len(sequences), cube.sizes["token"]), dtype=bool)
+    for row, sequence in zip(hit, sequences, strict=True):
+        row[: len(sequence.word_index)] = np.isin(sequence.word_index, sequence.target)
+    count = cube["count"].where(xr.DataArray(hit, dims=("sequence", "token")), 0)
+    total, asked = count.sum("token", dtype=np.float64), (count > 0).sum("token")
+    # a head that the site does not have has no count anywhere
+    lost = ((asked == 0) & ~np.isnan(cube["mean_count"])).any(("site", "layer", "head", "threshold")).to_numpy()
+    if lost.any():
+        raise InputError(
+            f"sequence {sequences[int(np.argmax(lost))].identifier!r} has no target word that queries; leave "
+            "--queries at all or words"
+        )
+    return xr.Dataset({"count": count, "mean_count": (total / asked).where(asked > 0)})
 
 
 def _positions(cube: xr.Dataset, features: pd.DataFrame) -> tuple[NDArray[np.intp], ...]:

@@ -20,8 +20,15 @@ from numpy.typing import NDArray
 
 from metastable.browser.run import write_run_browser
 from metastable.contrasts import Contrast, contrasts_of
-from metastable.cube import feature_table, histogram_medians, token_histograms, token_values, unit_means
-from metastable.encoders import Encoder, load_encoder, load_tokenizer
+from metastable.cube import (
+    feature_table,
+    histogram_medians,
+    target_rows,
+    token_histograms,
+    token_values,
+    unit_means,
+)
+from metastable.encoders import Encoder, load_encoder, load_tokenizer, resolve_device
 from metastable.errors import InputError
 from metastable.extraction import Extraction, extract
 from metastable.extraction.distributed import current_processes
@@ -33,7 +40,7 @@ from metastable.stats.balance import balance_table
 from metastable.stats.joint import JointModel, fit_joint_model
 from metastable.stats.sensitivity import Sensitivity, sensitivity
 from metastable.stats.slope import analyse_slope
-from metastable.study import Material, Sequence, Study
+from metastable.study import Material, Sequence, Study, View
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -103,6 +110,8 @@ class RunResult:
         What was compared, the primary contrast first.
     analyses : tuple of Analysis
         All tests of each contrast, for every threshold.
+    views : tuple of Analysis
+        The tests of the primary contrast for each of the study's views.
     material : Material
     balance : pandas.DataFrame
         Covariates of the two sides of the primary contrast.
@@ -122,6 +131,7 @@ class RunResult:
     folder: Path
     contrasts: tuple[Contrast, ...]
     analyses: tuple[Analysis, ...]
+    views: tuple[Analysis, ...]
     material: Material
     balance: pd.DataFrame
     sensitivity: Sensitivity | None
@@ -362,6 +372,20 @@ def _histograms(cube: xr.Dataset, contrast: Contrast, thresholds: tuple[float, .
     return np.stack([token_histograms(cube, features, threshold, groups) for threshold in thresholds])
 
 
+def _analyse_view(
+    cube: xr.Dataset,
+    view: View,
+    contrast: Contrast,
+    sequences: tuple[Sequence, ...],
+    options: Mapping[str, Any],
+    advance: Advance,
+) -> Analysis:
+    looked = target_rows(cube, sequences) if view.targets_query else cube
+    options = {**options, "measure": view.measure}
+    histograms = _histograms(looked, contrast, thresholds_of(looked, options))
+    return analyse_cube(looked, contrast, sequences, options, histograms, advance)
+
+
 def _recipe(
     study: Study,
     options: Mapping[str, Any],
@@ -419,9 +443,10 @@ def _plain(value: Any) -> Any:
 
 
 def _write_tables(result: RunResult) -> None:
-    for contrast, analysis in zip(result.contrasts, result.analyses, strict=True):
-        # the primary contrast's files have the plain names
-        suffix = "" if contrast is result.contrast else f"_{contrast.name}"
+    # the primary contrast's files have the plain names
+    suffixes = ["", *(f"_{contrast.name}" for contrast in result.contrasts[1:])]
+    suffixes += [f"_{view.name}" for view in result.study.views]
+    for suffix, analysis in zip(suffixes, (*result.analyses, *result.views), strict=True):
         for name, table in (
             ("heads", analysis.heads),
             ("details", analysis.details),
@@ -462,6 +487,7 @@ def count_study(study: Study, options: Mapping[str, Any], clock: Clock, *, cube:
         For anything that the user can mend.
     """
     folder = Path(options["out"]) / study.name
+    resolve_device(options["device"])  # a missing one is told before the work, and before anything is written
     with clock.stage("sequences", "words to sequences"):
         tokenizer = load_tokenizer(options["model"], revision=options["revision"])
         material = study.build(options, tokenizer)
@@ -482,7 +508,7 @@ def count_study(study: Study, options: Mapping[str, Any], clock: Clock, *, cube:
             queries=options["queries"],
             keys=options["keys"],
             unit=options["unit"],
-            measures=tuple(dict.fromkeys(("count", options["measure"]))),
+            measures=tuple(dict.fromkeys(("count", options["measure"], *(view.measure for view in study.views)))),
             callback=advance,
         )
     if extraction.reused:
@@ -538,6 +564,10 @@ def run_study(
                 advance(index * total + done, len(contrasts) * total)
 
             analyses.append(analyse_cube(cube, contrast, material.sequences, options, histograms, tell))
+    views: list[Analysis] = []
+    if study.views:
+        with clock.stage("views", "tests of each view") as advance:
+            views += [_analyse_view(cube, v, contrasts[0], material.sequences, options, advance) for v in study.views]
     with clock.stage("sensitivity", "what this sample could find") as advance:
         power = _sensitivity(cube, contrasts[0], options, advance)
     joint = None
@@ -550,6 +580,7 @@ def run_study(
         folder=folder,
         contrasts=contrasts,
         analyses=tuple(analyses),
+        views=tuple(views),
         material=material,
         balance=balance_table(contrasts[0].covariates, contrasts[0].condition),
         sensitivity=power,

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from metastable.encoders import Tokenizer
 
-__all__ = ["Claim", "Condition", "Design", "Factor", "Material", "Option", "Sequence", "Study"]
+__all__ = ["Claim", "Condition", "Design", "Factor", "Material", "Option", "Sequence", "Study", "View"]
 
 
 @dataclass(frozen=True)
@@ -129,6 +129,8 @@ class Design:
         and lower half, for description only.
     unit : str
         What a unit is called in the report ("answer", "word pair"); empty for sequence, cluster or pair.
+    context : str
+        What `Sequence.context` is called there ("clip", "carrier").
     """
 
     paired: bool = False
@@ -136,6 +138,29 @@ class Design:
     factor: Factor | None = None
     predictor: str | None = None
     unit: str = ""
+    context: str = "context"
+
+
+@dataclass(frozen=True)
+class View:
+    """Another look at the same sequences, tested beside the whole ones on the primary contrast.
+
+    Attributes
+    ----------
+    name : str
+        Short name used in files and claims, for instance ``"word_as_query"``.
+    description : str
+        One clause that says what is looked at.
+    measure : str
+        The summary of each attention row.
+    targets_query : bool
+        Whether only the rows of `Sequence.target` are looked at.
+    """
+
+    name: str
+    description: str
+    measure: str = "count"
+    targets_query: bool = False
 
 
 @dataclass(frozen=True)
@@ -145,8 +170,8 @@ class Claim:
     Attributes
     ----------
     contrast : str
-        Name of the contrast: ``"condition"``, or in a two-by-two design the factor's name or
-        ``"interaction"``.
+        Name of the contrast: ``"condition"``, in a two-by-two design the factor's name or
+        ``"interaction"``, or the name of a view.
     direction : {"two-sided", "greater", "less"}
         Which sign of a - b is expected.
     smallest_effect : float
@@ -244,6 +269,8 @@ class Study:
         The warning that its verdict deserves, in plain words; empty if none.
     claims : tuple of Claim
         What is claimed before the run; the first one is the primary claim.
+    views : tuple of View
+        What else is tested of the same sequences.
     """
 
     name: str
@@ -255,3 +282,4 @@ class Study:
     options: tuple[Option, ...] = ()
     caveat: str = ""
     claims: tuple[Claim, ...] = (Claim(),)
+    views: tuple[View, ...] = ()

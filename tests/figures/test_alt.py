@@ -143,10 +143,11 @@ def test_study_scatter(heads):
     assert "over 72 heads, p < .001" in text
 
 
-def test_interaction_plot(three):
-    assert figures.interaction_plot_alt(three, three, three.assign(p_perm_fdr=1.0)).endswith(
-        "question in 2 of 3 heads (largest −2.50 in layer 1 head 2); pool in 2 of 3 heads (largest −2.50 in layer 1 "
-        "head 2); interaction in 0 of 3 heads (largest −2.50 in layer 1 head 2)."
+def test_effect_maps(three):
+    tables = {"pool": three, "interaction": three.assign(p_perm_fdr=1.0)}
+    assert figures.effect_maps_alt(tables, value="difference") == (
+        "Maps of the difference in mean count; significant after FDR correction at 0.05: pool in 2 of 3 heads (largest "
+        "−2.50 in layer 1 head 2); interaction in 0 of 3 heads (largest −2.50 in layer 1 head 2)."
     )
 
 

@@ -72,8 +72,9 @@ def test_violin_pair_stacked(histograms):
 
 
 @image
-def test_interaction_plot(heads):
-    return figures.interaction_plot(heads(6, 12), heads(6, 12, seed=1), heads(6, 12, seed=2, effect=0))
+def test_effect_maps(heads):
+    tables = {"question": heads(6, 12), "pool": heads(6, 12, seed=1), "interaction": heads(6, 12, seed=2, effect=0)}
+    return figures.effect_maps(tables, value="difference")
 
 
 @image

@@ -66,15 +66,17 @@ def assert_readable(figure: Figure, texts) -> None:
     [*((shape, SHORT) for shape in SHAPES), ((6, 12), LONG), ((12, 1), LONG)],
 )
 @pytest.mark.parametrize(
-    "name", ["heatmap", "difference_map", "significance_mask", "summary_figure", "layer_plot", "interaction_plot"]
+    "name", ["heatmap", "difference_map", "significance_mask", "summary_figure", "layer_plot", "effect_maps"]
 )
 def test_maps_are_readable(name, shape, conditions, heads, layers, written):
     table = heads(*shape)
     if name == "layer_plot":
         figure = figures.layer_plot(table, layers(table), conditions=conditions)
-    elif name == "interaction_plot":
+    elif name == "effect_maps":
         others = (heads(*shape, seed=1), heads(*shape, seed=2))
-        figure = figures.interaction_plot(table, *others, names=(*conditions, "interaction"))
+        figure = figures.effect_maps(
+            dict(zip((*conditions, "interaction"), (table, *others), strict=True)), value="difference"
+        )
     else:
         figure = getattr(figures, name)(table, conditions=conditions)
     assert_readable(figure, written(figure))

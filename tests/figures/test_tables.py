@@ -112,7 +112,7 @@ def test_pairs_must_hold_the_same_heads(histograms, heads):
     with pytest.raises(InputError, match="same of both"):
         figures.violin_pair(histograms(2, 2), histograms(2, 3))
     with pytest.raises(InputError, match="same layers and heads"):
-        figures.interaction_plot(heads(2, 2), heads(2, 3), heads(2, 2))
+        figures.effect_maps({"x": heads(2, 2), "y": heads(2, 3)})
     with pytest.raises(InputError, match="share no head"):
         figures.study_scatter(heads(2, 2), heads(2, 2, threshold=0.5))
 

@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from statsmodels.regression.mixed_linear_model import MixedLM
 
+import metastable
 import studies
 from metastable.cli import main
+from metastable.cube import feature_table, unit_means
 
 DATA = Path(os.environ.get("METASTABLE_DATA", Path(__file__).parents[3] / "shared" / "data"))
 FILE = DATA / "tvqa_plus_val.jsonl"
@@ -40,6 +43,27 @@ def test_the_answer_is_the_unit(answers):
     assert heads["n_b"].unique().tolist() == [units["abstract"]]
     assert units["concrete"] < 56
     assert "56" in (answers / "report.md").read_text()
+
+
+def test_answer_and_clip_are_both_random_in_the_mixed_model(answers):
+    assert "mean count ~ condition + (1 | answer) + (1 | clip)" in (answers / "report.md").read_text()
+    sequences = pd.read_parquet(answers / "sequences.parquet")
+    cube = metastable.load_counts(answers / "counts.zarr")
+    features = feature_table(cube)
+    heads = pd.read_csv(answers / "heads.csv").nlargest(3, "statistic")
+    values = unit_means(cube, features, 0.9)
+    table = sequences.assign(a=(sequences["condition"] == "concrete").astype(float), all=1)
+    for place, head in heads.iterrows():
+        model = MixedLM.from_formula(
+            "value ~ a",
+            table.assign(value=values[:, place]),
+            groups="all",
+            re_formula="0",
+            vc_formula={"answer": "0 + C(cluster)", "clip": "0 + C(context)"},
+        )
+        fit = model.fit(reml=True, method="lbfgs")
+        assert head["lmm_estimate"] == pytest.approx(fit.params["a"], abs=2e-3)
+        assert head["lmm_se"] == pytest.approx(fit.bse["a"], rel=1e-2)
 
 
 def test_each_sequence_begins_with_its_answer(answers):

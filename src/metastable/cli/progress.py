@@ -38,6 +38,7 @@ class RichStages:
             TimeRemainingColumn(compact=True),
             console=self.console,
             transient=True,
+            disable=not self.console.is_terminal,
         )
         with progress:
             task = progress.add_task(escape(title), total=None)

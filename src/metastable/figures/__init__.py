@@ -26,6 +26,10 @@ from metastable.figures.diagnostics import (
     p_value_histogram,
     p_value_histogram_alt,
 )
+from metastable.figures.effects import (
+    effect_maps,
+    effect_maps_alt,
+)
 from metastable.figures.heatmaps import (
     difference_map,
     difference_map_alt,
@@ -50,8 +54,6 @@ from metastable.figures.slopes import (
     slope_plot_alt,
 )
 from metastable.figures.summary import (
-    interaction_plot,
-    interaction_plot_alt,
     summary_figure,
     summary_figure_alt,
 )
@@ -75,10 +77,10 @@ __all__ = [
     "calibration_plot_alt",
     "difference_map",
     "difference_map_alt",
+    "effect_maps",
+    "effect_maps_alt",
     "heatmap",
     "heatmap_alt",
-    "interaction_plot",
-    "interaction_plot_alt",
     "layer_plot",
     "layer_plot_alt",
     "p_value_histogram",

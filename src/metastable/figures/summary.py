@@ -1,41 +1,32 @@
-"""Maps side by side: the summary of a study, and the contrasts of a two-by-two design."""
+"""The summary of a study: both conditions, their difference and the verdicts, side by side."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from metastable.errors import InputError
 from metastable.figures.grid import (
     GAP,
     LEFT,
     RIGHT,
     axes_at,
-    bar_footer,
-    bar_under,
     color_bar,
     draw_cells,
-    outline_cells,
     row_of_maps,
 )
-from metastable.figures.style import CONDITIONS, DIVERGING, FONT, SEQUENTIAL, WIDTH, signed, styled, wrap
+from metastable.figures.style import CONDITIONS, DIVERGING, SEQUENTIAL, WIDTH, styled
 from metastable.figures.tables import (
-    call_value,
     head_matrix,
-    place,
     select_heads,
     shared_limits,
-    significant,
-    strongest,
     symmetric_limits,
 )
 from metastable.figures.verdicts import draw_verdicts, significance_mask_alt, verdict_legend, verdict_states
 
-__all__ = ["interaction_plot", "interaction_plot_alt", "summary_figure", "summary_figure_alt"]
+__all__ = ["summary_figure", "summary_figure_alt"]
 
 
 @styled
@@ -119,81 +110,3 @@ def summary_figure_alt(
         f"Mean {measure} per head: {a} {frame['mean_a'].mean():.2f} and {b} {frame['mean_b'].mean():.2f} on average. "
     )
     return start + significance_mask_alt(frame, conditions=conditions, alpha=alpha)
-
-
-@styled
-def interaction_plot(
-    first: pd.DataFrame,
-    second: pd.DataFrame,
-    interaction: pd.DataFrame,
-    *,
-    value: str = "difference",
-    site: str | None = None,
-    threshold: float | None = None,
-    names: Sequence[str] = ("question", "pool", "interaction"),
-    measure: str = "count",
-    alpha: float = 0.05,
-) -> Figure:
-    """Show the two main effects and the interaction of a two-by-two design, head by head.
-
-    Parameters
-    ----------
-    first, second, interaction : pandas.DataFrame
-        Tables of heads, one for each contrast, with `value` and ``p_perm_fdr``.
-    value : str, default "difference"
-        The contrast's estimate; all three maps share one scale, centred at zero.
-    site, threshold, measure, alpha
-        As in `difference_map`.
-    names : three str
-        What each contrast is called.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        Significant heads are outlined and counted in the titles.
-    """
-    frames = [
-        select_heads(table, [value, "p_perm_fdr"], site=site, threshold=threshold)
-        for table in (first, second, interaction)
-    ]
-    matrices = [head_matrix(frame, value) for frame in frames]
-    if len({matrix.shape for matrix in matrices}) > 1:
-        raise InputError("the three contrasts must hold the same layers and heads; check the tables")
-    counts = [int(significant(frame, alpha).sum()) for frame in frames]
-    titles = [f"{name}: {n} of {len(frames[0])}" for name, n in zip(names, counts, strict=True)]
-    shape = (matrices[0].shape[0], matrices[0].shape[1])
-    label = wrap(f"{call_value(value, measure)}; outlined and counted: significant (FDR {alpha:g})", WIDTH - 0.8, FONT)
-    figure, panels, _ = row_of_maps(titles, shape, footer=bar_footer(label))
-    norm = Normalize(*symmetric_limits(np.stack(matrices)))
-    for i, (axes, frame, matrix) in enumerate(zip(panels, frames, matrices, strict=True)):
-        draw_cells(axes, matrix, norm, DIVERGING, layers=i == 0)
-        outline_cells(axes, head_matrix(frame, significant(frame, alpha)) == 1)
-    bar_under(figure, norm, DIVERGING, label, width=5.2)
-    return figure
-
-
-def interaction_plot_alt(
-    first: pd.DataFrame,
-    second: pd.DataFrame,
-    interaction: pd.DataFrame,
-    *,
-    value: str = "difference",
-    site: str | None = None,
-    threshold: float | None = None,
-    names: Sequence[str] = ("question", "pool", "interaction"),
-    measure: str = "count",
-    alpha: float = 0.05,
-) -> str:
-    """Say in words what `interaction_plot` shows; parameters as there."""
-    parts = []
-    for name, table in zip(names, (first, second, interaction), strict=True):
-        frame = select_heads(table, [value, "p_perm_fdr"], site=site, threshold=threshold)
-        largest = strongest(frame, value)
-        parts.append(
-            f"{name} in {int(significant(frame, alpha).sum())} of {len(frame)} heads "
-            f"(largest {signed(largest[value])} in {place(largest)})"
-        )
-    return (
-        f"Maps of the {call_value(value, measure)} in a two-by-two design; significant after FDR correction at "
-        f"{alpha:g}: {'; '.join(parts)}."
-    )

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from metastable.contrasts import Contrast
 from metastable.report.apa import p_phrase
 from metastable.report.verdict import primary
 from metastable.stats.analysis import Analysis
@@ -31,7 +29,7 @@ def _outcome(claim: Claim, analysis: Analysis, alpha: float) -> str:
 
 
 def claim_sentences(
-    claims: Sequence[Claim], contrasts: Sequence[Contrast], analyses: Sequence[Analysis], options: Mapping[str, Any]
+    claims: Sequence[Claim], measures: Mapping[str, str], analyses: Mapping[str, Analysis], alpha: float
 ) -> list[str]:
     """Say for each claim what it was and what became of it.
 
@@ -39,10 +37,11 @@ def claim_sentences(
     ----------
     claims : sequence of Claim
         Of the study, as its file states them.
-    contrasts, analyses : sequences of the same length
-        What was compared, and the tests.
-    options : mapping
-        The run's options: a claim about another measure than the run's is not judged.
+    measures, analyses : mappings
+        For each contrast and view by its name: what was compared, and the tests. A claim about another
+        measure is not judged.
+    alpha : float
+        Significance level.
 
     Returns
     -------
@@ -58,9 +57,9 @@ def claim_sentences(
             f"*{claim.measure}*, {_DIRECTIONS[claim.direction]}, smallest "
             f"effect of interest |*g*| = {claim.smallest_effect:g})"
         )
-        judged = {contrast.name: analysis for contrast, analysis in zip(contrasts, analyses, strict=True)}
-        if claim.measure != options["measure"]:
-            sentences.append(f"{about}: not judged, since this run compares *{options['measure']}*.")
+        compared = measures[claim.contrast]
+        if claim.measure != compared:
+            sentences.append(f"{about}: not judged, since this run compares *{compared}*.")
         else:
-            sentences.append(f"{about}: {_outcome(claim, judged[claim.contrast], options['alpha'])}.")
+            sentences.append(f"{about}: {_outcome(claim, analyses[claim.contrast], alpha)}.")
     return sentences

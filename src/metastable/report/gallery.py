@@ -125,13 +125,26 @@ def _whole_plates(result: RunResult) -> dict[str, Plate]:
             "Every head's difference before and after adjusting for all covariates at once (HC3 errors, FDR).",
         )
     if len(result.analyses) > 1:
-        tables = [primary(analysis.heads) for analysis in result.analyses]
-        names = [contrast.name for contrast in result.contrasts]
+        tables = {
+            contrast.name: primary(analysis.heads)
+            for contrast, analysis in zip(result.contrasts, result.analyses, strict=True)
+        }
         plates["contrasts"] = Plate(
             "contrasts",
-            figures.interaction_plot(*tables, names=names, alpha=alpha),
-            figures.interaction_plot_alt(*tables, names=names, alpha=alpha),
+            figures.effect_maps(tables, value="difference", alpha=alpha),
+            figures.effect_maps_alt(tables, value="difference", alpha=alpha),
             "The effects of the design, head by head, on one scale.",
+        )
+    if result.views:
+        tables = {"whole sequence": heads} | {
+            view.name.replace("_", " "): primary(analysis.heads)
+            for view, analysis in zip(result.study.views, result.views, strict=True)
+        }
+        plates["views"] = Plate(
+            "views",
+            figures.effect_maps(tables, alpha=alpha),
+            figures.effect_maps_alt(tables, alpha=alpha),
+            "Hedges' g of the whole sequences and of each view, head by head, on one scale.",
         )
     if result.sensitivity is not None:
         table = result.sensitivity.curve.assign(

@@ -20,7 +20,7 @@ from metastable.report.methods import methods_paragraph
 from metastable.report.names import COVARIATE_NAMES
 from metastable.report.plates import Plate, markdown, save_plate
 from metastable.report.slope import slope_context
-from metastable.report.tables import balance_rows, contrast_row, head_rows, layer_rows, omnibus_rows
+from metastable.report.tables import balance_rows, contrast_row, head_rows, layer_rows, omnibus_rows, view_row
 from metastable.report.verdict import imbalance_sentence, primary, verdict_sentences
 
 if TYPE_CHECKING:
@@ -81,6 +81,14 @@ def _sites(recipe: Mapping[str, Any]) -> str:
     )
 
 
+def _claims(result: RunResult) -> list[str]:
+    names = [*(contrast.name for contrast in result.contrasts), *(view.name for view in result.study.views)]
+    options = result.recipe["options"]
+    measures = dict.fromkeys(names, options["measure"]) | {view.name: view.measure for view in result.study.views}
+    analyses = dict(zip(names, (*result.analyses, *result.views), strict=True))
+    return claim_sentences(result.study.claims, measures, analyses, options["alpha"])
+
+
 def _context(result: RunResult, plates: Mapping[str, list[Plate]]) -> dict[str, Any]:
     study, recipe, analysis = result.study, result.recipe, result.analysis
     contrast = result.contrast
@@ -111,11 +119,12 @@ def _context(result: RunResult, plates: Mapping[str, list[Plate]]) -> dict[str, 
             }
             for side, condition in enumerate((a, b))
         ],
-        "claims": claim_sentences(study.claims, result.contrasts, result.analyses, options),
+        "claims": _claims(result),
         "others": [
             contrast_row(contrast, analysis, alpha)
             for contrast, analysis in zip(result.contrasts, result.analyses, strict=True)
         ],
+        "views": [view_row(view, analysis, alpha) for view, analysis in zip(study.views, result.views, strict=True)],
         "joint": prose.joint_sentence(result.joint, alpha),
         "verdict": verdict_sentences(contrast, analysis, recipe),
         "warnings": [text for text in (unequal, study.caveat) if text],

@@ -11,8 +11,9 @@ from metastable.contrasts import Contrast
 from metastable.report.apa import format_bf, format_g, format_interval, format_p, format_share
 from metastable.report.verdict import primary
 from metastable.stats.analysis import Analysis
+from metastable.study import View
 
-__all__ = ["balance_rows", "contrast_row", "head_rows", "layer_rows", "omnibus_rows"]
+__all__ = ["balance_rows", "contrast_row", "head_rows", "layer_rows", "omnibus_rows", "view_row"]
 
 
 def head_rows(heads: pd.DataFrame, details: pd.DataFrame) -> list[dict[str, str]]:
@@ -74,6 +75,23 @@ def omnibus_rows(omnibus: pd.DataFrame) -> list[dict[str, str]]:
         for row in rows
         if several or row["site"] == "all"
     ]
+
+
+def view_row(view: View, analysis: Analysis, alpha: float) -> dict[str, str]:
+    """Return one view's row: what is looked at, its omnibus test, and how its heads differ."""
+    heads, omnibus = primary(analysis.heads), primary(analysis.omnibus)
+    whole = omnibus[omnibus["site"] == "all"].iloc[0]
+    largest = heads.iloc[int(heads["hedges_g"].abs().to_numpy().argmax())]
+    return {
+        "name": view.name,
+        "description": view.description,
+        "measure": view.measure.replace("_", " "),
+        "p": format_p(float(whole["p_sum_squares"])),
+        "heads": format_share(int((heads["p_perm_fdr"] < alpha).sum()), len(heads)),
+        "equivalent": str(int((heads["verdict"] == "equivalent").sum())),
+        "g": f"{heads['hedges_g'].abs().median():.2f}",
+        "largest": f"layer {largest['layer']}, head {largest['head']}: {format_g(largest['hedges_g'])}",
+    }
 
 
 def contrast_row(contrast: Contrast, analysis: Analysis, alpha: float) -> dict[str, str]:
