@@ -26,6 +26,10 @@ from metastable.figures.diagnostics import (
     p_value_histogram,
     p_value_histogram_alt,
 )
+from metastable.figures.effect_maps import (
+    effect_maps,
+    effect_maps_alt,
+)
 from metastable.figures.heatmaps import (
     difference_map,
     difference_map_alt,
@@ -35,6 +39,12 @@ from metastable.figures.heatmaps import (
 from metastable.figures.layers import (
     layer_plot,
     layer_plot_alt,
+)
+from metastable.figures.profiles import (
+    effect_profiles,
+    effect_profiles_alt,
+    effect_shares,
+    effect_shares_alt,
 )
 from metastable.figures.robustness import (
     sweep_plot,
@@ -75,6 +85,12 @@ __all__ = [
     "calibration_plot_alt",
     "difference_map",
     "difference_map_alt",
+    "effect_maps",
+    "effect_maps_alt",
+    "effect_profiles",
+    "effect_profiles_alt",
+    "effect_shares",
+    "effect_shares_alt",
     "heatmap",
     "heatmap_alt",
     "interaction_plot",
