@@ -26,10 +26,6 @@ def _columns() -> list[str]:
     return [column for pair in _PANELS for column in pair]
 
 
-def _titles(names: Sequence[str]) -> tuple[str, str, str]:
-    return names[0], names[1], f"{names[0]} − {names[1]}"
-
-
 @styled
 def effect_maps(
     joined: pd.DataFrame,
@@ -68,7 +64,8 @@ def effect_maps(
     values = [frame[value].to_numpy(float) for value, _ in _PANELS]
     matrices = [head_matrix(frame, np.where(np.isfinite(value), value, np.nan)) for value in values]
     found = [(frame[p] < alpha).to_numpy(bool) for _, p in _PANELS]
-    titles = [f"{name}: {int(n.sum())} of {len(frame)}" for name, n in zip(_titles(names), found, strict=True)]
+    shown = (names[0], names[1], "difference")
+    titles = [f"{name}: {int(n.sum())} of {len(frame)}" for name, n in zip(shown, found, strict=True)]
     label = wrap(
         f"{call_value(effect)}, one scale for all three; outlined and counted: significant (FDR {alpha:g})",
         WIDTH - 0.8,
@@ -95,7 +92,7 @@ def effect_maps_alt(
     """Say in words what `effect_maps` shows; parameters as there."""
     frame = select_heads(joined, _columns(), site=site, threshold=threshold)
     parts = []
-    for name, (value, p) in zip(_titles(names), _PANELS, strict=True):
+    for name, (value, p) in zip((names[0], names[1], f"{names[0]} minus {names[1]}"), _PANELS, strict=True):
         part = f"{name}, {int((frame[p] < alpha).sum())} of {len(frame)} heads"
         if np.isfinite(frame[value]).any():
             largest = strongest(frame[np.isfinite(frame[value])], value)
