@@ -23,6 +23,7 @@ __all__ = [
     "effects_by_depth",
     "join_heads",
     "labels",
+    "one_scale",
     "option_differences",
     "shared_thresholds",
 ]
@@ -115,8 +116,27 @@ def effect_kind(report: FinishedReport) -> str:
     contrast = report.recipe["contrast"]
     if contrast["predictor"] is not None:
         return f"d of the slope over the {contrast['predictor']} of {contrast['unit']}s"
-    paired = ", paired" if contrast["paired"] else ""
-    return f"Hedges' g over {contrast['unit']}s{paired}"
+    paired = "paired " if contrast["paired"] and "pair" not in contrast["unit"] else ""
+    return f"Hedges' g over {paired}{contrast['unit']}s"
+
+
+# Units that average over numbers of tokens this far apart have standard deviations that can not be compared.
+_SAME_LENGTH = 1.25
+# Options that say what is measured.
+_MEASURED = ("measure", "queries", "keys", "unit")
+
+
+def one_scale(first: FinishedReport, second: FinishedReport) -> bool:
+    """Whether the effects of two reports are in comparable standard deviations.
+
+    They are where both are differences or both slopes over the same predictor, of the same measure of the same tokens,
+    and where the units average over about as many tokens. (Hedges' g of pairs is divided by the standard deviation of
+    the units, not of the differences within pairs, so that pairing alone changes nothing.)
+    """
+    predictors = {report.recipe["contrast"]["predictor"] for report in (first, second)}
+    measured = {tuple(report.recipe["options"].get(name) for name in _MEASURED) for report in (first, second)}
+    lengths = sorted(report.tokens_per_unit for report in (first, second))
+    return len(predictors) == len(measured) == 1 and lengths[1] <= _SAME_LENGTH * lengths[0]
 
 
 def shared_thresholds(

@@ -41,6 +41,8 @@ class FinishedReport:
         `metastable.stats.balance.balance_table` returns it; empty where none was recorded.
     words : frozenset of str
         Distinct words of all texts, in lower case.
+    tokens_per_unit : float
+        Tokens, special ones included, that a unit of the primary contrast averages over, on average.
     sha256 : mapping of str to str
         Hash of each file that was read.
     """
@@ -50,6 +52,7 @@ class FinishedReport:
     heads: pd.DataFrame = field(repr=False)
     balance: pd.DataFrame = field(repr=False)
     words: frozenset[str] = field(repr=False)
+    tokens_per_unit: float
     sha256: Mapping[str, str] = field(repr=False)
 
     @property
@@ -113,7 +116,7 @@ def _recipe(folder: Path) -> dict[str, Any]:
     if missing:
         raise InputError(
             f"{path} lacks {missing[0]!r}: another version wrote it; run it again: "
-            + _command(folder.name, folder.parent)
+            + str(found.get("command") or _command(folder.name, folder.parent))
         )
     return found
 
@@ -186,7 +189,12 @@ def read_report(folder: Path) -> FinishedReport:
         raise InputError(f"heads.csv and details.csv in {folder} hold other heads; run its study again")
     if heads.duplicated(KEYS).any():
         raise InputError(f"{folder / 'heads.csv'} holds a head twice; run its study again")
-    sequences = _table(folder / "sequences.parquet", ("condition", "cluster", "pair", "level", "text"))
+    n_heads = sum(site["layers"] * site["heads"] for site in recipe["model"]["sites"])
+    if len(heads) != n_heads * heads["threshold"].nunique() or set(heads["site"]) != {
+        site["name"] for site in recipe["model"]["sites"]
+    }:
+        raise InputError(f"heads.csv and run.json in {folder} are of two runs; run its study again")
+    sequences = _table(folder / "sequences.parquet", ("condition", "cluster", "pair", "level", "text", "n_tokens"))
     n_units = int(heads["n_a"].iloc[0] + heads["n_b"].iloc[0])
     return FinishedReport(
         folder=folder,
@@ -194,5 +202,6 @@ def read_report(folder: Path) -> FinishedReport:
         heads=heads.assign(g_low=details["g_low"], g_high=details["g_high"]),
         balance=_balance(sequences, recipe, n_units),
         words=frozenset(word for text in sequences["text"] for word in str(text).lower().split()),
+        tokens_per_unit=float(sequences["n_tokens"].sum()) / n_units,
         sha256={name: sha256_of(folder / name) for name in INPUTS},
     )

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from metastable.comparison import Comparison, effect_kind
+from metastable.comparison import Comparison, effect_kind, one_scale
 from metastable.finished import FinishedReport
 from metastable.report.apa import format_g, format_p, format_share, p_phrase, plain_r, plural
 from metastable.report.names import COVARIATE_NAMES
@@ -23,12 +23,13 @@ __all__ = [
     "layers_sentence",
     "limitations",
     "methods",
+    "not_held",
     "overlap_sentence",
-    "same_effect",
     "shares_sentence",
     "worst_covariate",
 ]
 
+_MEASURED = ("measure", "queries", "keys", "unit")
 _THIRDS = ("first", "middle", "last")
 # Below this many a correlation of 0.5 is not significant at 0.05 (by Fisher's z, 16).
 _FEW_LAYERS = 16
@@ -43,20 +44,21 @@ def _typical(values: pd.Series) -> str:
     return f"{values.abs().median():.2f}"
 
 
-def worst_covariate(report: FinishedReport) -> str:
+def worst_covariate(balance: pd.DataFrame) -> str:
     """Name the covariate on which the sides of a report differ most, with its standardized difference."""
-    if report.balance.empty:
+    if balance.empty:
         return "none recorded"
-    row = report.balance.iloc[int(report.balance["smd"].abs().to_numpy().argmax())]
+    row = balance.iloc[int(balance["smd"].abs().to_numpy().argmax())]
     name = COVARIATE_NAMES.get(str(row["covariate"]), str(row["covariate"]))
-    within = "within" if row["balanced"] else "outside"
-    return f"{name}, {format_g(float(row['smd']))} ({within} ±0.1)"
+    return f"{name}, {format_g(float(row['smd']))}"
 
 
-def same_effect(found: Comparison) -> bool:
-    """Whether both effects are of one kind over one kind of unit, of the same measure."""
-    measures = {report.recipe["options"]["measure"] for report in (found.first, found.second)}
-    return effect_kind(found.first) == effect_kind(found.second) and len(measures) == 1
+def not_held(report: FinishedReport) -> pd.DataFrame | None:
+    """Rows of the balance table for the covariates that the tests do not hold fixed; None if there are none."""
+    if report.balance.empty:
+        return None
+    free: pd.DataFrame = report.balance[~report.balance["covariate"].isin(report.recipe["options"]["covariates"])]
+    return None if free.empty else free
 
 
 def expected_same_sign(table: pd.DataFrame) -> float:
@@ -110,9 +112,9 @@ def _one_model(found: Comparison, alpha: float) -> list[str]:
         f"{opening}.",
         f"At a false discovery rate of {alpha:g}, {len(both)} of {plural(len(table), 'head')} are different in both "
         f"({int(both['same_sign'].sum())} with the same sign), {int(counts.get('first', 0))} only in {first}, "
-        f"{int(counts.get('second', 0))} only in {second} and {int(counts.get('neither', 0))} in neither; the typical "
-        f"effect is {_typical(table['hedges_g_first'])} in {first} and {_typical(table['hedges_g_second'])} in "
-        f"{second}, and the two effects of a head differ in {differ}{largest}.",
+        f"{int(counts.get('second', 0))} only in {second} and {int(counts.get('neither', 0))} in neither; the "
+        f"typical size of the effect is {_typical(table['hedges_g_first'])} in {first} and "
+        f"{_typical(table['hedges_g_second'])} in {second}, and the two effects of a head differ in {differ}{largest}.",
     ]
 
 
@@ -125,8 +127,8 @@ def _two_models(found: Comparison, alpha: float) -> list[str]:
     (first, second), threshold = found.names, found.thresholds[0]
     (x, in_x), (y, in_y) = (_side(report, threshold, alpha) for report in (found.first, found.second))
     numbers = (
-        f"at a false discovery rate of {alpha:g}, {in_x} heads are different in {first} and {in_y} in {second}, at a "
-        f"typical effect of {_typical(x['hedges_g'])} and {_typical(y['hedges_g'])}"
+        f"at a false discovery rate of {alpha:g}, {in_x} heads are different in {first} and {in_y} in {second}, and "
+        f"the typical size of the effect is {_typical(x['hedges_g'])} and {_typical(y['hedges_g'])}"
     )
     agreed = found.agreement.get(threshold)
     if found.relation == "other weights":
@@ -138,13 +140,13 @@ def _two_models(found: Comparison, alpha: float) -> list[str]:
             else ""
         )
         heads = (
-            f" Paired by their numbers nevertheless, the heads' effects agree as follows: {_correlations(agreed)}."
+            f"; paired by their numbers nevertheless, their effects correlate at {_correlations(agreed)}"
             if agreed is not None and np.isfinite(agreed.r)
             else ""
         )
         return [
             f"The models have the same shape but other weights: {numbers}{layers}.",
-            f"Head 1 of one is not head 1 of the other unless one was trained further from the other.{heads}",
+            f"Head 1 of one is not head 1 of the other unless one was trained further from the other{heads}.",
         ]
     largest = [_largest_third(found, name) for name in found.names]
     return [
@@ -212,9 +214,15 @@ def _conditions_warning(found: Comparison) -> str:
     )
 
 
+def _measured(found: Comparison) -> str:
+    """Name the options by which the two measure other things."""
+    x, y = (report.recipe["options"] for report in (found.first, found.second))
+    parts = [f"--{name} {x.get(name)} against {y.get(name)}" for name in _MEASURED if x.get(name) != y.get(name)]
+    return f"; {', '.join(parts)}" if parts else ""
+
+
 def comparison_warnings(found: Comparison) -> list[str]:
     """Return what a reader must know before believing the verdict."""
-    first, second = found.names
     texts = []
     if found.relation == "other weights":
         texts.append(
@@ -225,25 +233,24 @@ def comparison_warnings(found: Comparison) -> list[str]:
         )
     if conditions := _conditions_warning(found):
         texts.append(conditions)
-    if found.relation == "same heads" and not same_effect(found):
-        measures = [
-            str(report.recipe["options"]["measure"]).replace("_", " ") for report in (found.first, found.second)
+    if found.relation == "same heads" and not one_scale(found.first, found.second):
+        of = [
+            f"{effect_kind(report)} of about {report.tokens_per_unit:.0f} tokens in {name}"
+            for name, report in zip(found.names, (found.first, found.second), strict=True)
         ]
-        of = [f" of the {measure}" if measures[0] != measures[1] else "" for measure in measures]
         texts.append(
-            f"the effects are not on one scale: {effect_kind(found.first)}{of[0]} in {first}, "
-            f"{effect_kind(found.second)}{of[1]} in {second}. Correlations and signs can be compared; the difference "
-            "of two effects says little."
+            f"the effects are not on one scale: {of[0]}, {of[1]}"
+            f"{_measured(found)}. Signs and correlations can be compared; the difference of two effects says little."
         )
     unequal = [
-        f"{name} (worst: {worst_covariate(report)})"
+        f"{name} (worst: {worst_covariate(free)} standard deviations)"
         for name, report in zip(found.names, (found.first, found.second), strict=True)
-        if not report.balance.empty and not report.balance["balanced"].all()
+        if (free := not_held(report)) is not None and not free["balanced"].all()
     ]
     if unequal:
         texts.append(
-            f"the conditions are not alike in the covariates of {' and of '.join(unequal)}; an effect there may be "
-            "due to these."
+            f"the conditions are not alike in covariates of {' and of '.join(unequal)}; an effect there may be due to "
+            "these."
         )
     return texts
 
@@ -364,9 +371,10 @@ def limitations(found: Comparison) -> list[str]:
         "permutation p over heads says whether these two maps go along, not what other words, another sample or "
         "another model would give.",
         "An effect is in standard deviations of the units' means, and these depend on the unit: a unit that averages "
-        "over more tokens varies less and has a larger effect for the same difference in tokens. Studies with other "
-        "units or other lengths of sequences are not on one scale; signs, ranks and correlations can be compared, and "
-        "the differences as measured are in heads.csv.",
+        "over more tokens varies less and has a larger effect for the same difference in tokens. (Of pairs it is the "
+        "standard deviation of the units too, not that of the differences within pairs.) Studies whose units average "
+        "over other numbers of tokens are not on one scale; signs, ranks and correlations can be compared, and the "
+        "differences as measured are in heads.csv.",
     ]
     if found.relation == "other shape":
         texts[1] = texts[1].replace("heads.csv", "the reports' own heads.csv")
@@ -383,10 +391,10 @@ def limitations(found: Comparison) -> list[str]:
         for side in ("first", "second")
     ]
     if np.isfinite(noise).all():
-        shown = [f"{100 * share:.0f}%" if share >= 0.01 else "less than 1%" for share in noise]
+        shown = [f"about {100 * share:.0f}%" if share >= 0.01 else "less than 1%" for share in noise]
         top = float(np.sqrt((1 - noise[0]) * (1 - noise[1])))
         texts.append(
-            f"Noise draws a correlation towards zero: sampling error makes up about {shown[0]} of the variance over "
+            f"Noise draws a correlation towards zero: sampling error makes up {shown[0]} of the variance over "
             f"heads in {first} and {shown[1]} in {second}, so that maps that agree perfectly would correlate at about "
             f"{plain_r(top)} (Spearman, 1904)."
         )

@@ -29,7 +29,7 @@ _SHOWN = 10
 
 
 def _effect_name(found: Comparison) -> str:
-    """Return what figures call the effect: d where both are slopes, g where neither is."""
+    """Return what figures call the effect: d where both are slopes, Hedges' g where neither is."""
     slopes = {report.recipe["contrast"]["predictor"] is not None for report in (found.first, found.second)}
     if slopes == {True}:
         return "d of the slope"
@@ -120,7 +120,9 @@ def _material_rows(found: Comparison, alpha: float) -> list[tuple[str, str, str]
             "effect": effect_kind(report),
             "measure": str(recipe["options"]["measure"]).replace("_", " "),
             "sizes (a / b)": _sizes(report),
-            "worst covariate (standardized difference)": compared.worst_covariate(report),
+            "tokens a unit averages over": f"{report.tokens_per_unit:.1f}",
+            "worst covariate, standardized difference": compared.worst_covariate(report.balance),
+            "covariates held fixed": ", ".join(recipe["options"]["covariates"]) or "none",
             f"heads different (FDR {alpha:g})": format_share(int((rows["p_perm_fdr"] < alpha).sum()), len(rows)),
             "median size of the effect": f"{rows['hedges_g'].abs().median():.2f}",
         }
@@ -317,6 +319,7 @@ def render_comparison(
         "layers_sentence": compared.layers_sentence(found),
         "layer_rows": _layer_rows(found, alpha),
         "several_sites": _several_sites(found),
+        "symbol": {"hedges_g": "*g*", "d of the slope": "*d*"}.get(_effect_name(found), "effect"),
         "shares_sentence": compared.shares_sentence(found),
         "heads_sentence": compared.heads_sentence(found, alpha, len(order)) if joined else "",
         "top_rows": _head_rows(table.loc[order], found),

@@ -27,7 +27,7 @@ _COMPARISONS = """
 ## Comparisons
 
 Two reports side by side: *r* is the correlation of their effect maps over heads, *p* its permutation p with heads
-permuted within layers.
+permuted over the whole map; a dash where the heads of two models do not correspond.
 
 | comparison | verdict | *r* | *p* |
 | --- | --- | ---: | ---: |
@@ -54,7 +54,8 @@ def _row(folder: Path, recipe: Mapping[str, Any]) -> str:
 
 def _comparison_row(folder: Path, recipe: Mapping[str, Any]) -> str:
     verdict = recipe["verdict"]
-    r, p = (math.nan if verdict[name] is None else verdict[name] for name in ("r", "p_within"))
+    known = recipe["relation"] == "same heads" and verdict["r"] is not None
+    r, p = (verdict["r"], verdict["p"]) if known else (math.nan, math.nan)
     return f"| [{recipe['title']}]({folder.name}/report.md) | {verdict['sentence']} | {plain_r(r)} | {format_p(p)} |\n"
 
 
