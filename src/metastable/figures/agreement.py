@@ -163,8 +163,8 @@ def study_scatter(
         {key: wrap(word, 2.2, FONT - 1) for key, word in words.items()},
         diagonal="equal in both",
     )
-    axes.set_xlabel(f"{call_value(value)}, {names[0]}")
-    axes.set_ylabel(f"{call_value(value)}, {names[1]}")
+    axes.set_xlabel(wrap(f"{call_value(value)}, {names[0]}", 4.2, FONT))
+    axes.set_ylabel(wrap(f"{call_value(value)}, {names[1]}", 4.2, FONT))
     axes.set_title(_correlation(both, value, p), loc="left")
     return figure
 

@@ -20,21 +20,26 @@ _COLUMNS = ("series", "site", "layer", "depth", "hedges_g")
 
 
 def _series(effects: pd.DataFrame, site: str | None) -> dict[str, pd.DataFrame]:
-    """Rows of each series with a finite effect, in the order of the table."""
+    """Rows of each series with a finite effect, in the order of the table; a series of several sites is one a site."""
     require_columns(effects, _COLUMNS, "the table of effects")
     rows = effects[np.isfinite(effects["hedges_g"])]
     if site is not None:
         rows = rows[rows["site"] == site]
     if rows.empty:
         raise InputError("the table of effects holds no number; nothing can be drawn")
-    if rows["series"].nunique() > len(LINES):
-        raise InputError(f"{rows['series'].nunique()} series were given; at most {len(LINES)} can be told apart")
-    return {str(name): part for name, part in rows.groupby("series", sort=False)}
+    sites = rows.groupby("series")["site"].nunique()
+    found = {
+        f"{name}, {place}" if sites[name] > 1 else str(name): part
+        for (name, place), part in rows.groupby(["series", "site"], sort=False)
+    }
+    if len(found) > len(LINES):
+        raise InputError(f"{len(found)} series were given; at most {len(LINES)} can be told apart")
+    return found
 
 
 def _by_depth(part: pd.DataFrame, *, size: bool) -> pd.DataFrame:
     values = part["hedges_g"].abs() if size else part["hedges_g"]
-    groups = values.groupby([part["site"], part["layer"], part["depth"]], sort=False)
+    groups = values.groupby([part["layer"], part["depth"]])
     table = pd.DataFrame({"mean": groups.mean(), "low": groups.quantile(0.25), "high": groups.quantile(0.75)})
     return table.reset_index()
 
@@ -79,19 +84,19 @@ def effect_profiles(
         for index, (name, part) in enumerate(series.items()):
             color, style, marker = LINES[index]
             shift = (index - (len(series) - 1) / 2) * 0.22 * unit
-            for number, (_, table) in enumerate(_by_depth(part, size=size).groupby("site", sort=False)):
-                y = _places(table, relative)
-                panel.hlines(y + shift, table["low"], table["high"], color=color, linewidth=1.1, alpha=0.55)
-                panel.plot(
-                    table["mean"],
-                    y + shift,
-                    color=color,
-                    linestyle=style,
-                    marker=marker,
-                    markersize=4.5 if row > 0.2 else 3.5,
-                    linewidth=1.4,
-                    label=wrap(name, 3.2, FONT - 1) if number == 0 else None,
-                )
+            table = _by_depth(part, size=size)
+            y = _places(table, relative) + shift
+            panel.hlines(y, table["low"], table["high"], color=color, linewidth=1.1, alpha=0.55)
+            panel.plot(
+                table["mean"],
+                y,
+                color=color,
+                linestyle=style,
+                marker=marker,
+                markersize=4.5 if row > 0.2 else 3.5,
+                linewidth=1.4,
+                label=wrap(name, 3.2, FONT - 1),
+            )
         panel.axvline(0, color=MUTED, linewidth=0.8, zorder=0)
         called = call_value(effect)
         panel.set_xlabel(f"size of {called}" if size else called)
@@ -106,7 +111,7 @@ def effect_profiles(
         axes[0].set_ylim(0.5, n + 0.5)
         axes[0].set_ylabel("layer")
     handles, texts = axes[0].get_legend_handles_labels()
-    figure.legend(handles, texts, loc="outside lower center", ncols=min(len(series), 3))
+    figure.legend(handles, texts, loc="outside lower center", ncols=2)
     return figure
 
 
@@ -119,7 +124,7 @@ def effect_profiles_alt(
         table = _by_depth(part, size=True)
         top, least = table.iloc[int(table["mean"].argmax())], table.iloc[int(table["mean"].argmin())]
         parts.append(
-            f"in {name} from {least['mean']:.2f} (layer {least['layer']}) to {top['mean']:.2f} (layer {top['layer']})"
+            f"in {name} from {least['mean']:.2f} (layer {int(least['layer'])}) to {top['mean']:.2f} (layer {int(top['layer'])})"
         )
     place = "relative depth" if relative else "layer"
     return f"Mean and mean size of {call_value(effect)} by {place}: the layers' mean size runs {', '.join(parts)}."

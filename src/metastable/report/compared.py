@@ -290,9 +290,8 @@ def layers_sentence(found: Comparison) -> str:
     """Say how the profiles over layers compare."""
     profile = found.size_profile
     if found.relation == "other shape":
-        return (
-            "Layers are placed by their relative depth, (layer − ½) / layers. The lines hold the middle half of a "
-            "layer's heads."
+        return "Layers are placed by their relative depth, (layer − ½) / layers." + (
+            " The table pools the sites of a model." if len(found.effects["site"].unique()) > 1 else ""
         )
     if profile is None or not np.isfinite(profile.r):
         return "With fewer than three layers, or sizes that do not vary, the profiles can not be correlated."
