@@ -122,9 +122,10 @@ def effect_profiles_alt(
     parts = []
     for name, part in _series(effects, site).items():
         table = _by_depth(part, size=True)
-        top, least = table.iloc[int(table["mean"].argmax())], table.iloc[int(table["mean"].argmin())]
+        means, layers = table["mean"].to_numpy(), table["layer"].to_numpy()
+        least, most = means.argmin(), means.argmax()
         parts.append(
-            f"in {name} from {least['mean']:.2f} (layer {int(least['layer'])}) to {top['mean']:.2f} (layer {int(top['layer'])})"
+            f"in {name} from {means[least]:.2f} (layer {layers[least]}) to {means[most]:.2f} (layer {layers[most]})"
         )
     place = "relative depth" if relative else "layer"
     return f"Mean and mean size of {call_value(effect)} by {place}: the layers' mean size runs {', '.join(parts)}."

@@ -366,9 +366,9 @@ def limitations(found: Comparison) -> list[str]:
     """Return what a comparison of two reports can not show."""
     first, second = found.names
     texts = [
-        "Heads of a model are not independent: they read the same residual stream and were trained together. A "
-        "permutation p over heads says whether these two maps go along, not what other words, another sample or "
-        "another model would give.",
+        "Heads of a model are not independent: they read the same residual stream and were trained together. What is "
+        "said over heads, a permutation p included, is about these two maps, not about what other words, another "
+        "sample or another model would give.",
         "An effect is in standard deviations of the units' means, and these depend on the unit: a unit that averages "
         "over more tokens varies less and has a larger effect for the same difference in tokens. (Of pairs it is the "
         "standard deviation of the units too, not that of the differences within pairs.) Studies whose units average "
