@@ -77,7 +77,10 @@ def test_the_balance_is_the_one_that_the_study_saw(reports):
     assert read_report(reports / "mt40k_matched").balance["smd"].abs().max() < 0.1
     raw = read_report(reports / "mt40k_topbotk")
     assert raw.balance.set_index("covariate")["smd"]["word_pieces"] < -1
-    assert "not on one scale" not in (reports / "compare_mt40k_topbotk_mt40k_matched" / "report.md").read_text()
+    assert (
+        "the effects are not on one scale"
+        not in (reports / "compare_mt40k_topbotk_mt40k_matched" / "report.md").read_text()
+    )
 
 
 def test_the_report_shows_its_figures_and_how_to_make_it_again(folder, reports):
@@ -111,7 +114,7 @@ def test_one_study_in_two_folders_is_told_apart(capsys, tmp_path):
     out = tmp_path / "out"
     assert main(["compare", *paths, "--permutations", "50", "--out", str(out)], package=studies) == 0
     folder = out / "compare_one_here-model_there-model"
-    assert (folder / "report.md").read_text().startswith("# here-model against there-model")
+    assert (folder / "report.md").read_text().startswith("# one: here-model against there-model")
     assert "compare_one" in capsys.readouterr().out
     assert "| – | – |" in (out / "README.md").read_text()  # the index gives no r for heads that do not correspond
 

@@ -102,8 +102,9 @@ UNBROKEN = (
 )
 
 
-@pytest.mark.parametrize("names", [SHORT, LONG, UNBROKEN], ids=["short", "long", "unbroken"])
-@pytest.mark.parametrize("shape", [(6, 12), (24, 16), (48, 25), (1, 12)])
+@pytest.mark.parametrize(
+    ("shape", "names"), [((6, 12), LONG), ((24, 16), UNBROKEN), ((48, 25), SHORT), ((1, 12), UNBROKEN)]
+)
 def test_two_studies_are_readable(shape, names, joined, effects, written):
     table, long = joined(*shape), effects(shape, shape)
     long["series"] = long["series"].map(dict(zip(long["series"].unique(), names, strict=True)))

@@ -242,16 +242,16 @@ def comparison_warnings(found: Comparison) -> list[str]:
             f"the effects are not on one scale: {of[0]}, {of[1]}"
             f"{_measured(found)}. Signs and correlations can be compared; the difference of two effects says little."
         )
-    unequal = [
-        f"{name} (worst: {worst_covariate(free)} standard deviations)"
+    unequal = {
+        name: worst_covariate(free)
         for name, report in zip(found.names, (found.first, found.second), strict=True)
         if (free := not_held(report)) is not None and not free["balanced"].all()
-    ]
+    }
     if unequal:
-        texts.append(
-            f"the conditions are not alike in covariates of {' and of '.join(unequal)}; an effect there may be due to "
-            "these."
-        )
+        alike = len(unequal) == 2 and len(set(unequal.values())) == 1
+        named = {"both reports": next(iter(unequal.values()))} if alike else unequal
+        listed = " and of ".join(f"{name} (worst: {worst} standard deviations)" for name, worst in named.items())
+        texts.append(f"the conditions are not alike in covariates of {listed}; an effect there may be due to these.")
     return texts
 
 

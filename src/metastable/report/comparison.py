@@ -237,12 +237,14 @@ def comparison_recipe(found: Comparison, options: Mapping[str, Any], command: st
     dict
     """
     agreed = found.agreement.get(found.thresholds[0])
+    studies = {report.recipe["study"] for report in (found.first, found.second)}
+    common = f"{studies.pop()}: " if len(studies) == 1 else ""
 
     def number(value: float) -> float | None:
         return float(value) if np.isfinite(value) else None
 
     return {
-        "title": f"{found.names[0]} against {found.names[1]}",
+        "title": f"{common}{found.names[0]} against {found.names[1]}",
         "command": command,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "options": {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()},
