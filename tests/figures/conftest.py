@@ -66,6 +66,24 @@ def make_layers(heads: pd.DataFrame) -> pd.DataFrame:
     ).reset_index(drop=True)
 
 
+def make_joined(n_layers: int, n_heads: int) -> pd.DataFrame:
+    """Return two studies' heads side by side, as a comparison joins them."""
+    first, second = (make_heads(n_layers, n_heads, effect=effect, seed=seed) for effect, seed in ((0.5, 0), (0.3, 1)))
+    keys = ["site", "layer", "head", "threshold"]
+    joined = first.merge(second, on=keys, suffixes=("_first", "_second"))
+    difference = joined["hedges_g_first"] - joined["hedges_g_second"]
+    return joined.assign(g_difference=difference, p_difference_fdr=np.exp(-((difference / 0.3) ** 2)))
+
+
+def make_effects(*shapes: tuple[int, int]) -> pd.DataFrame:
+    """Return the effects of a model of each shape in one long table."""
+    parts = [
+        make_heads(*shape, seed=seed).assign(series=f"study {seed}", depth=lambda t, n=shape[0]: (t["layer"] - 0.5) / n)
+        for seed, shape in enumerate(shapes, 1)
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
 def make_balance(factor: float = 1.0) -> pd.DataFrame:
     """Return a balance table with one covariate balanced and three not."""
     smd = np.array([0.02, -1.31, -0.94, 0.77]) * factor
@@ -119,6 +137,16 @@ def make_thresholds() -> pd.DataFrame:
 @pytest.fixture
 def heads() -> Callable[..., pd.DataFrame]:
     return make_heads
+
+
+@pytest.fixture
+def joined() -> Callable[..., pd.DataFrame]:
+    return make_joined
+
+
+@pytest.fixture
+def effects() -> Callable[..., pd.DataFrame]:
+    return make_effects
 
 
 @pytest.fixture

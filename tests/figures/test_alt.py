@@ -151,6 +151,39 @@ def test_effect_maps(three):
     )
 
 
+def test_joined_effect_maps(joined):
+    table = joined(6, 12)
+    text = figures.joined_effect_maps_alt(table, names=("raw", "matched"))
+    for name, value, p in (
+        ("raw", "hedges_g_first", "p_perm_fdr_first"),
+        ("matched", "hedges_g_second", "p_perm_fdr_second"),
+        ("raw minus matched", "g_difference", "p_difference_fdr"),
+    ):
+        top = table.loc[table[value].abs().idxmax()]
+        sign = "+" if top[value] > 0 else "−"
+        assert f"{name} in {(table[p] < 0.05).sum()} of 72 heads (largest {sign}{abs(top[value]):.2f} in layer " in text
+
+
+def test_effect_profiles_and_shares(effects):
+    table = effects((6, 12), (12, 4))
+    sizes = table.assign(size=table["hedges_g"].abs()).groupby(["series", "layer"])["size"].mean()
+    text = figures.effect_profiles_alt(table, relative=True)
+    assert "by relative depth" in text
+    for name in ("study 1", "study 2"):
+        assert f"in {name} from {sizes[name].min():.2f} (layer {sizes[name].idxmin()})" in text
+        above = 100 * (table.loc[table["series"] == name, "hedges_g"] > 0).mean()
+        assert f"{above:.0f}% above zero" in figures.effect_shares_alt(table)
+
+
+def test_a_series_of_several_sites_has_a_line_for_each(effects):
+    table = effects((2, 3), (2, 3))
+    table.loc[table["series"] == "study 2", "site"] = np.repeat(["encoder", "cross"], 3)
+    figure = figures.effect_profiles(table, relative=True)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
+        "study 1", "study 2, encoder", "study 2, cross",
+    ]  # fmt: skip
+
+
 def test_slope_plot():
     x = np.linspace(1, 5, 20)
     text = figures.slope_plot_alt(x, np.column_stack([3 - 0.25 * x, x]), ["head A", "head B"])

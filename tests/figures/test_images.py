@@ -124,6 +124,27 @@ def test_study_scatter(heads):
 
 
 @image
+@pytest.mark.parametrize(("n_layers", "n_heads"), [(6, 12), (24, 16)], ids=["6x12", "24x16"])
+def test_joined_effect_maps(n_layers, n_heads, joined):
+    return figures.joined_effect_maps(joined(n_layers, n_heads), names=("raw", "matched"))
+
+
+@image
+def test_effect_profiles(effects):
+    return figures.effect_profiles(effects((6, 12), (6, 12)))
+
+
+@image
+def test_effect_profiles_of_other_depths(effects):
+    return figures.effect_profiles(effects((6, 12), (12, 4)), relative=True)
+
+
+@image
+def test_effect_shares(effects):
+    return figures.effect_shares(effects((6, 12), (12, 4)))
+
+
+@image
 def test_slope_plot():
     rng = np.random.default_rng(0)
     rating = rng.uniform(1, 5, 200)

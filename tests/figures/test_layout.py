@@ -98,6 +98,30 @@ def test_pairs_of_violins_are_readable(shape, conditions, histograms, written):
     assert_readable(figure, written(figure))
 
 
+UNBROKEN = (
+    "abstractness_of_the_answers_of_tvqa_read_by_bert_large_uncased",
+    "org/a-model-with-a-name-that-does-not-end",
+)
+
+
+@pytest.mark.parametrize(
+    ("shape", "names"), [((6, 12), LONG), ((24, 16), UNBROKEN), ((48, 25), SHORT), ((1, 12), UNBROKEN)]
+)
+def test_two_studies_are_readable(shape, names, joined, effects, written):
+    table, long = joined(*shape), effects(shape, shape)
+    long["series"] = long["series"].map(dict(zip(long["series"].unique(), names, strict=True)))
+    for figure in (
+        figures.joined_effect_maps(table, names=names),
+        figures.effect_profiles(long),
+        figures.effect_profiles(long, relative=True),
+        figures.effect_shares(long),
+        figures.study_scatter(
+            *(long[long["series"] == name].drop(columns="series") for name in names), names=names, p=0.03
+        ),
+    ):
+        assert_readable(figure, written(figure))
+
+
 def sweep(heads) -> pd.DataFrame:
     models = ["sentence-transformers/all-MiniLM-L6-v2", "bert-base-uncased", "albert/albert-base-v2", "roberta-base"]
     return pd.concat([heads(6, 12, seed=i).assign(model=name) for i, name in enumerate(models)], ignore_index=True)

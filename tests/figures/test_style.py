@@ -108,3 +108,12 @@ def test_wrapping_keeps_the_words_and_the_width(text, width):
     lines = wrap(text, width, 9).split("\n")
     assert " ".join(lines) == text
     assert all(text_width(line, 9) <= width or " " not in line for line in lines)
+
+
+def test_a_name_wider_than_a_line_is_broken_after_its_underscores():
+    name = "bert_large_matched_words_study"
+    lines = wrap(f"{name}: 3 of 4", 1.2, 9).split("\n")
+    assert len(lines) > 1
+    assert all(text_width(line, 9) <= 1.2 for line in lines)
+    assert "".join(lines[:-1]).replace(" ", "") in f"{name}:3of4"
+    assert wrap(name, 9.0, 9) == name

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from metastable.errors import InputError
-from metastable.stats.agreement import effect_difference, map_agreement
+from metastable.stats.agreement import effect_difference, map_agreement, noise_share
 from metastable.stats.effects import hedges_g
 
 LAYER = np.repeat([1, 2, 3], 4)
@@ -127,3 +127,23 @@ def test_an_effect_without_an_interval_gives_none():
     assert np.isnan(found.p).all()
     assert np.isnan(found.low).all()
     assert found.estimate[0] == -1
+
+
+def test_the_share_of_noise_is_the_one_put_in_and_bounds_the_correlation():
+    rng = np.random.default_rng(3)
+    truth = rng.normal(0, 0.4, 20_000)
+    se = (0.2, 0.3)
+    found = [truth + rng.normal(0, error, truth.size) for error in se]
+    shares = [
+        noise_share(values, values - 1.959964 * error, values + 1.959964 * error)
+        for values, error in zip(found, se, strict=True)
+    ]
+    np.testing.assert_allclose(shares, [0.04 / 0.2, 0.09 / 0.25], atol=0.02)
+    r = np.corrcoef(*found)[0, 1]
+    assert r == pytest.approx(np.sqrt((1 - shares[0]) * (1 - shares[1])), abs=0.02)
+
+
+def test_noise_without_intervals_or_variance_has_no_share():
+    assert np.isnan(noise_share([1.0, 1.0], [0.0, 0.0], [2.0, 2.0]))
+    assert np.isnan(noise_share([1.0, 2.0], [np.nan, 0.0], [2.0, 2.0]))
+    assert noise_share([0.0, 0.1, np.inf], [-9.0, -9.0, 0.0], [9.0, 9.0, 0.0]) == 1

@@ -52,6 +52,9 @@ COMMANDS: dict[str, Command] = {
     "calibrate": Command(
         "calibrate STUDY", "run its tests where the truth is known: error rates and power", "metastable.cli.calibrate"
     ),
+    "compare": Command(
+        "compare A B", "two finished reports side by side: the same heads in both", "metastable.cli.compare"
+    ),
 }
 
 

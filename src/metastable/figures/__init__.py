@@ -26,9 +26,11 @@ from metastable.figures.diagnostics import (
     p_value_histogram,
     p_value_histogram_alt,
 )
-from metastable.figures.effects import (
+from metastable.figures.effect_maps import (
     effect_maps,
     effect_maps_alt,
+    joined_effect_maps,
+    joined_effect_maps_alt,
 )
 from metastable.figures.heatmaps import (
     difference_map,
@@ -39,6 +41,12 @@ from metastable.figures.heatmaps import (
 from metastable.figures.layers import (
     layer_plot,
     layer_plot_alt,
+)
+from metastable.figures.profiles import (
+    effect_profiles,
+    effect_profiles_alt,
+    effect_shares,
+    effect_shares_alt,
 )
 from metastable.figures.robustness import (
     sweep_plot,
@@ -79,8 +87,14 @@ __all__ = [
     "difference_map_alt",
     "effect_maps",
     "effect_maps_alt",
+    "effect_profiles",
+    "effect_profiles_alt",
+    "effect_shares",
+    "effect_shares_alt",
     "heatmap",
     "heatmap_alt",
+    "joined_effect_maps",
+    "joined_effect_maps_alt",
     "layer_plot",
     "layer_plot_alt",
     "p_value_histogram",

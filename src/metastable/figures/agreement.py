@@ -40,7 +40,9 @@ def _states(both: pd.DataFrame, alpha: float) -> NDArray[np.str_]:
     return np.select([x & y, x, y], ["both", "first", "second"], "neither").astype(np.str_)
 
 
-def _scatter(both: pd.DataFrame, value: str, alpha: float, words: dict[str, str]) -> tuple[Figure, Axes]:
+def _scatter(
+    both: pd.DataFrame, value: str, alpha: float, words: dict[str, str], *, diagonal: str
+) -> tuple[Figure, Axes]:
     figure, (axes,) = chart(5.0)
     x, y = both[f"{value}_x"].to_numpy(float), both[f"{value}_y"].to_numpy(float)
     states = _states(both, alpha)
@@ -49,7 +51,7 @@ def _scatter(both: pd.DataFrame, value: str, alpha: float, words: dict[str, str]
     low, high = float(min(x.min(), y.min(), 0)), float(max(x.max(), y.max(), 0))
     pad = 0.06 * (high - low or 1)
     ends = (low - pad, high + pad)
-    axes.plot(ends, ends, color=INK, linewidth=1, linestyle="--", label="no change")
+    axes.plot(ends, ends, color=INK, linewidth=1, linestyle="--", label=diagonal)
     size = 26 if len(both) <= 300 else 14
     for state, marker, face, edge in reversed(_STATES):
         here = states == state
@@ -96,7 +98,7 @@ def adjustment_plot(
     """
     both = _joined(before, after, value)
     words = {"both": "before and after", "first": "before only", "second": "after only", "neither": "neither"}
-    figure, axes = _scatter(both, value, alpha, words)
+    figure, axes = _scatter(both, value, alpha, words, diagonal="no change")
     axes.set_xlabel(f"{call_value(value)}, as measured")
     axes.set_ylabel(f"{call_value(value)}, adjusted for the covariates")
     axes.set_title("what adjustment does to each head", loc="left")
@@ -154,9 +156,15 @@ def study_scatter(
     """
     both = _joined(first, second, value)
     words = {"both": "both", "first": f"{names[0]} only", "second": f"{names[1]} only", "neither": "neither"}
-    figure, axes = _scatter(both, value, alpha, {key: wrap(word, 2.2, FONT - 1) for key, word in words.items()})
-    axes.set_xlabel(f"{call_value(value)}, {names[0]}")
-    axes.set_ylabel(f"{call_value(value)}, {names[1]}")
+    figure, axes = _scatter(
+        both,
+        value,
+        alpha,
+        {key: wrap(word, 2.2, FONT - 1) for key, word in words.items()},
+        diagonal="equal in both",
+    )
+    axes.set_xlabel(wrap(f"{call_value(value)}, {names[0]}", 4.2, FONT))
+    axes.set_ylabel(wrap(f"{call_value(value)}, {names[1]}", 4.2, FONT))
     axes.set_title(_correlation(both, value, p), loc="left")
     return figure
 

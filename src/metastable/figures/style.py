@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache, wraps
@@ -175,14 +176,19 @@ def text_width(text: str, size: float, bold: bool = False) -> float:
 
 
 def wrap(text: str, width: float, size: float, *, bold: bool = False) -> str:
-    """Break text between words into lines that fit `width` inches at `size` points."""
+    """Break text into lines that fit `width` inches at `size` points.
+
+    Between words; a word wider than a line, such as the name of a study, after its ``_``, ``-`` or ``/``.
+    """
     lines: list[str] = []
     for word in text.split(" "):
-        longer = f"{lines[-1]} {word}" if lines else word
-        if lines and text_width(longer, size, bold) <= width:
-            lines[-1] = longer
-        else:
-            lines.append(word)
+        parts = [word] if text_width(word, size, bold) <= width else re.findall(r"[^_/-]*[_/-]|[^_/-]+", word)
+        for index, part in enumerate(parts):
+            longer = f"{lines[-1]}{' ' if index == 0 else ''}{part}" if lines else part
+            if lines and text_width(longer, size, bold) <= width:
+                lines[-1] = longer
+            else:
+                lines.append(part)
     return "\n".join(lines)
 
 

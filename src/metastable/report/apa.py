@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["format_bf", "format_g", "format_interval", "format_p", "format_share", "p_phrase", "plural"]
+__all__ = ["format_bf", "format_g", "format_interval", "format_p", "format_share", "p_phrase", "plain_r", "plural"]
 
 
 def _no_zero(value: float, digits: int) -> str:
@@ -89,6 +89,17 @@ def format_bf(bf10: float) -> str:
 def format_share(part: int, whole: int) -> str:
     """Return ``3 of 12 (25%)``."""
     return f"{part} of {whole} ({100 * part / whole:.0f}%)" if whole else "0 of 0"
+
+
+def plain_r(value: float) -> str:
+    """Return a correlation in APA style: ``.63``, ``−.05``, ``1.00``.
+
+    Examples
+    --------
+    >>> plain_r(0.634), plain_r(-0.05), plain_r(1.0), plain_r(float("nan"))
+    ('.63', '−.05', '1.00', '–')
+    """
+    return format_g(value, sign=False).replace("0.", ".", 1) if abs(value) < 0.995 else format_g(value, sign=False)
 
 
 def plural(n: int, one: str, many: str | None = None) -> str:

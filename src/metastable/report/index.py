@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from metastable.files import write_text
+from metastable.report.apa import format_p, plain_r
 
 __all__ = ["write_index"]
 
@@ -19,20 +23,40 @@ rewritten by each run.
 | --- | --- | ---: | ---: | ---: | --- |
 """
 
+_COMPARISONS = """
+## Comparisons
 
-def _row(folder: Path) -> str | None:
+Two reports side by side: *r* is the correlation of their effect maps over heads, *p* its permutation p with heads
+permuted over the whole map; a dash where the heads of two models do not correspond.
+
+| comparison | verdict | *r* | *p* |
+| --- | --- | ---: | ---: |
+"""
+
+
+def _recipe(folder: Path) -> dict[str, Any] | None:
+    """Return the recipe of a folder whose report is finished."""
     path = folder / "run.json"
     if not (folder / "report.md").is_file() or not path.is_file():
         return None
-    recipe = json.loads(path.read_text(encoding="utf-8"))
-    verdict = recipe.get("verdict")
-    if verdict is None:
-        return None
+    recipe: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return recipe if recipe.get("verdict") is not None else None
+
+
+def _row(folder: Path, recipe: Mapping[str, Any]) -> str:
+    verdict = recipe["verdict"]
     numbers = " | ".join(str(verdict[name]) for name in ("different", "equivalent", "undecided"))
     return (
         f"| [{recipe['title']}]({folder.name}/report.md) | {verdict['sentence']} | {numbers} | "
         f"{recipe['model']['id']} |\n"
     )
+
+
+def _comparison_row(folder: Path, recipe: Mapping[str, Any]) -> str:
+    verdict = recipe["verdict"]
+    known = recipe["relation"] == "same heads" and verdict["r"] is not None
+    r, p = (verdict["r"], verdict["p"]) if known else (math.nan, math.nan)
+    return f"| [{recipe['title']}]({folder.name}/report.md) | {verdict['sentence']} | {plain_r(r)} | {format_p(p)} |\n"
 
 
 def write_index(reports: Path) -> Path:
@@ -48,7 +72,11 @@ def write_index(reports: Path) -> Path:
     Path
         The file written.
     """
-    rows = [_row(folder) for folder in sorted(reports.iterdir()) if folder.is_dir()]
+    found = [(folder, _recipe(folder)) for folder in sorted(reports.iterdir()) if folder.is_dir()]
+    finished = [(folder, recipe) for folder, recipe in found if recipe is not None]
+    studies = [_row(folder, recipe) for folder, recipe in finished if "comparison" not in recipe]
+    comparisons = [_comparison_row(folder, recipe) for folder, recipe in finished if "comparison" in recipe]
     path = reports / "README.md"
-    write_text(path, _HEADER + "".join(row for row in rows if row))
+    text = _HEADER + "".join(studies)
+    write_text(path, text + _COMPARISONS + "".join(comparisons) if comparisons else text)
     return path

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-import jinja2
 import numpy as np
 
 from metastable.files import write_text
@@ -21,21 +20,13 @@ from metastable.report.names import COVARIATE_NAMES
 from metastable.report.plates import Plate, markdown, save_plate
 from metastable.report.slope import slope_context
 from metastable.report.tables import balance_rows, contrast_row, head_rows, layer_rows, omnibus_rows, view_row
+from metastable.report.templating import environment
 from metastable.report.verdict import imbalance_sentence, primary, verdict_sentences
 
 if TYPE_CHECKING:
     from metastable.pipeline import RunResult
 
 __all__ = ["render_report", "write_report"]
-
-
-def _environment() -> jinja2.Environment:
-    return jinja2.Environment(
-        loader=jinja2.PackageLoader("metastable.report", "templates"),
-        undefined=jinja2.StrictUndefined,
-        autoescape=False,  # Markdown: what comes from users is escaped where it enters
-        keep_trailing_newline=True,
-    )
 
 
 def _material_rows(result: RunResult) -> list[tuple[str, str, str]]:
@@ -193,7 +184,7 @@ def render_report(result: RunResult, plates: Mapping[str, list[Plate]]) -> str:
     -------
     str
     """
-    template = _environment().get_template("report.md.j2")
+    template = environment().get_template("report.md.j2")
     return template.render(_context(result, plates))
 
 

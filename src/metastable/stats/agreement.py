@@ -10,7 +10,7 @@ from scipy import special, stats
 
 from metastable.errors import InputError
 
-__all__ = ["EffectDifference", "MapAgreement", "effect_difference", "map_agreement"]
+__all__ = ["EffectDifference", "MapAgreement", "effect_difference", "map_agreement", "noise_share"]
 
 _BLOCK_BYTES = 64 * 2**20
 # Correlations of the same permutation differ by rounding alone.
@@ -181,7 +181,7 @@ def effect_difference(
 
     Notes
     -----
-    The method of variance estimates recovery (Zou & Donner, 2008, eq. 4): with estimates e and limits l and u,
+    The method of variance estimates recovery (Zou & Donner, 2008): with estimates e and limits l and u,
     low = e1 - e2 - sqrt((e1 - l1)^2 + (u2 - e2)^2), and high likewise. It keeps the intervals' asymmetry, which a
     standard error would not. p takes as standard error the arm of the interval that points to zero, over the
     normal quantile of the confidence. Both take the two effects as independent: of the same sequences twice the
@@ -201,3 +201,38 @@ def effect_difference(
     arm = np.where(estimate >= 0, below, above) / special.ndtri(0.5 + confidence / 2)
     z = np.divide(np.abs(estimate), arm, out=np.full(e1.shape, np.nan), where=arm > 0)
     return EffectDifference(estimate, estimate - below, estimate + above, 2 * special.ndtr(-z))
+
+
+def noise_share(estimate: ArrayLike, low: ArrayLike, high: ArrayLike, *, confidence: float = 0.95) -> float:
+    """Share of a map's variance over heads that sampling error accounts for.
+
+    Parameters
+    ----------
+    estimate, low, high : array_like of float, shape (n_heads,)
+        The effects and their intervals; heads without a finite interval are left out.
+    confidence : float
+        Coverage of the intervals.
+
+    Returns
+    -------
+    float
+        Mean squared standard error over the variance of the effects, at most 1; NaN of fewer than two heads or
+        where the effects do not vary. One minus the share is the reliability of the map, and the correlation of
+        two maps is at most the root of the product of both (Spearman, 1904).
+
+    Notes
+    -----
+    The standard error is half the interval over the normal quantile. Errors that go along over heads vary less over
+    them than their size says, so that the share is then too large.
+
+    Examples
+    --------
+    >>> round(noise_share([-1.0, 1.0], [-1.98, 0.02], [-0.02, 1.98]), 3)
+    0.125
+    """
+    e, lower, upper = (np.asarray(part, dtype=np.float64) for part in (estimate, low, high))
+    known = np.isfinite(e) & np.isfinite(lower) & np.isfinite(upper)
+    if known.sum() < 2 or np.ptp(e[known]) == 0:
+        return float("nan")
+    se = (upper[known] - lower[known]) / (2 * special.ndtri(0.5 + confidence / 2))
+    return min(float(np.mean(se**2) / np.var(e[known], ddof=1)), 1.0)

@@ -1,0 +1,181 @@
+"""Maps of the same effect side by side: of contrasts, of views, of two studies and their difference."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+
+from metastable.errors import InputError
+from metastable.figures.grid import bar_footer, bar_under, draw_cells, outline_cells, row_of_maps
+from metastable.figures.style import DIVERGING, FONT, WIDTH, signed, styled, wrap
+from metastable.figures.tables import (
+    KEYS,
+    call_value,
+    head_matrix,
+    place,
+    require_columns,
+    select_heads,
+    significant,
+    strongest,
+    symmetric_limits,
+)
+
+__all__ = ["effect_maps", "effect_maps_alt", "joined_effect_maps", "joined_effect_maps_alt"]
+
+
+def _frames(
+    tables: Mapping[str, pd.DataFrame], value: str, site: str | None, threshold: float | None
+) -> dict[str, pd.DataFrame]:
+    if not tables:
+        raise InputError("there is no table; give at least one table of heads with its name")
+    return {
+        name: select_heads(table, [value, "p_perm_fdr"], site=site, threshold=threshold)
+        for name, table in tables.items()
+    }
+
+
+@styled
+def effect_maps(
+    tables: Mapping[str, pd.DataFrame],
+    *,
+    value: str = "hedges_g",
+    site: str | None = None,
+    threshold: float | None = None,
+    measure: str = "count",
+    alpha: float = 0.05,
+    effect: str | None = None,
+) -> Figure:
+    """Show several maps of one effect on one scale that is centred at zero.
+
+    Parameters
+    ----------
+    tables : mapping of str to pandas.DataFrame
+        Tables of heads with `value` and ``p_perm_fdr`` by what each is called, two to four of them.
+    value : str, default "hedges_g"
+        The effect.
+    site, threshold, measure, alpha
+        As in `difference_map`.
+    effect : str, optional
+        What the effect is called, as a column or in words; by default as `value`.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Significant heads are outlined and counted in the titles.
+
+    Raises
+    ------
+    InputError
+        Where the tables hold other layers or heads than one another.
+    """
+    frames = _frames(tables, value, site, threshold)
+    # an effect without a spread to divide by may be infinite; it has no place on the scale
+    shown = [np.where(np.isfinite(numbers), numbers, np.nan) for numbers in (f[value] for f in frames.values())]
+    matrices = [head_matrix(frame, numbers) for frame, numbers in zip(frames.values(), shown, strict=True)]
+    if len({matrix.shape for matrix in matrices}) > 1:
+        raise InputError("the maps must hold the same layers and heads; check the tables")
+    titles = [f"{name}: {int(significant(frame, alpha).sum())} of {len(frame)}" for name, frame in frames.items()]
+    shape = (matrices[0].shape[0], matrices[0].shape[1])
+    called = call_value(effect or value, measure)
+    label = wrap(f"{called}, one scale for all; outlined and counted: significant (FDR {alpha:g})", WIDTH - 0.8, FONT)
+    figure, panels, _ = row_of_maps(titles, shape, footer=bar_footer(label))
+    norm = Normalize(*symmetric_limits(np.stack(matrices)))
+    for i, (axes, frame, matrix) in enumerate(zip(panels, frames.values(), matrices, strict=True)):
+        draw_cells(axes, matrix, norm, DIVERGING, layers=i == 0)
+        outline_cells(axes, head_matrix(frame, significant(frame, alpha)) == 1)
+    bar_under(figure, norm, DIVERGING, label, width=5.2)
+    return figure
+
+
+def effect_maps_alt(
+    tables: Mapping[str, pd.DataFrame],
+    *,
+    value: str = "hedges_g",
+    site: str | None = None,
+    threshold: float | None = None,
+    measure: str = "count",
+    alpha: float = 0.05,
+    effect: str | None = None,
+) -> str:
+    """Say in words what `effect_maps` shows; parameters as there."""
+    parts = []
+    for name, frame in _frames(tables, value, site, threshold).items():
+        part = f"{name} in {int(significant(frame, alpha).sum())} of {len(frame)} heads"
+        finite = frame[np.isfinite(frame[value])]
+        if len(finite):
+            largest = strongest(finite, value)
+            part += f" (largest {signed(largest[value])} in {place(largest)})"
+        parts.append(part)
+    called = call_value(effect or value, measure)
+    return f"Maps of the {called}; significant after FDR correction at {alpha:g}: {'; '.join(parts)}."
+
+
+def _series(joined: pd.DataFrame, names: Sequence[str], difference: str) -> dict[str, pd.DataFrame]:
+    first, second = names
+    if first == second:
+        first, second = f"{first} (first)", f"{second} (second)"
+    columns = {
+        first: ("hedges_g_first", "p_perm_fdr_first"),
+        second: ("hedges_g_second", "p_perm_fdr_second"),
+        difference: ("g_difference", "p_difference_fdr"),
+    }
+    require_columns(joined, [*KEYS, *(column for pair in columns.values() for column in pair)], "the joined table")
+    return {
+        name: joined[list(KEYS)].assign(hedges_g=joined[value], p_perm_fdr=joined[p])
+        for name, (value, p) in columns.items()
+    }
+
+
+def joined_effect_maps(
+    joined: pd.DataFrame,
+    *,
+    names: Sequence[str] = ("first study", "second study"),
+    site: str | None = None,
+    threshold: float | None = None,
+    alpha: float = 0.05,
+    effect: str = "hedges_g",
+) -> Figure:
+    """Show every head's effect in two studies, and the difference of both, on the same scale.
+
+    Parameters
+    ----------
+    joined : pandas.DataFrame
+        As `metastable.comparison.join_heads` returns it.
+    names : pair of str
+        What the studies are called.
+    site, threshold
+        Which rows; may be left out where the table holds one.
+    alpha : float, default 0.05
+        Heads below it after FDR correction are outlined and counted in the titles.
+    effect : str, default "hedges_g"
+        What the effect is called, as a column or in words.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    InputError
+        Where a column is missing or the choice of rows is ambiguous.
+    """
+    tables = _series(joined, names, "difference")
+    return effect_maps(tables, site=site, threshold=threshold, alpha=alpha, effect=effect)
+
+
+def joined_effect_maps_alt(
+    joined: pd.DataFrame,
+    *,
+    names: Sequence[str] = ("first study", "second study"),
+    site: str | None = None,
+    threshold: float | None = None,
+    alpha: float = 0.05,
+    effect: str = "hedges_g",
+) -> str:
+    """Say in words what `joined_effect_maps` shows; parameters as there."""
+    tables = _series(joined, names, f"{names[0]} minus {names[1]}")
+    return effect_maps_alt(tables, site=site, threshold=threshold, alpha=alpha, effect=effect)

@@ -1,0 +1,207 @@
+"""A finished report read back from its folder, without any model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from metastable.errors import InputError
+from metastable.files import sha256_of
+from metastable.stats.balance import balance_table
+
+__all__ = ["INPUTS", "FinishedReport", "find_report", "read_report"]
+
+INPUTS = ("run.json", "heads.csv", "details.csv", "sequences.parquet")
+"""The files that are read."""
+
+KEYS = ["site", "layer", "head", "threshold"]
+_HEADS = (*KEYS, "n_a", "n_b", "difference", "hedges_g", "p_perm", "p_perm_fdr", "verdict")
+_DETAILS = (*KEYS, "g_low", "g_high")
+_RECIPE = ("study", "title", "options", "model", "contrast", "packages", "verdict")
+
+
+@dataclass(frozen=True)
+class FinishedReport:
+    """What a study left behind.
+
+    Attributes
+    ----------
+    folder : Path
+    recipe : mapping
+        What run.json holds.
+    heads : pandas.DataFrame
+        heads.csv with the columns ``g_low`` and ``g_high`` of details.csv.
+    balance : pandas.DataFrame
+        Of the covariates in sequences.parquet, averaged over the units of the primary contrast, as
+        `metastable.stats.balance.balance_table` returns it; empty where none was recorded.
+    words : frozenset of str
+        Distinct words of all texts, in lower case.
+    tokens_per_unit : float
+        Tokens, special ones included, that a unit of the primary contrast averages over, on average.
+    sha256 : mapping of str to str
+        Hash of each file that was read.
+    """
+
+    folder: Path
+    recipe: Mapping[str, Any] = field(repr=False)
+    heads: pd.DataFrame = field(repr=False)
+    balance: pd.DataFrame = field(repr=False)
+    words: frozenset[str] = field(repr=False)
+    tokens_per_unit: float
+    sha256: Mapping[str, str] = field(repr=False)
+
+    @property
+    def shape(self) -> tuple[tuple[str, int, int], ...]:
+        """Name, layers and heads of each attention site."""
+        return tuple((site["name"], site["layers"], site["heads"]) for site in self.recipe["model"]["sites"])
+
+    @property
+    def thresholds(self) -> tuple[float, ...]:
+        """Thresholds of its table of heads, the primary one first."""
+        return tuple(float(threshold) for threshold in self.heads["threshold"].unique())
+
+
+def _command(name: str, out: Path) -> str:
+    return f"python -m studies {name}" + ("" if out == Path("reports") else f" --out {out}")
+
+
+def find_report(given: str, out: Path, studies: Collection[str]) -> Path:
+    """Return the folder of a report.
+
+    Parameters
+    ----------
+    given : str
+        Its name below `out`, or a path.
+    out : Path
+        The folder that holds a folder for each report.
+    studies : collection of str
+        Names of the studies that could be run.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    InputError
+        If there is no such folder; it says what to run, or what there is.
+    """
+    for folder in (out / given, Path(given)):
+        if folder.is_dir():
+            return folder
+    if given in studies:
+        raise InputError(f"there is no report of {given} in {out}; run it first: {_command(given, out)}")
+    there = sorted(path.parent.name for path in out.glob("*/run.json"))
+    raise InputError(
+        f"there is no report {given!r} in {out} and no such folder; "
+        + (f"{out} holds {', '.join(there)}" if there else f"{out} holds none, so run a study first")
+    )
+
+
+def _recipe(folder: Path) -> dict[str, Any]:
+    path = folder / "run.json"
+    try:
+        recipe: Any = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise InputError(f"{path} can not be read ({error}); run its study again") from None
+    found: dict[str, Any] = recipe if isinstance(recipe, dict) else {}
+    if "comparison" in found:
+        raise InputError(f"{folder} holds a comparison; compare two reports of studies")
+    missing = [name for name in _RECIPE if name not in found]
+    if missing:
+        raise InputError(
+            f"{path} lacks {missing[0]!r}: another version wrote it; run it again: "
+            + str(found.get("command") or _command(folder.name, folder.parent))
+        )
+    return found
+
+
+def _table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
+    try:
+        table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
+    except (ValueError, OSError) as error:
+        raise InputError(f"{path} can not be read ({error}); run its study again") from None
+    missing = [column for column in columns if column not in table.columns]
+    if missing:
+        raise InputError(f"{path} lacks the column {missing[0]!r}; run its study again")
+    if table.empty:
+        raise InputError(f"{path} holds no row; run its study again")
+    return table
+
+
+def _units(sequences: pd.DataFrame, contrast: Mapping[str, Any]) -> tuple[list[str], pd.Series]:
+    """Columns that name the units of a contrast, and the side (True for a) of each sequence."""
+    a, condition = contrast["a"], sequences["condition"]
+    if contrast["name"] == "interaction":  # the differences within units, a: "X - Y in CONDITION"
+        return ["pair"], condition.map(lambda name: str(a).endswith(f" in {name}")).astype(bool)
+    if contrast["name"] != "condition":
+        return ["pair", "level"], sequences["level"] == a
+    by = "pair" if sequences["pair"].notna().all() else "cluster"
+    return [by, "condition"], condition == a
+
+
+def _balance(sequences: pd.DataFrame, recipe: Mapping[str, Any], n_units: int) -> pd.DataFrame:
+    contrast = recipe["contrast"]
+    known = {"n_tokens", "n_words", contrast["predictor"]}
+    covariates = [str(name) for name in sequences.select_dtypes("number").columns if name not in known]
+    if not covariates:
+        return pd.DataFrame()
+    keys, side = _units(sequences, contrast)
+    table = sequences[covariates].assign(side=side)
+    if n_units != len(sequences):
+        table = table.groupby([sequences[key] for key in keys], observed=True, sort=False).mean()
+    in_a = (table["side"] > 0.5).to_numpy()
+    if len(table) != n_units or min(in_a.sum(), (~in_a).sum()) < 2:
+        return pd.DataFrame()
+    return balance_table(table[covariates], in_a)
+
+
+def read_report(folder: Path) -> FinishedReport:
+    """Read the recipe and the tables that a finished study left.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Returns
+    -------
+    FinishedReport
+
+    Raises
+    ------
+    InputError
+        If the study did not finish, a file can not be read, or the tables do not belong together.
+    """
+    absent = [name for name in INPUTS if not (folder / name).is_file()]
+    if absent:
+        raise InputError(
+            f"the report in {folder} is not finished: it lacks {absent[0]}; run it first: "
+            + _command(folder.name, folder.parent)
+        )
+    recipe = _recipe(folder)
+    heads, details = _table(folder / "heads.csv", _HEADS), _table(folder / "details.csv", _DETAILS)
+    if not heads[KEYS].equals(details[KEYS]):
+        raise InputError(f"heads.csv and details.csv in {folder} hold other heads; run its study again")
+    if heads.duplicated(KEYS).any():
+        raise InputError(f"{folder / 'heads.csv'} holds a head twice; run its study again")
+    n_heads = sum(site["layers"] * site["heads"] for site in recipe["model"]["sites"])
+    if len(heads) != n_heads * heads["threshold"].nunique() or set(heads["site"]) != {
+        site["name"] for site in recipe["model"]["sites"]
+    }:
+        raise InputError(f"heads.csv and run.json in {folder} are of two runs; run its study again")
+    sequences = _table(folder / "sequences.parquet", ("condition", "cluster", "pair", "level", "text", "n_tokens"))
+    n_units = int(heads["n_a"].iloc[0] + heads["n_b"].iloc[0])
+    return FinishedReport(
+        folder=folder,
+        recipe=recipe,
+        heads=heads.assign(g_low=details["g_low"], g_high=details["g_high"]),
+        balance=_balance(sequences, recipe, n_units),
+        words=frozenset(word for text in sequences["text"] for word in str(text).lower().split()),
+        tokens_per_unit=float(sequences["n_tokens"].sum()) / n_units,
+        sha256={name: sha256_of(folder / name) for name in INPUTS},
+    )
