@@ -22,9 +22,11 @@ from metastable.figures.grid import (
     outline_cells,
     row_of_maps,
 )
-from metastable.figures.style import CONDITIONS, DIVERGING, FONT, SEQUENTIAL, WIDTH, signed, styled, wrap
+from metastable.figures.style import CONDITIONS, DIVERGING, FONT, SEQUENTIAL, WIDTH, level, signed, styled, wrap
 from metastable.figures.tables import (
+    call_measure,
     call_value,
+    digits_for,
     head_matrix,
     place,
     select_heads,
@@ -68,9 +70,9 @@ def summary_figure(
     frame = select_heads(heads, columns, site=site, threshold=threshold)
     a, b, difference = (head_matrix(frame, column) for column in columns[:3])
     states = verdict_states(frame, alpha)
-    titles = [*conditions, effect or f"{conditions[0]} − {conditions[1]}", f"verdict (FDR {alpha:g})"]
+    titles = [*conditions, effect or f"{conditions[0]} − {conditions[1]}", f"verdict (FDR {level(alpha)})"]
     quarter = (WIDTH - LEFT - RIGHT - 3 * GAP) / 4
-    entries = verdict_legend(states, conditions, quarter - 0.42)
+    entries = verdict_legend(states, conditions, quarter - 0.42, effect)
     lines = sum(str(entry.get_label()).count("\n") + 1 for entry in entries)
     footer = max(1.12, 0.52 + 0.165 * lines)
     figure, panels, width = row_of_maps(titles, (a.shape[0], a.shape[1]), footer=footer)
@@ -80,7 +82,7 @@ def summary_figure(
     draw_cells(panels[1], b, same, SEQUENTIAL, layers=False)
     draw_cells(panels[2], difference, centred, DIVERGING, layers=False)
     draw_verdicts(panels[3], frame, states, layers=False)
-    what = f"mean {measure}".replace("_", " ")
+    what = f"mean {call_measure(measure)}"
     color_bar(axes_at(figure, LEFT + 0.5 * width, footer - 0.66, width + GAP, 0.1), same, SEQUENTIAL, what)
     third = LEFT + 2 * (width + GAP)
     color_bar(
@@ -111,14 +113,15 @@ def summary_figure_alt(
     conditions: Sequence[str] = CONDITIONS,
     measure: str = "count",
     alpha: float = 0.05,
+    effect: str | None = None,
 ) -> str:
     """Say in words what `summary_figure` shows; parameters as there."""
     frame = select_heads(heads, ["mean_a", "mean_b"], site=site, threshold=threshold)
     a, b = conditions
-    start = (
-        f"Mean {measure} per head: {a} {frame['mean_a'].mean():.2f} and {b} {frame['mean_b'].mean():.2f} on average. "
-    )
-    return start + significance_mask_alt(frame, conditions=conditions, alpha=alpha)
+    digits = digits_for(frame[["mean_a", "mean_b"]].to_numpy(float))
+    means = [f"{frame[column].mean():.{digits}f}" for column in ("mean_a", "mean_b")]
+    start = f"Mean {call_measure(measure)} per head: {a} {means[0]} and {b} {means[1]} on average. "
+    return start + significance_mask_alt(frame, conditions=conditions, alpha=alpha, effect=effect)
 
 
 @styled
@@ -162,7 +165,9 @@ def interaction_plot(
     counts = [int(significant(frame, alpha).sum()) for frame in frames]
     titles = [f"{name}: {n} of {len(frames[0])}" for name, n in zip(names, counts, strict=True)]
     shape = (matrices[0].shape[0], matrices[0].shape[1])
-    label = wrap(f"{call_value(value, measure)}; outlined and counted: significant (FDR {alpha:g})", WIDTH - 0.8, FONT)
+    label = wrap(
+        f"{call_value(value, measure)}; outlined and counted: significant (FDR {level(alpha)})", WIDTH - 0.8, FONT
+    )
     figure, panels, _ = row_of_maps(titles, shape, footer=bar_footer(label))
     norm = Normalize(*symmetric_limits(np.stack(matrices)))
     for i, (axes, frame, matrix) in enumerate(zip(panels, frames, matrices, strict=True)):
@@ -195,5 +200,5 @@ def interaction_plot_alt(
         )
     return (
         f"Maps of the {call_value(value, measure)} in a two-by-two design; significant after FDR correction at "
-        f"{alpha:g}: {'; '.join(parts)}."
+        f"{level(alpha)}: {'; '.join(parts)}."
     )

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from urllib.parse import quote
 
 from metastable.files import write_text
+from metastable.report.markdown import as_text
 
 __all__ = ["write_index"]
 
@@ -29,10 +31,8 @@ def _row(folder: Path) -> str | None:
     if verdict is None:
         return None
     numbers = " | ".join(str(verdict[name]) for name in ("different", "equivalent", "undecided"))
-    return (
-        f"| [{recipe['title']}]({folder.name}/report.md) | {verdict['sentence']} | {numbers} | "
-        f"{recipe['model']['id']} |\n"
-    )
+    title, sentence, model = map(as_text, (recipe["title"], verdict["sentence"], recipe["model"]["id"]))
+    return f"| [{title}]({quote(folder.name)}/report.md) | {sentence} | {numbers} | {model} |\n"
 
 
 def write_index(reports: Path) -> Path:
