@@ -19,7 +19,7 @@ DRAWN = sorted(name for name in figures.__all__ if not name.endswith("_alt") and
 def test_every_figure_has_an_alt_text_for_the_same_data(name):
     figure = inspect.signature(getattr(figures, name)).parameters
     alt = inspect.signature(getattr(figures, f"{name}_alt")).parameters
-    only_looks = {"limits", "title", "bins", "effect_label", "effect"}
+    only_looks = {"limits", "title", "bins", "effect_label"}
     assert set(figure) - set(alt) <= only_looks
     assert set(alt) <= set(figure)
 
@@ -54,13 +54,13 @@ def test_heatmap(three):
 def test_difference_map(three):
     assert figures.difference_map_alt(three, conditions=("cats", "dogs")) == (
         "Map of the difference in mean count, cats minus dogs: positive in 1 and negative in 1 of 3 heads; 2 "
-        "significant after FDR correction at 0.05. The largest is −2.50 in layer 1 head 2."
+        "significant after FDR correction at .05. The largest is −2.50 in layer 1 head 2."
     )
 
 
 def test_significance_mask(three):
     assert figures.significance_mask_alt(three) == (
-        "Of 3 heads, 2 differ after FDR correction at 0.05: concrete needs more in 1, abstract in 1. Of the others "
+        "Of 3 heads, 2 differ after FDR correction at .05: 1 more in concrete, 1 more in abstract. Of the others "
         "1 count as equivalent and 0 as undecided. They lie in 1 of 2 layers."
     )
 
@@ -71,11 +71,43 @@ def test_summary_figure(three):
     )
 
 
+def test_the_alt_texts_of_slopes_speak_of_slopes(three):
+    texts = [
+        figures.summary_figure_alt(three, effect="slope"),
+        figures.significance_mask_alt(three, effect="slope"),
+        figures.difference_map_alt(three, effect="slope"),
+        figures.layer_plot_alt(three, effect="slope"),
+        figures.thresholds_plot_alt(three, effect="slope"),
+    ]
+    assert "2 have a slope after FDR correction at .05: 1 rising, 1 falling" in texts[0]
+    assert texts[0].endswith(texts[1])
+    assert texts[2].startswith("Map of the slope of the mean count: positive in 1")
+    for text in texts:
+        assert "slope" in text or "rising" in text
+        assert "more in" not in text
+        assert "minus" not in text
+
+
+@pytest.mark.parametrize("measure", ["special_mass", "effective_number"])
+def test_measures_are_called_by_names_and_not_by_identifiers(three, measure):
+    for alt in (figures.summary_figure_alt, figures.heatmap_alt, figures.difference_map_alt):
+        text = alt(three, measure=measure)
+        assert measure.replace("_", " ") in text
+        assert "_" not in text
+    assert measure not in figures.adjustment_plot_alt(three, three, measure=measure)
+
+
+def test_small_shares_keep_the_digits_that_tell_them_apart(three):
+    shares = three.assign(difference=three["difference"] / 500, mean_a=three["mean_a"] / 500)
+    assert "The largest is −0.005" in figures.difference_map_alt(shares, measure="special_mass")
+    assert "from 0.006 (layer 1 head 2) to 0.010" in figures.heatmap_alt(shares, measure="special_mass")
+
+
 def test_layer_plot(three):
     layers = pd.DataFrame({"site": "self", "layer": [1, 2], "threshold": 0.9, "p_sum_squares": [0.001, 0.9]})
     assert figures.layer_plot_alt(three, layers) == (
         "Hedges' g (concrete minus abstract) by layer: the layers' means run from −0.25 (layer 1) to 0.00 (layer 2). "
-        "The omnibus test finds a difference in 1 of 2 layers at 0.05."
+        "The omnibus test finds a difference in 1 of 2 layers at .05."
     )
 
 
@@ -92,7 +124,7 @@ def test_violins_count_the_modes(histograms):
 
 def test_p_value_histogram(three):
     assert figures.p_value_histogram_alt(three) == (
-        "Histogram of 3 uncorrected p-values: 2 lie below 0.05, where no difference in any head would give 0.15."
+        "Histogram of 3 uncorrected p-values: 2 lie below .05, where no difference in any head would give 0.15."
     )
 
 
@@ -120,8 +152,8 @@ def test_sensitivity_curve_finds_where_power_reaches_its_target():
 def test_thresholds_and_sweeps(three):
     both = pd.concat([three, three.assign(threshold=0.5, p_perm_fdr=1.0)])
     assert figures.thresholds_plot_alt(both) == (
-        "Over thresholds: at 0.5, 0 of 3 heads need more for concrete and 0 for abstract, median Hedges' g 0.00; "
-        "at 0.9, 1 of 3 heads need more for concrete and 1 for abstract, median Hedges' g 0.00."
+        "Over thresholds: at 0.5, 0 of 3 heads more in concrete and 0 more in abstract, median Hedges' g 0.00; "
+        "at 0.9, 1 of 3 heads more in concrete and 1 more in abstract, median Hedges' g 0.00."
     )
     assert figures.sweep_plot_alt(both, "threshold", name="mass").startswith("Sweep over mass: at 0.5, 0 of 3")
 

@@ -13,7 +13,32 @@ from numpy.typing import NDArray
 from metastable.errors import InputError
 from metastable.study import Sequence
 
-__all__ = ["Comparison", "significant"]
+__all__ = ["Comparison", "Measured", "significant"]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was compared in each head, in the words of the page.
+
+    Attributes
+    ----------
+    measure : str
+        Name of the measure: "count", "entropy", ...
+    digits : int
+        Digits of its numbers after the point.
+    effect : {"difference", "slope"}
+        What was tested.
+    symbol : str
+        Of the standardized effect: "g", or "d" of a slope.
+    note : str
+        What a reader must know who compares the attention shown with the numbers; empty if nothing.
+    """
+
+    measure: str = "count"
+    digits: int = 2
+    effect: str = "difference"
+    symbol: str = "g"
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -28,13 +53,15 @@ class Comparison:
     histograms : ndarray of int, shape (n_thresholds, 2, n_features, n_max + 1)
         How many tokens of each condition gave each count; position 0 is left out.
     unit_means : ndarray of float, shape (n_thresholds, n_sequences, n_features)
-        Mean count of each sequence.
+        Mean of the measure in each sequence.
     sequences : sequence of Sequence
         In the order of `unit_means`.
     conditions : pair of str
         Names of a and b, as `Sequence.condition` has them.
     paired : bool
         Whether `Sequence.pair` joins each sequence of a with one of b.
+    measured : Measured
+        What was compared.
     """
 
     heads: pd.DataFrame
@@ -44,6 +71,7 @@ class Comparison:
     sequences: SequenceOf[Sequence]
     conditions: tuple[str, str]
     paired: bool = False
+    measured: Measured = Measured()
     features: pd.DataFrame = field(init=False, repr=False)
     thresholds: tuple[float, ...] = field(init=False)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from metastable.browser.attention import Attend
 from metastable.browser.comparison import Comparison, significant
 from metastable.browser.examples import example_data
+from metastable.modes import median_counts
 from metastable.report.apa import format_bf, format_g, format_interval, format_p
 
 __all__ = ["STATISTICS", "page_data"]
@@ -73,6 +75,7 @@ def page_data(comparison: Comparison, attend: Attend | None, *, alpha: float, ma
         "features": [[str(site), int(layer), int(head)]
                      for site, layer, head in comparison.features.itertuples(index=False)],
         "statistics": list(STATISTICS),
+        **asdict(comparison.measured),
         "tables": [_table(comparison, index) for index in range(len(comparison.thresholds))],
         **example_data(comparison, attend, max_bytes),
     }  # fmt: skip
@@ -90,9 +93,12 @@ def _table(comparison: Comparison, index: int) -> dict[str, Any]:
     return {
         "threshold": threshold,
         "values": {name: [significant(value) for value in heads[name]] for name in _MAP_VALUES},
-        "medians": [[significant(value) for value in heads[f"median_{side}"]] for side in "ab"],
+        # of the counts, whatever was measured: they belong to the bars
+        "medians": [
+            [significant(value) for value in median_counts(comparison.histograms[index, side])] for side in (0, 1)
+        ],
         "verdict": heads["verdict"].tolist(),
-        "texts": [_texts(row) for row in rows.to_dict("records")],
+        "texts": [_texts(row, comparison.measured.digits) for row in rows.to_dict("records")],
         "bar": width,
         "bars": bars,
         "most_bars": max((len(side) for pair in bars for side in pair), default=0),
@@ -106,29 +112,34 @@ def _bars(histogram: NDArray[np.integer[Any]], width: int) -> list[int]:
     return [int(bar) for bar in bars[: used[-1] + 1]] if len(used) else []
 
 
-def _texts(row: Mapping[Hashable, Any]) -> list[str]:
+def _texts(row: Mapping[Hashable, Any], digits: int) -> list[str]:
     """Format the statistics of one head as APA style has them, in the order of `STATISTICS`."""
     flag = ", singular" if row["lmm_singular"] == 1 else ""
     texts = {
-        "mean_a": _number(row["mean_a"], format_g(row["mean_a"], sign=False)),
-        "mean_b": _number(row["mean_b"], format_g(row["mean_b"], sign=False)),
-        "median_a": _number(row["median_a"], f"{row['median_a']:g}"),
-        "median_b": _number(row["median_b"], f"{row['median_b']:g}"),
-        "difference": _number(row["difference"], format_g(row["difference"])),
-        "difference_ci": _number(row["ci_low"], format_interval(row["ci_low"], row["ci_high"])),
+        "mean_a": _number(row["mean_a"], format_g(row["mean_a"], digits, sign=False)),
+        "mean_b": _number(row["mean_b"], format_g(row["mean_b"], digits, sign=False)),
+        "median_a": _number(row["median_a"], _median(row["median_a"], digits)),
+        "median_b": _number(row["median_b"], _median(row["median_b"], digits)),
+        "difference": _number(row["difference"], format_g(row["difference"], digits)),
+        "difference_ci": _number(row["ci_low"], format_interval(row["ci_low"], row["ci_high"], digits)),
         "hedges_g": _number(row["hedges_g"], format_g(row["hedges_g"])),
         "hedges_g_ci": _number(row["g_low"], format_interval(row["g_low"], row["g_high"])),
         # a probability has no zero before its point in APA style, unless it is 1
         "superiority": _number(row["superiority"], f"{row['superiority']:.2f}".removeprefix("0")),
         "lmm": _number(
             row["lmm_estimate"],
-            f"{format_g(row['lmm_estimate'])} ({row['lmm_se']:.2f}), {row['lmm_dof']:.1f}{flag}",
+            f"{format_g(row['lmm_estimate'], digits)} ({row['lmm_se']:.{digits}f}), {row['lmm_dof']:.1f}{flag}",
         ),
         "bf10": format_bf(row["bf10"]),
     }
     for name in ("p_perm", "p_perm_fdr", "p_perm_fwer", "lmm_p", "lmm_p_fdr", "p_tost", "p_tost_fdr"):
         texts[name] = format_p(row[name])
     return [texts[name] for name in STATISTICS]
+
+
+def _median(value: float, digits: int) -> str:
+    """Return a median of counts as the whole or half number that it is, another one with its digits."""
+    return f"{value:g}" if float(2 * value).is_integer() else format_g(value, digits, sign=False)
 
 
 def _number(value: float, text: str) -> str:

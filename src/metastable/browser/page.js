@@ -7,9 +7,10 @@
   const column = new Map(data.statistics.map((name, index) => [name, index]));
   const state = { site: data.sites[0].name, table: 0, value: "difference", feature: 0 };
 
+  const slope = data.effect === "slope";
   const VALUES = [
-    ["difference", `difference ${nameA} − ${nameB}`],
-    ["hedges_g", "Hedges’ g"],
+    ["difference", slope ? "slope" : `difference ${nameA} − ${nameB}`],
+    ["hedges_g", slope ? "d of the slope" : "Hedges’ g"],
     ["mean_a", `mean ${nameA}`],
     ["mean_b", `mean ${nameB}`],
     ["p_perm_fdr", "p (FDR)"],
@@ -20,8 +21,8 @@
     ["Size", [
       [["", "M", ` of ${nameA}, ${nameB}`], ["mean_a", "mean_b"], ", "],
       [["", "Mdn", ` of ${nameA}, ${nameB}`], ["median_a", "median_b"], ", "],
-      [["Difference [95% CI]"], ["difference", "difference_ci"], " "],
-      [["Hedges’ ", "g", " [95% CI]"], ["hedges_g", "hedges_g_ci"], " "],
+      [[slope ? "Slope [95% CI]" : "Difference [95% CI]"], ["difference", "difference_ci"], " "],
+      [[slope ? "Standardized " : "Hedges’ ", data.symbol, " [95% CI]"], ["hedges_g", "hedges_g_ci"], " "],
       [[`Chance that ${nameA} has more`], ["superiority"]],
       [["Bayes factor BF₁₀"], ["bf10"]],
       [["Mixed model ", "b", " (SE), df"], ["lmm"]],
@@ -112,9 +113,13 @@
   function direction(feature) {
     return table().values.difference[feature] < 0 ? nameB : nameA;
   }
+  function different(feature) {
+    if (slope) return `different: ${table().values.difference[feature] < 0 ? "falling" : "rising"}`;
+    return `different: ${direction(feature)} has more`;
+  }
   function verdictText(feature) {
     const verdict = table().verdict[feature];
-    return verdict === "different" ? `different: ${direction(feature)} has more` : verdict;
+    return verdict === "different" ? different(feature) : verdict;
   }
 
   // ---- the map -------------------------------------------------------------------------------------------
@@ -287,10 +292,10 @@
     const p = (name) => pText(t(name)).slice(1);
     return [
       `${nameA} `, italic("M"), ` = ${t("mean_a")}, ${nameB} `, italic("M"), ` = ${t("mean_b")}, `,
-      `difference = ${t("difference")}, 95% CI ${t("difference_ci")}, `,
-      italic("g"), ` = ${t("hedges_g")} ${t("hedges_g_ci")}, `,
+      `${data.effect} = ${t("difference")}, 95% CI ${t("difference_ci")}, `,
+      italic(data.symbol), ` = ${t("hedges_g")} ${t("hedges_g_ci")}, `,
       italic("p"), element("sub", {}, "FDR"), `${p("p_perm_fdr")}, BF`, element("sub", {}, "10"),
-      `${t("bf10").startsWith(">") ? " " : " = "}${t("bf10")}`,
+      `${/^[<>]/.test(t("bf10")) ? " " : " = "}${t("bf10")}`,
     ];
   }
   function ranking() {
@@ -310,7 +315,7 @@
     verdict.className = `verdict ${table().verdict[feature]}`;
     byId("sentence").replaceChildren(...sentence(feature), ".");
     const rank = order.indexOf(feature);
-    byId("rank").textContent = `rank ${rank + 1} of ${order.length} by |g|`;
+    byId("rank").textContent = `rank ${rank + 1} of ${order.length} by |${data.symbol}|`;
     byId("previous").disabled = rank === 0;
     byId("next").disabled = rank === order.length - 1;
     drawDistribution();
@@ -366,13 +371,15 @@
     const less = data.tables[0].values.difference[feature] < 0;
     const what = data.paired
       ? "The pairs with the largest difference in the direction of this head’s difference"
-      : `The ${less ? "lowest" : "highest"} mean counts of ${nameA} and the ${less ? "highest" : "lowest"} of ${nameB}`;
+      : `The sequences of ${nameA} with the ${less ? "lowest" : "highest"} mean ${data.measure} and those of ${nameB} ` +
+        `with the ${less ? "highest" : "lowest"}`;
     const how = data.attention === null
       ? ""
       : " The number under a token is its count k. Choose a token to see what it attends to: the stronger the tint, the" +
         " more; the k tokens that make up its count are underlined.";
     const when = data.tables.length > 1 ? ` (chosen at ${percent(data.tables[0].threshold)})` : "";
-    return `${what}${when}. They are extremes, not typical.${how}`;
+    const note = data.note === "" ? "" : ` ${data.note}`;
+    return `${what}${when}. They are extremes, not typical.${how}${note}`;
   }
   let asked = 0;
   async function showExamples(feature) {
@@ -428,7 +435,8 @@
     const place = state.table === 0 ? `; rank ${rank} of ${data.sizes[sequence.condition]}` : "";
     const title = element("h4", {},
       element("span", { class: `swatch ${sequence.condition ? "of-b" : "of-a"}` }),
-      element("b", {}, name), ` · ${sequence.id} · mean count ${mean === null ? "–" : mean.toFixed(2)}` +
+      element("b", {}, name), ` · ${sequence.id} · mean ${data.measure} ` +
+      `${mean === null ? "–" : mean.toFixed(data.digits)}` +
       ` (all of ${name}: ${average}${place})`);
     const figure = element("figure", { class: "example" }, title);
     const [line, queries] = tokenRow(sequence.queries, sequence.target, attention !== null);
@@ -647,6 +655,7 @@
   state.feature = fromAddress() ?? order[0];
   state.site = data.features[state.feature][0];
   byId("site").value = state.site;
+  if (data.measure !== "count") byId("of-counts").textContent = ` The tests compare the ${data.measure}, not the count.`;
   summary();
   buildGrid();
   showHead();

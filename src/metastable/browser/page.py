@@ -17,7 +17,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from metastable.browser.attention import Attend
-from metastable.browser.comparison import Comparison
+from metastable.browser.comparison import Comparison, Measured
 from metastable.browser.data import page_data
 from metastable.files import write_text
 from metastable.study import Sequence
@@ -111,6 +111,7 @@ def write_browser(
     alpha: float = 0.05,
     unit: str = "sequence",
     paired: bool = False,
+    measured: Measured | None = None,
     example_bytes: int = EXAMPLE_BYTES,
 ) -> Path:
     """Write the head browser: one html file that needs no network, no server and no other file.
@@ -128,7 +129,7 @@ def write_browser(
     sequences : sequence of Sequence
         In the order of `unit_means`.
     unit_means : ndarray of float64, shape (n_thresholds, n_sequences, n_features)
-        Mean count of each sequence.
+        Mean of the measure in each sequence.
     attention : callable or None
         As `attention_of` makes it; None shows the words of the examples alone.
     title, lead : str
@@ -139,6 +140,8 @@ def write_browser(
         What one observation is: "sequence", "pair", ...
     paired : bool
         Whether `Sequence.pair` joins the conditions; the examples are then the pairs that differ most.
+    measured : Measured or None
+        What was compared; differences of the count unless given.
     example_bytes : int
         The most bytes that the examples and their attention may take. Where they take more, one example a
         condition is shown instead of two, then fewer query tokens, at last only the heads of the largest effects.
@@ -153,7 +156,9 @@ def write_browser(
     InputError
         If tables and arrays do not fit one another.
     """
-    comparison = Comparison(heads, details, histograms, unit_means, sequences, conditions, paired)
+    comparison = Comparison(
+        heads, details, histograms, unit_means, sequences, conditions, paired, measured or Measured()
+    )
     data = page_data(comparison, attention, alpha=alpha, max_bytes=example_bytes)
     write_text(Path(path), render_browser(data, title=title, lead=lead, unit=unit))
     return Path(path)

@@ -2,22 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from metastable.browser.attention import attention_of
+from metastable.browser.comparison import Measured
 from metastable.browser.page import write_browser
 from metastable.cube import feature_table, token_histograms, unit_means
+from metastable.report.measures import measure_words, row_clauses
 
 if TYPE_CHECKING:
     import xarray as xr
 
+    from metastable.contrasts import Contrast
     from metastable.encoders import Encoder
     from metastable.pipeline import RunResult
 
 __all__ = ["write_run_browser"]
+
+
+def _measured(contrast: Contrast, options: Mapping[str, Any]) -> Measured:
+    """Say what was compared, and in what the attention shown differs from what was measured."""
+    words = measure_words(options)
+    slope = contrast.predictor is not None
+    _, changes = row_clauses({**options, "measure": "count"})
+    asked = "" if options["queries"] == "all" else f" The report is about the rows of {options['queries']} only."
+    whole = " The attention shown here, with the count under each token, is that of the whole row." if changes else ""
+    return Measured(
+        measure=words.name,
+        digits=words.digits,
+        effect="slope" if slope else "difference",
+        symbol="d" if slope else "g",
+        note=" ".join(changes) + whole + asked,
+    )
 
 
 def write_run_browser(result: RunResult, cube: xr.Dataset, encoder: Encoder) -> Path:
@@ -46,11 +66,12 @@ def write_run_browser(result: RunResult, cube: xr.Dataset, encoder: Encoder) -> 
     of_condition = [contrast.name == "condition" for contrast in result.contrasts].index(True)
     contrast, analysis = result.contrasts[of_condition], result.analyses[of_condition]
     features = feature_table(cube)
-    thresholds = tuple(float(value) for value in options["threshold"])
+    # a measure that depends on no threshold was tested once
+    thresholds = tuple(float(value) for value in analysis.heads["threshold"].unique())
     a, b = study.conditions
     # the run's own histograms are those of its primary contrast
     histograms = (
-        result.histograms
+        result.histograms[: len(thresholds)]
         if of_condition == 0
         else np.stack([token_histograms(cube, features, threshold, contrast.sides) for threshold in thresholds])
     )
@@ -61,7 +82,7 @@ def write_run_browser(result: RunResult, cube: xr.Dataset, encoder: Encoder) -> 
         histograms=histograms,
         conditions=(a.name, b.name),
         sequences=result.material.sequences,
-        unit_means=np.stack([unit_means(cube, features, threshold) for threshold in thresholds]),
+        unit_means=np.stack([unit_means(cube, features, threshold, options["measure"]) for threshold in thresholds]),
         attention=attention_of(
             encoder, result.material.sequences, thresholds=thresholds, batch_tokens=options["batch_tokens"]
         ),
@@ -71,4 +92,5 @@ def write_run_browser(result: RunResult, cube: xr.Dataset, encoder: Encoder) -> 
         alpha=options["alpha"],
         unit=contrast.unit,
         paired=study.design.paired,
+        measured=_measured(contrast, options),
     )

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from metastable.errors import InputError
-from metastable.figures.style import FONT, INK, MUTED, chart, format_p, signed, styled, wrap
-from metastable.figures.tables import KEYS, call_value, require_columns
+from metastable.figures.style import FONT, INK, MUTED, chart, format_p, level, signed, styled, wrap
+from metastable.figures.tables import KEYS, call_value, digits_for, require_columns
 
 __all__ = ["adjustment_plot", "adjustment_plot_alt", "study_scatter", "study_scatter_alt"]
 
@@ -68,13 +68,18 @@ def _scatter(
     axes.set_xlim(*ends)
     axes.set_ylim(*ends)
     axes.set_aspect("equal")
-    axes.legend(loc="upper left", bbox_to_anchor=(1.03, 1), title=f"significant (FDR {alpha:g})", alignment="left")
+    axes.legend(loc="upper left", bbox_to_anchor=(1.03, 1), title=f"significant (FDR {level(alpha)})", alignment="left")
     return figure, axes
 
 
 @styled
 def adjustment_plot(
-    before: pd.DataFrame, after: pd.DataFrame, *, value: str = "difference", alpha: float = 0.05
+    before: pd.DataFrame,
+    after: pd.DataFrame,
+    *,
+    value: str = "difference",
+    measure: str = "count",
+    alpha: float = 0.05,
 ) -> Figure:
     """Show each head's difference before and after adjusting for the covariates.
 
@@ -84,6 +89,8 @@ def adjustment_plot(
         Tables of heads without and with covariates, with `value` and ``p_perm_fdr``.
     value : str, default "difference"
         The estimate.
+    measure : str, default "count"
+        What was measured, for the labels.
     alpha : float, default 0.05
         For significance after FDR correction; each combination has its own marker.
 
@@ -99,22 +106,28 @@ def adjustment_plot(
     both = _joined(before, after, value)
     words = {"both": "before and after", "first": "before only", "second": "after only", "neither": "neither"}
     figure, axes = _scatter(both, value, alpha, words, diagonal="no change")
-    axes.set_xlabel(f"{call_value(value)}, as measured")
-    axes.set_ylabel(f"{call_value(value)}, adjusted for the covariates")
+    axes.set_xlabel(f"{call_value(value, measure)}, as measured")
+    axes.set_ylabel(f"{call_value(value, measure)}, adjusted for the covariates")
     axes.set_title("what adjustment does to each head", loc="left")
     return figure
 
 
 def adjustment_plot_alt(
-    before: pd.DataFrame, after: pd.DataFrame, *, value: str = "difference", alpha: float = 0.05
+    before: pd.DataFrame,
+    after: pd.DataFrame,
+    *,
+    value: str = "difference",
+    measure: str = "count",
+    alpha: float = 0.05,
 ) -> str:
     """Say in words what `adjustment_plot` shows; parameters as there."""
     both = _joined(before, after, value)
     states = _states(both, alpha)
     x, y = both[f"{value}_x"], both[f"{value}_y"]
+    digits = digits_for(both[[f"{value}_x", f"{value}_y"]].to_numpy(float))
     return (
-        f"Each head's {call_value(value)} before and after adjustment for covariates, {len(both)} heads: the "
-        f"mean absolute size goes from {x.abs().mean():.2f} to {y.abs().mean():.2f}, the sign changes in "
+        f"Each head's {call_value(value, measure)} before and after adjustment for covariates, {len(both)} heads: the "
+        f"mean absolute size goes from {x.abs().mean():.{digits}f} to {y.abs().mean():.{digits}f}, the sign changes in "
         f"{int((x * y < 0).sum())}. Significant before and after: {int((states == 'both').sum())}, before only: "
         f"{int((states == 'first').sum())}, after only: {int((states == 'second').sum())}."
     )

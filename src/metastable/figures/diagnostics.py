@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from metastable.errors import InputError
-from metastable.figures.style import COLOR_A, FONT, INK, MUTED, PALE, chart, signed, styled, wrap
+from metastable.figures.style import COLOR_A, FONT, INK, MUTED, PALE, chart, level, signed, styled, wrap
 from metastable.figures.tables import require_columns
 
 __all__ = ["balance_plot", "balance_plot_alt", "p_value_histogram", "p_value_histogram_alt"]
@@ -73,7 +73,7 @@ def p_value_histogram(
         bbox={"facecolor": "white", "alpha": 0.85, "linewidth": 0, "pad": 1.5},
     )
     axes.annotate(
-        f"α = {alpha:g}",
+        f"α = {level(alpha)}",
         (alpha, top),
         (5, -2),
         textcoords="offset points",
@@ -85,7 +85,7 @@ def p_value_histogram(
     axes.set_xlabel("p-value of a head, uncorrected")
     axes.set_ylabel("heads")
     axes.set_title(
-        title or f"{int((p < alpha).sum())} of {len(p)} heads below {alpha:g}; chance alone: {alpha * len(p):.3g}",
+        title or f"{int((p < alpha).sum())} of {len(p)} heads below {level(alpha)}; chance alone: {alpha * len(p):.3g}",
         loc="left",
     )
     return figure
@@ -95,7 +95,7 @@ def p_value_histogram_alt(heads: pd.DataFrame, column: str = "p_perm", *, alpha:
     """Say in words what `p_value_histogram` shows; parameters as there."""
     p = _p_values(heads, column)
     return (
-        f"Histogram of {len(p)} uncorrected p-values: {int((p < alpha).sum())} lie below {alpha:g}, where no "
+        f"Histogram of {len(p)} uncorrected p-values: {int((p < alpha).sum())} lie below {level(alpha)}, where no "
         f"difference in any head would give {alpha * len(p):.3g}."
     )
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from metastable.errors import InputError
 from metastable.figures.grid import bar_footer, bar_under, draw_cells, outline_cells, row_of_maps
-from metastable.figures.style import DIVERGING, FONT, WIDTH, signed, styled, wrap
+from metastable.figures.style import DIVERGING, FONT, WIDTH, level, signed, styled, wrap
 from metastable.figures.tables import (
     KEYS,
     call_value,
@@ -81,7 +81,9 @@ def effect_maps(
     titles = [f"{name}: {int(significant(frame, alpha).sum())} of {len(frame)}" for name, frame in frames.items()]
     shape = (matrices[0].shape[0], matrices[0].shape[1])
     called = call_value(effect or value, measure)
-    label = wrap(f"{called}, one scale for all; outlined and counted: significant (FDR {alpha:g})", WIDTH - 0.8, FONT)
+    label = wrap(
+        f"{called}, one scale for all; outlined and counted: significant (FDR {level(alpha)})", WIDTH - 0.8, FONT
+    )
     figure, panels, _ = row_of_maps(titles, shape, footer=bar_footer(label))
     norm = Normalize(*symmetric_limits(np.stack(matrices)))
     for i, (axes, frame, matrix) in enumerate(zip(panels, frames.values(), matrices, strict=True)):
@@ -111,7 +113,7 @@ def effect_maps_alt(
             part += f" (largest {signed(largest[value])} in {place(largest)})"
         parts.append(part)
     called = call_value(effect or value, measure)
-    return f"Maps of the {called}; significant after FDR correction at {alpha:g}: {'; '.join(parts)}."
+    return f"Maps of the {called}; significant after FDR correction at {level(alpha)}: {'; '.join(parts)}."
 
 
 def _series(joined: pd.DataFrame, names: Sequence[str], difference: str) -> dict[str, pd.DataFrame]:

@@ -12,10 +12,13 @@ from numpy.typing import NDArray
 
 from metastable.errors import InputError
 from metastable.figures.grid import bar_footer, bar_under, cell_text, draw_cells, one_map, outline_cells
-from metastable.figures.style import CONDITIONS, DIVERGING, FONT, SEQUENTIAL, WIDTH, signed, styled, wrap
+from metastable.figures.style import CONDITIONS, DIVERGING, FONT, SEQUENTIAL, WIDTH, level, signed, styled, wrap
 from metastable.figures.tables import (
     Limits,
-    call_value,
+    call_effect,
+    call_measure,
+    digits_for,
+    directions,
     head_matrix,
     place,
     records,
@@ -38,8 +41,8 @@ _TWINS = {
 
 def _measure_label(measure: str, threshold: float) -> str:
     if measure == "count":
-        return f"mean count k: tokens that hold {100 * threshold:g}% of a head's attention"
-    return f"mean {measure.replace('_', ' ')}"
+        return f"mean count k, to {100 * threshold:g}% of the attention"
+    return f"mean {call_measure(measure)}"
 
 
 def _numbers(matrix: NDArray[np.float64], digits: int) -> NDArray[np.object_]:
@@ -103,13 +106,13 @@ def heatmap(
     if title is None:
         kind = "median" if value.startswith("median") else "mean"
         names |= {"median_a": conditions[0], "median_b": conditions[1]}
-        title = f"{names[value]}: {kind} {measure} of each head" if value in names else value
+        title = f"{names[value]}: {kind} {call_measure(measure)} of each head" if value in names else value
     label = _measure_label(measure, float(frame["threshold"].iloc[0])) if value.startswith("mean") else value
     label = label.replace("_", " ")
     figure, axes = one_map((matrix.shape[0], matrix.shape[1]), title, bar_footer(label))
     norm = Normalize(low, high)
     colors = draw_cells(axes, matrix, norm, SEQUENTIAL)
-    digits = 1 if max(abs(low), abs(high)) >= 2 else 2
+    digits = 1 if max(abs(low), abs(high)) >= 2 else digits_for(matrix)
     forms = [_numbers(matrix, digits)] if high < 100 else [_numbers(matrix, 1), _numbers(matrix, 0)]
     cell_text(axes, matrix, colors, norm, forms)
     bar_under(figure, norm, SEQUENTIAL, label)
@@ -133,11 +136,12 @@ def heatmap_alt(
     least, most = ordered[0], ordered[-1]
     whose = conditions[0] if value.endswith("_a") else conditions[1] if value.endswith("_b") else None
     kind = "median" if value.startswith("median") else "mean"
-    what = value.replace("_", " ") if whose is None else f"{kind} {measure} for {whose}"
+    what = value.replace("_", " ") if whose is None else f"{kind} {call_measure(measure)} for {whose}"
+    digits = 1 if abs(most[value]) >= 2 else digits_for(frame[value].to_numpy(float))
     return (
         f"Heatmap of the {what}, {frame['layer'].max()} layers by {frame['head'].max()} heads: from "
-        f"{least[value]:.1f} ({place(least)}) to {most[value]:.1f} ({place(most)}), "
-        f"on average {frame[value].mean():.1f}."
+        f"{least[value]:.{digits}f} ({place(least)}) to {most[value]:.{digits}f} ({place(most)}), "
+        f"on average {frame[value].mean():.{digits}f}."
     )
 
 
@@ -151,6 +155,7 @@ def difference_map(
     conditions: Sequence[str] = CONDITIONS,
     measure: str = "count",
     alpha: float = 0.05,
+    effect: str | None = None,
     limits: Limits | None = None,
     title: str | None = None,
 ) -> Figure:
@@ -166,6 +171,8 @@ def difference_map(
         As in `heatmap`.
     alpha : float, default 0.05
         Heads with ``p_perm_fdr < alpha`` are outlined.
+    effect : str, optional
+        What `value` is, where it is no difference of the two conditions: "slope".
     limits : pair of float, optional
         Ends of the colour scale; symmetric about zero unless given.
 
@@ -182,17 +189,19 @@ def difference_map(
     matrix = head_matrix(frame, value)
     low, high = limits or symmetric_limits(matrix)
     found = head_matrix(frame, significant(frame, alpha)) == 1
-    called = call_value(value, measure)
-    label = wrap(f"{called}   (−: {conditions[1]} more,  +: {conditions[0]} more)", WIDTH - 0.8, FONT)
+    called = call_effect(value, measure, effect)
+    plus, minus = directions(conditions, effect)
+    whose = "" if effect else f", {conditions[0]} − {conditions[1]}"
+    label = wrap(f"{called}   (−: {minus},  +: {plus})", WIDTH - 0.8, FONT)
     figure, axes = one_map(
         (matrix.shape[0], matrix.shape[1]),
-        title or f"{called}, {conditions[0]} − {conditions[1]}; outlined: significant (FDR {alpha:g})",
+        title or f"{called}{whose}; outlined: significant (FDR {level(alpha)})",
         bar_footer(label),
     )
     norm = Normalize(low, high)
     colors = draw_cells(axes, matrix, norm, DIVERGING)
     outline_cells(axes, found)
-    texts = _numbers(matrix, 2)
+    texts = _numbers(matrix, digits_for(matrix))
     cell_text(axes, matrix, colors, norm, [texts, *_bare(texts)])
     bar_under(figure, norm, DIVERGING, label)
     return figure
@@ -207,15 +216,21 @@ def difference_map_alt(
     conditions: Sequence[str] = CONDITIONS,
     measure: str = "count",
     alpha: float = 0.05,
+    effect: str | None = None,
 ) -> str:
     """Say in words what `difference_map` shows; parameters as there."""
     frame = select_heads(heads, [value, "p_perm_fdr"], site=site, threshold=threshold)
     known = frame.dropna(subset=[value])
-    named = "Hedges' g" if value == "hedges_g" else f"mean {measure}"
-    a, b = conditions
+    named = "Hedges' g" if value == "hedges_g" else f"mean {call_measure(measure)}"
+    what = (
+        f"difference in {named}, {conditions[0]} minus {conditions[1]}"
+        if effect is None
+        else f"{effect} of the {named}"
+    )
+    digits = digits_for(known[value].to_numpy(float))
     largest = strongest(frame, value)
     return (
-        f"Map of the difference in {named}, {a} minus {b}: positive in {(known[value] > 0).sum()} and negative in "
+        f"Map of the {what}: positive in {(known[value] > 0).sum()} and negative in "
         f"{(known[value] < 0).sum()} of {len(known)} heads; {int(significant(frame, alpha).sum())} significant after "
-        f"FDR correction at {alpha:g}. The largest is {signed(largest[value])} in {place(largest)}."
+        f"FDR correction at {level(alpha)}. The largest is {signed(largest[value], digits)} in {place(largest)}."
     )

@@ -18,11 +18,12 @@ from metastable.figures.style import (
     MUTED,
     chart,
     format_p,
+    level,
     signed,
     styled,
     wrap,
 )
-from metastable.figures.tables import call_value, require_columns, select_heads
+from metastable.figures.tables import call_value, directions, require_columns, select_heads
 
 __all__ = ["layer_plot", "layer_plot_alt"]
 
@@ -37,6 +38,7 @@ def layer_plot(
     threshold: float | None = None,
     conditions: Sequence[str] = CONDITIONS,
     alpha: float = 0.05,
+    effect: str | None = None,
     p_column: str = "p_sum_squares",
 ) -> Figure:
     """Show every head's effect by layer, the layer's mean, and the layer's omnibus p.
@@ -49,7 +51,7 @@ def layer_plot(
         With ``site, layer, threshold`` and `p_column`.
     value : str, default "hedges_g"
         The effect.
-    site, threshold, conditions, alpha
+    site, threshold, conditions, alpha, effect
         As in `difference_map`.
     p_column : str, default "p_sum_squares"
         Which omnibus p of `layers` to print.
@@ -65,6 +67,7 @@ def layer_plot(
     figure, (axes,) = chart(1.35 + row * max(n, 2))
     found = (frame["p_perm_fdr"] < alpha).to_numpy(bool)
     x, y = frame[value].to_numpy(float), frame["layer"].to_numpy(float)
+    plus, minus = directions(conditions, effect)
     axes.axvline(0, color=MUTED, linewidth=1)
     for layer in range(1, n + 1, 2):
         axes.axhspan(layer - 0.5, layer + 0.5, color="#f6f6f6", zorder=0, linewidth=0)
@@ -81,8 +84,8 @@ def layer_plot(
         label="not significant",
     )
     for name, here, color, marker in (
-        (conditions[0], found & (x > 0), COLOR_A, "D"),
-        (conditions[1], found & (x <= 0), COLOR_B, "s"),
+        (plus, found & (x > 0), COLOR_A, "D"),
+        (minus, found & (x <= 0), COLOR_B, "s"),
     ):
         axes.scatter(
             x[here],
@@ -91,7 +94,7 @@ def layer_plot(
             c=color,
             marker=marker,
             linewidths=0,
-            label=wrap(f"{name} more (FDR\u00a0<\u00a0{alpha:g})", 1.9, FONT - 1),
+            label=wrap(f"{name} (FDR\u00a0<\u00a0{level(alpha)})", 1.9, FONT - 1),
         )
     means = frame.groupby("layer")[value].mean()
     axes.plot(
@@ -118,7 +121,7 @@ def layer_plot(
     reach = 1.08 * max(float(np.nanmax(np.abs(x))), 0.05)
     axes.set_xlim(-reach, reach)
     axes.set_ylabel("layer")
-    axes.set_xlabel(wrap(f"{call_value(value)}   (−: {conditions[1]} more,  +: {conditions[0]} more)", 6.6, FONT))
+    axes.set_xlabel(wrap(f"{call_value(value)}   (−: {minus},  +: {plus})", 6.6, FONT))
     extra = "; right: omnibus p of the layer" if layers is not None else ""
     axes.set_title(f"effect by layer{extra}", loc="left")
     figure.legend(loc="outside lower center", ncols=4, handletextpad=0.3)
@@ -141,19 +144,21 @@ def layer_plot_alt(
     threshold: float | None = None,
     conditions: Sequence[str] = CONDITIONS,
     alpha: float = 0.05,
+    effect: str | None = None,
     p_column: str = "p_sum_squares",
 ) -> str:
     """Say in words what `layer_plot` shows; parameters as there."""
     frame = select_heads(heads, [value, "p_perm_fdr"], site=site, threshold=threshold)
     means = frame.groupby("layer")[value].mean()
     low, high = int(means.to_numpy().argmin()), int(means.to_numpy().argmax())
+    what = f"{conditions[0]} minus {conditions[1]}" if effect is None else f"of the {effect}"
     text = (
-        f"{call_value(value)} ({conditions[0]} minus {conditions[1]}) by layer: "
+        f"{call_value(value)} ({what}) by layer: "
         f"the layers' means run from {signed(means.iloc[low])} (layer {means.index[low]}) to "
         f"{signed(means.iloc[high])} (layer {means.index[high]})."
     )
     if layers is not None:
         table = _layer_rows(layers, frame, p_column)
         n = int((table[p_column] < alpha).sum())
-        text += f" The omnibus test finds a difference in {n} of {len(table)} layers at {alpha:g}."
+        text += f" The omnibus test finds a {effect or 'difference'} in {n} of {len(table)} layers at {level(alpha)}."
     return text

@@ -12,7 +12,7 @@ from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 from numpy.typing import ArrayLike
 
 from metastable.figures.style import CONDITIONS, FONT, INK, MUTED, PALE, WIDTH, chart, signed, styled, wrap
-from metastable.figures.tables import KEYS, call_value, records, require_columns, select_heads
+from metastable.figures.tables import KEYS, call_value, directions, records, require_columns, select_heads
 
 __all__ = ["sweep_plot", "sweep_plot_alt", "thresholds_plot", "thresholds_plot_alt"]
 
@@ -35,7 +35,7 @@ def _draw_axis(
     labels: Sequence[str],
     table: pd.DataFrame,
     value: str,
-    conditions: Sequence[str],
+    words: tuple[str, str],
     *,
     joined: bool,
 ) -> None:
@@ -55,9 +55,7 @@ def _draw_axis(
     top.set_ylabel(call_value(value))
     width = 0.7 * gap
     a, b = table["more_a"].to_numpy(), table["more_b"].to_numpy()
-    bottom.bar(
-        x, a, width, color="#f6c48b", edgecolor="#7f3b08", hatch="////", linewidth=0.8, label=f"{conditions[0]} more"
-    )
+    bottom.bar(x, a, width, color="#f6c48b", edgecolor="#7f3b08", hatch="////", linewidth=0.8, label=words[0])
     bottom.bar(
         x,
         b,
@@ -67,7 +65,7 @@ def _draw_axis(
         edgecolor="#3b1a63",
         hatch="\\\\\\\\",
         linewidth=0.8,
-        label=f"{conditions[1]} more",
+        label=words[1],
     )
     for at, total in zip(x, a + b, strict=True):
         bottom.annotate(
@@ -89,7 +87,7 @@ def _sweep_chart(
     labels: Sequence[str],
     name: str,
     value: str,
-    conditions: Sequence[str],
+    words: tuple[str, str],
     alpha: float,
     *,
     joined: bool,
@@ -104,7 +102,7 @@ def _sweep_chart(
         [wrap(label, room, FONT - 1) for label in labels],
         table,
         value,
-        conditions,
+        words,
         joined=joined,
     )
     axes[0].set_title(title, loc="left")
@@ -132,6 +130,7 @@ def thresholds_plot(
     site: str | None = None,
     conditions: Sequence[str] = CONDITIONS,
     alpha: float = 0.05,
+    effect: str | None = None,
 ) -> Figure:
     """Show effects and the number of significant heads over the thresholds of a run.
 
@@ -141,7 +140,7 @@ def thresholds_plot(
         With `value` and ``p_perm_fdr``, of one or several thresholds.
     value : str, default "hedges_g"
         The effect.
-    site, conditions, alpha
+    site, conditions, alpha, effect
         As in `difference_map`.
 
     Returns
@@ -152,9 +151,9 @@ def thresholds_plot(
     return _sweep_chart(
         groups,
         [f"{level:g}" for level in levels],
-        "threshold: share of the attention that the counted tokens hold",
+        "threshold: share of the attention that is counted up to",
         value,
-        conditions,
+        directions(conditions, effect),
         alpha,
         joined=True,
         title="robustness over thresholds",
@@ -174,19 +173,25 @@ def thresholds_plot_alt(
     site: str | None = None,
     conditions: Sequence[str] = CONDITIONS,
     alpha: float = 0.05,
+    effect: str | None = None,
 ) -> str:
     """Say in words what `thresholds_plot` shows; parameters as there."""
     groups, levels = _threshold_groups(heads, value, site)
-    return "Over thresholds: " + _axis_alt(groups, [f"{level:g}" for level in levels], value, conditions, alpha)
+    words = _more_in(conditions) if effect is None else directions(conditions, effect)
+    return "Over thresholds: " + _axis_alt(groups, [f"{level:g}" for level in levels], value, words, alpha)
+
+
+def _more_in(conditions: Sequence[str]) -> tuple[str, str]:
+    return f"more in {conditions[0]}", f"more in {conditions[1]}"
 
 
 def _axis_alt(
-    groups: Sequence[pd.DataFrame], labels: Sequence[str], value: str, conditions: Sequence[str], alpha: float
+    groups: Sequence[pd.DataFrame], labels: Sequence[str], value: str, words: tuple[str, str], alpha: float
 ) -> str:
     table = _summary(groups, value, alpha)
     parts = [
-        f"at {label}, {row['more_a']} of {row['n_heads']} heads need more for {conditions[0]} and {row['more_b']} for "
-        f"{conditions[1]}, median {call_value(value)} {signed(row['q50'])}"
+        f"at {label}, {row['more_a']} of {row['n_heads']} heads {words[0]} and {row['more_b']} {words[1]}, median "
+        f"{call_value(value)} {signed(row['q50'])}"
         for label, row in zip(labels, records(table), strict=True)
     ]
     return "; ".join(parts) + "."
@@ -228,7 +233,8 @@ def sweep_plot(
     """
     groups, labels, joined = _sweep_groups(heads, axis, value)
     called = name or axis.replace("_", " ")
-    return _sweep_chart(groups, labels, called, value, conditions, alpha, joined=joined, title=f"sweep over {called}")
+    words = directions(conditions)
+    return _sweep_chart(groups, labels, called, value, words, alpha, joined=joined, title=f"sweep over {called}")
 
 
 def _sweep_groups(heads: pd.DataFrame, axis: str, value: str) -> tuple[list[pd.DataFrame], list[str], bool]:
@@ -252,4 +258,6 @@ def sweep_plot_alt(
 ) -> str:
     """Say in words what `sweep_plot` shows; parameters as there."""
     groups, labels, _ = _sweep_groups(heads, axis, value)
-    return f"Sweep over {name or axis.replace('_', ' ')}: " + _axis_alt(groups, labels, value, conditions, alpha)
+    return f"Sweep over {name or axis.replace('_', ' ')}: " + _axis_alt(
+        groups, labels, value, _more_in(conditions), alpha
+    )

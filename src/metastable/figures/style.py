@@ -39,6 +39,7 @@ __all__ = [
     "color_map",
     "format_p",
     "ink_on",
+    "level",
     "settings",
     "signed",
     "styled",
@@ -199,6 +200,11 @@ def format_p(p: float) -> str:
     if p < 0.001:
         return "p < .001"
     return f"p = {p:.3f}".replace("0.", ".") if p < 0.9995 else "p > .999"
+
+
+def level(alpha: float) -> str:
+    """Write a significance level in APA style, without a zero before the point: ``.05``."""
+    return f"{alpha:.10f}".rstrip("0").replace("0.", ".", 1)
 
 
 def signed(value: float, digits: int = 2) -> str:

@@ -17,8 +17,10 @@ from metastable.figures.grid import (
     draw_cells,
     row_of_maps,
 )
-from metastable.figures.style import CONDITIONS, DIVERGING, SEQUENTIAL, WIDTH, styled
+from metastable.figures.style import CONDITIONS, DIVERGING, SEQUENTIAL, WIDTH, level, styled
 from metastable.figures.tables import (
+    call_measure,
+    digits_for,
     head_matrix,
     select_heads,
     shared_limits,
@@ -59,9 +61,9 @@ def summary_figure(
     frame = select_heads(heads, columns, site=site, threshold=threshold)
     a, b, difference = (head_matrix(frame, column) for column in columns[:3])
     states = verdict_states(frame, alpha)
-    titles = [*conditions, effect or f"{conditions[0]} − {conditions[1]}", f"verdict (FDR {alpha:g})"]
+    titles = [*conditions, effect or f"{conditions[0]} − {conditions[1]}", f"verdict (FDR {level(alpha)})"]
     quarter = (WIDTH - LEFT - RIGHT - 3 * GAP) / 4
-    entries = verdict_legend(states, conditions, quarter - 0.42)
+    entries = verdict_legend(states, conditions, quarter - 0.42, effect)
     lines = sum(str(entry.get_label()).count("\n") + 1 for entry in entries)
     footer = max(1.12, 0.52 + 0.165 * lines)
     figure, panels, width = row_of_maps(titles, (a.shape[0], a.shape[1]), footer=footer)
@@ -71,7 +73,7 @@ def summary_figure(
     draw_cells(panels[1], b, same, SEQUENTIAL, layers=False)
     draw_cells(panels[2], difference, centred, DIVERGING, layers=False)
     draw_verdicts(panels[3], frame, states, layers=False)
-    what = f"mean {measure}".replace("_", " ")
+    what = f"mean {call_measure(measure)}"
     color_bar(axes_at(figure, LEFT + 0.5 * width, footer - 0.66, width + GAP, 0.1), same, SEQUENTIAL, what)
     third = LEFT + 2 * (width + GAP)
     color_bar(
@@ -102,11 +104,12 @@ def summary_figure_alt(
     conditions: Sequence[str] = CONDITIONS,
     measure: str = "count",
     alpha: float = 0.05,
+    effect: str | None = None,
 ) -> str:
     """Say in words what `summary_figure` shows; parameters as there."""
     frame = select_heads(heads, ["mean_a", "mean_b"], site=site, threshold=threshold)
     a, b = conditions
-    start = (
-        f"Mean {measure} per head: {a} {frame['mean_a'].mean():.2f} and {b} {frame['mean_b'].mean():.2f} on average. "
-    )
-    return start + significance_mask_alt(frame, conditions=conditions, alpha=alpha)
+    digits = digits_for(frame[["mean_a", "mean_b"]].to_numpy(float))
+    means = [f"{frame[column].mean():.{digits}f}" for column in ("mean_a", "mean_b")]
+    start = f"Mean {call_measure(measure)} per head: {a} {means[0]} and {b} {means[1]} on average. "
+    return start + significance_mask_alt(frame, conditions=conditions, alpha=alpha, effect=effect)

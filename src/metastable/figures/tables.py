@@ -14,7 +14,11 @@ from metastable.errors import InputError
 __all__ = [
     "KEYS",
     "Limits",
+    "call_effect",
+    "call_measure",
     "call_value",
+    "digits_for",
+    "directions",
     "head_matrix",
     "place",
     "records",
@@ -150,8 +154,29 @@ def place(row: dict[str, Any]) -> str:
     return f"layer {row['layer']} head {row['head']}"
 
 
+def call_measure(measure: str) -> str:
+    """Return what a measure is called: "effective number"."""
+    return measure.replace("_", " ")
+
+
+def call_effect(value: str, measure: str, effect: str | None) -> str:
+    """Return what an effect is called: that of two conditions, or where `effect` is given, a slope of the mean."""
+    return call_value(value, measure) if effect is None else f"{effect} of the mean {call_measure(measure)}"
+
+
+def directions(conditions: Sequence[str], effect: str | None = None) -> tuple[str, str]:
+    """Return what a positive and what a negative effect mean: of two conditions, or of a slope."""
+    return (f"{conditions[0]} more", f"{conditions[1]} more") if effect is None else ("rising", "falling")
+
+
+def digits_for(values: NDArray[np.float64]) -> int:
+    """Return how many digits after the point tell values apart: more where all are small, as shares are."""
+    largest = float(np.nanmax(np.abs(values))) if np.isfinite(values).any() else 0.0
+    return 2 if largest >= 0.5 or largest == 0 else 3
+
+
 def call_value(value: str, measure: str = "count") -> str:
     """Return what a column is called on an axis."""
     if value == "difference":
-        return f"difference in mean {measure.replace('_', ' ')}"
+        return f"difference in mean {call_measure(measure)}"
     return "Hedges' g" if value == "hedges_g" else value.replace("_", " ")

@@ -14,8 +14,8 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from metastable.figures.grid import axes_at, cell_corners, label_axes, one_map
-from metastable.figures.style import CONDITIONS, FONT, WIDTH, styled, wrap
-from metastable.figures.tables import head_matrix, select_heads, significant
+from metastable.figures.style import CONDITIONS, FONT, WIDTH, level, styled, wrap
+from metastable.figures.tables import directions, head_matrix, select_heads, significant
 
 __all__ = ["significance_mask", "significance_mask_alt"]
 
@@ -28,10 +28,11 @@ class _Kind:
     hatch: str
 
 
-def _kinds(conditions: Sequence[str]) -> dict[str, _Kind]:
+def _kinds(conditions: Sequence[str], effect: str | None = None) -> dict[str, _Kind]:
+    plus, minus = directions(conditions, effect)
     return {
-        "a": _Kind(f"{conditions[0]} more", "#f6c48b", "#7f3b08", "/////"),
-        "b": _Kind(f"{conditions[1]} more", "#c9c3e0", "#3b1a63", "\\\\\\\\\\"),
+        "a": _Kind(plus, "#f6c48b", "#7f3b08", "/////"),
+        "b": _Kind(minus, "#c9c3e0", "#3b1a63", "\\\\\\\\\\"),
         "equivalent": _Kind("equivalent", "#d9eeee", "#1d7f8c", "---"),
         "undecided": _Kind("undecided", "#fafafa", "#bdbdbd", ""),
         "untested": _Kind("not significant", "#fafafa", "#bdbdbd", ""),
@@ -82,9 +83,11 @@ def draw_verdicts(axes: Axes, frame: pd.DataFrame, states: NDArray[np.object_], 
     label_axes(axes, (codes.shape[0], codes.shape[1]), layers=layers)
 
 
-def verdict_legend(states: NDArray[np.object_], conditions: Sequence[str], width: float) -> list[Patch]:
+def verdict_legend(
+    states: NDArray[np.object_], conditions: Sequence[str], width: float, effect: str | None = None
+) -> list[Patch]:
     """Return an entry per verdict with its number of heads, `width` inches wide at most."""
-    kinds = _kinds(conditions)
+    kinds = _kinds(conditions, effect)
     shown = [name for name in _ORDER if name in ("a", "b") or (states == name).any()]
     return [
         Patch(
@@ -98,6 +101,10 @@ def verdict_legend(states: NDArray[np.object_], conditions: Sequence[str], width
     ]
 
 
+def _heads_that(effect: str | None) -> str:
+    return "heads that differ" if effect is None else f"heads with a {effect}"
+
+
 @styled
 def significance_mask(
     heads: pd.DataFrame,
@@ -106,6 +113,7 @@ def significance_mask(
     threshold: float | None = None,
     conditions: Sequence[str] = CONDITIONS,
     alpha: float = 0.05,
+    effect: str | None = None,
     title: str | None = None,
 ) -> Figure:
     """Show the verdict per head: which condition needs more, equivalent, or undecided.
@@ -115,7 +123,7 @@ def significance_mask(
     heads : pandas.DataFrame
         With ``difference`` and ``p_perm_fdr``; ``verdict``, if there, tells the equivalent heads from the
         undecided.
-    site, threshold, conditions, alpha, title
+    site, threshold, conditions, alpha, effect, title
         As in `difference_map`.
 
     Returns
@@ -126,10 +134,10 @@ def significance_mask(
     frame = select_heads(heads, ["difference", "p_perm_fdr"], site=site, threshold=threshold)
     states = verdict_states(frame, alpha)
     shape = head_matrix(frame, "difference").shape
-    entries = verdict_legend(states, conditions, 1.35)
+    entries = verdict_legend(states, conditions, 1.35, effect)
     footer = 0.66 + 0.16 * max(str(entry.get_label()).count("\n") + 1 for entry in entries)
     figure, axes = one_map(
-        (shape[0], shape[1]), title or f"heads that differ after FDR correction at {alpha:g}", footer
+        (shape[0], shape[1]), title or f"{_heads_that(effect)} after FDR correction at {level(alpha)}", footer
     )
     draw_verdicts(axes, frame, states)
     under = axes_at(figure, 0, 0.04, WIDTH, footer - 0.5)
@@ -145,16 +153,20 @@ def significance_mask_alt(
     threshold: float | None = None,
     conditions: Sequence[str] = CONDITIONS,
     alpha: float = 0.05,
+    effect: str | None = None,
 ) -> str:
     """Say in words what `significance_mask` shows; parameters as there."""
     frame = select_heads(heads, ["difference", "p_perm_fdr"], site=site, threshold=threshold)
     states = verdict_states(frame, alpha)
     n = {name: int((states == name).sum()) for name in _ORDER}
     found = n["a"] + n["b"]
-    text = (
-        f"Of {len(frame)} heads, {found} differ after FDR correction at {alpha:g}: {conditions[0]} needs more in "
-        f"{n['a']}, {conditions[1]} in {n['b']}."
+    have, plus, minus = (
+        ("differ", f"more in {conditions[0]}", f"more in {conditions[1]}")
+        if effect is None
+        else (f"have a {effect}", "rising", "falling")
     )
+    text = f"Of {len(frame)} heads, {found} {have} after FDR correction at {level(alpha)}"
+    text += f": {n['a']} {plus}, {n['b']} {minus}."
     if "verdict" in frame and found < len(frame):
         text += f" Of the others {n['equivalent']} count as equivalent and {n['undecided']} as undecided."
     layers = frame.loc[(states == "a") | (states == "b"), "layer"]

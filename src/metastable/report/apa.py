@@ -3,13 +3,31 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
-__all__ = ["format_bf", "format_g", "format_interval", "format_p", "format_share", "p_phrase", "plain_r", "plural"]
+__all__ = [
+    "format_bf",
+    "format_g",
+    "format_interval",
+    "format_level",
+    "format_p",
+    "format_r",
+    "format_share",
+    "in_100",
+    "listed",
+    "p_phrase",
+    "plural",
+    "unbroken",
+    "with_article",
+]
+
+# Bayes factors of a larger or smaller power of ten are printed as such.
+_MOST_DIGITS = 3
 
 
-def _no_zero(value: float, digits: int) -> str:
-    text = f"{value:.{digits}f}"
-    return text.replace("0.", ".", 1) if abs(value) < 1 else text
+def _no_zero(text: str) -> str:
+    """Drop the zero before the point of a number that can not exceed 1."""
+    return text.replace("0.", ".", 1) if text.lstrip("+−").startswith("0.") else text
 
 
 def format_p(p: float) -> str:
@@ -24,7 +42,7 @@ def format_p(p: float) -> str:
         return "–"
     if p < 0.001:
         return "< .001"
-    return _no_zero(p, 3)
+    return _no_zero(f"{p:.3f}")
 
 
 def p_phrase(p: float, symbol: str = "*p*") -> str:
@@ -44,16 +62,57 @@ def _minus(text: str) -> str:
 
 
 def format_g(value: float, digits: int = 2, *, sign: bool = True) -> str:
-    """Return a number with sign, a true minus and fixed digits; a dash for none.
+    """Return a number with sign, a true minus and fixed digits; zero without a sign, a dash for none.
 
     Examples
     --------
-    >>> format_g(-0.314), format_g(0.0001), format_g(float("nan"))
-    ('−0.31', '+0.00', '–')
+    >>> format_g(-0.314), format_g(0.314), format_g(-0.0001), format_g(float("nan"))
+    ('−0.31', '+0.31', '0.00', '–')
     """
     if math.isnan(value):
         return "–"
-    return _minus(f"{value:+.{digits}f}" if sign else f"{value:.{digits}f}")
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    text = f"{value:+.{digits}f}" if sign else f"{value:.{digits}f}"
+    return _minus(text) if float(text) else f"{0:.{digits}f}"
+
+
+def format_r(r: float, digits: int = 2) -> str:
+    """Return a correlation: no zero before the point, a true minus.
+
+    Examples
+    --------
+    >>> format_r(0.314), format_r(-0.5), format_r(1.0)
+    ('.31', '−.50', '1.00')
+    """
+    return _no_zero(format_g(r, digits, sign=False))
+
+
+def format_level(level: float) -> str:
+    """Return a significance level with all digits that it was given, without a zero before the point.
+
+    Examples
+    --------
+    >>> format_level(0.05), format_level(0.001)
+    ('.05', '.001')
+    """
+    return _no_zero(f"{level:.10f}".rstrip("0"))
+
+
+def in_100(chance: float) -> str:
+    """Return how often in 100 something happens, never as certain or impossible.
+
+    Examples
+    --------
+    >>> in_100(0.724), in_100(0.9991), in_100(0.002)
+    ('72 times in 100', 'more than 99 times in 100', 'less than once in 100')
+    """
+    if chance > 0.995:
+        return "more than 99 times in 100"
+    if chance < 0.005:
+        return "less than once in 100"
+    times = f"{100 * chance:.0f}"
+    return "once in 100" if times == "1" else f"{times} times in 100"
 
 
 def format_interval(low: float, high: float, digits: int = 2) -> str:
@@ -68,22 +127,23 @@ def format_interval(low: float, high: float, digits: int = 2) -> str:
 
 
 def format_bf(bf10: float) -> str:
-    """Return a Bayes factor for the alternative with two significant digits.
+    """Return a Bayes factor for the alternative with two significant digits, or whole where it is larger.
 
     Examples
     --------
-    >>> format_bf(0.031), format_bf(3.14), format_bf(1.2e9)
-    ('0.031', '3.1', '1.2 × 10⁹')
+    >>> format_bf(0.031), format_bf(0.2), format_bf(3.14), format_bf(53.2), format_bf(1.2e9)
+    ('0.031', '0.20', '3.1', '53', '1.2 × 10⁹')
     """
     if math.isnan(bf10):
         return "–"
-    if math.isinf(bf10) or bf10 >= 1e4 or bf10 < 1e-3:
-        if math.isinf(bf10):
-            return "> 10³⁰⁰"
-        mantissa, exponent = f"{bf10:.1e}".split("e")
-        digits = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    if math.isinf(bf10) or bf10 == 0:
+        return "> 10³⁰⁰" if bf10 else "< 10⁻³⁰⁰"
+    mantissa, power = f"{bf10:.1e}".split("e")  # rounded first: the power of 9.96 is 1
+    exponent = int(power)
+    if abs(exponent) > _MOST_DIGITS:
+        digits = str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
         return f"{mantissa} × 10{digits}"
-    return f"{bf10:.2g}" if bf10 < 100 else f"{bf10:.0f}"
+    return f"{bf10:,.{max(0, 1 - exponent)}f}"
 
 
 def format_share(part: int, whole: int) -> str:
@@ -91,15 +151,15 @@ def format_share(part: int, whole: int) -> str:
     return f"{part} of {whole} ({100 * part / whole:.0f}%)" if whole else "0 of 0"
 
 
-def plain_r(value: float) -> str:
-    """Return a correlation in APA style: ``.63``, ``−.05``, ``1.00``.
+def listed(names: Sequence[str]) -> str:
+    """Return names as an English list.
 
     Examples
     --------
-    >>> plain_r(0.634), plain_r(-0.05), plain_r(1.0), plain_r(float("nan"))
-    ('.63', '−.05', '1.00', '–')
+    >>> listed(["a"]), listed(["a", "b"]), listed(["a", "b", "c"])
+    ('a', 'a and b', 'a, b and c')
     """
-    return format_g(value, sign=False).replace("0.", ".", 1) if abs(value) < 0.995 else format_g(value, sign=False)
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def plural(n: int, one: str, many: str | None = None) -> str:
@@ -111,3 +171,19 @@ def plural(n: int, one: str, many: str | None = None) -> str:
     ('1 head', '72 heads')
     """
     return f"{n:,} {one if n == 1 else (many or one + 's')}"
+
+
+def with_article(noun: str) -> str:
+    """Return a noun with its indefinite article.
+
+    Examples
+    --------
+    >>> with_article("sequence"), with_article("answer")
+    ('a sequence', 'an answer')
+    """
+    return f"{'an' if noun[:1].lower() in 'aeio' else 'a'} {noun}"
+
+
+def unbroken(text: str) -> str:
+    """Return a text that no line break divides, for the cell of a table."""
+    return text.replace(" ", "\u00a0")

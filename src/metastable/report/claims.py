@@ -28,6 +28,10 @@ def _outcome(claim: Claim, analysis: Analysis, alpha: float) -> str:
     return f"**{'supported' if found else 'not supported'}** ({numbers})"
 
 
+def _plain(name: str) -> str:
+    return name.replace("_", " ")
+
+
 def claim_sentences(
     claims: Sequence[Claim], measures: Mapping[str, str], analyses: Mapping[str, Analysis], alpha: float
 ) -> list[str]:
@@ -53,13 +57,13 @@ def claim_sentences(
         if not claim.statement:
             continue
         about = (
-            f"{claim.statement[0].upper()}{claim.statement[1:]} (contrast *{claim.contrast}*, measure "
-            f"*{claim.measure}*, {_DIRECTIONS[claim.direction]}, smallest "
+            f"{claim.statement[0].upper()}{claim.statement[1:]} (contrast *{_plain(claim.contrast)}*, measure "
+            f"*{_plain(claim.measure)}*, {_DIRECTIONS[claim.direction]}, smallest "
             f"effect of interest |*g*| = {claim.smallest_effect:g})"
         )
         compared = measures[claim.contrast]
         if claim.measure != compared:
-            sentences.append(f"{about}: not judged, since this run compares *{compared}*.")
+            sentences.append(f"{about}: not judged, since this run compares *{_plain(compared)}*.")
         else:
             sentences.append(f"{about}: {_outcome(claim, analyses[claim.contrast], alpha)}.")
     return sentences

@@ -9,7 +9,7 @@ import pandas as pd
 
 from metastable.comparison import Comparison, effect_kind, one_scale
 from metastable.finished import FinishedReport
-from metastable.report.apa import format_g, format_p, format_share, p_phrase, plain_r, plural
+from metastable.report.apa import format_g, format_p, format_r, format_share, p_phrase, plural
 from metastable.report.names import COVARIATE_NAMES
 from metastable.stats.agreement import MapAgreement, noise_share
 
@@ -82,9 +82,11 @@ def _agreement_opening(first: str, second: str, agreed: MapAgreement, alpha: flo
 
 def _correlations(agreed: MapAgreement) -> str:
     within = (
-        f"; within layers r = {plain_r(agreed.r_within)}, {_p(agreed.p_within)}" if np.isfinite(agreed.r_within) else ""
+        f"; within layers r = {format_r(agreed.r_within)}, {_p(agreed.p_within)}"
+        if np.isfinite(agreed.r_within)
+        else ""
     )
-    return f"r = {plain_r(agreed.r)} over {plural(agreed.n, 'head')}, permutation {_p(agreed.p)}{within}"
+    return f"r = {format_r(agreed.r)} over {plural(agreed.n, 'head')}, permutation {_p(agreed.p)}{within}"
 
 
 def _one_model(found: Comparison, alpha: float) -> list[str]:
@@ -134,7 +136,7 @@ def _two_models(found: Comparison, alpha: float) -> list[str]:
     if found.relation == "other weights":
         profile = found.size_profile
         layers = (
-            f"; the layers' mean sizes of the effect correlate at r = {plain_r(profile.r)} over "
+            f"; the layers' mean sizes of the effect correlate at r = {format_r(profile.r)} over "
             f"{plural(profile.n, 'layer')} (permutation {_p(profile.p)})"
             if profile is not None and np.isfinite(profile.r)
             else ""
@@ -281,7 +283,7 @@ def agreement_sentence(found: Comparison) -> str:
     if raw is not None and np.isfinite(raw.r):
         text += (
             f" The differences as measured, before they are divided by a standard deviation, correlate at *r* = "
-            f"{plain_r(raw.r)}."
+            f"{format_r(raw.r)}."
         )
     return text
 
@@ -296,7 +298,7 @@ def layers_sentence(found: Comparison) -> str:
     if profile is None or not np.isfinite(profile.r):
         return "With fewer than three layers, or sizes that do not vary, the profiles can not be correlated."
     text = (
-        f"The layers' mean sizes of the effect correlate at *r* = {plain_r(profile.r)} over "
+        f"The layers' mean sizes of the effect correlate at *r* = {format_r(profile.r)} over "
         f"{plural(profile.n, 'layer')} (permutation {p_phrase(profile.p)})."
     )
     few = " With so few layers only a strong agreement can show." if profile.n < _FEW_LAYERS else ""
@@ -395,7 +397,7 @@ def limitations(found: Comparison) -> list[str]:
         texts.append(
             f"Noise draws a correlation towards zero: sampling error makes up {shown[0]} of the variance over "
             f"heads in {first} and {shown[1]} in {second}, so that maps that agree perfectly would correlate at about "
-            f"{plain_r(top)} (Spearman, 1904)."
+            f"{format_r(top)} (Spearman, 1904)."
         )
     texts.append(
         "That a head is different in one study and not in the other does not show that its effects differ: for that "

@@ -19,7 +19,7 @@ from metastable.comparison import Comparison, effect_kind, option_differences
 from metastable.files import write_text
 from metastable.finished import FinishedReport
 from metastable.report import compared
-from metastable.report.apa import format_g, format_interval, format_p, format_share, plain_r
+from metastable.report.apa import format_g, format_interval, format_p, format_r, format_share
 from metastable.report.plates import Plate, markdown, save_plate
 from metastable.report.templating import environment
 
@@ -136,10 +136,10 @@ def _agreement_rows(found: Comparison) -> list[list[str]]:
         [
             f"{threshold:g}",
             str(agreed.n),
-            plain_r(agreed.r),
-            plain_r(agreed.rho),
+            format_r(agreed.r),
+            format_r(agreed.rho),
             format_p(agreed.p),
-            plain_r(agreed.r_within),
+            format_r(agreed.r_within),
             format_p(agreed.p_within),
             format_share(agreed.same_sign, agreed.n),
         ]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from metastable.report.apa import plural
+from metastable.report.markdown import as_text
 from metastable.study import Sequence
 
 __all__ = ["examples"]
-
-_PUNCTUATION = str.maketrans({character: f"\\{character}" for character in "\\`*_[]<>|#"})
 
 
 def examples(sequences: tuple[Sequence, ...], sides: NDArray[np.intp], side: int, n: int = 3) -> list[str]:
@@ -30,7 +30,4 @@ def examples(sequences: tuple[Sequence, ...], sides: NDArray[np.intp], side: int
     list of str
     """
     mine = [sequences[index] for index in np.flatnonzero(sides == side)[:n]]
-    return [
-        " · ".join(word.translate(_PUNCTUATION) for word in sequence.words) + f" ({len(sequence.token_ids)} tokens)"
-        for sequence in mine
-    ]
+    return [as_text(" · ".join(sequence.words)) + f" ({plural(len(sequence.token_ids), 'token')})" for sequence in mine]

@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 
 from metastable import figures
+from metastable.report.apa import format_level
+from metastable.report.measures import measure_words, row_length
 from metastable.report.names import COVARIATE_NAMES
 from metastable.report.plates import Plate
 from metastable.report.slope_plates import slope_plates
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
     from metastable.pipeline import RunResult
 
-__all__ = ["draw_plates"]
+__all__ = ["draw_plates", "longest_count"]
 
 Drawing = Callable[..., "Figure"]
 
@@ -33,6 +35,14 @@ def _grid(histograms: np.ndarray[Any, Any], heads: pd.DataFrame, site: str) -> n
     return grid
 
 
+def longest_count(result: RunResult) -> int:
+    """Return the largest count that a head can have in a run, or has: the operating modes are shares of it."""
+    options = result.recipe["options"]
+    possible = max(row_length(sequence, options) for sequence in result.material.sequences)
+    # an image has more regions than its caption has words
+    return max(possible, int(np.flatnonzero(result.histograms.any(axis=(0, 1, 2))).max()))
+
+
 def _site_plates(result: RunResult, site: str, ending: str, caption: str) -> dict[str, Plate]:
     """Draw the figures that show one site; `ending` and `caption` tell the sites apart."""
     contrast, options = result.contrast, result.recipe["options"]
@@ -43,6 +53,7 @@ def _site_plates(result: RunResult, site: str, ending: str, caption: str) -> dic
     measure = options["measure"]
     measured: dict[str, Any] = {"site": site, "conditions": conditions, "measure": measure}
     tested: dict[str, Any] = {"site": site, "conditions": conditions, "alpha": alpha}
+    words, fdr = measure_words(options), f"FDR {format_level(alpha)}"
     plates: dict[str, Plate] = {}
 
     def add(name: str, draw: Drawing, tell: Callable[..., str], text: str, *args: Any, **kwargs: Any) -> None:
@@ -54,7 +65,7 @@ def _site_plates(result: RunResult, site: str, ending: str, caption: str) -> dic
         )
 
     a, b = conditions
-    named = measure.replace("_", " ")
+    named = words.name
     add(
         "summary", figures.summary_figure, figures.summary_figure_alt,
         f"Mean {named} of every head for {a} and {b} sequences on one scale, their difference, and the verdict of "
@@ -68,7 +79,7 @@ def _site_plates(result: RunResult, site: str, ending: str, caption: str) -> dic
         )  # fmt: skip
     add(
         "difference", figures.difference_map, figures.difference_map_alt,
-        f"Difference of the mean {named}, {a} minus {b}; outlined where significant (FDR {alpha:g}).", heads,
+        f"Difference of the mean {named}, {a} minus {b}; outlined where significant ({fdr}).", heads,
         **measured, alpha=alpha,
     )  # fmt: skip
     add(
@@ -81,14 +92,15 @@ def _site_plates(result: RunResult, site: str, ending: str, caption: str) -> dic
         figures.layer_plot_alt(heads, layers, **tested),
         "Every head's Hedges' g, layer by layer, with the layers' omnibus tests." + caption,
     )
-    n_keys = max(len(s.token_ids) for s in result.material.sequences)
+    n_keys = longest_count(result)
+    at = "" if measure == "count" else f"at {100 * options['threshold'][0]:g}% of the attention, "
     first, second = (_grid(result.histograms[0, index], heads, site) for index in (0, 1))
     plates["violins"] = Plate(
         "violins" + ending,
         figures.violin_pair(first, second, n=n_keys, conditions=conditions),
         figures.violin_pair_alt(first, second, n=n_keys, conditions=conditions),
-        f"The count over all query tokens of {a} and of {b} sequences, head by head: distribution, median, and mode."
-        + caption,
+        f"The count {at}over all query tokens of {a} and of {b} sequences, head by head: distribution, median, and "
+        "mode." + caption,
     )
     if len(result.analysis.heads["threshold"].unique()) > 1:
         every = result.analysis.heads
@@ -104,6 +116,7 @@ def _site_plates(result: RunResult, site: str, ending: str, caption: str) -> dic
 def _whole_plates(result: RunResult) -> dict[str, Plate]:
     """Draw the figures of all sites together."""
     heads, alpha = primary(result.analysis.heads), result.recipe["options"]["alpha"]
+    measure = result.recipe["options"]["measure"]
     conditions = (result.contrast.a.name, result.contrast.b.name)
     plates = {
         "p_values": Plate(
@@ -120,35 +133,13 @@ def _whole_plates(result: RunResult) -> dict[str, Plate]:
         after = keys.assign(difference=details["difference_adjusted"], p_perm_fdr=details["p_adjusted_fdr"])
         plates["adjustment"] = Plate(
             "adjustment",
-            figures.adjustment_plot(before, after, alpha=alpha),
-            figures.adjustment_plot_alt(before, after, alpha=alpha),
+            figures.adjustment_plot(before, after, measure=measure, alpha=alpha),
+            figures.adjustment_plot_alt(before, after, measure=measure, alpha=alpha),
             "Every head's difference before and after adjusting for all covariates at once (HC3 errors, FDR).",
-        )
-    if len(result.analyses) > 1:
-        tables = {
-            contrast.name: primary(analysis.heads)
-            for contrast, analysis in zip(result.contrasts, result.analyses, strict=True)
-        }
-        plates["contrasts"] = Plate(
-            "contrasts",
-            figures.effect_maps(tables, value="difference", alpha=alpha),
-            figures.effect_maps_alt(tables, value="difference", alpha=alpha),
-            "The effects of the design, head by head, on one scale.",
-        )
-    if result.views:
-        tables = {"whole sequence": heads} | {
-            view.name.replace("_", " "): primary(analysis.heads)
-            for view, analysis in zip(result.study.views, result.views, strict=True)
-        }
-        plates["views"] = Plate(
-            "views",
-            figures.effect_maps(tables, alpha=alpha),
-            figures.effect_maps_alt(tables, alpha=alpha),
-            "Hedges' g of the whole sequences and of each view, head by head, on one scale.",
         )
     if result.sensitivity is not None:
         table = result.sensitivity.curve.assign(
-            test=f"permutation test, {result.sensitivity.correction.upper()} {alpha:g}"
+            test=f"permutation test, {result.sensitivity.correction.upper()} {format_level(alpha)}"
         )
         plates["sensitivity"] = Plate(
             "sensitivity",
@@ -174,6 +165,36 @@ def _whole_plates(result: RunResult) -> dict[str, Plate]:
     return plates
 
 
+def _effect_plates(result: RunResult, site: str, ending: str, caption: str) -> dict[str, Plate]:
+    """Draw the contrasts of a two-by-two design and the views of the sequences, at one site."""
+    options = result.recipe["options"]
+    shared: dict[str, Any] = {"site": site, "measure": options["measure"], "alpha": options["alpha"]}
+    plates = {}
+    if len(result.analyses) > 1:
+        tables = {
+            contrast.name: primary(analysis.heads)
+            for contrast, analysis in zip(result.contrasts, result.analyses, strict=True)
+        }
+        plates["contrasts"] = Plate(
+            "contrasts" + ending,
+            figures.effect_maps(tables, value="difference", **shared),
+            figures.effect_maps_alt(tables, value="difference", **shared),
+            "The effects of the design, head by head, on one scale." + caption,
+        )
+    if result.views:
+        tables = {"whole sequence": primary(result.analysis.heads)} | {
+            view.name.replace("_", " "): primary(analysis.heads)
+            for view, analysis in zip(result.study.views, result.views, strict=True)
+        }
+        plates["views"] = Plate(
+            "views" + ending,
+            figures.effect_maps(tables, **shared),
+            figures.effect_maps_alt(tables, **shared),
+            "Hedges' g of the whole sequences and of each view, head by head, on one scale." + caption,
+        )
+    return plates
+
+
 def draw_plates(result: RunResult) -> dict[str, list[Plate]]:
     """Draw every figure of the report.
 
@@ -194,8 +215,9 @@ def draw_plates(result: RunResult) -> dict[str, list[Plate]]:
         several = len(sites) > 1
         ending = f"_{site}" if several else ""
         caption = f" Site: {site}." if several else ""
-        for name, plate in _site_plates(result, site, ending, caption).items():
-            plates.setdefault(name, []).append(plate)
+        for draw in (_site_plates, _effect_plates):
+            for name, plate in draw(result, site, ending, caption).items():
+                plates.setdefault(name, []).append(plate)
     if result.contrast.predictor is not None:
         tables = (result.analysis.heads, result.analysis.details, result.analysis.layers)
         return slope_plates(result, plates, *map(primary, tables))

@@ -7,9 +7,11 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from metastable.files import write_text
-from metastable.report.apa import format_p, plain_r
+from metastable.report.apa import format_p, format_r
+from metastable.report.markdown import as_text
 
 __all__ = ["write_index"]
 
@@ -46,17 +48,16 @@ def _recipe(folder: Path) -> dict[str, Any] | None:
 def _row(folder: Path, recipe: Mapping[str, Any]) -> str:
     verdict = recipe["verdict"]
     numbers = " | ".join(str(verdict[name]) for name in ("different", "equivalent", "undecided"))
-    return (
-        f"| [{recipe['title']}]({folder.name}/report.md) | {verdict['sentence']} | {numbers} | "
-        f"{recipe['model']['id']} |\n"
-    )
+    title, sentence, model = map(as_text, (recipe["title"], verdict["sentence"], recipe["model"]["id"]))
+    return f"| [{title}]({quote(folder.name)}/report.md) | {sentence} | {numbers} | {model} |\n"
 
 
 def _comparison_row(folder: Path, recipe: Mapping[str, Any]) -> str:
     verdict = recipe["verdict"]
     known = recipe["relation"] == "same heads" and verdict["r"] is not None
     r, p = (verdict["r"], verdict["p"]) if known else (math.nan, math.nan)
-    return f"| [{recipe['title']}]({folder.name}/report.md) | {verdict['sentence']} | {plain_r(r)} | {format_p(p)} |\n"
+    title, sentence = as_text(recipe["title"]), as_text(verdict["sentence"])
+    return f"| [{title}]({quote(folder.name)}/report.md) | {sentence} | {format_r(r)} | {format_p(p)} |\n"
 
 
 def write_index(reports: Path) -> Path:

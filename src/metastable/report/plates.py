@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from metastable.figures.save import save_figure
+from metastable.report.markdown import as_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,5 +43,4 @@ def save_plate(plate: Plate, folder: Path) -> None:
 
 def markdown(plate: Plate) -> str:
     """Return the Markdown that shows a plate, its caption under it."""
-    alt = plate.alt.replace("\n", " ").replace("[", "(").replace("]", ")")
-    return f"![{alt}](figures/{plate.stem}.png)\n\n*{plate.caption}*"
+    return f"![{as_text(plate.alt)}](figures/{plate.stem}.png)\n\n*{as_text(plate.caption)}*"

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from metastable.files import write_text
-from metastable.modes import operating_modes
+from metastable.modes import median_counts, operating_modes
 from metastable.report import prose
 from metastable.report.apa import plural
 from metastable.report.claims import claim_sentences
 from metastable.report.examples import examples
-from metastable.report.gallery import draw_plates
-from metastable.report.methods import methods_paragraph
+from metastable.report.gallery import draw_plates, longest_count
+from metastable.report.head_prose import absence, effect_size, heads_sentence
+from metastable.report.markdown import as_text, code, with_escaped_names
+from metastable.report.measures import measure_words, row_clauses, row_length
+from metastable.report.methods import methods_paragraph, observation_clause
 from metastable.report.names import COVARIATE_NAMES
 from metastable.report.plates import Plate, markdown, save_plate
+from metastable.report.references import bibliography
+from metastable.report.sides import sides_of, units_text
 from metastable.report.slope import slope_context
 from metastable.report.tables import balance_rows, contrast_row, head_rows, layer_rows, omnibus_rows, view_row
 from metastable.report.templating import environment
@@ -60,7 +65,7 @@ def _recipe_rows(recipe: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Python", f"{recipe['python']}, {recipe['platform']}"),
         ("seconds", ", ".join(f"{name} {value:.1f}" for name, value in recipe["seconds"].items())),
     ]
-    rows[2:2] = [(name, f"`{value}`") for name, value in recipe["sources"].items()]
+    rows[2:2] = [(as_text(name), code(value)) for name, value in recipe["sources"].items()]
     return rows
 
 
@@ -80,35 +85,41 @@ def _claims(result: RunResult) -> list[str]:
     return claim_sentences(result.study.claims, measures, analyses, options["alpha"])
 
 
+def _modes(result: RunResult) -> tuple[NDArray[np.str_], NDArray[np.str_]]:
+    """Operating mode of every head on either side: bands of the median over the longest row, as in the figure."""
+    longest = longest_count(result)
+    a, b = median_counts(result.histograms[0])
+    return operating_modes(a, longest), operating_modes(b, longest)
+
+
 def _context(result: RunResult, plates: Mapping[str, list[Plate]]) -> dict[str, Any]:
     study, recipe, analysis = result.study, result.recipe, result.analysis
-    contrast = result.contrast
-    a, b = contrast.a, contrast.b
-    options = recipe["options"]
+    contrast, options = result.contrast, recipe["options"]
+    sides, measure = sides_of(contrast), measure_words(options)
+    asked, changes = row_clauses(options)
     alpha, margin = options["alpha"], options["margin"]
     heads, details = primary(analysis.heads), primary(analysis.details)
     layers, omnibus = primary(analysis.layers), primary(analysis.omnibus)
     order = heads["hedges_g"].abs().sort_values(ascending=False, kind="stable").index[:10]
-    n_keys = float(sum(len(s.token_ids) for s in result.material.sequences) / len(result.material.sequences))
-    unequal = imbalance_sentence(contrast, result.balance)
-    n_thresholds = analysis.heads["threshold"].nunique()
-    # as in the figure: the modes are bands of the median over the longest sequence
-    longest = max(len(s.token_ids) for s in result.material.sequences)
-    modes = [
-        [str(mode) for mode in operating_modes(np.minimum(heads[f"median_{side}"], longest), longest)] for side in "ab"
-    ]
+    n_keys = float(np.mean([row_length(sequence, options) for sequence in result.material.sequences]))
+    several_thresholds = analysis.heads["threshold"].nunique() > 1
+    threshold = f"{100 * options['threshold'][0]:g}%"
+    mixed = contrast.mixed_formula(options["measure"], tuple(options["covariates"]))
+    model = "" if heads["lmm_p"].isna().all() else mixed
+    paired = contrast.pair is not None
     context: dict[str, Any] = {
         "study": study,
         "effect": "difference",
-        "a": a,
-        "b": b,
+        "symbol": "g",
+        "a": contrast.a,
+        "b": contrast.b,
         "conditions": [
             {
                 "name": condition.name,
                 "description": condition.description,
                 "examples": examples(result.material.sequences, contrast.sides, side),
             }
-            for side, condition in enumerate((a, b))
+            for side, condition in enumerate((contrast.a, contrast.b))
         ],
         "claims": _claims(result),
         "others": [
@@ -116,57 +127,56 @@ def _context(result: RunResult, plates: Mapping[str, list[Plate]]) -> dict[str, 
             for contrast, analysis in zip(result.contrasts, result.analyses, strict=True)
         ],
         "views": [view_row(view, analysis, alpha) for view, analysis in zip(study.views, result.views, strict=True)],
-        "joint": prose.joint_sentence(result.joint, alpha),
+        "joint": prose.joint_sentence(result.joint, alpha, measure.name),
         "verdict": verdict_sentences(contrast, analysis, recipe),
-        "warnings": [text for text in (unequal, study.caveat) if text],
+        "warnings": [text for text in (imbalance_sentence(contrast, result.balance), study.caveat) if text],
         "plates": {name: "\n\n".join(map(markdown, group)) for name, group in plates.items()},
         "model": {
             "id": recipe["model"]["id"],
             "revision": recipe["model"]["revision"],
             "sites": _sites(recipe),
         },
-        "primary_threshold": f"{100 * options['threshold'][0]:g}%",
+        "measure": measure,
+        "asked": asked,
+        "changes": " ".join(changes),
         "unit": contrast.unit,
+        "observation": observation_clause(study, contrast, measure.name),
         "material_rows": _material_rows(result),
         "notes": result.material.notes,
         "fairness": prose.fairness(result.balance, COVARIATE_NAMES),
         "balance_rows": balance_rows(result.balance, COVARIATE_NAMES),
-        "adjustment": prose.adjustment(heads, details, result.balance, COVARIATE_NAMES, alpha, analysis.no_adjustment),
+        "adjustment": prose.adjustment(
+            heads, details, result.balance, COVARIATE_NAMES, alpha, analysis.no_adjustment, units_text(contrast)
+        ),
         "sensitivity": prose.sensitivity_sentence(result.sensitivity, alpha),
         "omnibus_sentence": prose.omnibus_sentence(omnibus, alpha),
         "omnibus_rows": omnibus_rows(omnibus),
         "layers_sentence": prose.layers_sentence(layers, alpha),
-        "layer_rows": layer_rows(layers),
+        "layer_rows": layer_rows(layers, measure.digits),
         "several_sites": heads["site"].nunique() > 1,
-        "heads_sentence": prose.heads_sentence(heads, details, alpha, a.name, b.name),
-        "top_rows": head_rows(heads.loc[order], details.loc[order]),
-        "head_rows": head_rows(heads, details),
-        "effect_size": prose.effect_size(heads, details, a.name, b.name, n_keys),
-        "absence": prose.absence(heads, alpha, margin),
-        "violins": prose.violins(heads, modes[0], modes[1], a.name, b.name),
-        "thresholds_sentence": prose.thresholds_sentence(analysis.heads, alpha) if n_thresholds > 1 else "",
+        "heads_sentence": heads_sentence(heads, details, alpha, sides, measure),
+        "top_rows": head_rows(heads.loc[order], details.loc[order], measure.digits),
+        "head_rows": head_rows(heads, details, measure.digits),
+        "effect_size": effect_size(heads, details, sides, measure, unit=contrast.unit, paired=paired, n=n_keys),
+        "absence": absence(heads, alpha, margin),
+        "violins": prose.violins(*_modes(result), sides, measure.name, threshold),
+        "thresholds_sentence": prose.thresholds_sentence(analysis.heads, alpha) if several_thresholds else "",
         "methods": methods_paragraph(
-            recipe,
-            n_a=contrast.n_a,
-            n_b=contrast.n_b,
-            a=a.name,
-            b=b.name,
-            unit=contrast.unit,
-            paired=study.design.paired,
-            n_heads=len(heads),
-            model=contrast.mixed_formula(options["measure"], tuple(options["covariates"])),
+            recipe, study, contrast, n_heads=len(heads), model=model, balanced=not result.balance.empty
         ),
         "command": recipe["command"],
         "recipe_rows": _recipe_rows(recipe),
         "limitations": prose.limitations(
             caveat=study.caveat,
-            unit=contrast.unit,
+            units=contrast.unit + "s",
             exact=analysis.exact,
             adjusted=tuple(options["covariates"]),
+            measure=measure,
+            special=options["queries"] == options["keys"] == "all",
         ),
     }
     if contrast.predictor is not None:
-        context |= slope_context(result, heads, details, omnibus, n_keys, context["limitations"])
+        context |= slope_context(result, heads, details, layers, omnibus, n_keys, context["limitations"], model)
     return context
 
 
@@ -185,7 +195,7 @@ def render_report(result: RunResult, plates: Mapping[str, list[Plate]]) -> str:
     str
     """
     template = environment().get_template("report.md.j2")
-    return template.render(_context(result, plates))
+    return template.render(_context(with_escaped_names(result), plates))
 
 
 def write_report(result: RunResult, advance: Callable[[int, int], None]) -> None:
@@ -204,8 +214,6 @@ def write_report(result: RunResult, advance: Callable[[int, int], None]) -> None
         advance(done, len(flat))
         save_plate(plate, result.folder)
     advance(len(flat), len(flat))
-    write_text(
-        result.folder / "references.bib",
-        files("metastable.report").joinpath("templates/references.bib").read_text(encoding="utf-8"),
-    )
-    write_text(result.folder / "report.md", render_report(result, plates))
+    report = render_report(result, plates)
+    write_text(result.folder / "references.bib", bibliography(report))
+    write_text(result.folder / "report.md", report)

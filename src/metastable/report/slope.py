@@ -9,9 +9,29 @@ import numpy as np
 import pandas as pd
 
 from metastable.contrasts import Contrast
-from metastable.report.apa import format_g, format_interval, format_share, p_phrase, plural
-from metastable.report.methods import CORRECTIONS
+from metastable.report.apa import (
+    format_g,
+    format_interval,
+    format_level,
+    format_r,
+    format_share,
+    listed,
+    p_phrase,
+    plural,
+    with_article,
+)
+from metastable.report.head_prose import absence, mixed_finds, ten_largest
+from metastable.report.measures import measure_words
+from metastable.report.methods import (
+    CORRECTIONS,
+    measured_clause,
+    mixed_clause,
+    model_clause,
+    ratings_clause,
+    relabelings_clause,
+)
 from metastable.report.names import COVARIATE_NAMES
+from metastable.report.prose import layers_sentence, thresholds_sentence
 from metastable.stats.correlation import detectable_effect, slope_design
 
 if TYPE_CHECKING:
@@ -20,7 +40,6 @@ if TYPE_CHECKING:
 __all__ = [
     "covariate_name",
     "held_clause",
-    "measure_name",
     "per_unit",
     "predictor_of",
     "slope_context",
@@ -29,17 +48,11 @@ __all__ = [
 
 # A correlation with the predictor below this is balance for practical purposes.
 _WORTH_TELLING = 0.1
-# Measures of which more means that the attention spreads wider.
-_SPREADS = {"count", "entropy", "effective_number"}
 
 
 def covariate_name(covariate: str) -> str:
     """Return what a covariate is called for readers."""
     return COVARIATE_NAMES.get(covariate, covariate)
-
-
-def _listed(names: Sequence[str]) -> str:
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def _short(covariate: str) -> str:
@@ -49,7 +62,7 @@ def _short(covariate: str) -> str:
 def held_clause(options: Mapping[str, Any]) -> str:
     """Return the clause that names what is held fixed; empty if nothing is."""
     names = [_short(name) for name in options["covariates"]]
-    return f" with {_listed(names)} held fixed" if names else ""
+    return f" with {listed(names)} held fixed" if names else ""
 
 
 def per_unit(contrast: Contrast) -> str:
@@ -100,8 +113,8 @@ def slope_verdict(
     different, equivalent, undecided = (int(verdicts.get(key, 0)) for key in ("different", "equivalent", "undecided"))
     rising = int(((heads["verdict"] == "different") & (heads["difference"] > 0)).sum())
     p_text = f"omnibus permutation {p_phrase(float(whole['p_sum_squares']), 'p')}"
-    spreads = options["measure"] in _SPREADS
-    rise, fall = ("spreads wider", "narrower") if spreads else (f"has a higher {measure_name(options)}", "a lower one")
+    measure = measure_words(options)
+    rise, fall = ("spreads wider", "narrower") if measure.wider else (f"has a higher {measure.name}", "a lower one")
     # a comma on either side of the clause in the middle of a sentence
     amid = f",{held}," if held else ""
     opening = {
@@ -112,26 +125,22 @@ def slope_verdict(
     }[word]
     first = (
         f"{opening} ({p_text}); {equivalent} {'is' if equivalent == 1 else 'are'} equivalent within d = ±{margin:g} "
-        f"and {undecided} undecided at a false discovery rate of {alpha:g}."
+        f"and {undecided} undecided at a false discovery rate of {format_level(alpha)}."
     )
     strongest = int(heads["hedges_g"].abs().to_numpy().argmax())
     top, extra = heads.iloc[strongest], details.iloc[strongest]
     site = f" of {top['site']}" if len(heads["site"].unique()) > 1 else ""
     second = (
         f"The typical head has |d| = {np.median(np.abs(heads['hedges_g'])):.2f}; the strongest slope is in layer "
-        f"{top['layer']}, head {top['head']}{site}, whose {measure_name(options)} {_moves(top['difference'])} by "
-        f"{abs(top['difference']):.2f} {per_unit(contrast)} (95% CI {format_interval(top['ci_low'], top['ci_high'])}; "
+        f"{top['layer']}, head {top['head']}{site}, whose mean {measure.name} {_moves(top['difference'])} by "
+        f"{measure.amount(float(top['difference']))} {per_unit(contrast)} (95% CI "
+        f"{format_interval(top['ci_low'], top['ci_high'], measure.digits)}; "
         f"d = {format_g(top['hedges_g'])}, 95% CI {format_interval(extra['g_low'], extra['g_high'])})."
     )
     if held:
         bare = int((details["p_perm_unadjusted_fdr"] < alpha).sum())
         second += f" With nothing held fixed, {plural(bare, 'head')} would have a slope."
     return [first, second]
-
-
-def measure_name(options: Mapping[str, Any]) -> str:
-    """Return what the measure is called for readers."""
-    return str(options["measure"]).replace("_", " ")
 
 
 def _moves(slope: float) -> str:
@@ -156,26 +165,32 @@ def _left(contrast: Contrast, names: Sequence[str]) -> float:
 def _warning(contrast: Contrast) -> str:
     noun = covariate_name(contrast.formula)
     strong = [
-        f"{covariate_name(name)} (r = {format_g(r)})"
+        f"{covariate_name(name)} (r = {format_r(r)})"
         for name, r in _correlations(contrast).items()
         if abs(r) >= _WORTH_TELLING
     ]
-    return f"The {noun} goes along with {_listed(strong)}." if strong else ""
+    return f"The {noun} goes along with {listed(strong)}." if strong else ""
 
 
 def _fairness(contrast: Contrast, options: Mapping[str, Any]) -> str:
     noun, found = covariate_name(contrast.formula), _correlations(contrast)
     if not found:
         return "No covariate was recorded, so nothing can be said about what else goes along with the predictor."
-    strong = [f"{covariate_name(name)} (*r* = {format_g(r)})" for name, r in found.items() if abs(r) >= _WORTH_TELLING]
+    strong = [f"{covariate_name(name)} (*r* = {format_r(r)})" for name, r in found.items() if abs(r) >= _WORTH_TELLING]
     if strong:
-        text = f"**No, not as it stands.** The {noun} of a {contrast.unit} goes along with {_listed(strong)}."
+        text = (
+            f"**No, not as it stands.** The {noun} of {with_article(contrast.unit)} goes along with {listed(strong)}."
+        )
     else:
-        text = f"Yes, as far as was measured: no covariate correlates with the {noun} by {_WORTH_TELLING:g} or more."
+        text = (
+            f"Yes, as far as was measured: no covariate correlates with the {noun} by *r* = "
+            f"{format_r(_WORTH_TELLING)} or "
+            "more."
+        )
     if options["covariates"]:
         left = _left(contrast, options["covariates"])
         text += (
-            f" The tests hold {_listed([_short(name) for name in options['covariates']])} fixed; these leave "
+            f" The tests hold {listed([_short(name) for name in options['covariates']])} fixed; these leave "
             f"{100 * left:.0f}% of the variance of the {noun}, and the slopes stand on that part."
         )
     else:
@@ -199,8 +214,8 @@ def _adjustment(
     turned = np.sign(slope) != np.sign(adjusted)
     return (
         f"Unadjusted, {format_share(int(before.sum()), len(heads))} heads have a slope (permutation test, FDR "
-        f"{alpha:g}; median |*d*| = {details['g_unadjusted'].abs().median():.2f}). With "
-        f"{_listed([_short(name) for name in held])} held fixed (Freedman and Lane; {chosen}), "
+        f"{format_level(alpha)}; median |*d*| = {details['g_unadjusted'].abs().median():.2f}). With "
+        f"{listed([_short(name) for name in held])} held fixed (Freedman and Lane; {chosen}), "
         f"{format_share(int(after.sum()), len(heads))} have one (median |*d*| = "
         f"{details['g_adjusted'].abs().median():.2f}); {int((before & after).sum())} have both, and "
         f"{int((before & after & turned).sum())} of these change their sign. Over all heads the adjustment turns the "
@@ -216,7 +231,7 @@ def _omnibus(contrast: Contrast, omnibus: pd.DataFrame, alpha: float) -> str:
         f"Before anyone looks at single heads: the heads taken together {found} with the "
         f"{covariate_name(contrast.formula)} ({p_phrase(p)} for the sum of squared statistics, "
         f"{p_phrase(float(whole['p_max']))} for the largest). By chance alone {alpha * whole['n_heads']:.1f} of "
-        f"{plural(int(whole['n_heads']), 'head')} would fall below α = {alpha:g} without correction; "
+        f"{plural(int(whole['n_heads']), 'head')} would fall below α = {format_level(alpha)} without correction; "
         f"{int(whole['n_below_alpha'])} did."
     )
 
@@ -227,24 +242,29 @@ def _heads(contrast: Contrast, heads: pd.DataFrame, details: pd.DataFrame, alpha
     within = int((details["within_margin"] & sloped).sum())
     noun = covariate_name(contrast.formula)
     text = (
-        f"{format_share(int(sloped.sum()), len(heads))} heads have a slope at a false discovery rate of {alpha:g}, "
-        f"{int((heads['p_perm_fwer'] < alpha).sum())} also by the family-wise test over all heads; the mixed model "
-        f"finds {int((heads['lmm_p_fdr'] < alpha).sum())}, and layers tested before their heads (Yekutieli, 2008) "
-        f"leave {int((details['p_layers_first'] < alpha).sum())}. Of those with a slope, {rising} rise with the {noun} "
-        f"and {int(sloped.sum()) - rising} fall."
+        f"{format_share(int(sloped.sum()), len(heads))} heads have a slope at a false discovery rate of "
+        f"{format_level(alpha)}, {int((heads['p_perm_fwer'] < alpha).sum())} also by the family-wise test over all "
+        f"heads; {mixed_finds(heads, alpha)}, and layers tested before their heads (Yekutieli, 2008) leave "
+        f"{int((details['p_layers_first'] < alpha).sum())}."
     )
+    if sloped.any():
+        text += f" Of those with a slope, {rising} rise with the {noun} and {int(sloped.sum()) - rising} fall."
     if within:
         text += (
             f" {plural(within, 'of them is', 'of them are')} shown to lie inside the smallest effect of interest: "
             "real, and too small to matter by that standard."
         )
     return text + (
-        f" The slope is the change {per_unit(contrast)}, with its HC3 interval; *g* is the *d* of the partial "
-        "correlation. The ten largest by |*d*|:"
+        f" The slope is the change {per_unit(contrast)}, with its HC3 interval; *d* is that of the partial "
+        f"correlation. {ten_largest(len(heads), 'd')}"
     )
 
 
-def _effect_size(contrast: Contrast, heads: pd.DataFrame, details: pd.DataFrame, n_keys: float) -> str:
+def _effect_size(
+    contrast: Contrast, heads: pd.DataFrame, details: pd.DataFrame, n_keys: float, options: Mapping[str, Any]
+) -> str:
+    measure = measure_words(options)
+    of = f" (a row has about {n_keys:.0f} {measure.unit})" if measure.wider and measure.unit != "nats" else ""
     x, noun, unit = predictor_of(contrast), covariate_name(contrast.formula), contrast.unit
     index = int(heads["hedges_g"].abs().to_numpy().argmax())
     top, extra = heads.iloc[index], details.iloc[index]
@@ -255,23 +275,11 @@ def _effect_size(contrast: Contrast, heads: pd.DataFrame, details: pd.DataFrame,
         "standard deviations of what is left of the measure (of the part of the predictor that the covariates leave, "
         f"where some are held fixed). The typical head has |*d*| = {typical:.2f}: the {noun} explains "
         f"{100 * r**2:.1f}% of the variance of its means. The strongest (layer {top['layer']}, head "
-        f"{top['head']}, *r* = {format_g(extra['correlation'])}) has {100 * extra['correlation'] ** 2:.1f}% explained, "
+        f"{top['head']}, *r* = {format_r(extra['correlation'])}) has {100 * extra['correlation'] ** 2:.1f}% explained, "
         f"and over the {noun}s observed, {x.min():.2f} to {x.max():.2f}, its line {_moves(top['difference'])} by "
-        f"{abs(top['difference']) * np.ptp(x):.2f} of about {n_keys:.0f} tokens. The median over heads is "
-        f"{float(heads['difference'].abs().median()) * np.ptp(x):.2f} tokens. These are slopes of {unit} means; "
+        f"{measure.amount(float(top['difference']) * np.ptp(x))}{of}. The median over heads is "
+        f"{measure.amount(float(heads['difference'].abs().median()) * np.ptp(x))}. These are slopes of {unit} means; "
         "single tokens overlap far more."
-    )
-
-
-def _absence(heads: pd.DataFrame, alpha: float, margin: float) -> str:
-    equivalent, undecided = (int((heads["verdict"] == word).sum()) for word in ("equivalent", "undecided"))
-    for_null, for_slope = int((heads["bf10"] < 1 / 3).sum()), int((heads["bf10"] > 3).sum())
-    return (
-        f"{plural(equivalent, 'head is', 'heads are')} *equivalent*: two one-sided tests show the effect to lie within "
-        f"*d* = ±{margin:g} (FDR {alpha:g}). {plural(undecided, 'head is', 'heads are')} *undecided*: neither a slope "
-        f"nor its absence was shown, and more sequences would be needed. Bayes factors above 3 favour a slope in "
-        f"{plural(for_slope, 'head')}, below 1/3 its absence in {for_null}; {len(heads) - for_null - for_slope} say "
-        "little either way."
     )
 
 
@@ -282,45 +290,41 @@ def _sensitivity(result: RunResult, n_heads: int) -> str:
     return (
         f"By formula, not by simulation: with {n_units:,} {result.contrast.unit}s a head whose true effect is |*d*| = "
         f"**{found:.2f}** is found with 80% power even if it is the only one (Fisher's *z* at "
-        f"α = {options['alpha']:g} / {n_heads}; where more heads have a slope, the false discovery rate correction "
+        f"α = {format_level(options['alpha'])} / {n_heads}; where more heads have a slope, the false discovery rate "
+        "correction "
         "finds smaller ones). Smaller effects are likely to be missed. Studies of two groups say this by simulation "
         "from their own units, which has no counterpart where the predictor goes along with the covariates."
     )
 
 
-def _methods(result: RunResult, n_heads: int) -> str:
+def _methods(result: RunResult, n_heads: int, model: str) -> str:
     recipe, contrast = result.recipe, result.contrast
-    options, noun = recipe["options"], covariate_name(contrast.formula)
-    thresholds = ", ".join(f"{value:g}" for value in options["threshold"])
-    permutations = recipe["permutations"]
-    relabelings = (
-        f"all {permutations['used']:,} distinct relabelings"
-        if permutations["exact"]
-        else f"{permutations['used']:,} random relabelings, p = (b + 1) / (m + 1) (Phipson & Smyth, 2010)"
-    )
+    options, noun, unit = recipe["options"], covariate_name(contrast.formula), contrast.unit
     held = [_short(name) for name in options["covariates"]]
-    model = contrast.mixed_formula(options["measure"], tuple(options["covariates"]))
-    beside = f" beside {_listed(held)}" if held else ""
+    beside = f" beside {listed(held)}" if held else ""
+    name = measure_words(options).name
+    many = plural(len(predictor_of(contrast)), unit)
+    read = many if unit == "sequence" else f"{plural(len(result.material.sequences), 'sequence')} of {many}"
     return (
-        f"We read {plural(len(predictor_of(contrast)), contrast.unit)} of words alike in their {noun} with "
-        f"{recipe['model']['id']} (weights SHA-256 {recipe['model']['weights_sha256'][:12]}…; transformers "
-        f"{recipe['packages']['transformers']}, torch {recipe['packages']['torch']}) and, for every attention head and "
-        f"query token, counted the softmax entries needed, from the largest down, to reach {thresholds} of the row's "
-        f"mass (the size of the metastable state; Ramsauer et al., 2021). Padding was neither key nor query. The mean "
-        f"count of a {contrast.unit} was the unit of analysis, the mean {noun} of its words the predictor. In each of "
-        f"the {n_heads} heads the slope of the count on the {noun}{beside} was tested two-sidedly by exchanging "
-        f"residuals by the method of Freedman and Lane (1983; Winkler et al., 2014): "
-        f"{relabelings}, shared by all heads, so that the maximum over heads gave family-wise p-values "
-        f"(Westfall & Young, 1993) and sums over heads gave one omnibus p per layer and for the model. Slopes are "
-        f"those of ordinary least squares with HC3 intervals (MacKinnon & White, 1985). As a second analysis, token "
-        f"counts entered the linear mixed model {model} (REML, Satterthwaite degrees "
-        f"of freedom, as lme4 and lmerTest fit it; Bates et al., 2015; Kuznetsova et al., 2017). The false discovery "
-        f"rate was held at {options['alpha']:g} over the heads of a site by the method of "
-        f"{CORRECTIONS[options['correction']]}. Effects are the d of the partial correlation, d = 2r / sqrt(1 − r²) "
-        f"(Borenstein et al., 2009), with intervals by Fisher's z; two one-sided tests compare z with a smallest "
-        f"effect of interest of d = ±{options['margin']:g} (Goertzen & Cribbie, 2010); JZS Bayes factors have a Cauchy "
-        f"prior of scale 0.354 on the standardized slope (Liang et al., 2008; Rouder & Morey, 2012), which is the "
-        f"prior of scale 0.707 on d. The seed was {options['seed']}."
+        f"We presented {read} to {model_clause(recipe)}.{ratings_clause(recipe)} {measured_clause(options)} The mean "
+        f"{name} of {with_article(unit)} was one observation, and its {noun} the predictor. In each of the {n_heads} "
+        "heads the "
+        "slope "
+        f"of the mean {name} on the {noun}{beside} was tested two-sidedly by exchanging residuals by the method of "
+        f"Freedman and Lane (1983; Winkler et al., 2014) in {relabelings_clause(recipe)}; all heads shared the "
+        "relabelings, so that the maximum over heads gave family-wise p-values (Westfall & Young, 1993) and sums of "
+        "squares over heads gave one omnibus p per layer and for the model. Slopes are those of ordinary least squares "
+        f"with HC3 intervals (MacKinnon & White, 1985).{mixed_clause(model)} The false discovery rate was held at "
+        f"{format_level(options['alpha'])} over the heads of a site by the method of "
+        f"{CORRECTIONS[options['correction']]}. "
+        "Effects are the d of the partial correlation, d = 2r / sqrt(1 − r²) (Borenstein et al., 2009), with intervals "
+        "by Fisher's z; two one-sided tests compare z with a smallest effect of interest of "
+        f"d = ±{options['margin']:g} (Goertzen & Cribbie, 2010); JZS Bayes factors have a Cauchy prior of scale 0.354 "
+        "on "
+        "the standardized slope (Liang et al., 2008; Rouder & Morey, 2012), which is the prior of scale 0.707 on d. "
+        "The "
+        f"seed of all random choices was {options['seed']}; the analysis was run with metastable "
+        f"{recipe['packages']['metastable']}."
     )
 
 
@@ -338,9 +342,11 @@ def slope_context(
     result: RunResult,
     heads: pd.DataFrame,
     details: pd.DataFrame,
+    primary_layers: pd.DataFrame,
     omnibus: pd.DataFrame,
     n_keys: float,
     limitations: Sequence[str],
+    model: str,
 ) -> dict[str, Any]:
     """Return what the report's template takes for a slope in place of the sentences about two groups.
 
@@ -348,12 +354,14 @@ def slope_context(
     ----------
     result : RunResult
         Whose primary contrast has a continuous predictor.
-    heads, details, omnibus : pandas.DataFrame
+    heads, details, primary_layers, omnibus : pandas.DataFrame
         Rows of the primary threshold.
     n_keys : float
         Mean number of tokens of a sequence.
     limitations : sequence of str
         Those of any study.
+    model : str
+        The mixed model, as lme4 writes it; empty if there is none.
 
     Returns
     -------
@@ -363,14 +371,19 @@ def slope_context(
     alpha = options["alpha"]
     return {
         "effect": "slope",
+        "symbol": "d",
         "warnings": [text for text in (_warning(contrast), result.study.caveat) if text],
         "fairness": _fairness(contrast, options),
         "adjustment": _adjustment(contrast, heads, details, options, result.analysis.no_adjustment),
         "sensitivity": _sensitivity(result, len(heads)),
         "omnibus_sentence": _omnibus(contrast, omnibus, alpha),
         "heads_sentence": _heads(contrast, heads, details, alpha),
-        "effect_size": _effect_size(contrast, heads, details, n_keys),
-        "absence": _absence(heads, alpha, options["margin"]),
-        "methods": _methods(result, len(heads)),
+        "effect_size": _effect_size(contrast, heads, details, n_keys, options),
+        "absence": absence(heads, alpha, options["margin"], effect="slope", symbol="d"),
+        "layers_sentence": layers_sentence(primary_layers, alpha, "d"),
+        "thresholds_sentence": thresholds_sentence(result.analysis.heads, alpha, "have a slope", "d")
+        if len(result.analysis.heads["threshold"].unique()) > 1
+        else "",
+        "methods": _methods(result, len(heads), model),
         "limitations": _limitations(limitations, contrast),
     }

@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 
 from metastable import figures
-from metastable.report.apa import format_g, p_phrase, plural
+from metastable.report.apa import format_g, format_level, p_phrase, plural
+from metastable.report.measures import measure_words
 from metastable.report.plates import Plate
-from metastable.report.slope import covariate_name, held_clause, measure_name, per_unit, predictor_of
+from metastable.report.slope import covariate_name, held_clause, per_unit, predictor_of
 from metastable.stats.correlation import slope_design
 
 if TYPE_CHECKING:
@@ -45,10 +46,10 @@ def _slope_plate(result: RunResult, heads: pd.DataFrame, details: pd.DataFrame, 
     notes, slopes = [], []
     for row in details.loc[order].to_dict("records"):
         notes.append(p_phrase(float(row[f"p_perm_{which}_fdr"]), "p"))
-        slopes.append(format_g(float(row[f"difference_{which}"])))
+        slopes.append(format_g(float(row[f"difference_{which}"]), measure_words(options).digits))
     arguments: dict[str, Any] = {
         "predictor_label": f"{noun}, adjusted" if adjusted else noun,
-        "measure": measure_name(options),
+        "measure": measure_words(options).name,
     }
     corners = [f"{slope}, {note}" for slope, note in zip(slopes, notes, strict=True)]
     caption = (
@@ -84,33 +85,41 @@ def _adjustment_plate(heads: pd.DataFrame, details: pd.DataFrame, alpha: float) 
 def _site_plates(result: RunResult, heads: pd.DataFrame, layers: pd.DataFrame, site: str) -> dict[str, Plate]:
     """Draw anew the figures of one site that would call a slope a difference of the halves."""
     contrast, options = result.contrast, result.recipe["options"]
-    noun, alpha, named = covariate_name(contrast.formula), options["alpha"], measure_name(options)
+    noun, alpha, named = covariate_name(contrast.formula), options["alpha"], measure_words(options).name
     held, over = held_clause(options), per_unit(contrast)
     conditions = (contrast.a.name, contrast.b.name)
-    table = heads.assign(slope=heads["difference"], d=heads["hedges_g"])
-    mine = table[table["site"] == site]
+    table = heads.assign(d=heads["hedges_g"])
     layers = layers[layers["site"] == site].reset_index(drop=True)
-    shared: dict[str, Any] = {"site": site, "conditions": conditions, "alpha": alpha}
+    shared: dict[str, Any] = {"site": site, "conditions": conditions, "alpha": alpha, "effect": "slope"}
     measured = {**shared, "measure": options["measure"]}
-    found = int((mine["p_perm_fdr"] < alpha).sum())
-    steepest = mine.iloc[int(mine["slope"].abs().to_numpy().argmax())]
-    title = f"slope of the mean {named}; outlined: significant (FDR {alpha:g})"
+    every = result.analysis.heads.assign(d=result.analysis.heads["hedges_g"])
+    thresholds = {}
+    if len(every["threshold"].unique()) > 1:
+        thresholds["thresholds"] = Plate(
+            "thresholds",
+            figures.thresholds_plot(every, **shared, value="d"),
+            figures.thresholds_plot_alt(every, **shared, value="d"),
+            f"The d of every head{held} and the number of significant heads along the thresholds.",
+        )
     return {
         "summary": Plate(
             "summary",
-            figures.summary_figure(table, **measured, effect="slope"),
+            figures.summary_figure(table, **measured),
             figures.summary_figure_alt(table, **measured),
             f"Mean {named} of every head for the {conditions[0]} and the {conditions[1]} half on one scale; the slope, "
             f"which is the change {over}{held}; and the verdict on the slope. Layer 1 is at the bottom.",
         ),
         "difference": Plate(
             "difference",
-            figures.difference_map(table, "slope", **measured, title=title),
-            f"Map of the slope of the mean {named} over the {noun}: positive in {int((mine['slope'] > 0).sum())} and "
-            f"negative in {int((mine['slope'] < 0).sum())} of {len(mine)} heads; {found} significant after FDR "
-            f"correction at {alpha:g}. The steepest is {format_g(float(steepest['slope']))} in layer "
-            f"{steepest['layer']} head {steepest['head']}.",
-            f"Change of the mean {named} {over}{held}; outlined where significant (FDR {alpha:g}).",
+            figures.difference_map(table, **measured),
+            figures.difference_map_alt(table, **measured),
+            f"Change of the mean {named} {over}{held}; outlined where significant (FDR {format_level(alpha)}).",
+        ),
+        "significance": Plate(
+            "significance",
+            figures.significance_mask(table, **shared),
+            figures.significance_mask_alt(table, **shared),
+            f"The verdict on the slope of every head{held}; hatching tells what colour tells.",
         ),
         "layers": Plate(
             "layers",
@@ -119,7 +128,7 @@ def _site_plates(result: RunResult, heads: pd.DataFrame, layers: pd.DataFrame, s
             f"Every head's d of the partial correlation with the {noun}{held}, layer by layer, with the layers' "
             "omnibus tests.",
         ),
-    }
+    } | thresholds
 
 
 def slope_plates(

@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 
 from metastable.contrasts import Contrast
-from metastable.report.apa import format_bf, format_g, format_interval, format_p, format_share
+from metastable.report.apa import format_bf, format_g, format_interval, format_p, format_share, unbroken
+from metastable.report.sides import units_text
 from metastable.report.verdict import primary
 from metastable.stats.analysis import Analysis
 from metastable.study import View
@@ -16,9 +17,13 @@ from metastable.study import View
 __all__ = ["balance_rows", "contrast_row", "head_rows", "layer_rows", "omnibus_rows", "view_row"]
 
 
-def head_rows(heads: pd.DataFrame, details: pd.DataFrame) -> list[dict[str, str]]:
-    """Return one row a head, in the order given; `details` has the same rows."""
+def head_rows(heads: pd.DataFrame, details: pd.DataFrame, digits: int = 2) -> list[dict[str, str]]:
+    """Return one row a head, in the order given; `details` has the same rows, the measure so many `digits`."""
     rows = []
+
+    def interval(low: float, high: float, digits: int = 2) -> str:
+        return unbroken(format_interval(low, high, digits))
+
     for head, detail in zip(heads.to_dict("records"), details.to_dict("records"), strict=True):
         different = head["verdict"] == "different"
         rows.append(
@@ -26,32 +31,33 @@ def head_rows(heads: pd.DataFrame, details: pd.DataFrame) -> list[dict[str, str]
                 "site": str(head["site"]),
                 "layer": str(head["layer"]),
                 "head": str(head["head"]),
-                "mean_a": f"{head['mean_a']:.2f}",
-                "mean_b": f"{head['mean_b']:.2f}",
-                "difference": f"{format_g(head['difference'])} {format_interval(head['ci_low'], head['ci_high'])}",
-                "g": f"{format_g(head['hedges_g'])} {format_interval(detail['g_low'], detail['g_high'])}",
-                "p": format_p(head["p_perm"]),
-                "p_fdr": format_p(head["p_perm_fdr"]),
-                "p_fwer": format_p(head["p_perm_fwer"]),
-                "p_lmm": format_p(head["lmm_p_fdr"]),
-                "bf": format_bf(head["bf10"]),
+                "mean_a": format_g(head["mean_a"], digits, sign=False),
+                "mean_b": format_g(head["mean_b"], digits, sign=False),
+                "difference": f"{format_g(head['difference'], digits)} "
+                f"{interval(head['ci_low'], head['ci_high'], digits)}",
+                "g": f"{format_g(head['hedges_g'])} {interval(detail['g_low'], detail['g_high'])}",
+                "p": unbroken(format_p(head["p_perm"])),
+                "p_fdr": unbroken(format_p(head["p_perm_fdr"])),
+                "p_fwer": unbroken(format_p(head["p_perm_fwer"])),
+                "p_lmm": unbroken(format_p(head["lmm_p_fdr"])),
+                "bf": unbroken(format_bf(head["bf10"])),
                 "verdict": f"**{head['verdict']}**" if different else str(head["verdict"]),
             }
         )
     return rows
 
 
-def layer_rows(layers: pd.DataFrame) -> list[dict[str, str]]:
-    """Return one row a layer."""
+def layer_rows(layers: pd.DataFrame, digits: int = 2) -> list[dict[str, str]]:
+    """Return one row a layer, the measure with so many `digits`."""
     return [
         {
             "site": str(row["site"]),
             "layer": str(row["layer"]),
-            "mean_a": f"{row['mean_a']:.2f}",
-            "mean_b": f"{row['mean_b']:.2f}",
-            "difference": format_g(row["difference"]),
+            "mean_a": format_g(row["mean_a"], digits, sign=False),
+            "mean_b": format_g(row["mean_b"], digits, sign=False),
+            "difference": format_g(row["difference"], digits),
             "mean_abs_g": f"{row['mean_abs_g']:.2f}",
-            "p": format_p(row["p_sum_squares"]),
+            "p": unbroken(format_p(row["p_sum_squares"])),
             "different": str(row["n_different"]),
             "equivalent": str(row["n_equivalent"]),
             "undecided": str(row["n_undecided"]),
@@ -70,7 +76,7 @@ def omnibus_rows(omnibus: pd.DataFrame) -> list[dict[str, str]]:
             "p_sum_squares": format_p(row["p_sum_squares"]),
             "p_max": format_p(row["p_max"]),
             "p_count": format_p(row["p_count"]),
-            "n_heads": format_share(row["n_below_alpha"], row["n_heads"]) + " below α, uncorrected",
+            "n_heads": format_share(row["n_below_alpha"], row["n_heads"]),
         }
         for row in rows
         if several or row["site"] == "all"
@@ -100,9 +106,9 @@ def contrast_row(contrast: Contrast, analysis: Analysis, alpha: float) -> dict[s
     whole = omnibus[omnibus["site"] == "all"].iloc[0]
     return {
         "name": contrast.name,
-        "a": contrast.a.name,
-        "b": contrast.b.name,
-        "units": f"{contrast.n_a} / {contrast.n_b}",
+        "a": contrast.a.name.replace(" - ", " − "),
+        "b": contrast.b.name.replace(" - ", " − "),
+        "units": units_text(contrast),
         "p": format_p(float(whole["p_sum_squares"])),
         "heads": format_share(int((heads["p_perm_fdr"] < alpha).sum()), len(heads)),
         "g": f"{heads['hedges_g'].abs().median():.2f}",
@@ -117,7 +123,7 @@ def balance_rows(balance: pd.DataFrame, names: dict[str, str]) -> list[dict[str,
             "a": f"{row['mean_a']:.2f} ± {row['sd_a']:.2f}",
             "b": f"{row['mean_b']:.2f} ± {row['sd_b']:.2f}",
             "smd": format_g(row["smd"]),
-            "ratio": f"{row['variance_ratio']:.2f}",
+            "ratio": format_g(row["variance_ratio"], sign=False),
             "balanced": "yes" if row["balanced"] else "**no**",
         }
         for row in balance.to_dict("records")

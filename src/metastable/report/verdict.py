@@ -9,8 +9,10 @@ import numpy as np
 import pandas as pd
 
 from metastable.contrasts import Contrast
-from metastable.report.apa import format_g, format_interval, format_p, plural
+from metastable.report.apa import format_g, format_interval, format_level, p_phrase, plural
+from metastable.report.measures import measure_words
 from metastable.report.names import COVARIATE_NAMES
+from metastable.report.sides import sides_of
 from metastable.report.slope import slope_verdict
 from metastable.stats.analysis import Analysis
 
@@ -21,11 +23,6 @@ def primary(table: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of the primary threshold, the first that was given."""
     rows: pd.DataFrame = table[table["threshold"] == table["threshold"].iloc[0]]
     return rows.reset_index(drop=True)
-
-
-def _p_text(p: float) -> str:
-    text = format_p(p)
-    return f"p {text}" if text.startswith("<") else f"p = {text}"
 
 
 def verdict_word(analysis: Analysis, alpha: float) -> str:
@@ -62,31 +59,28 @@ def verdict_sentences(contrast: Contrast, analysis: Analysis, recipe: Mapping[st
     alpha, margin = recipe["options"]["alpha"], recipe["options"]["margin"]
     if contrast.predictor is not None:
         return slope_verdict(contrast, heads, details, whole.to_dict(), verdict_word(analysis, alpha), recipe)
-    a, b = contrast.a, contrast.b
-    n = len(heads)
+    sides, measure = sides_of(contrast), measure_words(recipe["options"])
     counts = heads["verdict"].value_counts()
-    different = int(counts.get("different", 0))
-    equivalent = int(counts.get("equivalent", 0))
-    undecided = int(counts.get("undecided", 0))
+    different, equivalent, undecided = (int(counts.get(name, 0)) for name in ("different", "equivalent", "undecided"))
     opening = {
-        "different": f"Attention differs between {a.name} and {b.name} sequences",
-        "equivalent": f"Attention does not differ between {a.name} and {b.name} sequences beyond g = {margin:g}",
-        "undecided": f"No difference between {a.name} and {b.name} sequences was shown",
+        "different": f"Attention differs between {sides.both}",
+        "equivalent": f"Attention does not differ between {sides.both} beyond g = ±{margin:g}",
+        "undecided": f"No difference in attention between {sides.both} was shown",
     }[verdict_word(analysis, alpha)]
     first = (
-        f"{opening} in {recipe['model']['id']} (omnibus permutation {_p_text(float(whole['p_sum_squares']))}): "
-        f"of {plural(n, 'head')}, {different} {'is' if different == 1 else 'are'} different, {equivalent} "
-        f"equivalent within g = ±{margin:g}, and {undecided} undecided at a false discovery rate of {alpha:g}."
+        f"{opening} in {recipe['model']['id']} (omnibus permutation {p_phrase(float(whole['p_sum_squares']), 'p')}): "
+        f"of {plural(len(heads), 'head')}, {different} {'is' if different == 1 else 'are'} different, {equivalent} "
+        f"equivalent within g = ±{margin:g}, and {undecided} undecided at a false discovery rate of "
+        f"{format_level(alpha)}."
     )
     largest = int(heads["hedges_g"].abs().to_numpy().argmax())
     top, extra = heads.iloc[largest], details.iloc[largest]
-    more, fewer = (a.name, b.name) if top["difference"] >= 0 else (b.name, a.name)
+    more, fewer = (sides.a, sides.b) if top["difference"] >= 0 else (sides.b, sides.a)
     site = f" of {top['site']}" if len(heads["site"].unique()) > 1 else ""
     second = (
-        f"The typical head differs by |g| = {np.median(np.abs(heads['hedges_g'])):.2f}; the largest difference "
-        f"is in layer {top['layer']}, head {top['head']}{site}, which spreads over "
-        f"{abs(top['difference']):.2f} more tokens in {more} than in {fewer} sequences "
-        f"(g = {format_g(top['hedges_g'])}, 95% CI {format_interval(extra['g_low'], extra['g_high'])})."
+        f"The typical head differs by |g| = {np.median(np.abs(heads['hedges_g'])):.2f}; the largest difference is in "
+        f"layer {top['layer']}, head {top['head']}{site}, {measure.more_in(more, fewer, float(top['difference']))}"
+        f"{sides.thing} (g = {format_g(top['hedges_g'])}, 95% CI {format_interval(extra['g_low'], extra['g_high'])})."
     )
     return [first, second]
 
@@ -109,9 +103,10 @@ def imbalance_sentence(contrast: Contrast, balance: pd.DataFrame) -> str:
     if unequal.empty:
         return ""
     a, b = contrast.a, contrast.b
+    rows = unequal.sort_values("smd", key=lambda smd: -smd.abs(), kind="stable").to_dict("records")
     parts = [
         f"{COVARIATE_NAMES.get(row['covariate'], row['covariate'])} {row['mean_a']:.1f} against {row['mean_b']:.1f} "
-        f"(standardized difference {format_g(row['smd'])})"
-        for row in unequal.to_dict("records")
+        f"(d = {format_g(row['smd'])})"
+        for row in rows
     ]
-    return f"The conditions are not alike: {a.name} against {b.name}, " + "; ".join(parts) + "."
+    return f"The conditions are not alike ({a.name} against {b.name}): {', '.join(parts)}."
