@@ -52,6 +52,11 @@ COMMANDS: dict[str, Command] = {
     "calibrate": Command(
         "calibrate STUDY", "run its tests where the truth is known: error rates and power", "metastable.cli.calibrate"
     ),
+    "sweep": Command(
+        "sweep STUDY --k 500,1000",
+        "run it at every combination of lists of options, corrected as one analysis",
+        "metastable.cli.sweep",
+    ),
 }
 
 

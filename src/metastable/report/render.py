@@ -26,10 +26,11 @@ from metastable.report.verdict import imbalance_sentence, primary, verdict_sente
 if TYPE_CHECKING:
     from metastable.pipeline import RunResult
 
-__all__ = ["render_report", "write_report"]
+__all__ = ["render_report", "template_environment", "write_report"]
 
 
-def _environment() -> jinja2.Environment:
+def template_environment() -> jinja2.Environment:
+    """Return the environment of the reports' templates."""
     return jinja2.Environment(
         loader=jinja2.PackageLoader("metastable.report", "templates"),
         undefined=jinja2.StrictUndefined,
@@ -184,7 +185,7 @@ def render_report(result: RunResult, plates: Mapping[str, list[Plate]]) -> str:
     -------
     str
     """
-    template = _environment().get_template("report.md.j2")
+    template = template_environment().get_template("report.md.j2")
     return template.render(_context(result, plates))
 
 
