@@ -73,6 +73,8 @@ def _setting_rows(result: SweepResult) -> list[dict[str, Any]]:
 def _axis_rows(result: SweepResult, axis: Axis) -> list[dict[str, str]]:
     alpha = result.recipe["options"]["alpha"]
     texts = result.settings[axis.name].map(level_text)
+    # differences of a count and of an entropy have no common unit
+    mixed = axis.name != "measure" and any(other.name == "measure" for other in result.axes)
     rows = []
     for value in axis.levels:
         mine = result.settings[texts == level_text(value)]
@@ -85,7 +87,7 @@ def _axis_rows(result: SweepResult, axis: Axis) -> list[dict[str, str]]:
                 "found": f"{int((mine['omnibus_p_holm'] < alpha).sum())} of {len(mine)}",
                 "different": format_share(int(mine["n_different"].sum()), int(mine["n_heads"].sum())),
                 "g": f"{mine['median_abs_g'].median():.2f}{reach}",
-                "difference": f"{mine['median_abs_difference'].median():.2f}",
+                "difference": "–" if mixed else f"{mine['median_abs_difference'].median():.2f}",
             }
         )
     return rows

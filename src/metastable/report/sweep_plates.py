@@ -58,7 +58,8 @@ def axis_plate(result: SweepResult, axis: Axis) -> Plate:
     """Draw effects and significance along one axis, all settings at a level together."""
     shared = _shared(result)
     heads = result.heads
-    if not pd.api.types.is_numeric_dtype(heads[axis.name]):
+    # a seed is a name: nothing lies between two of them
+    if axis.name == "seed" or not pd.api.types.is_numeric_dtype(heads[axis.name]):
         short = short_levels(axis)
         heads = heads.assign(**{axis.name: [short[level_text(value)] for value in heads[axis.name]]})
     conditions = (result.contrast.a.name, result.contrast.b.name)

@@ -12,7 +12,7 @@ from metastable.report.methods import CORRECTIONS
 from metastable.report.names import COVARIATE_NAMES
 from metastable.stats.balance import BALANCE_LINE
 from metastable.sweep.axes import Axis, level_text, setting_text
-from metastable.sweep.tables import map_correlations
+from metastable.sweep.tables import KIND_AXES, map_correlations
 
 if TYPE_CHECKING:
     from metastable.sweep.run import SweepResult
@@ -48,7 +48,13 @@ def _compared(result: SweepResult) -> str:
     contrast = result.contrast
     if contrast.predictor is not None:
         return f"a change with the {COVARIATE_NAMES.get(contrast.formula, contrast.formula)}"
-    return f"a difference between {contrast.a.name} and {contrast.b.name}"
+    return f"a difference between {contrast.a.name} and {contrast.b.name} sequences"
+
+
+def _all_settings(result: SweepResult) -> str:
+    """Name the settings that a head is followed over."""
+    kinds = listed([axis.title for axis in result.axes if axis.name in KIND_AXES])
+    return f"all settings of its own {kinds}" if kinds else "all settings"
 
 
 def verdict(result: SweepResult) -> list[str]:
@@ -60,15 +66,17 @@ def verdict(result: SweepResult) -> list[str]:
     largest_p = float(settings["omnibus_p_holm"].max())
     same, always = int(table["same_sign"].sum()), int((table["n_different"] == table["n_settings"]).sum())
     tests = int((result.heads["verdict"] == "different").sum())
-    share = f"all {n}" if found == n else f"{found or 'none'} of {n}"
+    share = f"all {n}" if found == n else f"{found or 'none'} of the {n}"
     axes = listed([axis.title for axis in result.axes])
+    every = _all_settings(result)
+    # no bars for absolute values: the sentence also stands in a table
     return [
-        f"In {share} settings of {axes} the omnibus test finds {_compared(result)} (permutation p after Holm's "
+        f"The omnibus test finds {_compared(result)} in {share} settings of {axes} (permutation p after Holm's "
         f"correction over the settings, the largest {p_phrase(largest_p, 'p')}; α = {alpha:g}), and the median "
-        f"|{letter}| over heads runs from {sizes.min():.2f} to {sizes.max():.2f}.",
-        f"The effect keeps its sign in all settings in {format_share(same, len(table))} heads, and "
-        f"{format_share(always, len(table))} are different in every setting: at a false discovery rate of {alpha:g} "
-        f"over the whole sweep, {tests:,} of {len(result.heads):,} tests are significant.",
+        f"absolute {letter} over heads runs from {sizes.min():.2f} to {sizes.max():.2f}.",
+        f"The effect keeps its sign over {every} in {format_share(same, len(table))} heads, and "
+        f"{format_share(always, len(table))} are different in all of them: at a false discovery rate of {alpha:g} over "
+        f"the whole sweep, {tests:,} of {len(result.heads):,} tests are significant.",
     ]
 
 
@@ -128,8 +136,8 @@ def heads(result: SweepResult, n_shown: int) -> str:
     most = int((2 * table["n_different"] > table["n_settings"]).sum())
     ever = int((table["n_different"] > 0).sum())
     text = (
-        f"{format_share(always, len(table))} heads are different in all settings, {most} in most, {ever} in at least "
-        f"one, and {int((table['n_equivalent'] == table['n_settings']).sum())} are equivalent in all."
+        f"{format_share(always, len(table))} heads are different in {_all_settings(result)}, {most} in most, {ever} in "
+        f"at least one, and {int((table['n_equivalent'] == table['n_settings']).sum())} are equivalent in all."
     )
     found = map_correlations(result.heads)
     if len(found):
@@ -198,8 +206,8 @@ def methods(result: SweepResult) -> str:
         f"{recipe['packages']['torch']}. In each setting the mean of each {contrast.unit} was the unit of analysis, "
         f"and every head was tested two-sidedly by a permutation test on {test}, with {number} relabelings shared by "
         f"all heads, p = (b + 1) / (m + 1) where they were drawn (Phipson & Smyth, 2010). The sum of squared "
-        f"statistics over all heads gave one omnibus p a setting, corrected by Holm's (1979) method. The false discovery rate was "
-        f"held at {options['alpha']:g} over all heads of all settings by the method of "
+        f"statistics over all heads gave one omnibus p a setting, corrected by Holm's (1979) method. The false "
+        f"discovery rate was held at {options['alpha']:g} over all heads of all settings by the method of "
         f"{CORRECTIONS[options['correction']]}. We report {effect} and two one-sided tests against ±"
         f"{options['margin']:g} (Lakens, 2017), corrected over the whole sweep by the method of Benjamini and Hochberg "
         "(1995)."

@@ -108,6 +108,8 @@ def read_sweep(study: Study, given: Mapping[str, Any]) -> tuple[dict[str, Any], 
             if len(values) > 1:
                 axes.append(Axis(option.name, values))
         else:
+            if not option.many and option.name != "out" and "," in str(text):
+                raise InputError(f"{_flag(option.name)} {text}: give one value, which holds for the whole sweep")
             options[option.name] = parse_option(option, text)
     for axis in axes:
         if axis.name in _RESERVED:

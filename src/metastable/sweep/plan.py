@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from metastable.contrasts import Contrast
-from metastable.encoders import Encoder, load_encoder, load_tokenizer
+from metastable.encoders import Encoder, Tokenizer, load_encoder, load_tokenizer
 from metastable.errors import InputError
 from metastable.extraction.measures import RowOptions, check_row_options
 from metastable.extraction.run import check_sequences, extraction_key
@@ -53,11 +53,19 @@ class PlannedRun:
 
 
 class EncoderShelf:
-    """Holds the model that was used last, so that neighbouring runs load it once."""
+    """Holds the tokenizers, and the model that was used last, so that neighbouring runs load it once."""
 
     def __init__(self) -> None:
         self._name: tuple[Any, ...] = ()
         self._encoder: Encoder | None = None
+        self._tokenizers: dict[tuple[str, str | None], Tokenizer] = {}
+
+    def tokenizer(self, options: Mapping[str, Any]) -> Tokenizer:
+        """Return the tokenizer of the model that options name."""
+        name = (options["model"], options["revision"])
+        if name not in self._tokenizers:
+            self._tokenizers[name] = load_tokenizer(options["model"], revision=options["revision"])
+        return self._tokenizers[name]
 
     def get(self, options: Mapping[str, Any]) -> Encoder:
         """Return the model that options name."""
@@ -108,8 +116,7 @@ def plan_runs(
         advance(done, len(chosen))
         mine = {**options, **levels}
         try:
-            tokenizer = load_tokenizer(mine["model"], revision=mine["revision"])
-            material, contrasts = prepare_study(study, mine, tokenizer)
+            material, contrasts = prepare_study(study, mine, shelf.tokenizer(mine))
             encoder = shelf.get(mine)
             rows, own = (
                 check_row_options(mine["queries"], mine["keys"], mine["unit"], wanted)
