@@ -28,7 +28,7 @@ from metastable.cube import (
     token_values,
     unit_means,
 )
-from metastable.encoders import Encoder, load_encoder, load_tokenizer, resolve_device
+from metastable.encoders import Encoder, Tokenizer, load_encoder, load_tokenizer, resolve_device
 from metastable.errors import InputError
 from metastable.extraction import Extraction, extract
 from metastable.extraction.distributed import current_processes
@@ -45,7 +45,19 @@ from metastable.study import Material, Sequence, Study, View
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["Clock", "Counted", "RunResult", "analyse_cube", "count_study", "run_study", "sequence_table"]
+__all__ = [
+    "Clock",
+    "Counted",
+    "RunResult",
+    "analyse_cube",
+    "count_study",
+    "model_record",
+    "prepare_study",
+    "run_study",
+    "sequence_table",
+    "side_histograms",
+    "software_record",
+]
 
 # The rows of one block of heads for the mixed model stay below this many bytes.
 _TOKEN_BLOCK_BYTES = 256 * 2**20
@@ -366,7 +378,8 @@ def _joint(cube: xr.Dataset, contrast: Contrast, options: Mapping[str, Any]) -> 
     return fit_joint_model(np.log(values), contrast.condition, features["layer"].to_numpy())
 
 
-def _histograms(cube: xr.Dataset, contrast: Contrast, thresholds: tuple[float, ...]) -> NDArray[np.int64]:
+def side_histograms(cube: xr.Dataset, contrast: Contrast, thresholds: tuple[float, ...]) -> NDArray[np.int64]:
+    """Count how many tokens of either side of a contrast gave each count, as `RunResult.histograms` holds it."""
     groups = contrast.sides
     features = feature_table(cube)
     return np.stack([token_histograms(cube, features, threshold, groups) for threshold in thresholds])
@@ -382,8 +395,29 @@ def _analyse_view(
 ) -> Analysis:
     looked = target_rows(cube, sequences) if view.targets_query else cube
     options = {**options, "measure": view.measure}
-    histograms = _histograms(looked, contrast, thresholds_of(looked, options))
+    histograms = side_histograms(looked, contrast, thresholds_of(looked, options))
     return analyse_cube(looked, contrast, sequences, options, histograms, advance)
+
+
+def model_record(encoder: Encoder) -> dict[str, Any]:
+    """Return what run.json says of a model."""
+    return {
+        "id": encoder.model_id,
+        "revision": encoder.revision,
+        "weights_sha256": encoder.weights_hash,
+        "dtype": str(encoder.dtype),
+        "sites": [{"name": site.name, "layers": site.n_layers, "heads": site.n_heads} for site in encoder.sites],
+    }
+
+
+def software_record() -> dict[str, Any]:
+    """Return what run.json says of the programs that computed it."""
+    packages = ("metastable", "torch", "transformers", "numpy", "scipy", "pandas", "statsmodels", "wordfreq")
+    return {
+        "packages": {name: version(name) for name in packages},
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+    }
 
 
 def _recipe(
@@ -396,20 +430,13 @@ def _recipe(
 ) -> dict[str, Any]:
     material, encoder, extraction = counted.material, counted.encoder, counted.extraction
     contrast = counted.contrasts[0]
-    packages = ("metastable", "torch", "transformers", "numpy", "scipy", "pandas", "statsmodels", "wordfreq")
     return {
         "study": study.name,
         "title": study.title,
         "command": command,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "options": {name: _plain(value) for name, value in options.items()},
-        "model": {
-            "id": encoder.model_id,
-            "revision": encoder.revision,
-            "weights_sha256": encoder.weights_hash,
-            "dtype": str(encoder.dtype),
-            "sites": [{"name": site.name, "layers": site.n_layers, "heads": site.n_heads} for site in encoder.sites],
-        },
+        "model": model_record(encoder),
         "sources": dict(material.sources),
         "notes": list(material.notes),
         "n_sequences": len(material.sequences),
@@ -430,9 +457,7 @@ def _recipe(
         },
         "device": str(encoder.device),
         "seconds": clock.seconds,
-        "packages": {name: version(name) for name in packages},
-        "python": platform.python_version(),
-        "platform": platform.platform(),
+        **software_record(),
     }
 
 
@@ -463,6 +488,37 @@ def _write_tables(result: RunResult) -> None:
         sequence_table(result.material.sequences).to_parquet(path, index=False)
 
 
+def prepare_study(
+    study: Study, options: Mapping[str, Any], tokenizer: Tokenizer
+) -> tuple[Material, tuple[Contrast, ...]]:
+    """Make a study's sequences and contrasts, and see that the covariates to adjust for are there.
+
+    Parameters
+    ----------
+    study : Study
+    options : mapping
+        Values of the common options and of the study's own.
+    tokenizer : Tokenizer
+        The model's.
+
+    Returns
+    -------
+    material : Material
+    contrasts : tuple of Contrast
+        The primary contrast first.
+
+    Raises
+    ------
+    InputError
+        For anything that the user can mend.
+    """
+    material = study.build(options, tokenizer)
+    contrasts = contrasts_of(study, material.sequences)
+    for contrast in contrasts:
+        _adjusting(contrast, options["covariates"])
+    return material, contrasts
+
+
 def count_study(study: Study, options: Mapping[str, Any], clock: Clock, *, cube: str = "counts.zarr") -> Counted:
     """Make a study's sequences and count their attention, or take the counts of an earlier run.
 
@@ -490,10 +546,7 @@ def count_study(study: Study, options: Mapping[str, Any], clock: Clock, *, cube:
     resolve_device(options["device"])  # a missing one is told before the work, and before anything is written
     with clock.stage("sequences", "words to sequences"):
         tokenizer = load_tokenizer(options["model"], revision=options["revision"])
-        material = study.build(options, tokenizer)
-        contrasts = contrasts_of(study, material.sequences)
-        for contrast in contrasts:
-            _adjusting(contrast, options["covariates"])
+        material, contrasts = prepare_study(study, options, tokenizer)
     clock.stages.say(_what(study, material.sequences))
     require_writable(folder, "--out")
     with clock.stage("model", f"loading {tokenizer.model_id}"):
@@ -557,7 +610,7 @@ def run_study(
     cube = counted.extraction.dataset
     analyses = []
     with clock.stage("statistics", "tests of every head") as advance:
-        histograms = _histograms(cube, contrasts[0], options["threshold"])
+        histograms = side_histograms(cube, contrasts[0], options["threshold"])
         for index, contrast in enumerate(contrasts):
 
             def tell(done: int, total: int, index: int = index, advance: Advance = advance) -> None:

@@ -158,6 +158,18 @@ def test_thresholds_and_sweeps(three):
     assert figures.sweep_plot_alt(both, "threshold", name="mass").startswith("Sweep over mass: at 0.5, 0 of 3")
 
 
+def test_settings_of_a_sweep_stand_one_by_one(three):
+    both = pd.concat([three.assign(setting=1, k=300), three.assign(setting=2, k=600, hedges_g=[0.5, 0.6, -0.7])])
+    assert figures.settings_plot_alt(both, ["300", "600"], [True, False]) == (
+        "2 settings: the omnibus test finds a difference in 1. The median |Hedges' g| over heads runs from 0.40 (300) "
+        "to 0.60 (600), the number of significant heads from 2 to 2."
+    )
+    pooled = pd.concat([both, both.assign(setting=both["setting"] + 2)])
+    assert "at 300, 2 of 6 heads, counted in every setting, need more" in figures.sweep_plot_alt(pooled, "k")
+    with pytest.raises(ValueError, match="holds 2 settings, but there are 1 labels"):
+        figures.settings_plot(both, ["300"], [True, False])
+
+
 def test_adjustment_plot(three):
     after = three.assign(difference=[0.5, 0.5, 0.0], p_perm_fdr=[0.2, 0.01, 0.01])
     assert figures.adjustment_plot_alt(three, after) == (

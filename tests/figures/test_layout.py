@@ -127,6 +127,13 @@ def sweep(heads) -> pd.DataFrame:
     return pd.concat([heads(6, 12, seed=i).assign(model=name) for i, name in enumerate(models)], ignore_index=True)
 
 
+def settings(heads) -> pd.DataFrame:
+    """Return a sweep of 24 settings, six of each model."""
+    return pd.concat([sweep(heads).assign(part=part) for part in range(6)]).assign(
+        setting=lambda t: t.groupby(["model", "part"]).ngroup()
+    )
+
+
 def test_charts_are_readable(heads, balance, calibration, power, thresholds, written):
     table, other = heads(12, 12), heads(12, 12, effect=0.1, seed=3)
     rating = np.linspace(1, 5, 90)
@@ -141,6 +148,10 @@ def test_charts_are_readable(heads, balance, calibration, power, thresholds, wri
         figures.thresholds_plot(thresholds),
         figures.thresholds_plot(table),
         figures.sweep_plot(sweep(heads), "model"),
+        figures.sweep_plot(settings(heads), "model"),
+        figures.settings_plot(
+            settings(heads), [f"a-long-model-name · {n} · 0.9" for n in range(24)], [True, False] * 12
+        ),
         figures.adjustment_plot(table, other),
         figures.study_scatter(table, other, names=LONG, p=0.03),
         figures.slope_plot(rating, np.outer(rating, [1.0, -1.0]), ["layer 1 head 1", "layer 2 head 3"]),

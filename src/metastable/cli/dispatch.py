@@ -55,6 +55,11 @@ COMMANDS: dict[str, Command] = {
     "compare": Command(
         "compare A B", "two finished reports side by side: the same heads in both", "metastable.cli.compare"
     ),
+    "sweep": Command(
+        "sweep STUDY --k 500,1000",
+        "run it at every combination of lists of options, corrected as one analysis",
+        "metastable.cli.sweep",
+    ),
 }
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from metastable.encoders import Encoder
     from metastable.study import Sequence
 
-__all__ = ["FORMAT", "Extraction", "extract", "extraction_key"]
+__all__ = ["FORMAT", "Extraction", "check_sequences", "extract", "extraction_key"]
 
 FORMAT = 1
 """Number of the cube's format and of the counting rule; a new one never reuses an older cube."""
@@ -141,7 +141,7 @@ def extract(
     path, features = Path(path), dict(features or {})
     thresholds = check_thresholds(thresholds)
     options = check_row_options(queries, keys, unit, measures)
-    _check_sequences(encoder, sequences, options, batch_tokens)
+    check_sequences(encoder, sequences, options, batch_tokens)
     part = choose_part(encoder, sequences, features)
     processes = current_processes()
     key = extraction_key(encoder, sequences, thresholds=thresholds, options=options, features=features)
@@ -294,7 +294,14 @@ def _attributes(encoder: Encoder, key: str, options: RowOptions) -> dict[str, An
     }
 
 
-def _check_sequences(encoder: Encoder, sequences: SequenceOf[Sequence], options: RowOptions, batch_tokens: int) -> None:
+def check_sequences(encoder: Encoder, sequences: SequenceOf[Sequence], options: RowOptions, batch_tokens: int) -> None:
+    """Refuse sequences that a model can not read, or that lack what the row options ask for.
+
+    Raises
+    ------
+    InputError
+        Naming the sequence and what would do.
+    """
     if not sequences:
         raise InputError("there are no sequences to extract; give at least one")
     if batch_tokens < 1:

@@ -57,6 +57,10 @@ from metastable.figures.robustness import (
 from metastable.figures.save import (
     save_figure,
 )
+from metastable.figures.settings import (
+    settings_plot,
+    settings_plot_alt,
+)
 from metastable.figures.slopes import (
     slope_plot,
     slope_plot_alt,
@@ -102,6 +106,8 @@ __all__ = [
     "save_figure",
     "sensitivity_curve",
     "sensitivity_curve_alt",
+    "settings_plot",
+    "settings_plot_alt",
     "significance_mask",
     "significance_mask_alt",
     "slope_plot",

@@ -113,6 +113,8 @@ def heatmap(
     norm = Normalize(low, high)
     colors = draw_cells(axes, matrix, norm, SEQUENTIAL)
     digits = 1 if max(abs(low), abs(high)) >= 2 else digits_for(matrix)
+    if pd.api.types.is_integer_dtype(frame[value]):
+        digits = 0
     forms = [_numbers(matrix, digits)] if high < 100 else [_numbers(matrix, 1), _numbers(matrix, 0)]
     cell_text(axes, matrix, colors, norm, forms)
     bar_under(figure, norm, SEQUENTIAL, label)

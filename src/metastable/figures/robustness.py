@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
-from numpy.typing import ArrayLike
+from numpy.typing import NDArray
 
 from metastable.figures.style import CONDITIONS, FONT, INK, MUTED, PALE, WIDTH, chart, signed, styled, wrap
 from metastable.figures.tables import KEYS, call_value, directions, records, require_columns, select_heads
@@ -29,57 +29,99 @@ def _summary(groups: Sequence[pd.DataFrame], value: str, alpha: float) -> pd.Dat
     return pd.DataFrame(rows, columns=["q05", "q25", "q50", "q75", "q95", "more_a", "more_b", "n_heads"])
 
 
+# Narrower bars (inches) carry no number; the page leaves this much to them all.
+_NUMBERED, _ROOM = 0.3, WIDTH - 1.2
+
+
 def _draw_axis(
     axes: Sequence[Axes],
-    places: ArrayLike,
-    labels: Sequence[str],
+    places: NDArray[np.float64],
     table: pd.DataFrame,
     value: str,
     words: tuple[str, str],
     *,
     joined: bool,
+    effect: str | None = None,
 ) -> None:
-    """Draw effects above and numbers of significant heads below, over the places given."""
+    """Draw effects above and significant heads below, over the places given."""
     top, bottom = axes
-    x = np.asarray(places, dtype=float)
+    x = places
     gap = float(np.min(np.diff(x))) if len(x) > 1 else 1.0
+    room = _ROOM * gap / (x[-1] - x[0] + 1.2)
     if joined and len(x) > 1:
         top.fill_between(x, table["q05"], table["q95"], color=PALE, linewidth=0)
         top.fill_between(x, table["q25"], table["q75"], color="#bdbdbd", linewidth=0)
         top.plot(x, table["q50"], "o-", color=INK, markersize=5)
     else:
-        top.vlines(x, table["q05"], table["q95"], color="#bdbdbd", linewidth=3)
-        top.vlines(x, table["q25"], table["q75"], color="#7d7d7d", linewidth=8)
-        top.plot(x, table["q50"], "o", color=INK, markerfacecolor="white", markersize=6)
+        thin = min(1.0, room / 0.25)
+        top.vlines(x, table["q05"], table["q95"], color="#bdbdbd", linewidth=3 * thin)
+        top.vlines(x, table["q25"], table["q75"], color="#7d7d7d", linewidth=8 * thin)
+        top.plot(x, table["q50"], "o", color=INK, markerfacecolor="white", markersize=6 * max(thin, 0.5))
     top.axhline(0, color=MUTED, linewidth=0.9, linestyle="--")
-    top.set_ylabel(call_value(value))
-    width = 0.7 * gap
-    a, b = table["more_a"].to_numpy(), table["more_b"].to_numpy()
-    bottom.bar(x, a, width, color="#f6c48b", edgecolor="#7f3b08", hatch="////", linewidth=0.8, label=words[0])
-    bottom.bar(
-        x,
-        b,
-        width,
-        bottom=a,
-        color="#c9c3e0",
-        edgecolor="#3b1a63",
-        hatch="\\\\\\\\",
-        linewidth=0.8,
-        label=words[1],
+    top.set_ylabel(effect or call_value(value))
+    # heads of models of different size are compared by their share
+    share = len(table["n_heads"].unique()) > 1
+    scale = 100 / table["n_heads"].to_numpy() if share else np.ones(len(table))
+    a, b = (scale * table[name].to_numpy() for name in ("more_a", "more_b"))
+    bars = (
+        (a, 0, words[0], "#f6c48b", "#7f3b08", "////"),
+        (b, a, words[1], "#c9c3e0", "#3b1a63", "\\\\\\\\"),
     )
-    for at, total in zip(x, a + b, strict=True):
-        bottom.annotate(
-            f"{total:d}", (at, total), (0, 2), textcoords="offset points", ha="center", va="bottom", fontsize=FONT
+    for height, below, word, face, edge, hatch in bars:
+        bottom.bar(
+            x,
+            height,
+            0.7 * gap,
+            bottom=below,
+            color=face,
+            edgecolor=edge,
+            hatch=hatch,
+            linewidth=0.8,
+            label=word,
         )
-    bottom.set_ylim(0, 1.18 * max(int((a + b).max()), 1))
+    if room >= _NUMBERED:
+        for at, total in zip(x, a + b, strict=True):
+            bottom.annotate(
+                f"{total:.0f}%" if share else f"{total:.0f}",
+                (at, total),
+                (0, 2),
+                textcoords="offset points",
+                ha="center",
+                va="bottom",
+                fontsize=FONT,
+            )
+    bottom.set_ylim(0, 1.18 * max(float((a + b).max()), 1))
     bottom.yaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
-    bottom.set_ylabel("significant heads")
+    bottom.set_ylabel("significant, % of heads" if share else "significant heads")
+
+
+def _label_levels(axes: Sequence[Axes], labels: Sequence[str], name: str) -> None:
+    """Put the labels of the levels at 0, 1, 2, ..."""
     for one in axes:
-        one.xaxis.set_major_locator(FixedLocator([float(v) for v in x]))
+        one.xaxis.set_major_locator(FixedLocator([float(place) for place in range(len(labels))]))
         one.xaxis.set_minor_locator(NullLocator())
-        one.set_xlim(x[0] - gap * 0.6, x[-1] + gap * 0.6)
-    bottom.set_xticklabels(list(labels))
-    top.tick_params(axis="x", labelbottom=False)
+        one.set_xlim(-0.6, len(labels) - 0.4)
+    axes[1].set_xticklabels([wrap(label, _ROOM / len(labels), FONT - 1) for label in labels])
+    axes[1].set_xlabel(name)
+    axes[0].tick_params(axis="x", labelbottom=False)
+
+
+def _clusters(groups: Sequence[pd.DataFrame]) -> tuple[list[pd.DataFrame], NDArray[np.float64]]:
+    """Divide each level into its settings, side by side about the level's place; a level that is one stays."""
+    parts = [
+        [part for _, part in group.groupby("setting", sort=True)] if _pooled([group]) else [group] for group in groups
+    ]
+    most = max(map(len, parts))
+    step = 0.8 / most if most > 1 else 1.0
+    places = [
+        place + step * (np.arange(len(settings)) - (len(settings) - 1) / 2) for place, settings in enumerate(parts)
+    ]
+    return [part for settings in parts for part in settings], np.concatenate(places)
+
+
+def _pooled(groups: Sequence[pd.DataFrame]) -> bool:
+    """Whether a level holds the heads of several settings."""
+    return any("setting" in group.columns and len(group["setting"].unique()) > 1 for group in groups)
 
 
 def _sweep_chart(
@@ -92,22 +134,17 @@ def _sweep_chart(
     *,
     joined: bool,
     title: str,
+    effect: str | None = None,
 ) -> Figure:
-    table = _summary(groups, value, alpha)
+    pooled = _pooled(groups)
+    parts, places = _clusters(groups)
     figure, axes = chart(4.4, rows=2, sharex=True, height_ratios=[1.2, 1])
-    room = (WIDTH - 1.2) / len(labels)
-    _draw_axis(
-        axes,
-        np.arange(len(labels)),
-        [wrap(label, room, FONT - 1) for label in labels],
-        table,
-        value,
-        words,
-        joined=joined,
-    )
+    table = _summary(parts, value, alpha)
+    _draw_axis(axes, places, table, value, words, joined=joined and not pooled, effect=effect)
+    _label_levels(axes, labels, name)
     axes[0].set_title(title, loc="left")
     axes[0].annotate(
-        "dot: median head; dark: middle half; light: 90% of heads",
+        ("one bar a setting; " if pooled else "") + "dot: median head; dark: middle half; light: 90% of heads",
         (1, 1),
         (0, 3),
         xycoords="axes fraction",
@@ -117,7 +154,6 @@ def _sweep_chart(
         fontsize=FONT - 1,
         color=MUTED,
     )
-    axes[1].set_xlabel(name)
     figure.legend(loc="outside lower center", ncols=2)
     return figure
 
@@ -186,12 +222,19 @@ def _more_in(conditions: Sequence[str]) -> tuple[str, str]:
 
 
 def _axis_alt(
-    groups: Sequence[pd.DataFrame], labels: Sequence[str], value: str, words: tuple[str, str], alpha: float
+    groups: Sequence[pd.DataFrame],
+    labels: Sequence[str],
+    value: str,
+    words: tuple[str, str],
+    alpha: float,
+    *,
+    effect: str | None = None,
 ) -> str:
     table = _summary(groups, value, alpha)
+    heads = "heads, counted in every setting," if _pooled(groups) else "heads"
     parts = [
-        f"at {label}, {row['more_a']} of {row['n_heads']} heads {words[0]} and {row['more_b']} {words[1]}, median "
-        f"{call_value(value)} {signed(row['q50'])}"
+        f"at {label}, {row['more_a']} of {row['n_heads']} {heads} {words[0]} and {row['more_b']} {words[1]}, median "
+        f"{effect or call_value(value)} {signed(row['q50'])}"
         for label, row in zip(labels, records(table), strict=True)
     ]
     return "; ".join(parts) + "."
@@ -206,6 +249,7 @@ def sweep_plot(
     conditions: Sequence[str] = CONDITIONS,
     alpha: float = 0.05,
     name: str | None = None,
+    effect: str | None = None,
 ) -> Figure:
     """Show how effects and significance move along one axis of a sweep.
 
@@ -213,7 +257,8 @@ def sweep_plot(
     ----------
     heads : pandas.DataFrame
         Tables of heads of all settings under one another, with a column named `axis`, `value`, and
-        ``p_perm_fdr`` (corrected over whatever the caller corrects over).
+        ``p_perm_fdr`` (corrected over whatever the caller corrects over). With a column ``setting`` that
+        tells settings apart, the settings of a level stand side by side.
     axis : str
         For instance ``"k"``, ``"max_length"``, ``"threshold"`` or ``"model"``. Numbers are put in
         order and joined by a line, names stay as they come and are not joined.
@@ -221,6 +266,8 @@ def sweep_plot(
         As in `thresholds_plot`.
     name : str, optional
         What the axis is called.
+    effect : str, optional
+        What the effect is called.
 
     Returns
     -------
@@ -233,8 +280,18 @@ def sweep_plot(
     """
     groups, labels, joined = _sweep_groups(heads, axis, value)
     called = name or axis.replace("_", " ")
-    words = directions(conditions)
-    return _sweep_chart(groups, labels, called, value, words, alpha, joined=joined, title=f"sweep over {called}")
+    words = directions(conditions, effect)
+    return _sweep_chart(
+        groups,
+        labels,
+        called,
+        value,
+        words,
+        alpha,
+        joined=joined,
+        title=f"sweep over {called}",
+        effect=effect,
+    )
 
 
 def _sweep_groups(heads: pd.DataFrame, axis: str, value: str) -> tuple[list[pd.DataFrame], list[str], bool]:
@@ -255,9 +312,10 @@ def sweep_plot_alt(
     conditions: Sequence[str] = CONDITIONS,
     alpha: float = 0.05,
     name: str | None = None,
+    effect: str | None = None,
 ) -> str:
     """Say in words what `sweep_plot` shows; parameters as there."""
     groups, labels, _ = _sweep_groups(heads, axis, value)
-    return f"Sweep over {name or axis.replace('_', ' ')}: " + _axis_alt(
-        groups, labels, value, _more_in(conditions), alpha
-    )
+    words = _more_in(conditions) if effect is None else directions(conditions, effect)
+    told = _axis_alt(groups, labels, value, words, alpha, effect=effect)
+    return f"Sweep over {name or axis.replace('_', ' ')}: {told}"
