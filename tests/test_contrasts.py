@@ -72,6 +72,14 @@ def test_clips_are_crossed_with_answers_where_they_repeat():
         assert found.mixed_formula("count") == "count ~ condition + (1 | sequence) + (1 | answer)"
 
 
+@pytest.mark.parametrize("field", ["cluster", "context"])
+def test_a_cluster_or_clip_for_each_sequence_is_no_second_factor(field):
+    sequences = tuple(sequence(i, ("concrete", "abstract")[i % 2], **{field: f"x{i}"}) for i in range(6))
+    (contrast,) = contrasts_of(study(design=Design(clustered=field == "cluster")), sequences)
+    assert contrast.crossed is None
+    assert contrast.mixed_formula("count") == "count ~ condition + (1 | sequence)"
+
+
 def test_pairs_average_what_shares_pair_and_condition():
     pairs, conditions = list("ppppqq"), ["concrete", "abstract", "concrete", "abstract", "abstract", "concrete"]
     sequences = tuple(

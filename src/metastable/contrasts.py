@@ -212,6 +212,8 @@ def _condition_contrast(study: Study, sequences: tuple[Sequence, ...], covariate
         predictor, formula = np.asarray(weights @ values), name
         design = np.column_stack([np.ones(len(sequences)), values])
         covariates = covariates.drop(columns=name)
+    if crossed is not None and repeated is None and int(crossed.max()) + 1 == len(sequences):
+        crossed = None  # one sequence each: the sequence's own effect says it all
     return _require_two(
         Contrast(
             name="condition",

@@ -97,7 +97,7 @@ def test_the_index_lists_studies_and_comparisons_apart(reports, recipe):
     above, below = (reports / "README.md").read_text().split("## Comparisons")
     assert "mt40k_matched/report.md" in above
     assert "compare_" not in above
-    assert "[mt40k_topbotk against mt40k_matched](compare_mt40k_topbotk_mt40k_matched/report.md)" in below
+    assert "[mt40k\\_topbotk against mt40k\\_matched](compare_mt40k_topbotk_mt40k_matched/report.md)" in below
     assert recipe["verdict"]["sentence"] in below
 
 
