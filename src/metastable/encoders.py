@@ -238,6 +238,9 @@ class Encoder:
         How its attention is reached.
     way_reason : str
         Why that way was taken.
+    pads : bool
+        Whether padding leaves the attention of the other tokens as it is, so that sequences of unequal
+        length can be read together.
     """
 
     model_id: str
@@ -251,6 +254,7 @@ class Encoder:
     max_length: int
     way: Literal["interface", "eager"]
     way_reason: str
+    pads: bool = True
 
 
 def load_tokenizer(model: str = BUNDLED_MODEL, *, revision: str | None = None) -> Tokenizer:
@@ -568,6 +572,7 @@ def _finish(
         max_length=tokenizer.max_length if tokenizer is not None else _model_length(network.config),
         way=found.way,
         way_reason=found.reason,
+        pads=found.pads,
     )
 
 

@@ -17,7 +17,7 @@ __all__ = ["Attended", "attend_and_count"]
 
 # Scores that exist at a time: on the CPU few enough for each thread's to stay in its cache, elsewhere enough to
 # keep the device busy.
-_SCORES_IN_CACHE = 1 << 18
+_SCORES_IN_CACHE = 1 << 19
 _SCORES_ON_DEVICE = 1 << 26
 
 
