@@ -14,7 +14,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -213,9 +213,9 @@ def _peak_of_process(side: str, n_layers: int) -> int:
     return int(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1]))
 
 
-def report_speed(encoder: Encoder, repetitions: int, clock: Callable[[], float]) -> None:
+def report_speed(encoder: Encoder, lengths: Sequence[int], repetitions: int, clock: Callable[[], float]) -> None:
     """Print the tables of times."""
-    for n_tokens in LENGTHS:
+    for n_tokens in lengths:
         before = os.getloadavg()[0]
         times = compare(encoder, n_tokens, repetitions, clock)
         sdpa, ours = times["sdpa, no counting"], times["ours"]
@@ -252,6 +252,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--repetitions", type=int, default=7)
+    parser.add_argument("--lengths", type=int, nargs="+", choices=LENGTHS, default=LENGTHS)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--cpu-time", action="store_true")
     parser.add_argument("--peak", choices=["sdpa", "ours"])
@@ -263,7 +264,7 @@ def main() -> None:
         return
     print(f"{options.threads} threads, thresholds {THRESHOLDS}, torch {torch.__version__}")
     clock = time.process_time if options.cpu_time else time.perf_counter
-    report_speed(load_encoder(device="cpu"), options.repetitions, clock)
+    report_speed(load_encoder(device="cpu"), options.lengths, options.repetitions, clock)
     report_memory()
 
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -217,6 +218,19 @@ def test_a_hub_id_that_cannot_be_had_names_the_remedy(monkeypatch: pytest.Monkey
             load("nobody/no-such-model", revision="v1")
         assert "\n" not in str(raised.value)
         assert "'v1'" in str(raised.value)
+
+
+def test_a_hub_id_without_network_fails_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise OSError("the network is blocked")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    start = time.monotonic()
+    with pytest.raises(InputError, match="could not be had from the Hugging Face hub"):
+        load_tokenizer("nobody/no-such-model")
+    # The hub's own client tries six times, for half a minute.
+    assert time.monotonic() - start < 8
 
 
 def test_devices_that_are_not_there_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

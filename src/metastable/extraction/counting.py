@@ -160,7 +160,7 @@ class Counter:
         lengths = self._lengths[block]
         waiting = np.arange(len(lengths))
         while len(waiting):
-            rows = waiting[plan_batches(lengths[waiting], self.batch_tokens)[0]]
+            rows = waiting[plan_batches(lengths[waiting], self.batch_tokens, pads=self._reader.encoder.pads)[0]]
             if self._fits(arrays, block.start, rows):
                 waiting = np.setdiff1d(waiting, rows)
                 progress(len(rows))

@@ -11,11 +11,13 @@ import torch
 from metastable.errors import InputError
 from metastable.extraction.kernels import NOT_FINITE, softmax_and_count_rows
 from metastable.extraction.mass import TOLERANCE, check_thresholds, count_entries
+from metastable.extraction.threads import most_threads, share_out
 
 __all__ = ["Attended", "attend_and_count"]
 
-# Scores that exist at a time: on the CPU few enough to stay in the cache, elsewhere enough to keep it busy.
-_SCORES_IN_CACHE = 1 << 20
+# Scores that exist at a time: on the CPU few enough for each thread's to stay in its cache, elsewhere enough to
+# keep the device busy.
+_SCORES_IN_CACHE = 1 << 19
 _SCORES_ON_DEVICE = 1 << 26
 
 
@@ -104,7 +106,9 @@ def attend_and_count(
         n_batch, n_heads, n_queries, len(shares), dtype=torch.int32, device="cpu" if on_cpu else query.device
     )
     count = _softmax_and_count_cpu if on_cpu else _softmax_and_count_torch
-    for b, h, q in _tiles(n_batch, n_heads, n_queries, n_keys, _SCORES_IN_CACHE if on_cpu else _SCORES_ON_DEVICE):
+
+    def attend(tile: tuple[slice, slice, slice]) -> None:
+        b, h, q = tile
         scores = torch.matmul(query[b, h, q], key[b, h].transpose(-1, -2)).float()
         factor = scaling
         if softcap is not None:
@@ -112,6 +116,10 @@ def attend_and_count(
             factor = 1.0
         counts[b, h, q] = count(scores, shares, factor, _tile(bias, b, h, q), _tile(visible, b, h, q), asked[b, q])
         output[b, q, h] = torch.matmul(scores.to(value.dtype), value[b, h]).transpose(1, 2)
+
+    n_scores = _SCORES_IN_CACHE if on_cpu else _SCORES_ON_DEVICE
+    tiles = list(_tiles(n_batch, n_heads, n_queries, n_keys, n_scores))
+    share_out(attend, tiles, min(most_threads(), len(tiles)) if on_cpu else 1)
     if bool((counts == NOT_FINITE).any()):
         raise InputError("the model's attention scores are NaN or infinite; load it in float32, or check its weights")
     return Attended(output, counts)

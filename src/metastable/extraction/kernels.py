@@ -14,8 +14,14 @@ are the quantiles of a normal curve with the mass-weighted mean and deviation of
 ones come in pairs around a linear interpolation. Non-negative float32 numbers are ordered as their bits are
 as integers, which gives logarithms, the middle between two pivots and the end of the search for nothing.
 
+Of a short row, which a search would take longer to set up, the mass M'(p) of the entries not below p is taken for
+each entry p, without a branch: the count is one more than the number of entries with M'(p) < goal.
+
 Passes run in float32. Wherever rounding could decide, which a rigorous bound tells, they are taken again in
-float64, so that the result is that of float64 sums.
+float64, so that the result is that of float64 sums. Rows are padded with zeros, which carry no mass, to a length
+that vectors divide.
+
+All compiled loops are in this file, since numba looks at no other file to tell whether what it kept is out of date.
 """
 
 # Numba's decorators have no types that mypy could follow.
@@ -24,17 +30,17 @@ float64, so that the result is that of float64 sums.
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from statistics import NormalDist
 from typing import Any
 
 import numba
 import numpy as np
-import torch
 from llvmlite import ir  # type: ignore[import-untyped]
 from numba.core import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
+
+from metastable.extraction.threads import most_threads, share_out
 
 __all__ = ["NOT_FINITE", "count_rows", "softmax_and_count_rows"]
 
@@ -46,6 +52,10 @@ _SUMS = {"reassoc", "nsz", "contract", "arcp", "nnan"}
 _intrinsic: Any = intrinsic
 _ENTRIES_PER_THREAD = 1 << 14
 _PARTS_PER_THREAD = 4
+# Entries that a pass of the compiled loops takes at a time: four vectors of eight.
+_STRIDE = 32
+# The longest row, padded, whose entries are all compared with each other.
+_SHORT = 64
 _INTERPOLATIONS = 4
 _ZERO = np.float32(0.0)
 _ONE = np.float32(1.0)
@@ -89,6 +99,11 @@ def _as_bits(context, number):  # type: ignore[no-untyped-def]  # noqa: ARG001
     return types.int32(types.float32), generate
 
 
+@_compiled()
+def _padded(n_keys):  # type: ignore[no-untyped-def]
+    return -(-n_keys // _STRIDE) * _STRIDE
+
+
 @_compiled(fastmath=_SUMS)
 def _above(row, first, second):  # type: ignore[no-untyped-def]
     """Mass and number of the entries above each of two pivots."""
@@ -112,18 +127,24 @@ def _mass_above_exactly(row, pivot):  # type: ignore[no-untyped-def]
 
 
 @_compiled(fastmath=_SUMS)
-def _moments(row):  # type: ignore[no-untyped-def]
-    """Total, first and second moment of the logarithms to base 2 under the mass, and the number above zero."""
+def _total(row):  # type: ignore[no-untyped-def]
     total = 0.0
+    for j in range(row.shape[0]):
+        total += np.float64(row[j])
+    return total
+
+
+@_compiled(fastmath=_SUMS)
+def _moments(row):  # type: ignore[no-untyped-def]
+    """First and second moment of the logarithms to base 2 under the mass, and the number above zero."""
     first = second = number = _ZERO
     for j in range(row.shape[0]):
         entry = row[j]
         logarithm = np.float32(_as_bits(entry)) * np.float32(1 / _BITS_PER_OCTAVE) - np.float32(127)
-        total += np.float64(entry)
         first += entry * logarithm
         second += entry * logarithm * logarithm
         number += _ONE if entry > _ZERO else _ZERO
-    return total, first, second, number
+    return first, second, number
 
 
 @_compiled()
@@ -151,13 +172,46 @@ def _bounds(goal, slack, high, high_mass, high_number, low, low_mass, low_number
 
 
 @_compiled()
-def _count_row(row, shares, quantiles, pivots, masses, numbers, counts):  # type: ignore[no-untyped-def]
-    """Count one row of non-negative entries at rising shares; return its mass. The other arrays are scratch."""
+def _mass_not_below(row, reached):  # type: ignore[no-untyped-def]
+    """Fill `reached` with the mass of the entries not below each entry; the length is a multiple of four."""
+    reached[:] = _ZERO
+    for i in range(0, row.shape[0], 4):
+        first, second, third, fourth = row[i], row[i + 1], row[i + 2], row[i + 3]
+        for j in range(row.shape[0]):
+            entry = row[j]
+            reached[j] += ((first if first >= entry else _ZERO) + (second if second >= entry else _ZERO)) + (
+                (third if third >= entry else _ZERO) + (fourth if fourth >= entry else _ZERO)
+            )
+
+
+@_compiled()
+def _count_short(row, shares, total, reached, counts):  # type: ignore[no-untyped-def]
+    """Count a short row at all shares; False where rounding or equal entries could decide."""
+    _mass_not_below(row, reached)
+    slack = (row.shape[0] + 2) * 2.0**-24 * total
+    for t in range(shares.shape[0]):
+        goal = shares[t] * total
+        surely, perhaps = np.float32(goal - slack), np.float32(goal + slack)
+        short = unsure = np.int32(0)
+        at_goal = np.int32(_BITS_OF_INFINITY)
+        for j in range(row.shape[0]):
+            short += np.int32(reached[j] < surely)
+            unsure += np.int32(reached[j] <= perhaps)
+            at_goal = min(at_goal, _as_bits(reached[j]) if reached[j] > perhaps else np.int32(_BITS_OF_INFINITY))
+        equal = np.int32(0)
+        for j in range(row.shape[0]):
+            equal += np.int32((_as_bits(reached[j]) == at_goal) & (row[j] > _ZERO))
+        if short != unsure or equal != 1:
+            return False
+        counts[t] = short + 1
+    return True
+
+
+@_compiled()
+def _search(row, total, shares, quantiles, pivots, masses, numbers, counts):  # type: ignore[no-untyped-def]
+    """Count one row at rising shares by pivots that close in on the entry where each goal is reached."""
     n_shares = shares.shape[0]
-    total, first, second, n_positive = _moments(row)
-    if not total > 0.0:
-        counts[:] = 0
-        return total
+    first, second, n_positive = _moments(row)
     # Bounds the error of float32 sums in whatever order the compiler chose.
     slack = row.shape[0] * 2.0**-24 * total
     top = np.int64(_largest_bits(row))
@@ -233,17 +287,30 @@ def _count_row(row, shares, quantiles, pivots, masses, numbers, counts):  # type
                     low, low_mass, low_number = lower, lower_mass, np.float64(lower_number)
                 else:
                     high, high_mass, high_number = lower, lower_mass, np.float64(lower_number)
+
+
+@_compiled()
+def _count_row(row, shares, quantiles, pivots, masses, numbers, scratch, counts):  # type: ignore[no-untyped-def]
+    """Count one padded row of non-negative entries at rising shares; return its mass. Scratch is as long as the row."""
+    total = _total(row)
+    if not total > 0.0:
+        counts[:] = 0
+    elif row.shape[0] > _SHORT or not _count_short(row, shares, total, scratch, counts):
+        _search(row, total, shares, quantiles, pivots, masses, numbers, counts)
     return total
 
 
 @_compiled(nogil=True)
 def _count_range(rows, first, last, shares, quantiles, counts):  # type: ignore[no-untyped-def]
-    n_shares = shares.shape[0]
+    n_shares, n_keys = shares.shape[0], rows.shape[1]
     pivots = np.empty(n_shares, np.int64)
     masses = np.empty(n_shares, np.float64)
     numbers = np.empty(n_shares, np.float64)
+    line = np.zeros(_padded(n_keys), np.float32)
+    scratch = np.empty_like(line)
     for i in range(first, last):
-        _count_row(rows[i], shares, quantiles, pivots, masses, numbers, counts[i])
+        line[:n_keys] = rows[i]
+        _count_row(line, shares, quantiles, pivots, masses, numbers, scratch, counts[i])
 
 
 @_compiled()
@@ -283,98 +350,61 @@ def _exponentiate(row, largest):  # type: ignore[no-untyped-def]
         row[j] = y if score > _LOWEST_EXPONENT else _ZERO
 
 
-@_compiled(fastmath=_SUMS)
-def _total(row):  # type: ignore[no-untyped-def]
-    total = 0.0
-    for j in range(row.shape[0]):
-        total += np.float64(row[j])
-    return total
-
-
 @_compiled(fastmath={"contract"})
-def _finish_scores(row, scale, bias, visible):  # type: ignore[no-untyped-def]
+def _finish_scores(scores, scale, bias, visible, line):  # type: ignore[no-untyped-def]
     """Scale the scores, add the bias, hide the keys that are not visible; an empty array stands for none."""
     if bias.shape[0] > 0:
-        for j in range(row.shape[0]):
-            row[j] = row[j] * scale + bias[j]
+        for j in range(scores.shape[0]):
+            line[j] = scores[j] * scale + bias[j]
     else:
-        for j in range(row.shape[0]):
-            row[j] = row[j] * scale
+        for j in range(scores.shape[0]):
+            line[j] = scores[j] * scale
     if visible.shape[0] > 0:
-        for j in range(row.shape[0]):
-            row[j] = row[j] if visible[j] else _HIDDEN
-
-
-@_compiled()
-def _softmax_and_count_row(row, asked, shares, quantiles, pivots, masses, numbers, counts):  # type: ignore[no-untyped-def]
-    largest, widest = _largest_score(row)
-    if widest > _BITS_OF_INFINITY or largest == np.inf:
-        row[:] = np.nan
-        counts[:] = NOT_FINITE
-        return
-    if largest == -np.inf:
-        row[:] = _ZERO
-        counts[:] = 0
-        return
-    _exponentiate(row, largest)
-    if asked:
-        total = _count_row(row, shares, quantiles, pivots, masses, numbers, counts)
-    else:
-        counts[:] = 0
-        total = _total(row)
-    share = np.float32(1.0 / total)
-    for j in range(row.shape[0]):
-        row[j] *= share
+        for j in range(scores.shape[0]):
+            line[j] = line[j] if visible[j] else _HIDDEN
+    line[scores.shape[0] :] = _HIDDEN
 
 
 @_compiled(nogil=True)
-def _softmax_and_count_range(  # type: ignore[no-untyped-def]
-    scores, first, last, scale, bias, visible, asked, shares, quantiles, counts
-):
-    n_heads, n_queries = scores.shape[1:3]
+def _softmax_and_count_all(scores, scale, bias, visible, asked, shares, quantiles, counts):  # type: ignore[no-untyped-def]
+    n_batch, n_heads, n_queries, n_keys = scores.shape
     n_shares = shares.shape[0]
     pivots = np.empty(n_shares, np.int64)
     masses = np.empty(n_shares, np.float64)
     numbers = np.empty(n_shares, np.float64)
+    line = np.empty(_padded(n_keys), np.float32)
+    scratch = np.empty_like(line)
     no_bias = np.empty(0, np.float32)
     all_visible = np.empty(0, np.bool_)
-    for index in range(first, last):
+    for index in range(n_batch * n_heads * n_queries):
         i = index % n_queries
         h = (index // n_queries) % n_heads
         b = index // (n_queries * n_heads)
-        row = scores[b, h, i]
+        row, row_counts = scores[b, h, i], counts[b, h, i]
         row_bias, row_visible = no_bias, all_visible
         if bias.size > 0:
             row_bias = bias[b % bias.shape[0], h % bias.shape[1], i % bias.shape[2]]
         if visible.size > 0:
             row_visible = visible[b % visible.shape[0], h % visible.shape[1], i % visible.shape[2]]
-        _finish_scores(row, scale, row_bias, row_visible)
-        _softmax_and_count_row(row, asked[b, i], shares, quantiles, pivots, masses, numbers, counts[b, h, i])
-
-
-def _share_out(work: Callable[[int, int], None], n_rows: int, n_keys: int) -> None:
-    """Do work(first, last) for all rows, on as many threads as torch and numba are set to use.
-
-    Python's threads, since the loops let go of its lock. OpenMP's would wait for each other in busy loops
-    beside those of torch, which costs several times the work where other processes want the cores.
-    """
-    most: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
-    n_threads = min(torch.get_num_threads(), most, n_rows * n_keys // _ENTRIES_PER_THREAD)
-    if n_threads <= 1:
-        work(0, n_rows)
-        return
-    size = -(-n_rows // (n_threads * _PARTS_PER_THREAD))
-    parts = iter([(first, min(first + size, n_rows)) for first in range(0, n_rows, size)])
-
-    def pull() -> None:
-        for first, last in parts:
-            work(first, last)
-
-    with ThreadPoolExecutor(n_threads - 1) as pool:
-        others = [pool.submit(pull) for _ in range(n_threads - 1)]
-        pull()
-        for other in others:
-            other.result()
+        _finish_scores(row, scale, row_bias, row_visible, line)
+        largest, widest = _largest_score(line)
+        if largest == -np.inf and widest == _BITS_OF_INFINITY:
+            row[:] = _ZERO
+            row_counts[:] = 0
+            continue
+        if widest > _BITS_OF_INFINITY or largest == np.inf:
+            row[:] = np.nan
+            row_counts[:] = NOT_FINITE
+            continue
+        _exponentiate(line, largest)
+        if asked[b, i]:
+            total = _count_row(line, shares, quantiles, pivots, masses, numbers, scratch, row_counts)
+        else:
+            row_counts[:] = 0
+            total = _total(line)
+        share = np.float32(1.0 / total)
+        for j in range(n_keys):
+            row[j] = line[j] * share
 
 
 def _rising(shares: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.float64], NDArray[np.float64]]:
@@ -408,7 +438,14 @@ def count_rows(rows: NDArray[np.float32], shares: NDArray[np.float64]) -> NDArra
     """
     order, rising, quantiles = _rising(shares)
     counts = np.empty((len(rows), len(shares)), dtype=np.int32)
-    _share_out(lambda first, last: _count_range(rows, first, last, rising, quantiles, counts), len(rows), rows.shape[1])
+    n_rows, n_keys = rows.shape
+    n_threads = min(most_threads(), n_rows * n_keys // _ENTRIES_PER_THREAD)
+    size = max(1, -(-n_rows // (max(n_threads, 1) * _PARTS_PER_THREAD)))
+
+    def count(first: int) -> None:
+        _count_range(rows, first, min(first + size, n_rows), rising, quantiles, counts)
+
+    share_out(count, range(0, n_rows, size), n_threads)
     return _in_given_order(counts, order)
 
 
@@ -422,6 +459,8 @@ def softmax_and_count_rows(
     asked: NDArray[np.bool_],
 ) -> NDArray[np.int32]:
     """Turn attention scores into the weights of their softmax, in place, and count them while in the cache.
+
+    On the calling thread alone; threads can each have scores of their own.
 
     Parameters
     ----------
@@ -448,11 +487,5 @@ def softmax_and_count_rows(
     counts = np.empty((*scores.shape[:-1], len(shares)), dtype=np.int32)
     biases = np.empty((0, 0, 0, 0), dtype=np.float32) if bias is None else bias
     views = np.empty((0, 0, 0, 0), dtype=np.bool_) if visible is None else visible
-
-    def work(first: int, last: int) -> None:
-        _softmax_and_count_range(
-            scores, first, last, np.float32(scale), biases, views, asked, rising, quantiles, counts
-        )
-
-    _share_out(work, counts[..., 0].size, scores.shape[-1])
+    _softmax_and_count_all(scores, np.float32(scale), biases, views, asked, rising, quantiles, counts)
     return _in_given_order(counts, order)

@@ -31,11 +31,15 @@ class Probe:
         How to reach its attention.
     reason : str
         Why.
+    pads : bool
+        Whether padding leaves the attention of the other tokens as it is. Where it does not (ConvBERT's
+        convolution reaches across it), sequences can be read together only if they are of one length.
     """
 
     sites: tuple[Site, ...]
     way: Way
     reason: str
+    pads: bool = True
 
 
 def probe_inputs(model: Any, n_tokens: int = 6) -> dict[str, torch.Tensor]:
@@ -113,10 +117,14 @@ def probe(model: Any, model_id: str, *, way: Literal["auto", "interface", "eager
     if half and eager:
         against_eager = f"its own softmax runs in {_dtype(model)} (load it in float32)"
     if way != "eager" and not against_inside:
-        reason = "equal to eager attention on a probe" if eager else "eager attention returns no weights"
-        return Probe(_sites(inside), "interface", f"the model uses the attention interface; {reason}")
+        reason = (
+            "equal to eager attention on a probe" if eager else f"eager attention cannot be compared: {against_eager}"
+        )
+        pads = _survives_padding(model, inputs, "interface", inside)
+        return Probe(_sites(inside), "interface", f"the model uses the attention interface; {reason}", pads)
     if way != "interface" and not against_eager:
-        return Probe(_sites(eager), "eager", "asked for" if way == "eager" else against_inside)
+        pads = _survives_padding(model, inputs, "eager", eager)
+        return Probe(_sites(eager), "eager", "asked for" if way == "eager" else against_inside, pads)
     against = {"interface": against_inside, "eager": against_eager}.get(way)
     raise InputError(
         f"model {model_id!r} yields no softmax attention"
@@ -149,7 +157,40 @@ def _attempt(
         silent = {"interface": "the attention interface is never called", "eager": "no weights are returned"}
         return [], silent[way]
     trouble = _not_softmax(found, inputs, half=_dtype(model) != torch.float32, sink=sink)
+    if not trouble and model.config.is_encoder_decoder:
+        lacking = [site for site in ("encoder", "decoder", "cross") if site not in {layer.site for layer in found}]
+        trouble = f"no softmax attention is seen in site {lacking[0]!r}" if lacking else ""
     return ([], trouble) if trouble else (found, "")
+
+
+def _survives_padding(
+    model: Any, inputs: Mapping[str, torch.Tensor], way: Way, alone: list[LayerAttention], n_padding: int = 3
+) -> bool:
+    """Whether the attention of the probe's tokens is the same with padding after them."""
+    if "input_ids" not in inputs:
+        return True
+    pad = getattr(model.config.get_text_config(), "pad_token_id", None) or 0
+    fills = {"input_ids": pad, "decoder_input_ids": pad, "attention_mask": 0, "decoder_attention_mask": 0}
+    padded = {
+        name: torch.nn.functional.pad(values, (0, n_padding), value=fills[name]) if name in fills else values
+        for name, values in inputs.items()
+    }
+    together: list[LayerAttention] = []
+    try:
+        with reading(model, way) as read:
+            read(padded, together.append)
+    except Exception:  # a model's code may raise anything
+        return False
+    tolerance = _TOLERANCE if _dtype(model) == torch.float32 else _HALF_TOLERANCE
+    return len(together) == len(alone) and all(
+        torch.allclose(
+            longer.weights[..., : layer.weights.shape[-2], : layer.weights.shape[-1]].cpu(),
+            layer.weights,
+            atol=tolerance,
+            rtol=0,
+        )
+        for longer, layer in zip(together, alone, strict=True)
+    )
 
 
 def _not_softmax(layers: list[LayerAttention], inputs: Mapping[str, torch.Tensor], *, half: bool, sink: bool) -> str:

