@@ -59,7 +59,8 @@ def methods_paragraph(
     )
     adjusted = (
         f" Nuisance covariates ({', '.join(options['covariates'])}) entered by the method of Freedman and Lane "
-        "(Winkler et al., 2014)."
+        "(Winkler et al., 2014); Bayes factors and equivalence tests hold them fixed by regression, while means, "
+        "differences and g are as observed."
         if options["covariates"]
         else ""
     )
