@@ -4,12 +4,18 @@ import mpmath
 import numpy as np
 import pingouin
 import pytest
+import statsmodels.api as sm
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import integrate
+from scipy import integrate, stats
 
 from metastable.errors import InputError
-from metastable.stats.bayes import jzs_bayes_factor, log_jzs_bayes_factor, slope_bayes_factor
+from metastable.stats.bayes import (
+    difference_bayes_factor,
+    jzs_bayes_factor,
+    log_jzs_bayes_factor,
+    slope_bayes_factor,
+)
 
 
 @pytest.mark.parametrize(("n_a", "n_b"), [(5, 9), (20, 20), (150, 150), (2000, 300)])
@@ -107,6 +113,66 @@ def test_a_slope_beside_covariates_is_its_integral():
 def test_of_two_equal_groups_a_slope_is_their_difference():
     t = np.array([0.0, 1.5, -4.0, 60.0])
     np.testing.assert_allclose(slope_bayes_factor(t, 80), jzs_bayes_factor(t, 40, 40), rtol=1e-9)
+
+
+def drawn(seed=5, n=40):
+    rng = np.random.default_rng(seed)
+    condition = rng.permutation(np.arange(n) < n // 2)
+    values = rng.normal(size=(n, 4)) + np.outer(condition, [0.0, 0.3, 0.8, 2.0])
+    return values, condition, rng.normal(size=(n, 2)) + condition[:, None], rng.permutation(n // 2)
+
+
+def test_a_difference_is_that_of_student_and_of_pairs():
+    values, condition, _, order = drawn()
+    a, b = values[condition], values[~condition]
+    expected = jzs_bayes_factor(stats.ttest_ind(a, b).statistic, len(a), len(b))
+    np.testing.assert_allclose(difference_bayes_factor(values, condition), expected, rtol=1e-9)
+    pair = np.empty(len(condition), dtype=int)
+    pair[condition], pair[~condition] = np.arange(len(a)), order
+    expected = jzs_bayes_factor(stats.ttest_rel(a[order], b).statistic, len(a), paired=True)
+    np.testing.assert_allclose(difference_bayes_factor(values, condition, pair=pair), expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("paired", [False, True])
+def test_a_difference_beside_covariates_averages_the_noncentral_t_over_the_prior(paired):
+    values, condition, covariates, order = drawn()
+    pair = None
+    if paired:
+        pair = np.empty(len(condition), dtype=int)
+        pair[condition], pair[~condition] = np.arange(20), order
+        x, y, z = (table[condition][order] - table[~condition] for table in (values, values, covariates))
+        design, y = np.column_stack([np.ones(20), z]), x
+    else:
+        design, y = np.column_stack([condition, np.ones(40), covariates]), values
+    found = difference_bayes_factor(values, condition, pair=pair, covariates=covariates)
+    for k in range(4):
+        fit = sm.OLS(y[:, k], design.astype(float)).fit()
+        size = 1 / np.sqrt(fit.normalized_cov_params[0, 0])
+        expected = integrate.quad(
+            lambda delta, fit=fit, size=size: (
+                stats.nct.pdf(fit.tvalues[0], fit.df_resid, delta * size) * stats.cauchy.pdf(delta, scale=0.707)
+            ),
+            -8, 8, points=[0], limit=200,
+        )[0] / stats.t.pdf(fit.tvalues[0], fit.df_resid)  # fmt: skip
+        assert found[k] == pytest.approx(expected, rel=1e-3)
+
+
+def test_a_difference_without_variance_is_certain_and_none_is_not():
+    condition, pair = np.arange(12) < 6, np.tile(np.arange(6), 2)
+    step = np.where(condition, 2.0, 1.0)[:, None]
+    assert difference_bayes_factor(step, condition)[0] == np.inf
+    np.testing.assert_allclose(difference_bayes_factor(np.full((12, 1), 0.1), condition), jzs_bayes_factor([0.0], 6, 6))
+    base = np.tile(np.random.default_rng(1).normal(size=6), 2)[:, None]
+    assert difference_bayes_factor(base + 0.1 * step, condition, pair=pair)[0] > 1e30
+    np.testing.assert_allclose(
+        difference_bayes_factor(base, condition, pair=pair), jzs_bayes_factor([0.0], 6, paired=True)
+    )
+
+
+def test_a_covariate_that_is_the_condition_is_refused():
+    values, condition, _, _ = drawn()
+    with pytest.raises(InputError, match="explain the condition"):
+        difference_bayes_factor(values, condition, covariates=2.0 * condition[:, None] + 3)
 
 
 def test_a_perfect_slope_has_all_evidence_and_too_few_units_are_refused():

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pingouin
 import pytest
+import statsmodels.api as sm
+from scipy import stats
 from statsmodels.stats.weightstats import ttost_ind, ttost_paired
 
 from metastable.errors import InputError
@@ -40,6 +43,20 @@ def test_paired_p_matches_statsmodels():
     p = equivalence_test(np.concatenate([a, b]), np.arange(60) < 30, margin=0.2, pair=np.tile(np.arange(30), 2))
     expected = [ttost_paired(x, y, -bound, bound)[0] for x, y, bound in zip(a.T, b.T, bounds, strict=True)]
     np.testing.assert_allclose(p, expected, rtol=1e-9)
+
+
+def test_beside_covariates_it_is_the_regression_with_hc3_errors():
+    _, _, values, condition = groups(6)
+    covariates = np.random.default_rng(7).normal(size=(95, 2)) + 0.5 * condition[:, None]
+    p = equivalence_test(values, condition, margin=0.3, covariates=pd.DataFrame(covariates))
+    design = np.column_stack([condition, np.ones(95), covariates])
+    bounds = 0.3 * pooled(values[condition], values[~condition])
+    for j, bound in enumerate(bounds):
+        fit = sm.OLS(values[:, j], design).fit(cov_type="HC3", use_t=True)
+        above, below = (stats.t.sf((bound + sign * fit.params[0]) / fit.bse[0], 91) for sign in (1, -1))
+        assert p[j] == pytest.approx(max(above, below), rel=1e-9)
+    nothing = equivalence_test(values, condition, covariates=pd.DataFrame(index=range(95)))
+    np.testing.assert_array_equal(nothing, equivalence_test(values, condition))
 
 
 def test_size_at_the_margin_and_power_inside_it():

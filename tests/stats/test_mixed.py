@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+import pingouin
 import pytest
 import scipy.stats
 from hypothesis import given, settings
@@ -214,6 +215,26 @@ def test_paired_slope_gives_the_paired_t_test_of_cell_means():
     assert not models.singular.any()
     np.testing.assert_allclose(models.statistic, expected.statistic, rtol=1e-8)
     np.testing.assert_allclose(models.p_value, expected.pvalue, rtol=1e-6)
+
+
+def test_mixed_design_matches_pingouin():
+    """Two groups of subjects, each measured in two settings several times: the analysis of variance of the cells."""
+    rng = np.random.default_rng(14)
+    subject, setting = np.repeat(np.arange(24), 10), np.tile(np.repeat([-0.5, 0.5], 5), 24)
+    between = np.where(subject % 2 == 0, 0.5, -0.5)
+    values = rng.normal(size=24)[subject] + 0.4 * between * setting + 0.3 * setting + rng.normal(size=240)
+    cells = pd.DataFrame({"subject": subject, "between": between, "setting": setting, "y": values})
+    cells = cells.groupby(["subject", "between", "setting"], as_index=False)["y"].mean()
+    table = pingouin.mixed_anova(cells, dv="y", within="setting", between="between", subject="subject")
+    design = np.column_stack([np.ones(48), cells["between"], cells["setting"], cells["between"] * cells["setting"]])
+    models = fit_mixed_models(cells[["y"]], design, cells["subject"], column=3)
+    assert not models.singular[0]
+    t = models.coefficients[0] / models.coefficient_se[0]
+    for column, source in ((1, "between"), (2, "setting"), (3, "Interaction")):
+        row = table.set_index("Source").loc[source]
+        assert t[column] ** 2 == pytest.approx(row["F"], rel=1e-6)
+        assert models.coefficient_dof[0, column] == pytest.approx(row["DF2"], rel=1e-4)
+        assert models.coefficient_p[0, column] == pytest.approx(row["p_unc"], rel=1e-4)
 
 
 def test_null_is_rejected_at_its_level():

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -340,6 +342,30 @@ def test_a_card_gives_the_same():
         here = permutation_test(values, condition, device="cpu", omnibus=MASKS, rng=1, **options)
         there = permutation_test(values, condition, device="cuda", omnibus=MASKS, rng=1, **options)
         same(here, there, rtol=1e-9)
+
+
+@pytest.mark.parametrize("alternative", ["two-sided", "greater"])
+def test_clusters_are_refused_exactly_where_even_complete_separation_stays_at_alpha(alternative):
+    for n_a, n_b in ((2, 4), (2, 5), (3, 3), (3, 4), (4, 4), (2, 6), (5, 1)):
+        cluster = np.repeat(np.arange(n_a + n_b), 2)
+        condition = cluster < n_a
+        values = 10.0 * condition[:, None] + 0.1 * np.random.default_rng(1).normal(size=(len(cluster), 1))
+        n = math.comb(n_a + n_b, n_a)
+        least = (2 if alternative == "two-sided" and n_a == n_b else 1) / n
+        if n_b > 1 and least < 0.05:
+            found = permutation_test(values, condition, cluster=cluster, alternative=alternative, statistic="mean")
+            assert found.p_perm[0] == pytest.approx(least)
+        else:
+            with pytest.raises(InputError, match=r"clusters allow|has 1 cluster"):
+                permutation_test(values, condition, cluster=cluster, alternative=alternative, statistic="mean")
+    signs = {"condition": np.arange(20) < 10, "pair": np.tile(np.arange(10), 2), "statistic": "paired"}
+    pairs = np.tile(np.arange(10) // 2, 2)  # five clusters of two pairs: 32 flips
+    values = np.random.default_rng(2).normal(size=(20, 1)) + 10.0 * signs["condition"][:, None]
+    if alternative == "two-sided":
+        with pytest.raises(InputError, match=r"come in pairs of one size, so that p is at least 0\.0625"):
+            permutation_test(values, **signs, cluster=pairs)
+    else:
+        assert permutation_test(values, **signs, cluster=pairs, alternative="greater").p_perm[0] == 1 / 32
 
 
 VALUES, LABELS = sample()

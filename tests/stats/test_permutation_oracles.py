@@ -234,15 +234,20 @@ def test_f_of_several_rows_matches_brute_force():
     level = np.array([0, 1, 2, 0, 1, 2, 0, 1])
     design = np.column_stack([level == 0, level == 1, level == 2]).astype(float)
     values = rng.normal(size=(8, 4)) + 0.8 * level[:, None]
-    result = permutation_test_contrast(values, design, [[1, -1, 0], [0, 1, -1]], n_permutations=560)
+    result = permutation_test_contrast(
+        values, design, [[1, -1, 0], [0, 1, -1]], n_permutations=560, omnibus={"all": np.ones(4, dtype=bool)}
+    )
     assert result.exact
     assert result.n_permutations == 560
-    for k in range(4):
-        one = [stats.f_oneway(*(values[np.array(order) == g, k] for g in range(3))).statistic
-               for order in sorted(set(permutations(level.tolist())))]  # fmt: skip
-        observed = stats.f_oneway(*(values[level == g, k] for g in range(3))).statistic
-        assert result.statistic[k] == pytest.approx(observed, rel=1e-9)
-        assert result.p_perm[k] == pytest.approx(np.mean(np.array(one) >= observed * (1 - 1e-9)), rel=1e-12)
+    orders = np.array(sorted(set(permutations(level.tolist()))))
+    null = np.array([stats.f_oneway(*(values[order == g] for g in range(3))).statistic for order in orders])
+    observed = stats.f_oneway(*(values[level == g] for g in range(3))).statistic
+    np.testing.assert_allclose(result.statistic, observed, rtol=1e-9)
+    np.testing.assert_allclose(result.p_perm, (null >= observed * (1 - 1e-9)).mean(axis=0), rtol=1e-12)
+    # F is a square already: the sum over features is that of F.
+    found = result.omnibus["all"]
+    assert found.sum_squares == pytest.approx(observed.sum(), rel=1e-9)
+    assert found.p_sum_squares == pytest.approx((null.sum(axis=1) >= observed.sum() * (1 - 1e-9)).mean(), rel=1e-12)
 
 
 def test_a_contrast_of_a_redundant_design_is_the_difference_of_means():

@@ -162,8 +162,8 @@ def methods_paragraph(
     )
     adjusted = (
         f" Nuisance covariates ({listed(options['covariates'])}) entered by the method of Freedman and Lane (1983; "
-        "Winkler "
-        "et al., 2014)."
+        "Winkler et al., 2014); Bayes factors and equivalence tests hold them fixed by regression, while means, "
+        "differences and g are as observed."
         if options["covariates"]
         else ""
     )

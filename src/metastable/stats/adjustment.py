@@ -11,9 +11,16 @@ from scipy import special
 
 from metastable.errors import InputError
 from metastable.stats.effects import check_confidence
-from metastable.stats.samples import ROUNDING, covariate_matrix, is_constant, sample_moments, split_samples
+from metastable.stats.samples import (
+    ROUNDING,
+    Moments,
+    covariate_matrix,
+    is_constant,
+    sample_moments,
+    split_samples,
+)
 
-__all__ = ["RobustFit", "adjustment_table", "robust_regression"]
+__all__ = ["AdjustedDifference", "RobustFit", "adjusted_difference", "adjustment_table", "robust_regression"]
 
 # Singular values of the standardized design below this share of the largest make it rank-deficient.
 _RANK = 1e-8
@@ -180,6 +187,84 @@ def adjustment_table(
             2.0           -2.0         0.2
     """
     check_confidence(confidence)
+    design = _design(values, condition, covariates, pair, cluster)
+    names, moments, at = design.names, design.moments, design.at
+    before = robust_regression(design.outcome, design.short, cluster=design.cluster)
+    after = design.adjusted()
+    gaps = np.linalg.lstsq(design.short, design.used, rcond=None)[0][at]
+    shares = np.zeros((len(names), design.outcome.shape[1]))
+    shares[~design.idle] = -gaps[:, None] * after.coefficients[at + 1 :]
+    deviation = moments.standardizer
+    columns: dict[str, NDArray[np.float64]] = {}
+    for suffix, fit in (("", before), ("_adjusted", after)):
+        columns.update(_tested(fit, at, moments.flat, confidence, suffix))
+    columns["change"] = columns["difference_adjusted"] - columns["difference"]
+    for suffix in ("", "_adjusted"):
+        difference = columns[f"difference{suffix}"]
+        columns[f"g{suffix}"] = np.divide(difference, deviation, out=np.zeros_like(difference), where=deviation > 0)
+    for name, share in zip(names, shares, strict=True):
+        columns[f"change_{name}"] = np.where(moments.flat, 0.0, share)
+    return pd.DataFrame(columns)
+
+
+@dataclass(frozen=True)
+class AdjustedDifference:
+    """Difference of two conditions beside covariates, one entry a feature.
+
+    Attributes
+    ----------
+    difference, se : ndarray of float64, shape (n_features,)
+        Estimate a - b and its HC3 standard error; both 0 where the feature is flat.
+    dof : float
+        Degrees of freedom: units (pairs) minus columns of the design.
+    """
+
+    difference: NDArray[np.float64]
+    se: NDArray[np.float64]
+    dof: float
+
+
+def adjusted_difference(
+    values: ArrayLike, condition: ArrayLike, covariates: pd.DataFrame, *, pair: ArrayLike | None = None
+) -> AdjustedDifference:
+    """Difference of every feature with covariates held fixed; arguments and errors as in `adjustment_table`."""
+    design = _design(values, condition, covariates, pair, None)
+    fit, flat = design.adjusted(), design.moments.flat
+    return AdjustedDifference(
+        np.where(flat, 0.0, fit.coefficients[design.at]), np.where(flat, 0.0, fit.se[design.at]), fit.dof
+    )
+
+
+@dataclass(frozen=True)
+class _Design:
+    """Outcomes and columns of the two regressions: without covariates, and with those that vary."""
+
+    outcome: NDArray[np.float64]
+    short: NDArray[np.float64]
+    used: NDArray[np.float64]
+    idle: NDArray[np.bool_]
+    names: list[str]
+    moments: Moments
+    cluster: NDArray[np.intp] | None
+
+    @property
+    def at(self) -> int:
+        """Column of the difference."""
+        return int(self.short.shape[1]) - 1
+
+    def adjusted(self) -> RobustFit:
+        """Fit the longer regression."""
+        return robust_regression(self.outcome, np.column_stack([self.short, self.used]), cluster=self.cluster)
+
+
+def _design(
+    values: ArrayLike,
+    condition: ArrayLike,
+    covariates: pd.DataFrame,
+    pair: ArrayLike | None,
+    cluster: ArrayLike | None,
+) -> _Design:
+    """Check the input of `adjustment_table`, and take differences of partners where there are pairs."""
     samples = split_samples(values, condition, pair=pair)
     moments = sample_moments(samples)
     side = np.asarray(condition)
@@ -201,23 +286,7 @@ def adjustment_table(
     used = regressors[:, ~idle]
     used = used / np.sqrt((used**2).mean(axis=0))
     _check_rank(short, used, [name for name, left_out in zip(names, idle, strict=True) if not left_out])
-    before = robust_regression(outcome, short, cluster=code)
-    after = robust_regression(outcome, np.column_stack([short, used]), cluster=code)
-    at = short.shape[1] - 1
-    gaps = np.linalg.lstsq(short, used, rcond=None)[0][at]
-    shares = np.zeros((len(names), outcome.shape[1]))
-    shares[~idle] = -gaps[:, None] * after.coefficients[at + 1 :]
-    deviation = moments.standardizer
-    columns: dict[str, NDArray[np.float64]] = {}
-    for suffix, fit in (("", before), ("_adjusted", after)):
-        columns.update(_tested(fit, at, moments.flat, confidence, suffix))
-    columns["change"] = columns["difference_adjusted"] - columns["difference"]
-    for suffix in ("", "_adjusted"):
-        difference = columns[f"difference{suffix}"]
-        columns[f"g{suffix}"] = np.divide(difference, deviation, out=np.zeros_like(difference), where=deviation > 0)
-    for name, share in zip(names, shares, strict=True):
-        columns[f"change_{name}"] = np.where(moments.flat, 0.0, share)
-    return pd.DataFrame(columns)
+    return _Design(outcome, short, used, idle, names, moments, code)
 
 
 def _tested(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from metastable.errors import InputError
 from metastable.stats.adjustment import adjustment_table
-from metastable.stats.bayes import jzs_bayes_factor
+from metastable.stats.bayes import difference_bayes_factor
 from metastable.stats.bootstrap import bootstrap_g
 from metastable.stats.corrections import adjust_p_values
 from metastable.stats.effects import hedges_g, mean_difference
@@ -251,7 +251,8 @@ def analyse(
     block : ndarray of int or None, shape (n_units,)
         Exchangeability block: labels are exchanged within blocks only.
     covariates : ndarray of float64 or None, shape (n_units, n_covariates)
-        Nuisance covariates of all tests, by Freedman-Lane.
+        Nuisance covariates of all tests: by Freedman-Lane of the permutation test, as columns of the regressions
+        behind the equivalence test and the Bayes factor. Means, differences and g stay as observed.
     recorded : pandas.DataFrame or None, n_units rows
         All covariates that were recorded: the details show each difference before and after adjusting for
         them, whether or not the tests do.
@@ -297,9 +298,10 @@ def analyse(
     g = hedges_g(values, condition, pair=pair)
     n_a, n_b = int(condition.sum()), int((~condition).sum())
     p_perm_fdr = adjust_p_values(result.p_perm, method=settings.correction, family=family, alpha=settings.alpha)
-    p_tost = equivalence_test(values, condition, margin=settings.margin, pair=pair)
+    held = None if covariates is None else pd.DataFrame(covariates)
+    p_tost = equivalence_test(values, condition, margin=settings.margin, pair=pair, covariates=held)
     p_tost_fdr = adjust_p_values(p_tost, method="bh", family=family, alpha=settings.alpha)
-    bf10 = _bayes_factors(values, condition, pair)
+    bf10 = difference_bayes_factor(values, condition, pair=pair, covariates=covariates)
     of_heads, of_details = mixed_columns(tokens, family, settings, on_models)
     keys = features[["site", "layer", "head"]].assign(threshold=threshold).reset_index(drop=True)
     heads = keys.assign(
@@ -404,24 +406,6 @@ def _adjusted(
         p_unadjusted_fdr=adjust_p_values(table["p"].to_numpy(), method=settings.correction, family=family),
         p_adjusted_fdr=adjust_p_values(table["p_adjusted"].to_numpy(), method=settings.correction, family=family),
     ), ""
-
-
-def _bayes_factors(
-    values: NDArray[np.float64], condition: NDArray[np.bool_], pair: NDArray[np.integer] | None
-) -> NDArray[np.float64]:
-    """Bayes factor of the Student t of two groups, or of the paired differences (Rouder et al. 2009)."""
-    a, b = values[condition], values[~condition]
-    n_a, n_b = len(a), len(b)
-    if pair is None:
-        pooled = ((n_a - 1) * a.var(axis=0, ddof=1) + (n_b - 1) * b.var(axis=0, ddof=1)) / (n_a + n_b - 2)
-        error = np.sqrt(pooled * (1 / n_a + 1 / n_b))
-        gap = a.mean(axis=0) - b.mean(axis=0)
-    else:
-        differences = a[np.argsort(pair[condition])] - b[np.argsort(pair[~condition])]
-        error = differences.std(axis=0, ddof=1) / np.sqrt(n_a)
-        gap = differences.mean(axis=0)
-    t = np.divide(gap, error, out=np.zeros_like(gap), where=error > 0)
-    return jzs_bayes_factor(t, n_a, None if pair is not None else n_b, paired=pair is not None)
 
 
 def summarize_groups(

@@ -7,13 +7,17 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from metastable.errors import InputError
+from metastable.stats.samples import ROUNDING, sample_moments, split_samples
 
-__all__ = ["jzs_bayes_factor", "log_jzs_bayes_factor", "slope_bayes_factor"]
+__all__ = ["difference_bayes_factor", "jzs_bayes_factor", "log_jzs_bayes_factor", "slope_bayes_factor"]
 
 _STEP = 0.05
 _LOWEST = -6.0
 _TAIL = 40.0
 _FEATURES = 1024
+# Part of a unit column below which it is explained by the others.
+_RANK = 1e-10
+_TINY = np.finfo(np.float64).tiny
 
 
 def jzs_bayes_factor(
@@ -71,6 +75,81 @@ def log_jzs_bayes_factor(
     if dof < 1 or n <= 0:
         raise InputError(f"n_a is {n_a} and n_b is {n_b}; a t-test needs at least two units")
     return _log_factors(t, n, dof, scale)
+
+
+def difference_bayes_factor(
+    values: ArrayLike,
+    condition: ArrayLike,
+    *,
+    pair: ArrayLike | None = None,
+    covariates: ArrayLike | None = None,
+    scale: float = 0.707,
+) -> NDArray[np.float64]:
+    """Evidence for a difference of two conditions over none, with covariates held fixed where there are any.
+
+    Parameters
+    ----------
+    values : array_like of float, shape (n_units, n_features)
+        One row per unit of inference.
+    condition : array_like of bool, shape (n_units,)
+        True for condition a, False for b.
+    pair : array_like, shape (n_units,), or None
+        Code that joins each unit of a with one of b.
+    covariates : array_like of float or None, shape (n_units, n_covariates)
+        Columns of both models, with flat priors; of pairs their differences are.
+    scale : float
+        Scale of the Cauchy prior on the difference in residual standard deviations (of pairs, in standard
+        deviations of their differences).
+
+    Returns
+    -------
+    ndarray of float64, shape (n_features,)
+        BF10. Where nothing is left to vary it is infinite if there is a difference, and otherwise that of t = 0.
+
+    Raises
+    ------
+    InputError
+        As `split_samples`; or if the covariates explain the condition or leave no residual degree of freedom.
+
+    Notes
+    -----
+    Without covariates `jzs_bayes_factor` of Student's t. With them, t and its degrees of freedom are those of
+    the regression, and the number of units is the one that would give the difference's standard error
+    without them (Rouder & Morey 2012).
+
+    Examples
+    --------
+    >>> values = np.repeat([[1.0], [2.0], [3.0], [4.0], [6.0], [8.0]], 2, axis=0)
+    >>> print(difference_bayes_factor(values, np.arange(12) < 6).round(2))
+    [40.63]
+    """
+    samples = split_samples(values, condition, pair=pair)
+    moments, side = sample_moments(samples), np.asarray(condition)
+    table = np.zeros((len(side), 0)) if covariates is None else np.asarray(covariates, dtype=np.float64)
+    if samples.paired:
+        codes = np.asarray(pair)
+        of_a, of_b = (table[s][np.argsort(codes[s], kind="stable")] for s in (side, ~side))
+        outcome, tested, rest = samples.a - samples.b, np.ones(moments.n_a), of_a - of_b
+    else:
+        outcome = np.concatenate([samples.a, samples.b])
+        tested = np.repeat([1.0, 0.0], [moments.n_a, moments.n_b])
+        ordered = np.concatenate([table[side], table[~side]])
+        rest = np.column_stack([np.ones(len(side)), ordered - ordered.mean(axis=0)])
+    left, size, _ = np.linalg.svd(rest / np.maximum(np.linalg.norm(rest, axis=0), _TINY), full_matrices=False)
+    nuisance = left[:, size > _RANK]
+    tested = tested - nuisance @ (nuisance.T @ tested)
+    information, dof = float(tested @ tested), float(len(outcome) - nuisance.shape[1] - 1)
+    if information <= _RANK or dof < 1:
+        raise InputError("the covariates explain the condition or leave no residual degree of freedom; use fewer")
+    residual = outcome - nuisance @ (nuisance.T @ outcome)
+    difference = tested @ residual / information
+    largest = np.abs(outcome).max(axis=0) if not samples.paired else np.abs(values).max(axis=0)
+    error = np.sqrt(((residual - np.outer(tested, difference)) ** 2).sum(axis=0) / dof / information)
+    error = np.where(error <= ROUNDING * largest, 0.0, error)
+    difference = np.where(moments.flat | (np.abs(difference) <= ROUNDING * largest), 0.0, difference)
+    t = np.divide(difference, error, out=np.where(difference == 0, 0.0, np.inf), where=error > 0)
+    with np.errstate(over="ignore"):
+        return np.asarray(np.exp(_log_factors(t, information, dof, scale)), dtype=np.float64)
 
 
 def slope_bayes_factor(

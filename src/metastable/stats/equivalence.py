@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from metastable.errors import InputError
+from metastable.stats.adjustment import adjusted_difference
 from metastable.stats.effects import welch
 from metastable.stats.samples import sample_moments, split_samples
 
@@ -20,6 +22,7 @@ def equivalence_test(
     margin: float = 0.2,
     pair: ArrayLike | None = None,
     equal_variance: bool = False,
+    covariates: pd.DataFrame | None = None,
 ) -> NDArray[np.float64]:
     """Test every feature for equivalence within plus or minus `margin` standard deviations.
 
@@ -34,7 +37,10 @@ def equivalence_test(
     pair : array_like, shape (n_units,), or None
         Code that joins each unit of a with one of b.
     equal_variance : bool
-        Student's t instead of Welch's; of no meaning for pairs.
+        Student's t instead of Welch's; of no meaning for pairs or beside covariates.
+    covariates : pandas.DataFrame or None, n_units rows
+        Covariates to hold fixed: the difference is then the adjusted one of `adjustment_table`, with its HC3
+        standard error. The margin keeps its size: s is the standard deviation without adjusting.
 
     Returns
     -------
@@ -46,7 +52,7 @@ def equivalence_test(
     Raises
     ------
     InputError
-        As `split_samples`; or if `margin` is not positive and finite.
+        As `split_samples` and, with covariates, `adjustment_table`; or if `margin` is not positive and finite.
 
     Notes
     -----
@@ -66,13 +72,16 @@ def equivalence_test(
     if not (np.isfinite(margin) and margin > 0):
         raise InputError(f"margin is {margin}; give a positive effect in standard deviations, such as 0.2")
     moments = sample_moments(split_samples(values, condition, pair=pair))
-    scale = moments.standardizer
-    if equal_variance and moments.var_difference is None:
+    scale, difference = moments.standardizer, moments.difference
+    if covariates is not None and covariates.shape[1]:
+        held = adjusted_difference(values, condition, covariates, pair=pair)
+        difference, se, dof = held.difference, held.se, np.full_like(scale, held.dof)
+    elif equal_variance and moments.var_difference is None:
         se = scale * np.sqrt(1 / moments.n_a + 1 / moments.n_b)
         dof = np.full_like(scale, moments.n_a + moments.n_b - 2.0)
     else:
         se, dof = welch(moments)
     # The worse of the two tests is the one whose bound is nearer to the difference.
-    room = margin * scale - np.abs(moments.difference)
+    room = margin * scale - np.abs(difference)
     t = np.divide(room, se, out=np.copysign(np.inf, room), where=se > 0)
     return np.where(scale > 0, special.stdtr(dof, -t), 1.0)

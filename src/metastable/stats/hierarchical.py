@@ -99,6 +99,13 @@ def hierarchical_test(
     of all groups together the rate is higher; with independent p-values it is about
     ``alpha * (R + T) / (R + 1)`` for R tests rejected and T families of tests looked into, the groups'
     own among them (Yekutieli 2008, with his factor delta* at 1; he finds it below 1.44).
+
+    Examples
+    --------
+    >>> p = [0.001, 0.02, 0.6, 0.03, 0.5, 0.7]
+    >>> result = hierarchical_test(p, ["first", "first", "first", "second", "second", "second"])
+    >>> print(result.adjusted.round(3), result.rejected)
+    [0.006 0.03  0.6   0.09  0.7   0.7  ] [ True  True False False False False]
     """
     values = np.asarray(p, dtype=np.float64)
     if values.ndim != 1:

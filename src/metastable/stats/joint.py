@@ -134,6 +134,16 @@ def fit_joint_model(
     -----
     Heads and sequences are crossed. `metastable.stats.crossed` eliminates the sequences in closed form and
     factors a matrix of twice the number of heads.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> condition, layer = np.arange(40) < 20, np.repeat([1, 2], 6)
+    >>> values = rng.normal(size=(40, 12)) + rng.normal(size=(40, 1)) + rng.normal(size=12)
+    >>> values[np.ix_(condition, layer == 2)] += 1.0
+    >>> model = fit_joint_model(values, condition, layer)
+    >>> bool(model.interaction.p_value < 0.01), model.names
+    (True, ('(Intercept)', 'condition', 'layer2', 'condition:layer2'))
     """
     data, layers, names = _long(values, condition, layer, covariates)
     q, r = np.linalg.qr(data.design)

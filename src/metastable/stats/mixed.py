@@ -161,6 +161,9 @@ def fit_mixed_models(
     limit (the random effects explain a feature entirely) the row is flagged `singular` and not `converged`;
     it holds the least-squares estimate with an infinite standard error and p = 1.
 
+    Both conditions share one variance of the groups and one of the residuals. Where they differ, and one condition
+    has more groups than the other, p errs as Student's t does (`permutation_test` with Welch's t does not).
+
     References
     ----------
     Bates, Maechler, Bolker & Walker (2015), Journal of Statistical Software 67(1). Kuznetsova, Brockhoff &

@@ -28,7 +28,8 @@ class OmnibusResult:
     p_max : float
         Its p; powerful against a strong effect in few features.
     sum_squares : float
-        Sum of the squared statistics; of those in the direction tested, if one-sided.
+        Sum of the squared statistics; of those in the direction tested, if one-sided. F is a square already and
+        enters as it is.
     p_sum_squares : float
         Its p; powerful against a weak effect in many features.
     count : int
@@ -87,7 +88,7 @@ class Collector:
     n : int
         Number of relabelings.
     square : bool
-        Whether a tail fits the squares of the statistics better, as it does for all but F.
+        Whether the statistics are to be squared, for sums and for the fit of a tail: all but F.
     """
 
     masks: Mapping[str, NDArray[np.bool_]]
@@ -111,7 +112,9 @@ class Collector:
         `margin` is the difference below which two of its statistics are the same.
         """
         counted = null > critical
-        squares = np.maximum(null, 0.0) ** 2
+        power = 2 if self.square else 1
+        reach = max(observed, 0.0)
+        squares = np.maximum(null, 0.0) ** power
         for name, mask in self.masks.items():
             if not mask[feature]:
                 continue
@@ -121,8 +124,8 @@ class Collector:
             sums[2] += counted
             if observed > reached[0]:
                 reached[0], margins[0] = observed, margin
-            reached[1] += max(observed, 0.0) ** 2
-            margins[1] += 2 * max(observed, 0.0) * margin
+            reached[1] += reach**power
+            margins[1] += power * reach ** (power - 1) * margin
             reached[2] += observed > critical
 
     def results(self, *, exact: bool, tail: bool) -> dict[str, OmnibusResult]:

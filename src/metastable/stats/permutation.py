@@ -101,7 +101,7 @@ def permutation_test(
     n_permutations : int
         Relabelings to draw. Where no more distinct ones exist all of them are enumerated instead.
     alpha : float
-        Level of the omnibus number of small p-values, and what p clusters must be able to reach.
+        Level of the omnibus number of small p-values, below which p must be able to fall where there are clusters.
     rng : int, numpy.random.Generator or None
         Seed or generator of the relabelings. One seed gives one answer, whatever `block_bytes`, the number
         of threads, or the device.
@@ -130,8 +130,8 @@ def permutation_test(
         - a value or covariate is NaN or infinite;
         - a condition has fewer than two units, a pair lacks its partner or there is one pair only;
         - the condition is collinear with the covariates, or these leave no residual degrees of freedom;
-        - clusters allow fewer than 1 / alpha relabelings, so that p cannot reach alpha, or a condition has
-          fewer than two whole clusters;
+        - clusters allow too few relabelings for p to fall below alpha, or a condition has fewer than two whole
+          clusters;
         - no relabeling differs from the observed one; a cluster lies in two blocks;
         - an argument has the wrong shape or an unknown value.
 
@@ -140,6 +140,42 @@ def permutation_test(
     A feature without variance has statistic 0, p = 1 and ``flat = True``; it takes no part in maxima and
     omnibus tests. Where conditions differ and neither varies, the statistic is a large finite number.
     Statistics that are equal but for rounding count as equal.
+
+    The test is exact where the condition makes no difference at all, whatever the distribution of the values:
+    the units (clusters, signs) are then exchangeable. Where only the means are equal, a different variance in
+    each condition is enough to break that. Welch's t keeps the level of each feature all the same, the better
+    the larger the samples, and so do its maxima nearly (Janssen 1997; Chung & Romano 2013, 2016); Student's t
+    and the raw difference do so for samples of equal size only. What no studentizing mends is a correlation
+    between features that differs between the conditions: sums over features (omnibus) then err by a little,
+    in either direction. So a small omnibus p says that the conditions differ, not that their means do.
+
+    References
+    ----------
+    Chung & Romano (2013), Annals of Statistics 41(2), 484-507; (2016), Journal of Econometrics 193(1), 76-91.
+    Freedman & Lane (1983), Journal of Business & Economic Statistics 1(4), 292-298. Janssen (1997), Statistics &
+    Probability Letters 36(1), 9-21. Phipson & Smyth (2010), Statistical Applications in Genetics and Molecular
+    Biology 9(1), 39. Westfall & Young (1993), Resampling-Based Multiple Testing. Winkler, Ridgway, Webster, Smith
+    & Nichols (2014), NeuroImage 92, 381-397. Winkler, Ridgway, Douaud, Nichols & Smith (2016), NeuroImage 141,
+    502-516.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> values, condition = rng.normal(size=(60, 4)), np.arange(60) < 25
+    >>> values[condition, 2] += 1.5
+    >>> layers = {"layer 1": np.array([True, True, False, False]), "layer 2": np.array([False, False, True, True])}
+    >>> result = permutation_test(values, condition, omnibus=layers, n_permutations=999, rng=0)
+    >>> print(result.p_fwer < 0.05, result.exact, result.n_permutations)
+    [False False  True False] False 999
+    >>> print({name: found.p_sum_squares < 0.05 for name, found in result.omnibus.items()})
+    {'layer 1': False, 'layer 2': True}
+
+    Six pairs have 64 sign flips, which are enumerated:
+
+    >>> pair = np.tile(np.arange(6), 2)
+    >>> result = permutation_test(values[:12], np.arange(12) < 6, pair=pair, statistic="paired")
+    >>> print(result.exact, result.n_permutations)
+    True 64
     """
     checked = check_values(values)
     layout = check_layout(checked, condition, pair, cluster, block, covariates)
@@ -155,7 +191,7 @@ def permutation_test(
     else:
         test, relabelings = _adjusted(layout, layout.covariates, statistic, sampling)
     plan = make_plan(checked, relabelings, alternative, family, omnibus, alpha, tail, block_bytes, device, callback)
-    check_clusters(layout, relabelings, alpha)
+    check_clusters(layout, relabelings, alpha, alternative)
     return run_permutations(checked, test, relabelings, plan)
 
 
@@ -211,6 +247,19 @@ def permutation_test_contrast(
     InputError
         If the design cannot estimate the contrast, leaves no residual degrees of freedom, or for what
         `permutation_test` refuses.
+
+    Examples
+    --------
+    The slope of a rating beside word length, in four features:
+
+    >>> rng = np.random.default_rng(0)
+    >>> rating, length = rng.normal(size=(2, 80))
+    >>> values = rng.normal(size=(80, 4)) + length[:, None]
+    >>> values[:, 0] += 0.6 * rating
+    >>> design = np.column_stack([np.ones(80), rating, length])
+    >>> result = permutation_test_contrast(values, design, [0, 1, 0], n_permutations=999, rng=0)
+    >>> print(result.p_fwer < 0.05)
+    [ True False False False]
     """
     checked = check_values(values)
     matrix = check_matrix("design", design, len(checked))
@@ -237,7 +286,7 @@ def permutation_test_contrast(
         relabelings = exchange_rows(matrix, sampling, cluster=clusters, block=blocks)
     plan = make_plan(checked, relabelings, alternative, family, omnibus, alpha, tail, block_bytes, device, callback)
     if clusters is not None:
-        check_resolution(relabelings, alpha)
+        check_resolution(relabelings, alpha, alternative)
     return run_permutations(checked, model, relabelings, plan)
 
 

@@ -142,8 +142,8 @@ def check_freedom(model: LinearModel) -> None:
         )
 
 
-def check_clusters(layout: Layout, relabelings: Relabelings, alpha: float) -> None:
-    """Refuse clusters too few to exchange, or for p to reach alpha."""
+def check_clusters(layout: Layout, relabelings: Relabelings, alpha: float, alternative: Alternative) -> None:
+    """Refuse clusters too few to exchange, or for p to fall below alpha."""
     if layout.cluster is None:
         return
     if layout.pair is None:
@@ -156,15 +156,18 @@ def check_clusters(layout: Layout, relabelings: Relabelings, alpha: float) -> No
                         f"condition {name} has {n_clusters} cluster, but whole clusters are exchanged; "
                         "give each condition at least two."
                     )
-    check_resolution(relabelings, alpha)
+    check_resolution(relabelings, alpha, alternative)
 
 
-def check_resolution(relabelings: Relabelings, alpha: float) -> None:
-    """Refuse relabelings too few for p to reach alpha."""
-    if relabelings.n_distinct * alpha < 1 - 1e-9:
+def check_resolution(relabelings: Relabelings, alpha: float, alternative: Alternative) -> None:
+    """Refuse relabelings too few for p to fall below alpha."""
+    mirrored = alternative == "two-sided" and relabelings.mirrored
+    least = (2 if mirrored else 1) / relabelings.n_distinct
+    if least >= alpha * (1 - 1e-9):
         raise InputError(
-            f"the clusters allow {relabelings.n_distinct} relabelings, so that p cannot fall below "
-            f"{1 / relabelings.n_distinct:.3g}, above alpha = {alpha}; gather more clusters."
+            f"the clusters allow {relabelings.n_distinct} relabelings, "
+            f"{'which come in pairs of one size, ' if mirrored else ''}so that p is at least {least:.3g} and never "
+            f"below alpha = {alpha}; gather more clusters."
         )
 
 

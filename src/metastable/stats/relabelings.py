@@ -46,6 +46,10 @@ class Relabelings(Protocol):
         """Number of distinct relabelings that exist, the observed one among them; at most `COUNTED`."""
 
     @property
+    def mirrored(self) -> bool:
+        """Whether the conditions may trade places, so that each statistic comes with its negative."""
+
+    @property
     def exact(self) -> bool:
         """Whether `blocks` hands out every distinct relabeling once."""
 
@@ -90,6 +94,11 @@ class Flips:
     def n_distinct(self) -> int:
         """Two to the number of groups, or `COUNTED`."""
         return min(1 << min(self.n_groups, 64), COUNTED)
+
+    @property
+    def mirrored(self) -> bool:
+        """Always."""
+        return True
 
     @property
     def exact(self) -> bool:
@@ -179,6 +188,14 @@ class Exchanges:
                 if total >= COUNTED:
                     return COUNTED
         return total
+
+    @property
+    def mirrored(self) -> bool:
+        """Whether labels move, as many of either kind in each stratum."""
+        if self.labels is None:
+            return False
+        n_a = np.bincount(self.stratum, weights=self.labels)
+        return bool((2 * n_a == np.bincount(self.stratum)).all())
 
     @property
     def exact(self) -> bool:
