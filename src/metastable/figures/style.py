@@ -36,6 +36,7 @@ __all__ = [
     "NotebookFigure",
     "chart",
     "color_map",
+    "fixed",
     "format_p",
     "ink_on",
     "level",
@@ -185,6 +186,12 @@ def wrap(text: str, width: float, size: float, *, bold: bool = False) -> str:
         else:
             lines.append(word)
     return "\n".join(lines)
+
+
+def fixed(value: float, digits: int = 2) -> str:
+    """Write a number without a plus, the minus as a minus; zero without."""
+    text = f"{value:.{digits}f}"
+    return text.replace("-", "−") if float(text) else f"{0:.{digits}f}"
 
 
 def format_p(p: float) -> str:

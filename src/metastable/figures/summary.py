@@ -22,7 +22,7 @@ from metastable.figures.grid import (
     outline_cells,
     row_of_maps,
 )
-from metastable.figures.style import CONDITIONS, DIVERGING, FONT, SEQUENTIAL, WIDTH, level, signed, styled, wrap
+from metastable.figures.style import CONDITIONS, DIVERGING, FONT, SEQUENTIAL, WIDTH, fixed, level, signed, styled, wrap
 from metastable.figures.tables import (
     call_measure,
     call_value,
@@ -119,7 +119,7 @@ def summary_figure_alt(
     frame = select_heads(heads, ["mean_a", "mean_b"], site=site, threshold=threshold)
     a, b = conditions
     digits = digits_for(frame[["mean_a", "mean_b"]].to_numpy(float))
-    means = [f"{frame[column].mean():.{digits}f}" for column in ("mean_a", "mean_b")]
+    means = [fixed(frame[column].mean(), digits) for column in ("mean_a", "mean_b")]
     start = f"Mean {call_measure(measure)} per head: {a} {means[0]} and {b} {means[1]} on average. "
     return start + significance_mask_alt(frame, conditions=conditions, alpha=alpha, effect=effect)
 

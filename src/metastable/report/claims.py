@@ -13,7 +13,12 @@ from metastable.study import Claim
 
 __all__ = ["claim_sentences"]
 
+_SLOPES = {"two-sided": "in either direction", "greater": "rising", "less": "falling"}
 _DIRECTIONS = {"two-sided": "in either direction", "greater": "a larger than b", "less": "a smaller than b"}
+
+
+def _called(measure: str) -> str:
+    return measure.replace("_", " ")
 
 
 def _outcome(claim: Claim, analysis: Analysis, alpha: float) -> str:
@@ -53,14 +58,17 @@ def claim_sentences(
     for claim in claims:
         if not claim.statement:
             continue
+        judged = {contrast.name: (contrast, analysis) for contrast, analysis in zip(contrasts, analyses, strict=True)}
+        contrast, analysis = judged[claim.contrast]
+        slope = contrast.predictor is not None
+        direction, symbol = (_SLOPES if slope else _DIRECTIONS)[claim.direction], "d" if slope else "g"
         about = (
             f"{claim.statement[0].upper()}{claim.statement[1:]} (contrast *{claim.contrast}*, measure "
-            f"*{claim.measure}*, {_DIRECTIONS[claim.direction]}, smallest "
-            f"effect of interest |*g*| = {claim.smallest_effect:g})"
+            f"*{_called(claim.measure)}*, {direction}, smallest "
+            f"effect of interest |*{symbol}*| = {claim.smallest_effect:g})"
         )
-        judged = {contrast.name: analysis for contrast, analysis in zip(contrasts, analyses, strict=True)}
         if claim.measure != options["measure"]:
-            sentences.append(f"{about}: not judged, since this run compares *{options['measure']}*.")
+            sentences.append(f"{about}: not judged, since this run compares *{_called(options['measure'])}*.")
         else:
-            sentences.append(f"{about}: {_outcome(claim, judged[claim.contrast], options['alpha'])}.")
+            sentences.append(f"{about}: {_outcome(claim, analysis, options['alpha'])}.")
     return sentences
