@@ -132,6 +132,16 @@ def test_the_check_sees_an_overlap_and_a_text_off_the_page(heads, written):
         assert_readable(figure, written(figure))
 
 
+def test_a_covariate_without_spread_stands_at_the_edge(balance):
+    table = balance()
+    table.loc[:1, "smd"] = [np.inf, -np.inf]
+    figure = figures.balance_plot(table, before=table)
+    figure.draw_without_rendering()
+    written = {text.get_text() for text in figure.axes[0].texts}
+    assert {"+∞", "−∞"} <= written
+    assert "n tokens +∞" in figures.balance_plot_alt(table)
+
+
 def test_a_head_with_an_infinite_effect_is_left_out(heads, layers):
     table = heads(2, 4)
     table.loc[:3, "hedges_g"] = np.inf

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache, wraps
@@ -211,6 +212,8 @@ def level(alpha: float) -> str:
 def signed(value: float, digits: int = 2) -> str:
     """Write a number with its sign, the minus as a minus; zero without."""
     text = f"{value:+.{digits}f}"
+    if math.isinf(value):
+        return text.replace("inf", "∞").replace("-", "−")
     if float(text) == 0:
         return f"{0:.{digits}f}"
     return text.replace("-", "−")

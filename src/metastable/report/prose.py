@@ -74,7 +74,8 @@ def adjustment(
     text = (
         f"Adjusting every head's difference for all these covariates at once (least squares on {units}, HC3 errors; "
         f"MacKinnon & White, 1985) leaves {int((before & after).sum())} of the {plural(int(before.sum()), 'head')} "
-        f"significant (FDR {format_level(alpha)}), makes {int((after & ~before).sum())} others so, moves the median "
+        f"significant (FDR {format_level(alpha)}), makes {plural(int((after & ~before).sum()), 'other')} so, moves "
+        "the median "
         f"|*g*| from {format_g(heads['hedges_g'].abs().median(), sign=False)} to "
         f"{format_g(details['g_adjusted'].abs().median(), sign=False)}, and turns "
         f"the sign of {turned}."
