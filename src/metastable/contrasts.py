@@ -290,8 +290,8 @@ def _factorial_contrasts(
         )
 
     both = (
-        Condition(f"{first.name} - {second.name} in {a.name}", f"difference of {factor.name} among {a.name}"),
-        Condition(f"{first.name} - {second.name} in {b.name}", f"difference of {factor.name} among {b.name}"),
+        Condition(f"{first.name} − {second.name} in {a.name}", f"difference of {factor.name} among {a.name}"),
+        Condition(f"{first.name} − {second.name} in {b.name}", f"difference of {factor.name} among {b.name}"),
     )
     within = np.arange(2 * n_units) % 2 == 0
     return (

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from metastable.browser import write_browser
+from metastable.browser.comparison import Measured
 from metastable.browser.data import STATISTICS
 from metastable.report.apa import format_g, format_interval, format_p
 from tests.browser.fakes import NASTY, fake_run
@@ -350,4 +351,19 @@ def test_the_numbers_in_the_cells_stand_out(chromium: Any, tmp_path: Path, run: 
         assert len(contrasts) > 72 if value != "verdict" else contrasts
         assert min(contrasts) > 3.9, value
     opened.page.close()
+    assert opened.trouble == []
+
+
+def test_a_slope_of_another_measure_is_called_what_it_is(chromium: Any, run: dict[str, Any], tmp_path: Path) -> None:
+    measured = Measured("special mass", 3, "slope", "d", "Special tokens were taken out.")
+    opened = _Opened(chromium, write_browser(tmp_path / "heads.html", **run, measured=measured))
+    page = opened.page
+    assert "special mass" in page.inner_text("#of-counts")
+    assert page.inner_text("#verdict").split(": ")[-1] in {"rising", "falling", "undecided", "equivalent"}
+    assert "slope = " in page.inner_text("#sentence")
+    assert "by |d|" in page.inner_text("#rank")
+    assert "mean special mass" in page.inner_text("#examples-note")
+    assert page.inner_text("#examples-note").endswith("Special tokens were taken out.")
+    assert "rising" in page.inner_text("#scale")
+    assert all(not text.startswith(("0.", "+0.", "−0.")) for text in page.locator("#grid .cell").all_inner_texts())
     assert opened.trouble == []

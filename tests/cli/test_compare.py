@@ -12,6 +12,7 @@ import studies
 from metastable.cli import main
 from metastable.files import sha256_of
 from metastable.finished import read_report
+from metastable.report.markdown import as_text
 from tests.report_folders import report_folder
 
 KEYS = ["site", "layer", "head", "threshold"]
@@ -98,7 +99,7 @@ def test_the_index_lists_studies_and_comparisons_apart(reports, recipe):
     assert "mt40k_matched/report.md" in above
     assert "compare_" not in above
     assert "[mt40k\\_topbotk against mt40k\\_matched](compare_mt40k_topbotk_mt40k_matched/report.md)" in below
-    assert recipe["verdict"]["sentence"] in below
+    assert as_text(recipe["verdict"]["sentence"]) in below
 
 
 @pytest.fixture

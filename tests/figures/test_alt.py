@@ -61,7 +61,7 @@ def test_difference_map(three):
 def test_significance_mask(three):
     assert figures.significance_mask_alt(three) == (
         "Of 3 heads, 2 differ after FDR correction at .05: 1 more in concrete, 1 more in abstract. Of the others "
-        "1 count as equivalent and 0 as undecided. They lie in 1 of 2 layers."
+        "1 are equivalent and 0 undecided. They lie in 1 of 2 layers."
     )
 
 

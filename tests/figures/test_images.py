@@ -6,6 +6,8 @@ Compared by pytest-mpl under ``--mpl``. A change that is meant is drawn anew by
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -150,3 +152,21 @@ def test_slope_plot():
     rating = rng.uniform(1, 5, 200)
     values = 5 + np.outer(rating, [0.3, -0.2, 0.0, 0.5]) + rng.normal(0, 1, (200, 4))
     return figures.slope_plot(rating, values, [f"layer {i} head {i + 2}" for i in (1, 2, 3, 5)])
+
+
+@image
+def test_summary_figure_of_slopes(heads):
+    return figures.summary_figure(heads(6, 12), effect="slope", conditions=("upper half", "lower half"))
+
+
+@image
+def test_layer_plot_of_slopes(heads, layers):
+    table = heads(6, 12).assign(d=heads(6, 12)["hedges_g"])
+    return figures.layer_plot(table, layers(table), value="d", effect="slope")
+
+
+def test_every_figure_has_an_image():
+    drawn = {path.stem.removeprefix("test_") for path in Path(__file__).with_name("baseline").glob("*.png")}
+    for name in figures.__all__:
+        if not name.endswith("_alt") and name != "save_figure":
+            assert any(image.startswith(name) for image in drawn), name

@@ -167,3 +167,22 @@ def test_the_check_sees_an_overlap_and_a_text_off_the_page(heads, written):
     figure.text(0.98, 0.02, "off the page")
     with pytest.raises(AssertionError, match="off the page"):
         assert_readable(figure, written(figure))
+
+
+def test_a_covariate_without_spread_stands_at_the_edge(balance):
+    table = balance()
+    table.loc[:1, "smd"] = [np.inf, -np.inf]
+    figure = figures.balance_plot(table, before=table)
+    figure.draw_without_rendering()
+    written = {text.get_text() for text in figure.axes[0].texts}
+    assert {"+∞", "−∞"} <= written
+    assert "n tokens +∞" in figures.balance_plot_alt(table)
+
+
+def test_a_head_with_an_infinite_effect_is_left_out(heads, layers):
+    table = heads(2, 4)
+    table.loc[:3, "hedges_g"] = np.inf
+    for figure in (figures.layer_plot(table, layers(table)), figures.difference_map(table, "hedges_g")):
+        figure.draw_without_rendering()
+    assert "nan" not in figures.layer_plot_alt(table, layers(table))
+    assert "inf" not in figures.difference_map_alt(table, "hedges_g")

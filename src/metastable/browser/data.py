@@ -124,8 +124,7 @@ def _texts(row: Mapping[Hashable, Any], digits: int) -> list[str]:
         "difference_ci": _number(row["ci_low"], format_interval(row["ci_low"], row["ci_high"], digits)),
         "hedges_g": _number(row["hedges_g"], format_g(row["hedges_g"])),
         "hedges_g_ci": _number(row["g_low"], format_interval(row["g_low"], row["g_high"])),
-        # a probability has no zero before its point in APA style, unless it is 1
-        "superiority": _number(row["superiority"], f"{row['superiority']:.2f}".removeprefix("0")),
+        "superiority": _number(row["superiority"], _chance(row["superiority"])),
         "lmm": _number(
             row["lmm_estimate"],
             f"{format_g(row['lmm_estimate'], digits)} ({row['lmm_se']:.{digits}f}), {row['lmm_dof']:.1f}{flag}",
@@ -135,6 +134,13 @@ def _texts(row: Mapping[Hashable, Any], digits: int) -> list[str]:
     for name in ("p_perm", "p_perm_fdr", "p_perm_fwer", "lmm_p", "lmm_p_fdr", "p_tost", "p_tost_fdr"):
         texts[name] = format_p(row[name])
     return [texts[name] for name in STATISTICS]
+
+
+def _chance(value: float) -> str:
+    """Return a probability without a zero before its point, as APA style has it, and never as certain."""
+    if not 0.005 <= value <= 0.995:
+        return "> .99" if value > 0.5 else "< .01"
+    return f"{value:.2f}".removeprefix("0")
 
 
 def _median(value: float, digits: int) -> str:

@@ -154,6 +154,10 @@
     }
     grid.append(foot);
   }
+  const moreA = slope ? "rising" : `more for ${nameA}`;
+  const moreB = slope ? "falling" : `more for ${nameB}`;
+  // three digits after the point leave no room for the zero before it
+  const tight = (shown) => shown.replace("< ", "<").replace(/^([+−]?)0\.(?=\d{3})/, "$1.");
   function paintGrid() {
     const name = state.value;
     const ends = name === "verdict" ? null : limits(name);
@@ -167,7 +171,7 @@
         cell.textContent = verdict === "different" ? (more ? "▲" : "▼") : verdict === "equivalent" ? "=" : "";
       } else {
         paint(cell, value, name, ends);
-        cell.textContent = !wide || value === null ? "" : text(feature, name).replace("< ", "<");
+        cell.textContent = !wide || value === null ? "" : tight(text(feature, name));
       }
       cell.classList.toggle("different", verdict === "different");
       cell.classList.toggle("equivalent", verdict === "equivalent");
@@ -189,7 +193,7 @@
     let labels;
     if (name === "verdict") {
       ramp.hidden = true;
-      labels = [`▲ more for ${nameA}`, `▼ more for ${nameB}`, "= equivalent", "empty: undecided"];
+      labels = [`▲ ${moreA}`, `▼ ${moreB}`, "= equivalent", "empty: undecided"];
     } else if (name === "p_perm_fdr") {
       for (let step = 0; step <= 40; step++) {
         const box = element("span");
@@ -204,8 +208,8 @@
         ramp.append(box);
       }
       labels = name.startsWith("mean")
-        ? [short(ends[0]), `${short(ends[1])} patterns`]
-        : [`${signed(ends[0])} more for ${nameB}`, "0", `more for ${nameA} ${signed(ends[1])}`];
+        ? [short(ends[0]), `mean ${data.measure} ${short(ends[1])}`]
+        : [`${signed(ends[0])} ${moreB}`, "0", `${moreA} ${signed(ends[1])}`];
     }
     for (const label of labels) words.append(element("span", {}, label));
     scale.setAttribute("aria-label", `Colours: ${labels.join(", ")}`);

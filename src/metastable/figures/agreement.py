@@ -21,7 +21,7 @@ def _joined(first: pd.DataFrame, second: pd.DataFrame, value: str) -> pd.DataFra
     for table in (first, second):
         require_columns(table, [*KEYS, value, "p_perm_fdr"], "the table of heads")
     both = first.merge(second, on=list(KEYS), suffixes=("_x", "_y"), validate="one_to_one")
-    both = both.dropna(subset=[f"{value}_x", f"{value}_y"])
+    both = both.replace([np.inf, -np.inf], np.nan).dropna(subset=[f"{value}_x", f"{value}_y"])
     if both.empty:
         raise InputError("the two tables share no head; compare tables of one model, site and threshold")
     return both

@@ -152,11 +152,19 @@ def balance_plot(
     axes.axvline(0, color=MUTED, linewidth=0.9)
     for side in (-line, line):
         axes.axvline(side, color=INK, linewidth=1, linestyle="--")
-    axes.hlines(y, 0, smd, color="#9a9a9a", linewidth=1)
+    earlier = np.array([])
+    if before is not None:
+        require_columns(before, ["covariate", "smd"], "the balance table before matching")
+        earlier = before.set_index("covariate")["smd"].reindex(rows["covariate"]).to_numpy(float)
+    known = np.concatenate([smd, earlier, [2 * line]])
+    reach = 1.12 * float(np.abs(known[np.isfinite(known)]).max())
+    # a covariate that is constant on either side differs by no finite number of deviations: it stands at the edge
+    at = np.clip(smd, -reach, reach)
+    axes.hlines(y, 0, at, color="#9a9a9a", linewidth=1)
     balanced = np.abs(smd) < line
     axes.plot(smd[balanced], y[balanced], "o", color="#1d7f8c", markersize=7, label=f"balanced (|d| < {line:g})")
     axes.plot(
-        smd[~balanced],
+        at[~balanced],
         y[~balanced],
         "D",
         markerfacecolor="white",
@@ -164,20 +172,26 @@ def balance_plot(
         markeredgewidth=1.8,
         markersize=7,
         label="not balanced",
+        clip_on=False,
     )
-    reach = np.nanmax(np.abs(np.append(smd, 2 * line)))
     if before is not None:
-        require_columns(before, ["covariate", "smd"], "the balance table before matching")
-        earlier = before.set_index("covariate")["smd"].reindex(rows["covariate"]).to_numpy(float)
-        axes.plot(earlier, y, "x", color=MUTED, markersize=7, markeredgewidth=1.6, label="before matching")
-        reach = np.nanmax(np.abs(np.append(earlier, reach)))
-    axes.set_xlim(-1.12 * reach, 1.12 * reach)
+        axes.plot(
+            np.clip(earlier, -reach, reach),
+            y,
+            "x",
+            color=MUTED,
+            markersize=7,
+            markeredgewidth=1.6,
+            label="before matching",
+            clip_on=False,
+        )
+    axes.set_xlim(-reach, reach)
     axes.set_ylim(-0.6, len(rows) - 0.4)
     axes.set_yticks(y, _labels(rows, names))
     axes.tick_params(axis="y", length=0)
     for height, value in zip(y, smd, strict=True):
         axes.annotate(
-            signed(value) if np.isfinite(value) else "no spread",
+            signed(value) if not np.isnan(value) else "no spread",
             (1, height),
             (4, 0),
             xycoords=("axes fraction", "data"),

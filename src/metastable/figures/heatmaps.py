@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from metastable.errors import InputError
 from metastable.figures.grid import bar_footer, bar_under, cell_text, draw_cells, one_map, outline_cells
-from metastable.figures.style import CONDITIONS, DIVERGING, FONT, SEQUENTIAL, WIDTH, level, signed, styled, wrap
+from metastable.figures.style import CONDITIONS, DIVERGING, FONT, SEQUENTIAL, WIDTH, fixed, level, signed, styled, wrap
 from metastable.figures.tables import (
     Limits,
     call_effect,
@@ -142,8 +142,8 @@ def heatmap_alt(
     digits = 1 if abs(most[value]) >= 2 else digits_for(frame[value].to_numpy(float))
     return (
         f"Heatmap of the {what}, {frame['layer'].max()} layers by {frame['head'].max()} heads: from "
-        f"{least[value]:.{digits}f} ({place(least)}) to {most[value]:.{digits}f} ({place(most)}), "
-        f"on average {frame[value].mean():.{digits}f}."
+        f"{fixed(least[value], digits)} ({place(least)}) to {fixed(most[value], digits)} ({place(most)}), "
+        f"on average {fixed(frame[value].mean(), digits)}."
     )
 
 

@@ -149,7 +149,9 @@ def layer_plot_alt(
 ) -> str:
     """Say in words what `layer_plot` shows; parameters as there."""
     frame = select_heads(heads, [value, "p_perm_fdr"], site=site, threshold=threshold)
-    means = frame.groupby("layer")[value].mean()
+    means = frame.groupby("layer")[value].mean().dropna()
+    if means.empty:
+        return f"{call_value(value)} by layer: no layer has a head with a finite effect."
     low, high = int(means.to_numpy().argmin()), int(means.to_numpy().argmax())
     what = f"{conditions[0]} minus {conditions[1]}" if effect is None else f"of the {effect}"
     text = (

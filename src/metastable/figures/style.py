@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -37,6 +38,7 @@ __all__ = [
     "NotebookFigure",
     "chart",
     "color_map",
+    "fixed",
     "format_p",
     "ink_on",
     "level",
@@ -193,6 +195,12 @@ def wrap(text: str, width: float, size: float, *, bold: bool = False) -> str:
     return "\n".join(lines)
 
 
+def fixed(value: float, digits: int = 2) -> str:
+    """Write a number without a plus, the minus as a minus; zero without."""
+    text = f"{value:.{digits}f}"
+    return text.replace("-", "−") if float(text) else f"{0:.{digits}f}"
+
+
 def format_p(p: float) -> str:
     """Write a p-value in APA style: ``p = .012``, ``p < .001``; never 0."""
     if p != p:  # NaN
@@ -210,6 +218,8 @@ def level(alpha: float) -> str:
 def signed(value: float, digits: int = 2) -> str:
     """Write a number with its sign, the minus as a minus; zero without."""
     text = f"{value:+.{digits}f}"
+    if math.isinf(value):
+        return text.replace("inf", "∞").replace("-", "−")
     if float(text) == 0:
         return f"{0:.{digits}f}"
     return text.replace("-", "−")

@@ -17,7 +17,7 @@ from metastable.figures.grid import (
     draw_cells,
     row_of_maps,
 )
-from metastable.figures.style import CONDITIONS, DIVERGING, SEQUENTIAL, WIDTH, level, styled
+from metastable.figures.style import CONDITIONS, DIVERGING, SEQUENTIAL, WIDTH, fixed, level, styled
 from metastable.figures.tables import (
     call_measure,
     digits_for,
@@ -110,6 +110,6 @@ def summary_figure_alt(
     frame = select_heads(heads, ["mean_a", "mean_b"], site=site, threshold=threshold)
     a, b = conditions
     digits = digits_for(frame[["mean_a", "mean_b"]].to_numpy(float))
-    means = [f"{frame[column].mean():.{digits}f}" for column in ("mean_a", "mean_b")]
+    means = [fixed(frame[column].mean(), digits) for column in ("mean_a", "mean_b")]
     start = f"Mean {call_measure(measure)} per head: {a} {means[0]} and {b} {means[1]} on average. "
     return start + significance_mask_alt(frame, conditions=conditions, alpha=alpha, effect=effect)

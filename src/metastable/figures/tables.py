@@ -86,6 +86,8 @@ def select_heads(
             heads = heads[rows]
             if heads.empty:
                 raise InputError(f"the table of heads has no {key} {wanted!r}; it holds {listed}")
+    # the effect of a head that is constant in both conditions is infinite: there is no place for it on any scale
+    heads = heads.replace([np.inf, -np.inf], np.nan)
     twice = heads.duplicated(["layer", "head"])
     if twice.any():
         row = heads[twice].iloc[0]

@@ -168,7 +168,7 @@ def significance_mask_alt(
     text = f"Of {len(frame)} heads, {found} {have} after FDR correction at {level(alpha)}"
     text += f": {n['a']} {plus}, {n['b']} {minus}."
     if "verdict" in frame and found < len(frame):
-        text += f" Of the others {n['equivalent']} count as equivalent and {n['undecided']} as undecided."
+        text += f" Of the others {n['equivalent']} are equivalent and {n['undecided']} undecided."
     layers = frame.loc[(states == "a") | (states == "b"), "layer"]
     if found:
         text += f" They lie in {layers.nunique()} of {frame['layer'].nunique()} layers."

@@ -11,7 +11,12 @@ from metastable.study import Claim
 
 __all__ = ["claim_sentences"]
 
+_SLOPES = {"two-sided": "in either direction", "greater": "rising", "less": "falling"}
 _DIRECTIONS = {"two-sided": "in either direction", "greater": "a larger than b", "less": "a smaller than b"}
+
+
+def _called(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def _outcome(claim: Claim, analysis: Analysis, alpha: float) -> str:
@@ -28,12 +33,13 @@ def _outcome(claim: Claim, analysis: Analysis, alpha: float) -> str:
     return f"**{'supported' if found else 'not supported'}** ({numbers})"
 
 
-def _plain(name: str) -> str:
-    return name.replace("_", " ")
-
-
 def claim_sentences(
-    claims: Sequence[Claim], measures: Mapping[str, str], analyses: Mapping[str, Analysis], alpha: float
+    claims: Sequence[Claim],
+    measures: Mapping[str, str],
+    analyses: Mapping[str, Analysis],
+    *,
+    alpha: float,
+    slope: bool = False,
 ) -> list[str]:
     """Say for each claim what it was and what became of it.
 
@@ -46,6 +52,8 @@ def claim_sentences(
         measure is not judged.
     alpha : float
         Significance level.
+    slope : bool
+        Whether the effects are slopes over a continuous predictor.
 
     Returns
     -------
@@ -56,14 +64,15 @@ def claim_sentences(
     for claim in claims:
         if not claim.statement:
             continue
+        direction, symbol = (_SLOPES if slope else _DIRECTIONS)[claim.direction], "d" if slope else "g"
         about = (
-            f"{claim.statement[0].upper()}{claim.statement[1:]} (contrast *{_plain(claim.contrast)}*, measure "
-            f"*{_plain(claim.measure)}*, {_DIRECTIONS[claim.direction]}, smallest "
-            f"effect of interest |*g*| = {claim.smallest_effect:g})"
+            f"{claim.statement[0].upper()}{claim.statement[1:]} (contrast *{_called(claim.contrast)}*, measure "
+            f"*{_called(claim.measure)}*, {direction}, smallest "
+            f"effect of interest |*{symbol}*| = {claim.smallest_effect:g})"
         )
         compared = measures[claim.contrast]
         if claim.measure != compared:
-            sentences.append(f"{about}: not judged, since this run compares *{_plain(compared)}*.")
+            sentences.append(f"{about}: not judged, since this run compares *{_called(compared)}*.")
         else:
             sentences.append(f"{about}: {_outcome(claim, analyses[claim.contrast], alpha)}.")
     return sentences

@@ -7,7 +7,6 @@ import platform
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from metastable.finished import FinishedReport
 from metastable.report import compared
 from metastable.report.apa import format_g, format_interval, format_p, format_r, format_share
 from metastable.report.plates import Plate, markdown, save_plate
+from metastable.report.references import bibliography
 from metastable.report.templating import environment
 
 __all__ = ["comparison_plates", "comparison_recipe", "render_comparison", "write_comparison"]
@@ -360,10 +360,7 @@ def write_comparison(found: Comparison, folder: Path, options: Mapping[str, Any]
         save_plate(plate, folder)
     name, table = ("effects", found.effects) if found.relation == "other shape" else ("heads", found.joined)
     write_text(folder / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
-    write_text(
-        folder / "references.bib",
-        files("metastable.report").joinpath("templates/references.bib").read_text(encoding="utf-8"),
-    )
+    write_text(folder / "references.bib", bibliography(text))
     write_text(folder / "report.md", text)
     write_text(folder / "run.json", json.dumps(recipe, indent=2, ensure_ascii=False) + "\n")
     return recipe

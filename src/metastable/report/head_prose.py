@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from metastable.report.apa import format_level, format_share, in_100, plural, with_article
+from metastable.report.apa import format_g, format_level, format_share, in_100, plural, with_article
 from metastable.report.measures import MeasureWords
 from metastable.report.sides import Sides
 
@@ -112,7 +112,8 @@ def effect_size(
     return (
         f"{first} (chance is 50; the probability of superiority of Vargha & Delaney, 2000). In the head that differs "
         "most "
-        f"({where}, |*g*| = {abs(top['hedges_g']):.2f}) {second}, by {by} on average. The median difference over heads "
+        f"({where}, |*g*| = {format_g(abs(top['hedges_g']), sign=False)}) {second}, by {by} on average. The median "
+        "difference over heads "
         f"is {median}. Differences are of {unit} means; single tokens overlap far more."
     )
 
@@ -124,11 +125,18 @@ def absence(heads: pd.DataFrame, alpha: float, margin: float, *, effect: str = "
     if not equivalent + undecided:
         text = "Every head differs, so there is no absence to judge."
     else:
+        within = f"within *{symbol}* = ±{margin:g} (FDR {format_level(alpha)})"
         text = (
             f"{plural(equivalent, 'head is', 'heads are')} *equivalent*: two one-sided tests show the {effect} to lie "
-            f"within *{symbol}* = ±{margin:g} (FDR {format_level(alpha)}). "
+            f"{within}. "
+            if equivalent
+            else f"No head is *equivalent*: in none do two one-sided tests show the {effect} to lie {within}. "
+        )
+        text += (
             f"{plural(undecided, 'head is', 'heads are')} *undecided*: neither a {effect} nor its absence was shown, "
             "and it would take more data to tell."
+            if undecided
+            else "No head is *undecided*."
         )
     return (
         f"{text} Bayes factors above 3 favour a {effect} in {plural(for_effect, 'head')}, below 1/3 its absence in "

@@ -60,10 +60,10 @@ def measured_clause(options: Mapping[str, Any]) -> str:
     measure = measure_words(options)
     asked, changes = row_clauses(options)
     if options["measure"] == "count":
-        thresholds = listed([f"{100 * value:g}%" for value in options["threshold"]])
-        first = " (the first is the primary threshold)" if len(options["threshold"]) > 1 else ""
+        first, *others = (f"{100 * value:g}%" for value in options["threshold"])
+        thresholds = listed([f"{first} (the primary threshold)", *others]) if others else first
         what = (
-            f"the count: {count_clause(options, thresholds)}{first}, which is the size of the head's metastable state "
+            f"the count: {count_clause(options, thresholds)}, which is the size of the head's metastable state "
             "(Ramsauer et al., 2021)"
         )
     else:
@@ -107,7 +107,7 @@ def observation_clause(study: Study, contrast: Contrast, measure: str) -> str:
         )
     if unit == "sequence":
         return f"The mean {measure} of a sequence was one observation."
-    return f"The sequences' mean {measure} was averaged over the sequences of one {unit}, which made one observation."
+    return f"The mean {measure}s of the sequences of one {unit} were averaged to one observation."
 
 
 def relabelings_clause(recipe: Mapping[str, Any]) -> str:
@@ -115,7 +115,7 @@ def relabelings_clause(recipe: Mapping[str, Any]) -> str:
     permutations = recipe["permutations"]
     if permutations["exact"]:
         return f"all {permutations['used']:,} distinct relabelings"
-    return f"{permutations['used']:,} random relabelings, p = (b + 1) / (m + 1) (Phipson & Smyth, 2010)"
+    return f"{permutations['used']:,} random relabelings, *p* = (*b* + 1) / (*m* + 1) (Phipson & Smyth, 2010)"
 
 
 def mixed_clause(model: str) -> str:
@@ -156,9 +156,9 @@ def methods_paragraph(
     options, unit = recipe["options"], contrast.unit
     paired = contrast.pair is not None
     test = (
-        f"the paired t statistic, by flipping the signs of the differences of whole {unit}s"
+        f"the paired *t* statistic, by flipping the signs of the differences of whole {unit}s"
         if paired
-        else f"Welch's t statistic (Welch, 1947), by exchanging the condition labels of whole {unit}s"
+        else f"Welch's *t* statistic (Welch, 1947), by exchanging the condition labels of whole {unit}s"
     )
     adjusted = (
         f" Nuisance covariates ({listed(options['covariates'])}) entered by the method of Freedman and Lane (1983; "
@@ -168,11 +168,14 @@ def methods_paragraph(
         else ""
     )
     size = (
-        "Hedges' g (Hedges, 1981) in units of the root mean square of both sides' standard deviations, as in unpaired "
-        "designs, with approximate 95% intervals from the noncentral t (Algina & Keselman, 2003), JZS Bayes factors of "
-        "the paired t"
+        "Hedges' *g* (Hedges, 1981) in units of the root mean square of both sides' standard deviations, as in "
+        "unpaired "
+        "designs, with approximate 95% intervals from the noncentral *t* (Algina & Keselman, 2003), JZS Bayes "
+        "factors of "
+        "the paired *t*"
         if paired
-        else "Hedges' g (Hedges, 1981) with 95% intervals from the noncentral t (Steiger & Fouladi, 1997), JZS Bayes "
+        else "Hedges' *g* (Hedges, 1981) with 95% intervals from the noncentral *t* (Steiger & Fouladi, 1997), JZS "
+        "Bayes "
         "factors"
     )
     balance = (
@@ -185,12 +188,14 @@ def methods_paragraph(
         f"{measured_clause(options)} {observation_clause(study, contrast, measure_words(options).name)} Each of the "
         f"{n_heads} "
         f"heads was tested two-sidedly by a permutation test on {test}, with {relabelings_clause(recipe)}; all heads "
-        "shared the relabelings, so that the maximum over heads gave family-wise p-values (Westfall & Young, 1993) and "
-        f"sums of squares over heads gave one omnibus p per layer and for the model.{adjusted}{mixed_clause(model)} "
+        "shared the relabelings, so that the maximum over heads gave family-wise *p*-values (Westfall & Young, 1993) "
+        "and "
+        f"sums of squares over heads gave one omnibus *p* per layer and for the model.{adjusted}{mixed_clause(model)} "
         "The "
         f"false discovery rate was held at {format_level(options['alpha'])} over the heads of a site by the method of "
         f"{CORRECTIONS[options['correction']]}. We report {size} with a Cauchy prior of scale 0.707 (Rouder et al., "
-        f"2009), and two one-sided tests against a smallest effect of interest of g = ±{options['margin']:g} (Lakens, "
+        f"2009), and two one-sided tests against a smallest effect of interest of *g* = ±{options['margin']:g} "
+        "(Lakens, "
         f"2017), whose false discovery rate was held at the same level (Benjamini & Hochberg, 1995).{balance} The "
         "seed of "
         f"all random choices was {options['seed']}; the analysis was run with metastable "

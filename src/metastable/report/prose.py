@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from metastable.modes import count_mode_changes
 from metastable.report.apa import (
+    format_g,
     format_interval,
     format_level,
     format_r,
@@ -73,8 +74,10 @@ def adjustment(
     text = (
         f"Adjusting every head's difference for all these covariates at once (least squares on {units}, HC3 errors; "
         f"MacKinnon & White, 1985) leaves {int((before & after).sum())} of the {plural(int(before.sum()), 'head')} "
-        f"significant (FDR {format_level(alpha)}), makes {int((after & ~before).sum())} others so, moves the median "
-        f"|*g*| from {heads['hedges_g'].abs().median():.2f} to {details['g_adjusted'].abs().median():.2f}, and turns "
+        f"significant (FDR {format_level(alpha)}), makes {plural(int((after & ~before).sum()), 'other')} so, moves "
+        "the median "
+        f"|*g*| from {format_g(heads['hedges_g'].abs().median(), sign=False)} to "
+        f"{format_g(details['g_adjusted'].abs().median(), sign=False)}, and turns "
         f"the sign of {turned}."
     )
     far = [
@@ -135,10 +138,13 @@ def layers_sentence(layers: pd.DataFrame, alpha: float, symbol: str = "g") -> st
     strongest = layers.iloc[int(layers["mean_abs_g"].to_numpy().argmax())]
     site = f" of {strongest['site']}" if len(layers["site"].unique()) > 1 else ""
     if len(layers) == 1:
-        return f"The one layer is the whole model (mean |*{symbol}*| = {strongest['mean_abs_g']:.2f})."
+        return (
+            f"The one layer is the whole model (mean |*{symbol}*| = {format_g(strongest['mean_abs_g'], sign=False)})."
+        )
     return (
         f"{format_share(len(found), len(layers))} layers have an omnibus *p* below {format_level(alpha)}; the effect "
-        f"is largest in layer {strongest['layer']}{site} (mean |*{symbol}*| = {strongest['mean_abs_g']:.2f})."
+        f"is largest in layer {strongest['layer']}{site} (mean |*{symbol}*| = "
+        f"{format_g(strongest['mean_abs_g'], sign=False)})."
     )
 
 

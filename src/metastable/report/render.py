@@ -82,7 +82,13 @@ def _claims(result: RunResult) -> list[str]:
     options = result.recipe["options"]
     measures = dict.fromkeys(names, options["measure"]) | {view.name: view.measure for view in result.study.views}
     analyses = dict(zip(names, (*result.analyses, *result.views), strict=True))
-    return claim_sentences(result.study.claims, measures, analyses, options["alpha"])
+    return claim_sentences(
+        result.study.claims,
+        measures,
+        analyses,
+        alpha=options["alpha"],
+        slope=result.contrast.predictor is not None,
+    )
 
 
 def _modes(result: RunResult) -> tuple[NDArray[np.str_], NDArray[np.str_]]:

@@ -43,7 +43,7 @@ def sides_of(contrast: Contrast) -> Sides:
         Those of an interaction are differences, and stand in quotation marks.
     """
     if contrast.name == "interaction":
-        a, b = (f"“{condition.name.replace(' - ', ' − ')}”" for condition in (contrast.a, contrast.b))
+        a, b = (f"“{condition.name}”" for condition in (contrast.a, contrast.b))
         return Sides(a, b, f"{a} and {b}", "")
     a, b = contrast.a.name, contrast.b.name
     return Sides(a, b, f"{a} and {b} sequences", " sequences")

@@ -131,7 +131,8 @@ def slope_verdict(
     top, extra = heads.iloc[strongest], details.iloc[strongest]
     site = f" of {top['site']}" if len(heads["site"].unique()) > 1 else ""
     second = (
-        f"The typical head has |d| = {np.median(np.abs(heads['hedges_g'])):.2f}; the strongest slope is in layer "
+        f"The typical head has |d| = {format_g(float(heads['hedges_g'].abs().median()), sign=False)}; the strongest "
+        "slope is in layer "
         f"{top['layer']}, head {top['head']}{site}, whose mean {measure.name} {_moves(top['difference'])} by "
         f"{measure.amount(float(top['difference']))} {per_unit(contrast)} (95% CI "
         f"{format_interval(top['ci_low'], top['ci_high'], measure.digits)}; "
@@ -190,7 +191,7 @@ def _fairness(contrast: Contrast, options: Mapping[str, Any]) -> str:
     if options["covariates"]:
         left = _left(contrast, options["covariates"])
         text += (
-            f" The tests hold {listed([_short(name) for name in options['covariates']])} fixed; these leave "
+            f" The tests hold {listed([_short(name) for name in options['covariates']])} fixed, which leaves "
             f"{100 * left:.0f}% of the variance of the {noun}, and the slopes stand on that part."
         )
     else:
@@ -265,6 +266,7 @@ def _effect_size(
 ) -> str:
     measure = measure_words(options)
     of = f" (a row has about {n_keys:.0f} {measure.unit})" if measure.wider and measure.unit != "nats" else ""
+    left = "of the variance that the covariates leave" if options["covariates"] else "of the variance of its means"
     x, noun, unit = predictor_of(contrast), covariate_name(contrast.formula), contrast.unit
     index = int(heads["hedges_g"].abs().to_numpy().argmax())
     top, extra = heads.iloc[index], details.iloc[index]
@@ -274,7 +276,7 @@ def _effect_size(
         f"*d* compares {unit}s one standard deviation above the mean of the {noun} with {unit}s one below it, in "
         "standard deviations of what is left of the measure (of the part of the predictor that the covariates leave, "
         f"where some are held fixed). The typical head has |*d*| = {typical:.2f}: the {noun} explains "
-        f"{100 * r**2:.1f}% of the variance of its means. The strongest (layer {top['layer']}, head "
+        f"{100 * r**2:.1f}% {left}. The strongest (layer {top['layer']}, head "
         f"{top['head']}, *r* = {format_r(extra['correlation'])}) has {100 * extra['correlation'] ** 2:.1f}% explained, "
         f"and over the {noun}s observed, {x.min():.2f} to {x.max():.2f}, its line {_moves(top['difference'])} by "
         f"{measure.amount(float(top['difference']) * np.ptp(x))}{of}. The median over heads is "
@@ -312,14 +314,17 @@ def _methods(result: RunResult, n_heads: int, model: str) -> str:
         "slope "
         f"of the mean {name} on the {noun}{beside} was tested two-sidedly by exchanging residuals by the method of "
         f"Freedman and Lane (1983; Winkler et al., 2014) in {relabelings_clause(recipe)}; all heads shared the "
-        "relabelings, so that the maximum over heads gave family-wise p-values (Westfall & Young, 1993) and sums of "
-        "squares over heads gave one omnibus p per layer and for the model. Slopes are those of ordinary least squares "
+        "relabelings, so that the maximum over heads gave family-wise *p*-values (Westfall & Young, 1993) and sums of "
+        "squares over heads gave one omnibus *p* per layer and for the model. Slopes are those of ordinary least "
+        "squares "
         f"with HC3 intervals (MacKinnon & White, 1985).{mixed_clause(model)} The false discovery rate was held at "
         f"{format_level(options['alpha'])} over the heads of a site by the method of "
         f"{CORRECTIONS[options['correction']]}. "
-        "Effects are the d of the partial correlation, d = 2r / sqrt(1 − r²) (Borenstein et al., 2009), with intervals "
-        "by Fisher's z; two one-sided tests compare z with a smallest effect of interest of "
-        f"d = ±{options['margin']:g} (Goertzen & Cribbie, 2010); JZS Bayes factors have a Cauchy prior of scale 0.354 "
+        "Effects are the *d* of the partial correlation, *d* = 2*r* / √(1 − *r*²) (Borenstein et al., 2009), with "
+        "intervals "
+        "by Fisher's *z*; two one-sided tests compare *z* with a smallest effect of interest of "
+        f"*d* = ±{options['margin']:g} (Goertzen & Cribbie, 2010); JZS Bayes factors have a Cauchy prior of scale "
+        "0.354 "
         "on "
         "the standardized slope (Liang et al., 2008; Rouder & Morey, 2012), which is the prior of scale 0.707 on d. "
         "The "

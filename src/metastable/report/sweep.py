@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -13,6 +12,7 @@ from metastable.report import sweep_prose as prose
 from metastable.report.apa import format_g, format_interval, format_p, format_share, plural
 from metastable.report.names import COVARIATE_NAMES
 from metastable.report.plates import Plate, markdown, save_plate
+from metastable.report.references import bibliography
 from metastable.report.sweep_plates import axis_plate, kind_axes, settings_plate, stability_plates
 from metastable.report.templating import environment
 from metastable.sweep.axes import Axis, level_text
@@ -198,9 +198,6 @@ def write_sweep_report(result: SweepResult, advance: Callable[[int, int], None])
         advance(done, len(flat))
         save_plate(plate, result.folder)
     advance(len(flat), len(flat))
-    write_text(
-        result.folder / "references.bib",
-        files("metastable.report").joinpath("templates/references.bib").read_text(encoding="utf-8"),
-    )
     text = environment().get_template("sweep.md.j2").render(_context(result, plates))
+    write_text(result.folder / "references.bib", bibliography(text))
     write_text(result.folder / "report.md", text)

@@ -56,7 +56,7 @@ def layer_rows(layers: pd.DataFrame, digits: int = 2) -> list[dict[str, str]]:
             "mean_a": format_g(row["mean_a"], digits, sign=False),
             "mean_b": format_g(row["mean_b"], digits, sign=False),
             "difference": format_g(row["difference"], digits),
-            "mean_abs_g": f"{row['mean_abs_g']:.2f}",
+            "mean_abs_g": format_g(row["mean_abs_g"], sign=False),
             "p": unbroken(format_p(row["p_sum_squares"])),
             "different": str(row["n_different"]),
             "equivalent": str(row["n_equivalent"]),
@@ -106,12 +106,12 @@ def contrast_row(contrast: Contrast, analysis: Analysis, alpha: float) -> dict[s
     whole = omnibus[omnibus["site"] == "all"].iloc[0]
     return {
         "name": contrast.name,
-        "a": contrast.a.name.replace(" - ", " − "),
-        "b": contrast.b.name.replace(" - ", " − "),
+        "a": contrast.a.name,
+        "b": contrast.b.name,
         "units": units_text(contrast),
         "p": format_p(float(whole["p_sum_squares"])),
         "heads": format_share(int((heads["p_perm_fdr"] < alpha).sum()), len(heads)),
-        "g": f"{heads['hedges_g'].abs().median():.2f}",
+        "g": format_g(heads["hedges_g"].abs().median(), sign=False),
     }
 
 

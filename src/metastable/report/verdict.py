@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from metastable.contrasts import Contrast
@@ -78,7 +77,8 @@ def verdict_sentences(contrast: Contrast, analysis: Analysis, recipe: Mapping[st
     more, fewer = (sides.a, sides.b) if top["difference"] >= 0 else (sides.b, sides.a)
     site = f" of {top['site']}" if len(heads["site"].unique()) > 1 else ""
     second = (
-        f"The typical head differs by |g| = {np.median(np.abs(heads['hedges_g'])):.2f}; the largest difference is in "
+        f"The typical head differs by |g| = {format_g(float(heads['hedges_g'].abs().median()), sign=False)}; the "
+        "largest difference is in "
         f"layer {top['layer']}, head {top['head']}{site}, {measure.more_in(more, fewer, float(top['difference']))}"
         f"{sides.thing} (g = {format_g(top['hedges_g'])}, 95% CI {format_interval(extra['g_low'], extra['g_high'])})."
     )

@@ -1,0 +1,229 @@
+"""Results of runs that never were, made by the real tests on fixed counts: one of each design."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from metastable.contrasts import Contrast, contrasts_of
+from metastable.options import COMMON_OPTIONS
+from metastable.pipeline import RunResult
+from metastable.stats.analysis import Analysis, Settings, TokenRows, analyse, join_analyses
+from metastable.stats.balance import balance_table
+from metastable.stats.sensitivity import Sensitivity
+from metastable.stats.slope import analyse_slope
+from metastable.study import Claim, Condition, Design, Factor, Material, Sequence, Study
+
+LAYERS, HEADS, TOKENS = 2, 3, 9
+FEATURES = pd.DataFrame(
+    {
+        "site": "self",
+        "layer": np.repeat(np.arange(1, LAYERS + 1), HEADS),
+        "head": np.tile(np.arange(1, HEADS + 1), LAYERS),
+    }
+)
+WORDS = {
+    "concrete": ["table", "river", "spoon", "horse", "candle", "bridge"],
+    # what Markdown would take for markup must come out as it went in
+    "abstract": ["mercy", "self_made", "a|b", "<em>", "1.", "`hope`"],
+}
+# Effect of the condition on the count of each head: none, small, large, in both directions.
+EFFECTS = np.array([0.0, 0.1, 1.5, -1.2, 0.4, -2.5])
+
+
+def _sequences(n: int, *, factor: bool, rated: bool) -> tuple[Sequence, ...]:
+    """Make n sequences a condition, or twice as many where each unit has both levels of a factor."""
+    rng = np.random.default_rng(5)
+    made = []
+    for condition, words in WORDS.items():
+        for number in range(n):
+            rating = float(0.8 - 0.02 * number if condition == "concrete" else 0.4 - 0.02 * number)
+            characters = float(6 + rng.normal(0, 1) + (0 if condition == "concrete" else 1.5))
+            for level in ("near", "far") if factor else (None,):
+                chosen = tuple(words[int(place)] for place in rng.permutation(len(words))[:4])
+                pieces = (-1, 0, 1, 1, 2, 2, 3, 3, -1)
+                made.append(
+                    Sequence(
+                        identifier=f"{condition}-{number:02d}{level or ''}",
+                        condition=condition,
+                        words=chosen,
+                        text=" ".join(chosen),
+                        token_ids=tuple(range(TOKENS)),
+                        word_index=pieces,
+                        pair=f"{condition}-{number}" if factor else f"pair-{number}",
+                        level=level,
+                        covariates={"characters": characters, "zipf": float(3 + rng.normal(0, 0.5))}
+                        | ({"rating": rating} if rated else {}),
+                    )
+                )
+    return tuple(made)
+
+
+def _study(design: Design, **more: Any) -> Study:
+    return Study(
+        name="fixed",
+        title="A fixed study",
+        question="Do the fixed counts of concrete and abstract words differ?",
+        conditions=(
+            Condition("concrete", "sequences of words for things"),
+            Condition("abstract", "sequences of words for ideas"),
+        ),
+        build=lambda options, tokenizer: Material(()),
+        design=design,
+        caveat="these counts were made up.",
+        **more,
+    )
+
+
+STUDIES: dict[str, Study] = {
+    "plain": _study(Design(), claims=(Claim(statement="some heads differ"),)),
+    "paired": _study(Design(paired=True, unit="word pair")),
+    "clustered": _study(Design(clustered=True, unit="answer")),
+    "factorial": _study(
+        Design(
+            factor=Factor("distance", (Condition("near", "the word is near"), Condition("far", "the word is far"))),
+            unit="answer",
+        ),
+        claims=(Claim(contrast="interaction", statement="distance matters more for concrete words"),),
+    ),
+    "slope": _study(Design(predictor="rating"), claims=(Claim(statement="some heads rise with the rating"),)),
+}
+
+
+def _counts(sequences: tuple[Sequence, ...], scale: float) -> np.ndarray[Any, Any]:
+    """Counts of every token, shape (n_sequences, TOKENS, n_features)."""
+    rng = np.random.default_rng(9)
+    a = np.array([sequence.condition == "concrete" for sequence in sequences])
+    far = np.array([sequence.level == "far" for sequence in sequences])
+    centre = 4.5 + np.outer(a - 0.5 + 0.6 * (far & a), EFFECTS) * scale
+    own = rng.normal(0, 0.4, centre.shape)
+    drawn = rng.normal((centre + own)[:, None, :], 1.2, (len(sequences), TOKENS, len(FEATURES)))
+    return np.clip(np.rint(drawn), 1, TOKENS).astype(np.int64)
+
+
+def _analysis(contrast: Contrast, counts: np.ndarray[Any, Any], options: dict[str, Any], threshold: float) -> Analysis:
+    tokens = counts.reshape(-1, counts.shape[-1]).astype(np.float64)
+    owner = np.repeat(np.arange(len(counts)), TOKENS)
+    nuisance = contrast.covariates[list(options["covariates"])]
+    rows = TokenRows(
+        read=lambda columns: tokens[:, columns],
+        group=owner,
+        design=contrast.design[owner],
+        cluster=None if contrast.crossed is None else contrast.crossed[owner],
+    )
+    sides = contrast.sides
+    arguments: dict[str, Any] = {
+        "threshold": threshold,
+        "medians": np.stack([np.median(counts[sides == side].reshape(-1, len(FEATURES)), axis=0) for side in (0, 1)]),
+        "tokens": rows,
+        "recorded": contrast.covariates,
+        "settings": Settings(n_permutations=499, n_resamples=100),
+    }
+    values = contrast.values(counts.mean(axis=1))
+    if contrast.predictor is not None:
+        return analyse_slope(
+            values, contrast.predictor, FEATURES, condition=contrast.condition, covariates=nuisance, **arguments
+        )
+    return analyse(values, contrast.condition, FEATURES, pair=contrast.pair, **arguments)
+
+
+def _power() -> Sensitivity:
+    effect = np.linspace(0, 2, 9)
+    power = 1 / (1 + np.exp(-6 * (effect - 0.9)))
+    curve = pd.DataFrame({"effect": effect, "power": power, "low": power - 0.02, "high": power + 0.02})
+    return Sensitivity(curve, 1.13, 1.09, 1.17, 0.8, 0.1, "bh", 0.05, 200)
+
+
+def _recipe(study: Study, options: dict[str, Any], analysis: Analysis) -> dict[str, Any]:
+    return {
+        "study": study.name,
+        "title": study.title,
+        "command": "python -m studies fixed",
+        "finished": "2021-05-03T12:00:00+00:00",
+        "options": options,
+        "model": {
+            "id": "fixed_model",
+            "revision": "abc123",
+            "weights_sha256": "0123456789abcdef" * 4,
+            "dtype": "torch.float32",
+            "sites": [{"name": "self", "layers": LAYERS, "heads": HEADS}],
+        },
+        "sources": {"norms": "MT40k (Brysbaert et al., 2014), as installed", "norms SHA-256": "fedcba9876543210" * 4},
+        "permutations": {"used": analysis.n_permutations, "exact": analysis.exact},
+        "extraction": {"capture": "interface"},
+        "device": "cpu",
+        "seconds": {"sequences": 1.0, "extraction": 2.5},
+        "packages": {"metastable": "0.1.0", "torch": "2.0", "transformers": "5.0"},
+        "python": "3.11.7",
+        "platform": "Linux",
+    }
+
+
+def fixed_result(name: str, folder: Path = Path("fixed"), *, scale: float = 1.0, **changed: Any) -> RunResult:
+    """Make the result of a design.
+
+    Parameters
+    ----------
+    name : str
+        Of `STUDIES`.
+    folder : Path
+        Where its report would go.
+    scale : float
+        Of the effects; 0 for none.
+    **changed
+        Options other than the defaults.
+    """
+    study = STUDIES[name]
+    options = {option.name: option.default for option in COMMON_OPTIONS} | {"model": "fixed_model"} | changed
+    if name == "slope":
+        options |= {"covariates": ("characters",)}
+    sequences = _sequences(12, factor=name == "factorial", rated=name == "slope")
+    if name == "clustered":
+        sequences = tuple(
+            replace(one, cluster=f"{one.condition}-{number % 8}", pair=None) for number, one in enumerate(sequences)
+        )
+    contrasts = contrasts_of(study, sequences)
+    counts = _counts(sequences, scale) - 1
+    thresholds = options["threshold"] if options["measure"] == "count" else options["threshold"][:1]
+    analyses = tuple(
+        # a smaller share of the mass is held by fewer tokens
+        join_analyses(
+            [
+                _analysis(contrast, counts // (place + 1) + 1, options, threshold)
+                for place, threshold in enumerate(thresholds)
+            ]
+        )
+        for contrast in contrasts
+    )
+    primary = contrasts[0]
+    histograms = np.stack(
+        [
+            [np.bincount(1 + counts[primary.sides == side, :, feature].ravel(), minlength=TOKENS + 1)
+             for feature in range(len(FEATURES))]
+            for side in (0, 1)
+        ]
+    )  # fmt: skip
+    return RunResult(
+        study=study,
+        folder=folder,
+        contrasts=contrasts,
+        analyses=analyses,
+        views=(),
+        material=Material(sequences, notes=("the last 3 words of words_1|2.csv did not fill a sequence",)),
+        balance=balance_table(primary.covariates, primary.condition),
+        sensitivity=None if primary.predictor is not None else _power(),
+        joint=None,
+        histograms=np.stack([histograms] * len(options["threshold"])),
+        unit_values=primary.values(1 + counts.mean(axis=1)),
+        recipe=_recipe(study, options, analyses[0]),
+    )
+
+
+def every_measure() -> Iterator[str]:
+    """Yield the names of all measures."""
+    yield from ("count", "entropy", "effective_number", "largest_weight", "special_mass", "self_mass", "target_mass")
