@@ -17,10 +17,11 @@ from metastable.cube import feature_table, token_values, unit_means
 from metastable.errors import InputError
 from metastable.extraction.distributed import current_processes
 from metastable.files import write_text
-from metastable.pipeline import Clock, Counted, count_study
+from metastable.pipeline import Clock, count_study
 from metastable.progress import Silent, Stages
 from metastable.report.calibration import calibration_text
 from metastable.report.plates import Plate, save_plate
+from metastable.results import Counted
 from metastable.stats.calibration import TokenValues, calibrate
 from metastable.study import Study
 

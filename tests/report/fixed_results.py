@@ -12,7 +12,7 @@ import pandas as pd
 
 from metastable.contrasts import Contrast, contrasts_of
 from metastable.options import COMMON_OPTIONS
-from metastable.pipeline import RunResult
+from metastable.results import RunResult
 from metastable.stats.analysis import Analysis, Settings, TokenRows, analyse, join_analyses
 from metastable.stats.balance import balance_table
 from metastable.stats.sensitivity import Sensitivity

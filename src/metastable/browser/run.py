@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from metastable.contrasts import Contrast
     from metastable.encoders import Encoder
-    from metastable.pipeline import RunResult
+    from metastable.results import RunResult
 
 __all__ = ["write_run_browser"]
 

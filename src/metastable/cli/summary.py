@@ -7,10 +7,10 @@ from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 
-from metastable.pipeline import RunResult
 from metastable.report.apa import format_g, format_interval, format_level, format_p
 from metastable.report.measures import measure_words
 from metastable.report.verdict import primary, verdict_sentences
+from metastable.results import RunResult
 
 __all__ = ["print_summary"]
 

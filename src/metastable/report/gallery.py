@@ -19,7 +19,7 @@ from metastable.report.verdict import primary
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from metastable.pipeline import RunResult
+    from metastable.results import RunResult
 
 __all__ = ["draw_plates", "longest_count"]
 

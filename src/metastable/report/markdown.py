@@ -10,7 +10,7 @@ from metastable.contrasts import Contrast
 from metastable.study import Condition
 
 if TYPE_CHECKING:
-    from metastable.pipeline import RunResult
+    from metastable.results import RunResult
 
 __all__ = ["as_text", "code", "with_escaped_names"]
 

@@ -29,7 +29,7 @@ from metastable.report.templating import environment
 from metastable.report.verdict import imbalance_sentence, primary, verdict_sentences
 
 if TYPE_CHECKING:
-    from metastable.pipeline import RunResult
+    from metastable.results import RunResult
 
 __all__ = ["render_report", "write_report"]
 

@@ -35,7 +35,7 @@ from metastable.report.prose import layers_sentence, thresholds_sentence
 from metastable.stats.correlation import detectable_effect, slope_design
 
 if TYPE_CHECKING:
-    from metastable.pipeline import RunResult
+    from metastable.results import RunResult
 
 __all__ = [
     "covariate_name",

@@ -17,7 +17,7 @@ from metastable.report.slope import covariate_name, held_clause, per_unit, predi
 from metastable.stats.correlation import slope_design
 
 if TYPE_CHECKING:
-    from metastable.pipeline import RunResult
+    from metastable.results import RunResult
 
 __all__ = ["slope_plates"]
 

@@ -18,7 +18,7 @@ from metastable.report.templating import environment
 from metastable.sweep.axes import Axis, level_text
 
 if TYPE_CHECKING:
-    from metastable.sweep.run import SweepResult
+    from metastable.sweep.result import SweepResult
 
 __all__ = ["sweep_record", "write_sweep_report"]
 

@@ -14,7 +14,7 @@ from metastable.sweep.axes import Axis, level_text
 from metastable.sweep.tables import KIND_AXES
 
 if TYPE_CHECKING:
-    from metastable.sweep.run import SweepResult
+    from metastable.sweep.result import SweepResult
 
 __all__ = ["axis_plate", "kind_axes", "settings_plate", "short_levels", "stability_plates"]
 

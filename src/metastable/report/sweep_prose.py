@@ -15,7 +15,7 @@ from metastable.sweep.axes import Axis, level_text, setting_text
 from metastable.sweep.tables import KIND_AXES, map_correlations
 
 if TYPE_CHECKING:
-    from metastable.sweep.run import SweepResult
+    from metastable.sweep.result import SweepResult
 
 __all__ = [
     "along",

@@ -11,7 +11,8 @@ from metastable.encoders import Encoder, Tokenizer, load_encoder, load_tokenizer
 from metastable.errors import InputError
 from metastable.extraction.measures import RowOptions, check_row_options
 from metastable.extraction.run import check_sequences, extraction_key
-from metastable.pipeline import prepare_study, software_record
+from metastable.pipeline import prepare_study
+from metastable.recipe import software_record
 from metastable.study import Material, Study
 from metastable.sweep.axes import Axis, combinations, setting_text
 from metastable.sweep.finished import result_key

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from metastable.errors import InputError
 from metastable.extraction import extract
 from metastable.extraction.distributed import Processes, current_processes
 from metastable.files import require_writable, write_text, written_whole
-from metastable.pipeline import Clock, analyse_cube, model_record, side_histograms, software_record
+from metastable.head_tests import analyse_cube, side_histograms
+from metastable.pipeline import Clock
 from metastable.progress import Silent, Stages
+from metastable.recipe import model_record, software_record
 from metastable.report.apa import plural
 from metastable.report.index import write_index
 from metastable.report.sweep import sweep_record, write_sweep_report
@@ -26,49 +26,14 @@ from metastable.study import Study
 from metastable.sweep.axes import Axis, setting_text
 from metastable.sweep.finished import Finished, load_finished, save_finished
 from metastable.sweep.plan import EncoderShelf, PlannedRun, naming_the_setting, plan_runs
+from metastable.sweep.result import SweepResult
 from metastable.sweep.tables import corrected_heads, head_table, settings_table
 
 if TYPE_CHECKING:
-    from metastable.contrasts import Contrast
     from metastable.encoders import Encoder
     from metastable.extraction import Extraction
 
-__all__ = ["SweepResult", "run_sweep", "sweep_folder"]
-
-
-@dataclass(frozen=True)
-class SweepResult:
-    """What a sweep found and where it lies.
-
-    Attributes
-    ----------
-    study : Study
-    folder : Path
-        Where the report and its files lie.
-    axes : tuple of Axis
-    contrast : Contrast
-        The primary contrast, as the first setting has it.
-    settings : pandas.DataFrame
-        As `metastable.sweep.tables.settings_table` returns it.
-    heads : pandas.DataFrame
-        As `metastable.sweep.tables.corrected_heads` returns it.
-    stability : pandas.DataFrame
-        As `metastable.sweep.tables.head_table` returns it.
-    recipe : mapping
-        What run.json holds.
-    n_reused : int
-        Runs whose result was kept from before.
-    """
-
-    study: Study
-    folder: Path
-    axes: tuple[Axis, ...]
-    contrast: Contrast
-    settings: pd.DataFrame
-    heads: pd.DataFrame
-    stability: pd.DataFrame
-    recipe: Mapping[str, Any] = field(repr=False)
-    n_reused: int = 0
+__all__ = ["run_sweep", "sweep_folder"]
 
 
 def sweep_folder(study: Study, out: str | Path) -> Path:
