@@ -58,25 +58,74 @@ def recorded_options(folder: Path) -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
 
 
-def _rows_of_side(counted: Counted, side: str) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Units of one condition, and the sequences that belong to them."""
-    contrast = counted.contrasts[0]
-    units = np.flatnonzero(contrast.condition if side == "a" else ~contrast.condition)
-    members = contrast.weights[units].nonzero()[1]
-    return units, np.unique(members)
+@dataclass(frozen=True)
+class _Side:
+    """One condition, as `calibrate` takes it.
+
+    Attributes
+    ----------
+    values : ndarray of float64, shape (n_rows, n_features)
+        One row a sequence in a clustered study, otherwise one row a unit.
+    cluster : ndarray of int, shape (n_rows,), or None
+        Clusters of the rows.
+    tokens : TokenValues or None
+        Rows for the mixed model; None where the study has none of its own.
+    n_units : int
+        Units that are divided.
+    """
+
+    values: NDArray[np.float64]
+    cluster: NDArray[np.intp] | None
+    tokens: TokenValues | None
+    n_units: int
+
+
+def _side(counted: Counted, features: pd.DataFrame, options: Mapping[str, Any]) -> _Side:
+    contrast, cube = counted.contrasts[0], counted.extraction.dataset
+    threshold, measure = options["threshold"][0], options["measure"]
+    units = np.flatnonzero(contrast.condition if options["side"] == "a" else ~contrast.condition)
+    means = unit_means(cube, features, threshold, measure)
+    if len(units) < 8:
+        name = contrast.a.name if options["side"] == "a" else contrast.b.name
+        raise InputError(f"condition {name} has {len(units)} {contrast.unit}s; a calibration needs at least eight")
+    membership = contrast.weights[units].tocoo()
+    if len(counted.contrasts) > 1:
+        # Units of a two-by-two design are differences or means over a factor: the mixed model has no halves of them.
+        return _Side(contrast.values(means)[units], None, None, len(units))
+    # Clusters go in as their sequences; pairs and sequences as units.
+    clustered = contrast.pair is None and len(membership.row) > len(units)
+    row = np.full(len(counted.material.sequences), -1, dtype=np.intp)
+    if clustered:
+        row[np.unique(membership.col)] = np.arange(len(membership.col))
+        of_row = np.empty(len(membership.col), dtype=np.intp)
+        of_row[row[membership.col]] = membership.row
+        values, cluster = means[np.unique(membership.col)], of_row
+    else:
+        row[membership.col] = membership.row
+        values, cluster = contrast.values(means)[units], None
+    return _Side(values, cluster, _token_values(counted, features, options, means, row), len(units))
 
 
 def _token_values(
-    counted: Counted, features: pd.DataFrame, options: Mapping[str, Any], units: NDArray[np.intp]
+    counted: Counted,
+    features: pd.DataFrame,
+    options: Mapping[str, Any],
+    means: NDArray[np.float64],
+    row: NDArray[np.intp],
 ) -> TokenValues | None:
-    """Token counts of these units, where a unit is a sequence; the mixed model is calibrated on them."""
-    if counted.contrasts[0].unit != "sequence":
+    """Rows of the study's own mixed model; `row` is that of each sequence's unit, below 0 for the other condition."""
+    contrast = counted.contrasts[0]
+    if contrast.repeated is not None:
+        mine = row >= 0
+        return TokenValues(means[mine], row[mine], nuisance=contrast.design[mine, 2:])
+    cube = counted.extraction.dataset
+    values, owner = token_values(cube, features, options["threshold"][0], options["measure"])
+    if np.bincount(owner).max() == 1:
         return None
-    values, owner = token_values(counted.extraction.dataset, features, options["threshold"][0], options["measure"])
-    place = np.full(len(counted.material.sequences), -1, dtype=np.intp)
-    place[units] = np.arange(len(units))
-    mine = place[owner] >= 0
-    return TokenValues(values[mine], place[owner[mine]])
+    mine = row[owner] >= 0
+    blocked = contrast.crossed is not None and contrast.crossed_name == "context"
+    crossed = contrast.crossed[owner[mine]] if blocked and contrast.crossed is not None else None
+    return TokenValues(values[mine], row[owner[mine]], crossed=crossed)
 
 
 def calibrate_study(
@@ -119,20 +168,16 @@ def calibrate_study(
     counted = count_study(study, options, clock, cube="calibration.zarr" if changed else "counts.zarr")
     if not current_processes().is_first:
         return None
-    side = options["side"]
     features = feature_table(counted.extraction.dataset)
-    contrast = counted.contrasts[0]
-    units, _ = _rows_of_side(counted, side)
-    if len(units) < 8:
-        name = contrast.a.name if side == "a" else contrast.b.name
-        raise InputError(f"condition {name} has {len(units)} {contrast.unit}s; a calibration needs at least eight")
-    means = unit_means(counted.extraction.dataset, features, options["threshold"][0], options["measure"])
+    side = _side(counted, features, options)
     with clock.stage("calibration", "random splits") as advance:
         table = calibrate(
-            contrast.values(means)[units],
-            tokens=_token_values(counted, features, options, units),
-            paired=contrast.pair is not None,
+            side.values,
+            tokens=side.tokens,
+            cluster=side.cluster,
+            paired=counted.contrasts[0].pair is not None,
             family=pd.factorize(features["site"])[0],
+            layer=features["layer"].to_numpy(),
             n_splits=options["splits"],
             n_permutations=options["permutations"],
             alpha=options["alpha"],
@@ -149,13 +194,22 @@ def calibrate_study(
         "command": command,
         "options": {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()},
         "model": {"id": counted.encoder.model_id, "weights_sha256": counted.encoder.weights_hash},
-        "n_units": len(units),
+        "n_units": side.n_units,
         "seconds": clock.seconds,
     }
     write_text(counted.folder / "calibration.json", json.dumps(recipe, indent=2, ensure_ascii=False) + "\n")
     write_text(
         counted.folder / "calibration.md",
-        calibration_text(study, table, plates, side=side, n_units=len(units), options=options, command=command),
+        calibration_text(
+            study,
+            table,
+            plates,
+            contrast=counted.contrasts[0],
+            n_units=side.n_units,
+            n_heads=int(features["site"].value_counts().max()),
+            options=options,
+            command=command,
+        ),
     )
     return Calibration(counted.folder, table)
 
@@ -170,15 +224,15 @@ def _plates(table: pd.DataFrame, alpha: float) -> dict[str, Plate]:
     plates = {}
     for stem, measure, scenario, correction, caption in (
         ("calibration_level", "false_positive_rate", "null", ("none",),
-         "Share of heads called different without correction, where nothing differs."),
+         "Share of heads (layers, models) called different by each test on its own, where nothing differs."),
         ("calibration_fwer", "fwer", "null", None,
          "Share of splits with any head called different, where nothing differs."),
         ("calibration_fdr", "fdr", "planted", None,
          "Share of false calls among all calls, where a shift is planted in some heads."),
     ):  # fmt: skip
-        rows = table if correction is None else table[table["correction"].isin(correction)]
-        if correction is None:
-            rows = rows[rows["correction"] != "none"]
+        # Only what promises a level is held against it.
+        rows = table[table["nominal"].notna()]
+        rows = rows[rows["correction"] != "none"] if correction is None else rows[rows["correction"].isin(correction)]
         shown = _figure_rows(rows, measure, scenario)
         plates[stem] = Plate(
             stem,

@@ -27,8 +27,9 @@ def test_the_whole_map_is_tested_as_scipy_does(seed):
     found = map_agreement(x, y, LAYER, n_permutations=20_000, rng=seed)
     expected = stats.permutation_test(
         (x,),
-        lambda x: abs(stats.pearsonr(x, y).statistic),
+        lambda x, axis: abs(stats.pearsonr(x, np.broadcast_to(y, x.shape), axis=axis).statistic),
         permutation_type="pairings",
+        vectorized=True,
         n_resamples=5_000,
         alternative="greater",
         rng=seed,

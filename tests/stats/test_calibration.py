@@ -7,6 +7,7 @@ from statsmodels.stats.power import TTestIndPower
 from metastable.errors import InputError
 from metastable.stats import calibration
 from metastable.stats.calibration import TokenValues, calibrate
+from metastable.stats.hierarchical import hierarchical_test
 
 
 def units_and_tokens(seed, n=48, n_features=12, size=6, n_clusters=None):
@@ -30,10 +31,16 @@ def pick(table, test, correction, scenario, measure):
     return row.iloc[0]
 
 
+LAYER = np.repeat([0, 1, 2, 3], 3)
+
+
 @pytest.fixture(scope="module")
 def table():
     values, tokens, _ = units_and_tokens(1)
-    return calibrate(values, tokens=tokens, n_splits=300, n_permutations=400, shift=1.2, share=0.25, rng=2)
+    return calibrate(
+        values, tokens=tokens, layer=LAYER, n_splits=300, n_model_splits=120, n_permutations=400, shift=1.2, share=0.25,
+        rng=2,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("test", ["permutation", "welch", "mixed"])
@@ -43,7 +50,39 @@ def test_a_true_null_is_rejected_at_alpha(table, test, scenario):
     assert row["nominal"] == 0.05
     assert row["low"] < 0.056
     assert row["high"] > 0.044
-    assert row["high"] - row["low"] < 0.04
+    assert row["high"] - row["low"] < 0.055
+
+
+@pytest.mark.parametrize("combination", ["maximum", "sum of squares", "number below alpha"])
+def test_omnibus_tests_keep_their_level_and_find_what_is_planted(table, combination):
+    for scope in ("model", "layer"):
+        null = pick(table, f"{scope}: {combination}", "none", "null", "false_positive_rate")
+        assert null["nominal"] == 0.05
+        assert null["low"] < 0.055
+        # Of so few features the number below alpha takes few values, and its p cannot use the level up.
+        assert null["high"] > (0.02 if combination == "number below alpha" else 0.045)
+        assert pick(table, f"{scope}: {combination}", "none", "planted", "power")["low"] > 0.2
+    # A layer without a planted feature is a true null beside one that has some.
+    beside = pick(table, f"layer: {combination}", "none", "planted", "false_positive_rate")
+    assert beside["low"] < 0.055
+
+
+def test_layers_first_is_the_hierarchy_over_the_layers_omnibus_tests(monkeypatch):
+    values, _, _ = units_and_tokens(16)
+    given = spy(monkeypatch, "permutation_test", returned=True)
+    corrected = spy(monkeypatch, "_corrected")
+    calibrate(
+        values, layer=LAYER, family=np.arange(12) % 2, tests=["permutation"], n_splits=2, n_permutations=200, rng=1
+    )
+    for result, (arguments, _) in zip(given, corrected, strict=True):
+        layers = 4 * (np.arange(12) % 2) + LAYER
+        groups = {code: np.flatnonzero(layers == code) for code in np.unique(layers)}
+        assert len(groups) == 8
+        of_layer = np.empty(12)
+        for k, members in enumerate(groups.values()):
+            of_layer[members] = result.omnibus[f"layer {k}"].p_sum_squares
+        expected = hierarchical_test(result.p_perm, layers, group_p=of_layer, family=np.arange(12) % 2).adjusted
+        np.testing.assert_array_equal(arguments[0]["permutation", "layers-first"], expected)
 
 
 def test_no_correction_exceeds_the_level_that_it_promises(table):
@@ -66,13 +105,17 @@ def test_the_table_is_tidy(table):
         "test", "correction", "scenario", "measure", "nominal", "estimate", "low", "high", "n_splits",
     ]  # fmt: skip
     assert not table.duplicated(["test", "correction", "scenario", "measure"]).any()
-    assert len(table) == (8 + 6 + 6) * 6
+    # Four rates of a planted scenario and two of a null for every correction; three for each omnibus test, but that
+    # in the planted scenario no model is without an effect.
+    assert len(table) == (9 + 6 + 6) * 6 + 3 * (3 + 2)
     assert ((table["low"] <= table["estimate"]) & (table["estimate"] <= table["high"])).all()
-    assert set(table.loc[table["correction"].str.startswith("max-t"), "test"]) == {"permutation"}
+    assert set(table.loc[table["correction"].str.contains("max-t|layers-first"), "test"]) == {"permutation"}
 
 
-def test_balanced_random_intercepts_agree_with_the_test_of_means(table):
+def test_balanced_random_intercepts_agree_with_the_test_of_means():
     """With equal numbers of tokens and variance between units the model's test is Student's t of unit means."""
+    values, tokens, _ = units_and_tokens(1)
+    table = calibrate(values, tokens=tokens, tests=["welch", "mixed"], n_splits=60, shift=1.2, share=0.25, rng=3)
     for measure, scenario in (("false_positive_rate", "null"), ("power", "planted"), ("fdr", "planted")):
         one = pick(table, "mixed", "none", scenario, measure)["estimate"]
         other = pick(table, "welch", "none", scenario, measure)["estimate"]
@@ -95,13 +138,15 @@ def test_a_test_that_rejects_too_often_is_exposed(monkeypatch):
     assert pick(table, "welch", "holm", "null", "fwer")["low"] > 0.06
 
 
-def spy(monkeypatch, name):
+def spy(monkeypatch, name, *, returned=False):
+    """Record the arguments of each call, or what it returned."""
     calls = []
     original = getattr(calibration, name)
 
     def watched(*given, **options):
-        calls.append((given, options))
-        return original(*given, **options)
+        found = original(*given, **options)
+        calls.append(found if returned else (given, options))
+        return found
 
     monkeypatch.setattr(calibration, name, watched)
     return calls
@@ -110,7 +155,7 @@ def spy(monkeypatch, name):
 def test_whole_clusters_move_and_their_means_are_tested(monkeypatch):
     values, tokens, cluster = units_and_tokens(7, n=60, n_clusters=20)
     models, tests = spy(monkeypatch, "fit_mixed_models"), spy(monkeypatch, "permutation_test")
-    table = calibrate(values, tokens=tokens, cluster=cluster, n_splits=25, n_permutations=100, rng=8)
+    table = calibrate(values, tokens=tokens, cluster=cluster, n_splits=25, n_model_splits=3, n_permutations=100, rng=8)
     for (_, design, group), options in models:
         # Half a is one set of clusters, whole.
         in_a = {c: set(design[cluster[group] == c, 1]) for c in range(20)}
@@ -121,6 +166,17 @@ def test_whole_clusters_move_and_their_means_are_tested(monkeypatch):
     given = tests[0][0][0]  # of the first split, without planting
     np.testing.assert_allclose(np.sort(given, axis=0), np.sort(means, axis=0))
     assert pick(table, "permutation", "none", "null", "false_positive_rate")["high"] > 0.04
+
+
+def test_the_mixed_model_has_the_blocks_and_the_second_factor_that_it_is_given(monkeypatch):
+    values, tokens, _ = units_and_tokens(17, n=16)
+    context = np.arange(96) % 6
+    tokens = TokenValues(tokens.values, tokens.unit, nuisance=np.sin(np.arange(192.0)).reshape(96, 2), crossed=context)
+    models = spy(monkeypatch, "fit_mixed_models")
+    calibrate(values, tokens=tokens, tests=["mixed"], n_splits=2, rng=1)
+    for (_, design, _), options in models:
+        np.testing.assert_array_equal(design[:, 2:], tokens.nuisance)
+        np.testing.assert_array_equal(options["cluster"], context)
 
 
 def test_pairs_have_one_unit_in_each_half(monkeypatch):
@@ -182,6 +238,7 @@ def test_a_seed_is_an_answer_and_progress_is_told():
     assert told == [(i, 6) for i in range(1, 7)]
     assert one.groupby("test")["n_splits"].unique().map(list).to_dict() == {
         "permutation": [6], "welch": [6], "mixed": [3],
+        **{f"model: {name}": [6] for name in ("maximum", "sum of squares", "number below alpha")},
     }  # fmt: skip
 
 
@@ -192,6 +249,8 @@ def test_a_seed_is_an_answer_and_progress_is_told():
         ({"tests": ["mixed"]}, "tokens is None"),
         ({"tests": ["welch"], "corrections": ["max-t"]}, "need the permutation test"),
         ({"corrections": []}, "corrections has nothing"),
+        ({"corrections": ["layers-first"]}, "layer is None"),
+        ({"layer": np.arange(4)}, "layer has shape"),
         ({"cluster": np.arange(12) // 2}, "6 clusters"),
         ({"cluster": np.arange(12), "paired": True}, "paired and cluster"),
         ({"cluster": np.arange(5)}, "cluster has shape"),
@@ -203,6 +262,7 @@ def test_a_seed_is_an_answer_and_progress_is_told():
         ({"share": 2.0}, "share is 2"),
         ({"tokens": TokenValues(np.ones((4, 2)), np.arange(4))}, "give tokens by 3 features"),
         ({"tokens": TokenValues(np.ones((4, 3)), np.arange(4) + 9)}, "units outside 0 to 11"),
+        ({"tokens": TokenValues(np.ones((4, 3)), np.arange(4), np.ones((3, 1)))}, "nuisance and crossed"),
     ],
 )
 def test_bad_input_is_told(options, message):

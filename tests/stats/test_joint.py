@@ -23,11 +23,11 @@ def fixture():
     return values, condition, data.groupby("head")["layer"].first().to_numpy()
 
 
-def planted(rng, *, by_layer=(0.0, 0.0, 0.0), slope=0.0):
-    n_sequences, layer = 60, np.repeat([1, 2, 3], 6)
+def planted(rng, *, by_layer=(0.0, 0.0, 0.0), slope=0.0, n_heads=6):
+    n_sequences, layer = 60, np.repeat([1, 2, 3], n_heads)
     condition = np.arange(n_sequences) < 30
-    effect = np.asarray(by_layer)[layer - 1] + slope * rng.normal(size=18)
-    values = rng.normal(size=(n_sequences, 1)) + rng.normal(size=18) + condition[:, None] * effect
+    effect = np.asarray(by_layer)[layer - 1] + slope * rng.normal(size=layer.size)
+    values = rng.normal(size=(n_sequences, 1)) + rng.normal(size=layer.size) + condition[:, None] * effect
     return values + rng.normal(size=values.shape), condition, layer
 
 
@@ -85,7 +85,7 @@ def test_slope_test_tells_heads_that_differ_from_heads_that_do_not():
 
 def test_interaction_rejects_a_true_null_at_its_level():
     rng = np.random.default_rng(7)
-    p = np.array([fit_joint_model(*planted(rng, slope=0.5)).interaction.p_value for _ in range(20)])
+    p = np.array([fit_joint_model(*planted(rng, slope=0.5, n_heads=3)).interaction.p_value for _ in range(20)])
     # 20 draws at 5%: more than 5 would have a probability below 0.001.
     assert (p < 0.05).sum() <= 5
     assert 0.25 < np.median(p) < 0.75

@@ -37,9 +37,9 @@ def run(registry: Registry, arguments: Sequence[str], console: Console) -> None:
         description="Run all tests on random halves of one condition, without and with a planted shift.",
         allow_abbrev=False,
     )
-    # thousands of tests want fewer relabelings each
+    # thousands of tests want fewer relabelings each, but enough for a lone head of hundreds to pass a correction
     common = tuple(
-        replace(o, default=1000) if o.name == "permutations" else o for o in options_of(study) if o not in study.options
+        replace(o, default=5000) if o.name == "permutations" else o for o in options_of(study) if o not in study.options
     )
     add_options(parser, OPTIONS, "options of the calibration")
     add_options(parser, study.options, "options of the study")

@@ -276,6 +276,24 @@ def analyse(
     A feature without variance gets p = 1 and ``flat = True`` in the details. The verdict is
     "different" where the corrected permutation p is below alpha, else "equivalent" where the
     BH-corrected equivalence p is below alpha, else "undecided".
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> values, condition = rng.normal(size=(400, 6)), np.arange(400) < 200
+    >>> values[condition, 4] += 0.8
+    >>> features = pd.DataFrame({"site": "self", "layer": [1, 1, 1, 2, 2, 2], "head": [1, 2, 3, 1, 2, 3]})
+    >>> medians = np.stack([np.median(values[condition], axis=0), np.median(values[~condition], axis=0)])
+    >>> settings = Settings(n_permutations=999, margin=0.5)
+    >>> result = analyse(values, condition, features, threshold=0.9, medians=medians, settings=settings)
+    >>> print(result.heads[["layer", "head", "verdict"]].to_string(index=False))
+     layer  head    verdict
+         1     1 equivalent
+         1     2 equivalent
+         1     3 equivalent
+         2     1 equivalent
+         2     2  different
+         2     3 equivalent
     """
     settings = settings or Settings()
     family = pd.factorize(features["site"])[0]

@@ -13,21 +13,26 @@ from scipy import special
 from metastable.errors import InputError
 from metastable.stats.corrections import adjust_p_values
 from metastable.stats.effects import welch
+from metastable.stats.error_rates import Key, group_rates, rate_table, rates
+from metastable.stats.feature_groups import FeatureGroups, feature_groups
 from metastable.stats.halves import Split, TokenValues, Units, UnitTokens, divide, prepare
 from metastable.stats.mixed import fit_mixed_models
-from metastable.stats.monte_carlo import estimate_rate
-from metastable.stats.permutation import permutation_test
+from metastable.stats.permutation import PermutationResult, permutation_test
 from metastable.stats.planting import check_share, plant_effects
 from metastable.stats.samples import is_constant, sample_moments, split_samples
 
 __all__ = ["CORRECTIONS", "TESTS", "TokenValues", "calibrate"]
 
-#: Tests on offer: permutation (Welch's t, paired t for pairs), the same t with its parametric p, mixed model.
-TESTS = ("permutation", "welch", "mixed")
-#: Corrections on offer; the last two come with the permutation test alone.
-CORRECTIONS = ("none", "bh", "by", "tsbh", "storey", "holm", "max-t", "max-t-stepdown")
-_OF_PERMUTATION = ("max-t", "max-t-stepdown")
-_MEASURES = ("false_positive_rate", "fwer", "fdr", "power")
+Floats = NDArray[np.float64]
+
+#: Tests on offer: permutation (Welch's t, paired t for pairs), its omnibus tests of groups of features, the same t
+#: with its parametric p, mixed model.
+TESTS = ("permutation", "omnibus", "welch", "mixed")
+#: Corrections on offer; the last three come with the permutation test alone, the first of them with layers.
+CORRECTIONS = ("none", "bh", "by", "tsbh", "storey", "holm", "layers-first", "max-t", "max-t-stepdown")
+_OF_PERMUTATION = CORRECTIONS[-3:]
+# Omnibus combinations, and how the table names them.
+_COMBINATIONS = {"p_max": "maximum", "p_sum_squares": "sum of squares", "p_count": "number below alpha"}
 # Features per call of the mixed model, whose token values are copied.
 _FEATURES = 64
 
@@ -47,8 +52,9 @@ def calibrate(
     cluster: ArrayLike | None = None,
     paired: bool = False,
     family: ArrayLike | None = None,
+    layer: ArrayLike | None = None,
     tests: Sequence[str] | None = None,
-    corrections: Sequence[str] = CORRECTIONS,
+    corrections: Sequence[str] | None = None,
     n_splits: int = 200,
     n_model_splits: int | None = None,
     n_permutations: int = 1000,
@@ -77,8 +83,8 @@ def calibrate(
         Features that are corrected together.
     tests : sequence of str or None
         Of `TESTS`; None is all that can be run.
-    corrections : sequence of str
-        Of `CORRECTIONS`.
+    corrections : sequence of str or None
+        Of `CORRECTIONS`; None is all that can be run.
     n_splits : int
         Random divisions; each is tested twice, without and with the planted difference.
     n_model_splits : int or None
@@ -105,7 +111,8 @@ def calibrate(
     pandas.DataFrame
         One row per test, correction, scenario and measure:
 
-        * ``test``, ``correction``
+        * ``test``, ``correction``; omnibus tests are named "model: maximum", "layer: sum of squares" and so on,
+          have no correction, and count groups (layers, families, the model) where other tests count features
         * ``scenario``: "null" or "planted"
         * ``measure``: "false_positive_rate", the share of features without a difference that are
           called different; "fwer", the share of splits (times families) with at least one such;
@@ -119,14 +126,17 @@ def calibrate(
     ------
     InputError
         If there are fewer than eight units (clusters), a value is not finite, a shape does not fit, an
-        option is out of range or unknown, the mixed model is asked for without tokens, `paired` is
-        combined with `cluster`, or every feature is constant.
+        option is out of range or unknown, the mixed model is asked for without tokens or "layers-first"
+        without `layer`, `paired` is combined with `cluster`, or every feature is constant.
 
     Notes
     -----
     The units are those of the study and stay the same: the rates are over the ways to divide them, and
     so is the Monte Carlo error (`estimate_rate`). Features that are constant over all units cannot be
     called and are not counted. Corrections run within families; family-wise error is per family.
+
+    The halves of one condition have the same distribution, variances included: what a test does where only the
+    means are alike is not seen here (`permutation_test`, Notes).
 
     Examples
     --------
@@ -136,56 +146,74 @@ def calibrate(
     ['false_positive_rate', 'fdr', 'fwer', 'power']
     """
     data = prepare(values, tokens, cluster, paired, family)
-    options = _options(tests, corrections, n_permutations, alpha, tokens is not None)
     _check_numbers(n_splits, n_model_splits, alpha, shift, share)
     deviation = np.where(is_constant(data.table), 0.0, data.table.std(axis=0, ddof=1))
     varies = deviation > 0
     if not varies.any():
         raise InputError("values has no feature that varies over units; nothing can be tested in it")
+    groups = feature_groups(data.families, layer)
+    options = _options(tests, corrections, n_permutations, alpha, tokens is not None, layer is not None)
+    omnibus = {f"{scope}: {name}": (scope, which) for scope in groups.masks for which, name in _COMBINATIONS.items()}
     generator = np.random.default_rng(rng)
     n_models = n_splits if n_model_splits is None else n_model_splits
-    records: dict[tuple[str, str, str, str], list[float]] = {}
+    records: dict[Key, list[float]] = {}
     for done in range(n_splits):
         split = divide(len(data.table), paired, generator)
         sign = plant_effects(varies, data.families, share, generator)
         seed = int(generator.integers(2**63))
-        modelled: NDArray[np.float64] | None = None
+        modelled: Floats | None = None
         for scenario, amount in (("null", np.zeros_like(sign)), ("planted", shift * sign * deviation)):
-            p_values = _unit_tests(data, split, amount, options, seed)
+            planted = amount != 0
+            p_values, result = _unit_tests(data, groups, split, amount, options, seed)
             if data.tokens is not None and "mixed" in options.tests and done < n_models:
                 # Planting changes the planted features alone: the others keep their p.
                 columns = np.flatnonzero(varies if modelled is None else amount)
                 modelled = np.ones(len(sign)) if modelled is None else modelled.copy()
                 modelled[columns] = _mixed_test(data.tokens, len(data.table), split, amount, columns)
                 p_values["mixed", "none"] = modelled
-            for key, p in _corrected(p_values, data.families, options).items():
-                rates = _rates((p < alpha)[varies], (amount != 0)[varies], data.families[varies])
-                for measure, rate in rates.items():
-                    records.setdefault((*key, scenario, measure), []).append(rate)
+            found = {
+                key: rates((p < alpha)[varies], planted[varies], data.families[varies])
+                for key, p in _corrected(p_values, data.families, options).items()
+            }
+            if result is not None and "omnibus" in options.tests:
+                for name, (scope, which) in omnibus.items():
+                    masks = groups.masks[scope]
+                    tested = (masks & varies).any(axis=1)
+                    called = groups.omnibus(result, scope, which) < alpha
+                    found[name, "none"] = group_rates(called[tested], (masks & planted).any(axis=1)[tested])
+            for (test, correction), by_measure in found.items():
+                for measure, rate in by_measure.items():
+                    records.setdefault((test, correction, scenario, measure), []).append(rate)
         if callback is not None:
             callback(done + 1, n_splits)
-    return _table(records, alpha, confidence)
+    rows = [row for test in TESTS for row in (omnibus if test == "omnibus" else [test])]
+    return rate_table(records, tests=rows, corrections=CORRECTIONS, alpha=alpha, confidence=confidence)
 
 
 def _options(
     tests: Sequence[str] | None,
-    corrections: Sequence[str],
+    corrections: Sequence[str] | None,
     n_permutations: int,
     alpha: float,
     has_tokens: bool,
+    has_layers: bool,
 ) -> _Options:
-    wanted = tuple(tests) if tests is not None else TESTS if has_tokens else TESTS[:2]
-    for name, given, known in (("tests", wanted, TESTS), ("corrections", tuple(corrections), CORRECTIONS)):
+    wanted = tuple(tests) if tests is not None else TESTS if has_tokens else TESTS[:3]
+    possible = tuple(c for c in CORRECTIONS if c != "layers-first" or has_layers)
+    asked = possible if corrections is None else tuple(corrections)
+    for name, given, known in (("tests", wanted, TESTS), ("corrections", asked, CORRECTIONS)):
         unknown = [item for item in given if item not in known]
         if unknown or not given:
             raise InputError(f"{name} has {unknown or 'nothing'}; choose from {', '.join(known)}")
-    if "permutation" not in wanted and set(corrections) <= set(_OF_PERMUTATION):
-        raise InputError(f"corrections has only {', '.join(corrections)}, which need the permutation test")
+    if "layers-first" in asked and not has_layers:
+        raise InputError("corrections has 'layers-first', but layer is None; give the layer of each feature")
+    if "permutation" not in wanted and set(asked) <= set(_OF_PERMUTATION):
+        raise InputError(f"corrections has only {', '.join(asked)}, which need the permutation test")
     if "mixed" in wanted and not has_tokens:
         raise InputError("tests has 'mixed' but tokens is None; give the values of the tokens, or leave it out")
     if n_permutations < 20:
         raise InputError(f"n_permutations is {n_permutations}; give at least 20")
-    return _Options(wanted, tuple(corrections), n_permutations, alpha)
+    return _Options(wanted, asked, n_permutations, alpha)
 
 
 def _check_numbers(n_splits: int, n_model_splits: int | None, alpha: float, shift: float, share: float) -> None:
@@ -201,33 +229,39 @@ def _check_numbers(n_splits: int, n_model_splits: int | None, alpha: float, shif
 
 
 def _unit_tests(
-    data: Units, split: Split, amount: NDArray[np.float64], options: _Options, seed: int
-) -> dict[tuple[str, str], NDArray[np.float64]]:
-    """P-values by test and correction of the units once `amount` is added to half a."""
+    data: Units, groups: FeatureGroups, split: Split, amount: Floats, options: _Options, seed: int
+) -> tuple[dict[tuple[str, str], Floats], PermutationResult | None]:
+    """P-values by test and correction of the units once `amount` is added to half a, and their permutation test."""
     values = data.table[split.rows] + split.condition[:, None] * amount
-    p_values: dict[tuple[str, str], NDArray[np.float64]] = {}
-    if "permutation" in options.tests:
+    p_values: dict[tuple[str, str], Floats] = {}
+    result: PermutationResult | None = None
+    if {"permutation", "omnibus"} & set(options.tests):
+        layered = "layers-first" in options.corrections
         result = permutation_test(
             values,
             split.condition,
             statistic="welch" if split.pair is None else "paired",
             pair=split.pair,
             family=data.families,
+            omnibus=groups.named if layered or "omnibus" in options.tests else None,
             n_permutations=options.n_permutations,
             alpha=options.alpha,
             rng=seed,
         )
-        p_values["permutation", "none"] = result.p_perm
-        p_values["permutation", "max-t"] = result.p_fwer
-        p_values["permutation", "max-t-stepdown"] = result.p_fwer_stepdown
+        if "permutation" in options.tests:
+            p_values["permutation", "none"] = result.p_perm
+            p_values["permutation", "max-t"] = result.p_fwer
+            p_values["permutation", "max-t-stepdown"] = result.p_fwer_stepdown
+            if layered:
+                p_values["permutation", "layers-first"] = groups.layers_first(result, options.alpha)
     if "welch" in options.tests:
         p_values["welch", "none"] = _t_test(values, split)
-    return p_values
+    return p_values, result
 
 
 def _corrected(
-    p_values: dict[tuple[str, str], NDArray[np.float64]], families: NDArray[np.intp], options: _Options
-) -> dict[tuple[str, str], NDArray[np.float64]]:
+    p_values: dict[tuple[str, str], Floats], families: NDArray[np.intp], options: _Options
+) -> dict[tuple[str, str], Floats]:
     corrected = {key: p for key, p in p_values.items() if key[1] in options.corrections}
     for (test, kind), p in p_values.items():
         if kind == "none":
@@ -249,73 +283,23 @@ def _mixed_test(
     tokens: UnitTokens,
     n_units: int,
     split: Split,
-    amount: NDArray[np.float64],
+    amount: Floats,
     columns: NDArray[np.intp],
-) -> NDArray[np.float64]:
+) -> Floats:
     """P-values of the mixed models of these features."""
     used, in_a, pair = np.zeros(n_units, bool), np.zeros(n_units, bool), np.zeros(n_units, np.intp)
     used[split.rows], in_a[split.rows] = True, split.condition
     rows = np.flatnonzero(used[tokens.unit])
     unit, group = tokens.unit[rows], tokens.group[rows]
-    cluster = unit if tokens.clustered else None
+    cluster = unit if tokens.clustered else None if tokens.crossed is None else tokens.crossed[rows]
     if split.pair is not None:
         pair[split.rows] = split.pair
         cluster = pair[unit]
-    design = np.column_stack([np.ones(len(unit)), in_a[unit]])
+    design = np.column_stack([np.ones(len(unit)), in_a[unit], tokens.nuisance[rows]])
     p = np.empty(len(columns))
     for start in range(0, len(columns), _FEATURES):
         block = columns[start : start + _FEATURES]
-        values = tokens.table[np.ix_(rows, block)] + design[:, 1:] * amount[block]
+        values = tokens.table[np.ix_(rows, block)] + design[:, 1:2] * amount[block]
         models = fit_mixed_models(values, design, group, column=1, cluster=cluster)
         p[start : start + _FEATURES] = models.p_value
     return p
-
-
-def _rates(called: NDArray[np.bool_], planted: NDArray[np.bool_], families: NDArray[np.intp]) -> dict[str, float]:
-    """Rates of one split; family-wise error and false discovery rate are means over families."""
-    false = called & ~planted
-    codes = np.unique(families)
-    rates = {"fwer": float(np.mean([false[families == code].any() for code in codes]))}
-    if not planted.all():
-        rates["false_positive_rate"] = float(called[~planted].mean())
-    if planted.any():
-        shares = [false[families == code].sum() / max(1, called[families == code].sum()) for code in codes]
-        rates["fdr"] = float(np.mean(shares))
-        rates["power"] = float(called[planted].mean())
-    return rates
-
-
-def _nominal(correction: str, scenario: str, measure: str, alpha: float) -> float:
-    """Level that a correction promises: without any difference all but "none" bound the family-wise error."""
-    family_wise = correction in ("holm", *_OF_PERMUTATION)
-    promised = {
-        "false_positive_rate": correction == "none",
-        "fwer": family_wise or (scenario == "null" and correction != "none"),
-        "fdr": correction != "none",
-        "power": False,
-    }
-    return alpha if promised[measure] else float("nan")
-
-
-def _table(records: dict[tuple[str, str, str, str], list[float]], alpha: float, confidence: float) -> pd.DataFrame:
-    rows = []
-    for (test, correction, scenario, measure), rates in records.items():
-        rate = estimate_rate(rates, confidence=confidence)
-        rows.append(
-            {
-                "test": test,
-                "correction": correction,
-                "scenario": scenario,
-                "measure": measure,
-                "nominal": _nominal(correction, scenario, measure, alpha),
-                "estimate": rate.estimate,
-                "low": rate.low,
-                "high": rate.high,
-                "n_splits": len(rates),
-            }
-        )
-    table = pd.DataFrame(rows)
-    order = {"test": TESTS, "correction": CORRECTIONS, "scenario": ("null", "planted"), "measure": _MEASURES}
-    return table.sort_values(
-        list(order), key=lambda column: column.map({name: i for i, name in enumerate(order[str(column.name)])})
-    ).reset_index(drop=True)

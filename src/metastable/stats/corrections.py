@@ -80,6 +80,11 @@ def null_proportion(p: ArrayLike, *, cut: float = 0.5) -> float:
         ``(#{p > cut} + 1) / (n_tests * (1 - cut))``, at most 1: the finite-sample form of Storey,
         Taylor & Siegmund (2004, eq. 6 with the +1 of Theorem 3), under which the adaptive
         procedure controls the false discovery rate for independent p-values.
+
+    Examples
+    --------
+    >>> null_proportion([0.001, 0.002, 0.01, 0.2, 0.4, 0.45, 0.8, 0.9])
+    0.75
     """
     values = np.asarray(p, dtype=np.float64)
     return float(min(1.0, (np.sum(values > cut) + 1) / (len(values) * (1 - cut))))
@@ -118,10 +123,14 @@ def adjust_p_values(
         - ``"bh"``: Benjamini & Hochberg (1995); false discovery rate, for independent or positively
           dependent tests.
         - ``"by"``: Benjamini & Yekutieli (2001); false discovery rate under any dependence.
+        - ``"holm"``: Holm (1979); family-wise error rate under any dependence.
         - ``"tsbh"``: two-stage adaptive BH, Benjamini, Krieger & Yekutieli (2006, definition 6). The
           first stage runs at `alpha`, so the adjusted values are meant for comparison with `alpha`.
         - ``"storey"``: BH times the estimated proportion of true nulls, `null_proportion`.
-        - ``"holm"``: Holm (1979); family-wise error rate under any dependence.
+
+        The last two hold for independent tests. Where tests go together, as heads do, the proportion is estimated
+        too low in some samples, and the rate comes out above its level (`calibrate` shows by how much).
+
     family : array_like or None, shape (n_tests,)
         Code of the family that a test belongs to; each family is corrected on its own. One family if None.
     alpha : float

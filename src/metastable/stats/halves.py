@@ -24,10 +24,16 @@ class TokenValues:
         One row per token; small integers are converted a block of features at a time.
     unit : ndarray of int, shape (n_tokens,)
         Row of the unit-level values that each token belongs to.
+    nuisance : ndarray of float64, shape (n_tokens, n_columns), or None
+        Further fixed effects of the mixed model, beside the intercept and the half.
+    crossed : ndarray of int, shape (n_tokens,), or None
+        Second grouping factor of the mixed model, where neither pairs nor clusters are one.
     """
 
     values: NDArray[np.number]
     unit: NDArray[np.integer]
+    nuisance: NDArray[np.float64] | None = None
+    crossed: NDArray[np.integer] | None = None
 
 
 @dataclass(frozen=True)
@@ -63,12 +69,18 @@ class UnitTokens:
         Row of the values given, a member of the cluster.
     clustered : bool
         Whether `unit` and `group` differ.
+    nuisance : ndarray of float64, shape (n_tokens, n_columns)
+        Further fixed effects; no column for none.
+    crossed : ndarray of int, shape (n_tokens,), or None
+        Second grouping factor, where neither pairs nor clusters are one.
     """
 
     table: NDArray[np.number]
     unit: NDArray[np.intp]
     group: NDArray[np.intp]
     clustered: bool
+    nuisance: NDArray[np.float64]
+    crossed: NDArray[np.integer] | None
 
 
 @dataclass(frozen=True)
@@ -132,7 +144,12 @@ def _checked_tokens(tokens: TokenValues, shape: tuple[int, ...], unit: NDArray[n
         )
     if not np.issubdtype(group.dtype, np.integer) or group.min() < 0 or group.max() >= shape[0]:
         raise InputError(f"tokens has units outside 0 to {shape[0] - 1}; give the row of values of each token")
-    return UnitTokens(token_values, unit[group], group.astype(np.intp), clustered=len(np.unique(unit)) < shape[0])
+    nuisance = np.zeros((len(group), 0)) if tokens.nuisance is None else np.asarray(tokens.nuisance, dtype=np.float64)
+    crossed = None if tokens.crossed is None else np.asarray(tokens.crossed)
+    if nuisance.ndim != 2 or len(nuisance) != len(group) or (crossed is not None and crossed.shape != group.shape):
+        raise InputError(f"tokens has {len(group)} tokens; give nuisance and crossed one row for each")
+    clustered = len(np.unique(unit)) < shape[0]
+    return UnitTokens(token_values, unit[group], group.astype(np.intp), clustered, nuisance, crossed)
 
 
 def divide(n_units: int, paired: bool, rng: np.random.Generator) -> Split:

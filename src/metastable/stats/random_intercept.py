@@ -201,9 +201,7 @@ def _grid(sums: GroupSums) -> Floats:
 def _bracket(sums: GroupSums, dof: int, method: str) -> tuple[Floats, Floats, Floats]:
     """Interval of the variance ratio that holds the lowest minimum of each feature, and a first guess."""
     grid = _grid(sums)
-    # At one ratio for all features the design's part is shared, so the grid costs next to nothing.
-    deviance = np.stack([_deviance_at(sums, ratio, dof, method) for ratio in grid])
-    best = deviance.argmin(axis=0)
+    best = _deviance_on(sums, grid, dof, method).argmin(axis=0)
     guess = grid[best]
     _, slope, _ = _expand(sums, guess, method).deviance(dof)
     down = slope > 0.0
@@ -234,18 +232,19 @@ def _newton(sums: GroupSums, dof: int, method: str, lower: Floats, upper: Floats
     return ratio, iterations
 
 
-def _deviance_at(sums: GroupSums, ratio: float, dof: int, method: str) -> Floats:
-    """Profiled deviance of every feature, without constants, at one variance ratio."""
-    weight = 1.0 / (1.0 + sums.size * ratio)
+def _deviance_on(sums: GroupSums, grid: Floats, dof: int, method: str) -> Floats:
+    """Profiled deviance of every feature, without constants, at each variance ratio; shape (n_ratios, n_features)."""
+    # At one ratio for all features the design's part is shared, so the grid costs next to nothing.
+    weight = 1.0 / (1.0 + grid[:, None] * sums.size)
     xx = sums.within_xx + np.tensordot(weight, sums.between_xx, 1)
     xy = sums.within_xy + np.tensordot(weight, sums.between_xy, 1)
     yy = sums.within_yy + weight @ sums.between_yy
-    rss = yy - np.einsum("pf,pf->f", xy, np.linalg.solve(xx, xy))
-    logdet = -float(sums.count @ np.log(weight))
+    rss = yy - np.einsum("kpf,kpf->kf", xy, np.linalg.solve(xx, xy))
+    logdet = -np.log(weight) @ sums.count
     if method == "reml":
-        logdet += float(np.linalg.slogdet(xx)[1])
+        logdet = logdet + np.linalg.slogdet(xx)[1]
     # Rounding can take a residual that is nothing below nothing.
-    deviance: Floats = logdet + dof * np.log(np.maximum(rss, np.finfo(np.float64).tiny))
+    deviance: Floats = logdet[:, None] + dof * np.log(np.maximum(rss, np.finfo(np.float64).tiny))
     return deviance
 
 
@@ -286,5 +285,5 @@ def _dot(a: Floats, b: Floats) -> Floats:
 
 
 def _quadratic(a: Floats, m: Floats) -> Floats:
-    product: Floats = np.einsum("fp,fpq,fq->f", a, m, a, optimize=True)
+    product: Floats = np.einsum("fq,fq->f", (a[:, None] @ m)[:, 0], a)
     return product
