@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from wordfreq import zipf_frequency
 
 __all__ = ["sequence_covariates", "word_covariates"]
@@ -65,7 +66,12 @@ def sequence_covariates(words: Sequence[str], n_tokens: int, table: pd.DataFrame
     dict of str to float
         ``tokens``, ``words`` (how many) and the mean over its words of each column of `table`.
     """
-    # Not table.loc[words], which makes the whole index anew, so that many sequences would take quadratic time.
+    # Not table.loc[words], which makes the whole index anew: many sequences would take quadratic time.
     rows = np.array([table.index.get_loc(word) for word in words], dtype=np.intp)
-    means = table.iloc[rows].mean(axis="index")
-    return {"tokens": float(n_tokens), "words": float(len(words)), **{str(k): float(v) for k, v in means.items()}}
+    means = {str(name): _mean_of_known(column.to_numpy(dtype=np.float64)[rows]) for name, column in table.items()}
+    return {"tokens": float(n_tokens), "words": float(len(words)), **means}
+
+
+def _mean_of_known(values: NDArray[np.float64]) -> float:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if known.size else float("nan")
