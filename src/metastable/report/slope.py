@@ -24,7 +24,7 @@ from metastable.report.head_prose import absence, mixed_finds, ten_largest
 from metastable.report.measures import measure_words
 from metastable.report.prose import layers_sentence, thresholds_sentence
 from metastable.report.slope_methods import slope_methods
-from metastable.report.slope_words import covariate_name, held_clause, per_unit, predictor_of, short_name
+from metastable.report.words import covariate_name, held_clause, per_unit, predictor_of, short_name
 from metastable.stats.correlation import detectable_effect, slope_design
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from metastable.report.methods import (
     ratings_clause,
     relabelings_clause,
 )
-from metastable.report.slope_words import covariate_name, predictor_of, short_name
+from metastable.report.words import covariate_name, predictor_of, short_name
 
 if TYPE_CHECKING:
     from metastable.pipeline import RunResult

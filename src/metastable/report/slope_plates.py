@@ -13,7 +13,7 @@ from metastable import figures
 from metastable.report.apa import format_g, format_level, p_phrase, plural
 from metastable.report.measures import measure_words
 from metastable.report.plates import Plate
-from metastable.report.slope_words import covariate_name, held_clause, per_unit, predictor_of
+from metastable.report.words import covariate_name, held_clause, per_unit, predictor_of
 from metastable.stats.correlation import slope_design
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""What the predictor of a slope and its covariates are called."""
+"""What a covariate, the predictor of a slope and a change along it are called."""
 
 from __future__ import annotations
 
