@@ -183,7 +183,8 @@ def color_bar(axes: Axes, norm: Normalize, name: str, label: str) -> None:
     if bar.solids is not None:
         bar.solids.set_edgecolor("face")
     bar.ax.tick_params(length=2, pad=2, labelsize=FONT - 1)
-    bar.ax.xaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
+    # a narrow bar has no room for six labels with digits
+    bar.ax.xaxis.set_major_locator(MaxNLocator(nbins=6 if inches(axes)[0] > 2 else 4, steps=[1, 2, 5, 10]))
 
 
 def one_map(

@@ -112,7 +112,7 @@ def heatmap(
     figure, axes = one_map((matrix.shape[0], matrix.shape[1]), title, bar_footer(label))
     norm = Normalize(low, high)
     colors = draw_cells(axes, matrix, norm, SEQUENTIAL)
-    digits = 1 if max(abs(low), abs(high)) >= 2 else digits_for(matrix)
+    digits = 1 if max(abs(low), abs(high)) >= 2 else digits_for(matrix, 0.1)
     if pd.api.types.is_integer_dtype(frame[value]):
         digits = 0
     forms = [_numbers(matrix, digits)] if high < 100 else [_numbers(matrix, 1), _numbers(matrix, 0)]
@@ -139,7 +139,7 @@ def heatmap_alt(
     whose = conditions[0] if value.endswith("_a") else conditions[1] if value.endswith("_b") else None
     kind = "median" if value.startswith("median") else "mean"
     what = value.replace("_", " ") if whose is None else f"{kind} {call_measure(measure)} for {whose}"
-    digits = 1 if abs(most[value]) >= 2 else digits_for(frame[value].to_numpy(float))
+    digits = 1 if abs(most[value]) >= 2 else digits_for(frame[value].to_numpy(float), 0.1)
     return (
         f"Heatmap of the {what}, {frame['layer'].max()} layers by {frame['head'].max()} heads: from "
         f"{fixed(least[value], digits)} ({place(least)}) to {fixed(most[value], digits)} ({place(most)}), "

@@ -17,7 +17,7 @@ from metastable.figures.grid import (
     draw_cells,
     row_of_maps,
 )
-from metastable.figures.style import CONDITIONS, DIVERGING, SEQUENTIAL, WIDTH, fixed, level, styled
+from metastable.figures.style import CONDITIONS, DIVERGING, SEQUENTIAL, WIDTH, fixed, level, styled, text_width
 from metastable.figures.tables import (
     call_measure,
     digits_for,
@@ -75,12 +75,13 @@ def summary_figure(
     draw_verdicts(panels[3], frame, states, layers=False)
     what = f"mean {call_measure(measure)}"
     color_bar(axes_at(figure, LEFT + 0.5 * width, footer - 0.66, width + GAP, 0.1), same, SEQUENTIAL, what)
+    label = f"difference in {what}" if effect is None else f"{effect} of {what}"
     third = LEFT + 2 * (width + GAP)
     color_bar(
         axes_at(figure, third + 0.1, footer - 0.66, width - 0.2, 0.1),
         centred,
         DIVERGING,
-        f"difference in {what}" if effect is None else f"{effect} of {what}",
+        label if text_width(label, FONT) <= width else effect or "difference",
     )
     under = axes_at(figure, third + width + GAP, 0.0, width, footer - 0.5)
     under.set_axis_off()
@@ -109,7 +110,7 @@ def summary_figure_alt(
     """Say in words what `summary_figure` shows; parameters as there."""
     frame = select_heads(heads, ["mean_a", "mean_b"], site=site, threshold=threshold)
     a, b = conditions
-    digits = digits_for(frame[["mean_a", "mean_b"]].to_numpy(float))
+    digits = digits_for(frame[["mean_a", "mean_b"]].to_numpy(float), 0.1)
     means = [fixed(frame[column].mean(), digits) for column in ("mean_a", "mean_b")]
     start = f"Mean {call_measure(measure)} per head: {a} {means[0]} and {b} {means[1]} on average. "
     return start + significance_mask_alt(frame, conditions=conditions, alpha=alpha, effect=effect)

@@ -171,10 +171,10 @@ def directions(conditions: Sequence[str], effect: str | None = None) -> tuple[st
     return (f"{conditions[0]} more", f"{conditions[1]} more") if effect is None else ("rising", "falling")
 
 
-def digits_for(values: NDArray[np.float64]) -> int:
-    """Return how many digits after the point tell values apart: more where all are small, as shares are."""
+def digits_for(values: NDArray[np.float64], least: float = 1.0) -> int:
+    """Return how many digits after the point tell values apart: more where none reaches `least`, as in shares."""
     largest = float(np.nanmax(np.abs(values))) if np.isfinite(values).any() else 0.0
-    return 2 if largest >= 0.5 or largest == 0 else 3
+    return 2 if largest >= least or largest == 0 else 3
 
 
 def call_value(value: str, measure: str = "count") -> str:

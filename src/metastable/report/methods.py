@@ -10,6 +10,7 @@ import numpy as np
 from metastable.contrasts import Contrast
 from metastable.report.apa import format_level, listed, plural, with_article
 from metastable.report.measures import count_clause, measure_words, row_clauses
+from metastable.report.words import short_name
 from metastable.study import Study
 
 __all__ = [
@@ -161,9 +162,9 @@ def methods_paragraph(
         else f"Welch's *t* statistic (Welch, 1947), by exchanging the condition labels of whole {unit}s"
     )
     adjusted = (
-        f" Nuisance covariates ({listed(options['covariates'])}) entered by the method of Freedman and Lane (1983; "
-        "Winkler et al., 2014); Bayes factors and equivalence tests hold them fixed by regression, while means, "
-        "differences and g are as observed."
+        f" Nuisance covariates ({listed([short_name(name) for name in options['covariates']])}) entered by the method "
+        "of Freedman and Lane (1983; Winkler et al., 2014); Bayes factors and equivalence tests hold them fixed by "
+        "regression, while means, differences and *g* are as observed."
         if options["covariates"]
         else ""
     )

@@ -27,6 +27,7 @@ from metastable.report.slope import slope_context
 from metastable.report.tables import balance_rows, contrast_row, head_rows, layer_rows, omnibus_rows, view_row
 from metastable.report.templating import environment
 from metastable.report.verdict import imbalance_sentence, primary, verdict_sentences
+from metastable.report.words import short_name
 
 if TYPE_CHECKING:
     from metastable.results import RunResult
@@ -176,7 +177,7 @@ def _context(result: RunResult, plates: Mapping[str, list[Plate]]) -> dict[str, 
             caveat=study.caveat,
             units=contrast.unit + "s",
             exact=analysis.exact,
-            adjusted=tuple(options["covariates"]),
+            adjusted=tuple(short_name(name) for name in options["covariates"]),
             measure=measure,
             special=options["queries"] == options["keys"] == "all",
         ),

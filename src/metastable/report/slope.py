@@ -22,61 +22,18 @@ from metastable.report.apa import (
 )
 from metastable.report.head_prose import absence, mixed_finds, ten_largest
 from metastable.report.measures import measure_words
-from metastable.report.methods import (
-    CORRECTIONS,
-    measured_clause,
-    mixed_clause,
-    model_clause,
-    ratings_clause,
-    relabelings_clause,
-)
-from metastable.report.names import COVARIATE_NAMES
 from metastable.report.prose import layers_sentence, thresholds_sentence
+from metastable.report.slope_methods import slope_methods
+from metastable.report.words import covariate_name, held_clause, per_unit, predictor_of, short_name
 from metastable.stats.correlation import detectable_effect, slope_design
 
 if TYPE_CHECKING:
     from metastable.results import RunResult
 
-__all__ = [
-    "covariate_name",
-    "held_clause",
-    "per_unit",
-    "predictor_of",
-    "slope_context",
-    "slope_verdict",
-]
+__all__ = ["slope_context", "slope_verdict"]
 
 # A correlation with the predictor below this is balance for practical purposes.
 _WORTH_TELLING = 0.1
-
-
-def covariate_name(covariate: str) -> str:
-    """Return what a covariate is called for readers."""
-    return COVARIATE_NAMES.get(covariate, covariate)
-
-
-def _short(covariate: str) -> str:
-    return covariate_name(covariate).removesuffix(" a word")
-
-
-def held_clause(options: Mapping[str, Any]) -> str:
-    """Return the clause that names what is held fixed; empty if nothing is."""
-    names = [_short(name) for name in options["covariates"]]
-    return f" with {listed(names)} held fixed" if names else ""
-
-
-def per_unit(contrast: Contrast) -> str:
-    """Return what a slope is the change over: the whole scale of a predictor scaled to 0..1, else its unit."""
-    x, noun = predictor_of(contrast), covariate_name(contrast.formula)
-    scaled = x.min() >= 0 and x.max() <= 1
-    return f"over the whole scale of the {noun}, 0 to 1" if scaled else f"per unit of the {noun}"
-
-
-def predictor_of(contrast: Contrast) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Return the continuous predictor of a contrast that has one, shape (n_units,)."""
-    if contrast.predictor is None:
-        raise TypeError("the contrast has no continuous predictor")
-    return contrast.predictor
 
 
 def slope_verdict(
@@ -191,7 +148,7 @@ def _fairness(contrast: Contrast, options: Mapping[str, Any]) -> str:
     if options["covariates"]:
         left = _left(contrast, options["covariates"])
         text += (
-            f" The tests hold {listed([_short(name) for name in options['covariates']])} fixed, which leaves "
+            f" The tests hold {listed([short_name(name) for name in options['covariates']])} fixed, which leaves "
             f"{100 * left:.0f}% of the variance of the {noun}, and the slopes stand on that part."
         )
     else:
@@ -216,7 +173,7 @@ def _adjustment(
     return (
         f"Unadjusted, {format_share(int(before.sum()), len(heads))} heads have a slope (permutation test, FDR "
         f"{format_level(alpha)}; median |*d*| = {details['g_unadjusted'].abs().median():.2f}). With "
-        f"{listed([_short(name) for name in held])} held fixed (Freedman and Lane; {chosen}), "
+        f"{listed([short_name(name) for name in held])} held fixed (Freedman and Lane; {chosen}), "
         f"{format_share(int(after.sum()), len(heads))} have one (median |*d*| = "
         f"{details['g_adjusted'].abs().median():.2f}); {int((before & after).sum())} have both, and "
         f"{int((before & after & turned).sum())} of these change their sign. Over all heads the adjustment turns the "
@@ -299,40 +256,6 @@ def _sensitivity(result: RunResult, n_heads: int) -> str:
     )
 
 
-def _methods(result: RunResult, n_heads: int, model: str) -> str:
-    recipe, contrast = result.recipe, result.contrast
-    options, noun, unit = recipe["options"], covariate_name(contrast.formula), contrast.unit
-    held = [_short(name) for name in options["covariates"]]
-    beside = f" beside {listed(held)}" if held else ""
-    name = measure_words(options).name
-    many = plural(len(predictor_of(contrast)), unit)
-    read = many if unit == "sequence" else f"{plural(len(result.material.sequences), 'sequence')} of {many}"
-    return (
-        f"We presented {read} to {model_clause(recipe)}.{ratings_clause(recipe)} {measured_clause(options)} The mean "
-        f"{name} of {with_article(unit)} was one observation, and its {noun} the predictor. In each of the {n_heads} "
-        "heads the "
-        "slope "
-        f"of the mean {name} on the {noun}{beside} was tested two-sidedly by exchanging residuals by the method of "
-        f"Freedman and Lane (1983; Winkler et al., 2014) in {relabelings_clause(recipe)}; all heads shared the "
-        "relabelings, so that the maximum over heads gave family-wise *p*-values (Westfall & Young, 1993) and sums of "
-        "squares over heads gave one omnibus *p* per layer and for the model. Slopes are those of ordinary least "
-        "squares "
-        f"with HC3 intervals (MacKinnon & White, 1985).{mixed_clause(model)} The false discovery rate was held at "
-        f"{format_level(options['alpha'])} over the heads of a site by the method of "
-        f"{CORRECTIONS[options['correction']]}. "
-        "Effects are the *d* of the partial correlation, *d* = 2*r* / √(1 − *r*²) (Borenstein et al., 2009), with "
-        "intervals "
-        "by Fisher's *z*; two one-sided tests compare *z* with a smallest effect of interest of "
-        f"*d* = ±{options['margin']:g} (Goertzen & Cribbie, 2010); JZS Bayes factors have a Cauchy prior of scale "
-        "0.354 "
-        "on "
-        "the standardized slope (Liang et al., 2008; Rouder & Morey, 2012), which is the prior of scale 0.707 on d. "
-        "The "
-        f"seed of all random choices was {options['seed']}; the analysis was run with metastable "
-        f"{recipe['packages']['metastable']}."
-    )
-
-
 def _limitations(limitations: Sequence[str], contrast: Contrast) -> list[str]:
     return [
         *limitations,
@@ -389,6 +312,6 @@ def slope_context(
         "thresholds_sentence": thresholds_sentence(result.analysis.heads, alpha, "have a slope", "d")
         if len(result.analysis.heads["threshold"].unique()) > 1
         else "",
-        "methods": _methods(result, len(heads), model),
+        "methods": slope_methods(result, len(heads), model),
         "limitations": _limitations(limitations, contrast),
     }

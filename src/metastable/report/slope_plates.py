@@ -13,7 +13,7 @@ from metastable import figures
 from metastable.report.apa import format_g, format_level, p_phrase, plural
 from metastable.report.measures import measure_words
 from metastable.report.plates import Plate
-from metastable.report.slope import covariate_name, held_clause, per_unit, predictor_of
+from metastable.report.words import covariate_name, held_clause, per_unit, predictor_of
 from metastable.stats.correlation import slope_design
 
 if TYPE_CHECKING:
@@ -87,6 +87,7 @@ def _site_plates(result: RunResult, heads: pd.DataFrame, layers: pd.DataFrame, s
     contrast, options = result.contrast, result.recipe["options"]
     noun, alpha, named = covariate_name(contrast.formula), options["alpha"], measure_words(options).name
     held, over = held_clause(options), per_unit(contrast)
+    amid = f",{held}" if held else ""
     conditions = (contrast.a.name, contrast.b.name)
     table = heads.assign(d=heads["hedges_g"])
     layers = layers[layers["site"] == site].reset_index(drop=True)
@@ -107,13 +108,13 @@ def _site_plates(result: RunResult, heads: pd.DataFrame, layers: pd.DataFrame, s
             figures.summary_figure(table, **measured),
             figures.summary_figure_alt(table, **measured),
             f"Mean {named} of every head for the {conditions[0]} and the {conditions[1]} half on one scale; the slope, "
-            f"which is the change {over}{held}; and the verdict on the slope. Layer 1 is at the bottom.",
+            f"which is the change {over}{amid}; and the verdict on the slope. Layer 1 is at the bottom.",
         ),
         "difference": Plate(
             "difference",
             figures.difference_map(table, **measured),
             figures.difference_map_alt(table, **measured),
-            f"Change of the mean {named} {over}{held}; outlined where significant (FDR {format_level(alpha)}).",
+            f"Change of the mean {named} {over}{amid}; outlined where significant (FDR {format_level(alpha)}).",
         ),
         "significance": Plate(
             "significance",
