@@ -17,7 +17,7 @@ from metastable.figures.grid import (
     draw_cells,
     row_of_maps,
 )
-from metastable.figures.style import CONDITIONS, DIVERGING, SEQUENTIAL, WIDTH, fixed, level, styled, text_width
+from metastable.figures.style import CONDITIONS, DIVERGING, FONT, SEQUENTIAL, WIDTH, fixed, level, styled, text_width
 from metastable.figures.tables import (
     call_measure,
     digits_for,

@@ -17,7 +17,7 @@ from metastable.report.methods import (
 from metastable.report.words import covariate_name, predictor_of, short_name
 
 if TYPE_CHECKING:
-    from metastable.pipeline import RunResult
+    from metastable.results import RunResult
 
 __all__ = ["slope_methods"]
 
