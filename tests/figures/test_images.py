@@ -74,6 +74,13 @@ def test_violin_pair_stacked(histograms):
 
 
 @image
+def test_settings_plot(heads):
+    every = pd.concat([heads(6, 12, seed=n, effect=0.2 * n).assign(setting=n) for n in range(4)], ignore_index=True)
+    labels = ["300 · 0.5", "300 · 0.9", "600 · 0.5", "600 · 0.9"]
+    return figures.settings_plot(every, labels, [False, True, True, True], title="k · threshold")
+
+
+@image
 def test_effect_maps(heads):
     tables = {"question": heads(6, 12), "pool": heads(6, 12, seed=1), "interaction": heads(6, 12, seed=2, effect=0)}
     return figures.effect_maps(tables, value="difference")
