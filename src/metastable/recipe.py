@@ -20,9 +20,12 @@ __all__ = ["model_record", "run_recipe", "software_record"]
 
 
 def model_record(encoder: Encoder) -> dict[str, Any]:
-    """Return what run.json says of a model."""
+    """Return what run.json says of a model; one from a folder is called by the folder's name."""
+    folder = Path(encoder.model_id).expanduser()
+    from_folder = folder.is_dir() and encoder.revision is None
     return {
-        "id": encoder.model_id,
+        "id": folder.resolve().name if from_folder else encoder.model_id,
+        "folder": encoder.model_id if from_folder else None,
         "revision": encoder.revision,
         "weights_sha256": encoder.weights_hash,
         "dtype": str(encoder.dtype),
