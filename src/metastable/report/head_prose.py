@@ -138,7 +138,8 @@ def absence(heads: pd.DataFrame, alpha: float, margin: float, *, effect: str = "
             if undecided
             else "No head is *undecided*."
         )
+    rest = len(heads) - for_null - for_effect
     return (
         f"{text} Bayes factors above 3 favour a {effect} in {plural(for_effect, 'head')}, below 1/3 its absence in "
-        f"{for_null}; the other {len(heads) - for_null - for_effect} say little either way."
+        f"{for_null}; {rest} {'says' if rest == 1 else 'say'} little either way."
     )
