@@ -149,7 +149,7 @@ def test_a_broken_promise_is_told_beside_what_chance_would_do():
     text = calibration_text(
         study, table, {}, contrast=contrast, n_units=12, n_heads=72, options=options, command="run it"
     )
-    assert "Of 2 promised rates 1 lies above the nominal level α = 0.05 by more than its Monte Carlo interval" in text
+    assert "Of 2 promised rates 1 lies above the nominal level α = .05 by more than its Monte Carlo interval" in text
     assert "permutation, bh (fwer, null)" in text
     assert "one rate in forty" in text
     assert "The 12 answers of the condition *abstract* were divided at random 50 times" in text

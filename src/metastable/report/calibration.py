@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from metastable.contrasts import Contrast
+from metastable.report.apa import format_level
 from metastable.report.plates import Plate, markdown
 from metastable.study import Study
 
@@ -61,13 +62,14 @@ def _finding(table: pd.DataFrame, alpha: float) -> str:
         (broken if row["low"] > row["nominal"] else kept).append(name)
     if not broken:
         return (
-            f"Every test and correction keeps the level that it promises (α = {alpha:g}): of {len(kept)} rates none "
+            f"Every test and correction keeps the level that it promises (α = {format_level(alpha)}): of "
+            f"{len(kept)} rates none "
             "lies above its nominal level by more than its Monte Carlo interval."
         )
     n = len(kept) + len(broken)
     return (
         f"Of {n} promised rates {len(broken)} {'lies' if len(broken) == 1 else 'lie'} above the nominal level "
-        f"α = {alpha:g} by more than {'its' if len(broken) == 1 else 'their'} Monte Carlo interval: "
+        f"α = {format_level(alpha)} by more than {'its' if len(broken) == 1 else 'their'} Monte Carlo interval: "
         f"{'; '.join(broken)}. Where every promise is kept to the point, chance alone takes one rate in forty there, "
         f"and rates of the same splits go together; more splits (`--splits`) tell chance from a broken promise."
     )

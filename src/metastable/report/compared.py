@@ -9,7 +9,7 @@ import pandas as pd
 
 from metastable.comparison import Comparison, effect_kind, one_scale
 from metastable.finished import FinishedReport
-from metastable.report.apa import format_g, format_p, format_r, format_share, p_phrase, plural
+from metastable.report.apa import format_g, format_level, format_p, format_r, format_share, p_phrase, plural
 from metastable.report.names import COVARIATE_NAMES
 from metastable.stats.agreement import MapAgreement, noise_share
 
@@ -112,7 +112,8 @@ def _one_model(found: Comparison, alpha: float) -> list[str]:
         )
     return [
         f"{opening}.",
-        f"At a false discovery rate of {alpha:g}, {len(both)} of {plural(len(table), 'head')} are different in both "
+        f"At a false discovery rate of {format_level(alpha)}, {len(both)} of {plural(len(table), 'head')} are "
+        f"different in both "
         f"({int(both['same_sign'].sum())} with the same sign), {int(counts.get('first', 0))} only in {first}, "
         f"{int(counts.get('second', 0))} only in {second} and {int(counts.get('neither', 0))} in neither; the "
         f"typical size of the effect is {_typical(table['hedges_g_first'])} in {first} and "
@@ -129,7 +130,8 @@ def _two_models(found: Comparison, alpha: float) -> list[str]:
     (first, second), threshold = found.names, found.thresholds[0]
     (x, in_x), (y, in_y) = (_side(report, threshold, alpha) for report in (found.first, found.second))
     numbers = (
-        f"at a false discovery rate of {alpha:g}, {in_x} heads are different in {first} and {in_y} in {second}, and "
+        f"at a false discovery rate of {format_level(alpha)}, {in_x} heads are different in {first} and "
+        f"{in_y} in {second}, and "
         f"the typical size of the effect is {_typical(x['hedges_g'])} and {_typical(y['hedges_g'])}"
     )
     agreed = found.agreement.get(threshold)
@@ -326,7 +328,7 @@ def heads_sentence(found: Comparison, alpha: float, n_shown: int) -> str:
     differ = table[table["p_difference_fdr"] < alpha]
     known = int(np.isfinite(table["p_difference"]).sum())
     return (
-        f"The two effects differ in {format_share(len(differ), known)} heads (FDR {alpha:g}): in "
+        f"The two effects differ in {format_share(len(differ), known)} heads (FDR {format_level(alpha)}): in "
         f"{int((differ['hedges_g_first'].abs() > differ['hedges_g_second'].abs()).sum())} the effect is larger in "
         f"size in {found.names[0]}, in "
         f"{int((differ['hedges_g_first'].abs() < differ['hedges_g_second'].abs()).sum())} in {found.names[1]}. "
@@ -356,7 +358,8 @@ def methods(found: Comparison, options: dict[str, Any]) -> str:
         f"over the whole map and, with each layer's mean taken out of both, within layers (Good, 2005), "
         f"{options['permutations']:,} random permutations each, p = (b + 1) / (m + 1) (Phipson & Smyth, 2010); the "
         "permutations take heads as exchangeable. Significance of a head in either study is that of its report "
-        f"(permutation test, false discovery rate {options['alpha']:g}). The difference of a head's two effects has "
+        f"(permutation test, false discovery rate {format_level(options['alpha'])}). The difference of a "
+        f"head's two effects has "
         "the 95% interval that the method of variance estimates recovery gives from the two effects' own intervals "
         "(Zou & Donner, 2008) and a p-value from the normal quantile of the arm that points to zero, which takes the "
         "effects as independent; the false discovery rate over the heads of a site was held by the method of Benjamini "

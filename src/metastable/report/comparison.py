@@ -18,7 +18,7 @@ from metastable.comparison import Comparison, effect_kind, option_differences
 from metastable.files import write_text
 from metastable.finished import FinishedReport
 from metastable.report import compared
-from metastable.report.apa import format_g, format_interval, format_p, format_r, format_share
+from metastable.report.apa import format_g, format_interval, format_level, format_p, format_r, format_share
 from metastable.report.plates import Plate, markdown, save_plate
 from metastable.report.references import bibliography
 from metastable.report.templating import environment
@@ -123,7 +123,9 @@ def _material_rows(found: Comparison, alpha: float) -> list[tuple[str, str, str]
             "tokens a unit averages over": f"{report.tokens_per_unit:.1f}",
             "worst covariate, standardized difference": compared.worst_covariate(report.balance),
             "covariates held fixed": ", ".join(recipe["options"]["covariates"]) or "none",
-            f"heads different (FDR {alpha:g})": format_share(int((rows["p_perm_fdr"] < alpha).sum()), len(rows)),
+            f"heads different (FDR {format_level(alpha)})": format_share(
+                int((rows["p_perm_fdr"] < alpha).sum()), len(rows)
+            ),
             "median size of the effect": f"{rows['hedges_g'].abs().median():.2f}",
         }
 

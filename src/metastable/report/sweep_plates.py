@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from metastable import figures
-from metastable.report.apa import format_share
+from metastable.report.apa import format_level, format_share
 from metastable.report.plates import Plate
 from metastable.sweep.axes import Axis, level_text
 from metastable.sweep.tables import KIND_AXES
@@ -50,7 +50,8 @@ def settings_plate(result: SweepResult) -> Plate:
         ),
         figures.settings_plot_alt(result.heads, labels, found, **shared),
         "Every setting: how large the effects of its heads are, whether its omnibus test finds a difference (Holm over "
-        f"the settings), and how many heads are significant (FDR {shared['alpha']:g} over the whole sweep).",
+        f"the settings), and how many heads are significant (FDR {format_level(shared['alpha'])} over the "
+        f"whole sweep).",
     )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from metastable.report.apa import format_g, format_p, format_share, p_phrase, plural
+from metastable.report.apa import format_g, format_level, format_p, format_share, p_phrase, plural
 from metastable.report.methods import CORRECTIONS
 from metastable.report.names import COVARIATE_NAMES
 from metastable.stats.balance import BALANCE_LINE
@@ -72,10 +72,12 @@ def verdict(result: SweepResult) -> list[str]:
     # no bars for absolute values: the sentence also stands in a table
     return [
         f"The omnibus test finds {_compared(result)} in {share} settings of {axes} (permutation p after Holm's "
-        f"correction over the settings, the largest {p_phrase(largest_p, 'p')}; α = {alpha:g}), and the median "
+        f"correction over the settings, the largest {p_phrase(largest_p, 'p')}; α = {format_level(alpha)}), "
+        f"and the median "
         f"absolute {letter} over heads runs from {sizes.min():.2f} to {sizes.max():.2f}.",
         f"The effect keeps its sign over {every} in {format_share(same, len(table))} heads, and "
-        f"{format_share(always, len(table))} are different in all of them: at a false discovery rate of {alpha:g} over "
+        f"{format_share(always, len(table))} are different in all of them: at a false discovery rate of "
+        f"{format_level(alpha)} over "
         f"the whole sweep, {tests:,} of {len(result.heads):,} tests are significant.",
     ]
 
@@ -171,13 +173,14 @@ def corrections(result: SweepResult) -> list[str]:
     )
     return [
         f"**Heads.** The {n_tests:,} tests of {n} settings are one family, corrected by the method of {method}. A "
-        f"discovery is one head in one setting; a false discovery rate of {alpha:g} means that of all discoveries of "
+        f"discovery is one head in one setting; a false discovery rate of {format_level(alpha)} means that of "
+        f"all discoveries of "
         f"the sweep at most {100 * alpha:g}% are expected to be false, not of each setting's. Settings with much to "
         f"find make the bar lower for the others, so a head found in one setting alone is weak evidence. Corrected one "
         f"by one, the settings would call {alone:,} heads different; together they call {together:,}.",
         f"**Settings.** Whether a setting shows any difference is decided before its heads by one omnibus permutation "
         f"test each. Holm's correction over the {n} settings holds the chance of even one false alarm in the whole "
-        f"sweep at {alpha:g}, under any dependence.",
+        f"sweep at {format_level(alpha)}, under any dependence.",
         f"**Dependence.** The settings of one study share words, and those that differ in the threshold alone read the "
         f"very same attention. They are not independent replications: a difference that chance gave these words would "
         f"show in many settings at once, and {n} settings that agree are not {n} confirmations. {dependence}",
@@ -207,7 +210,7 @@ def methods(result: SweepResult) -> str:
         f"and every head was tested two-sidedly by a permutation test on {test}, with {number} relabelings shared by "
         f"all heads, p = (b + 1) / (m + 1) where they were drawn (Phipson & Smyth, 2010). The sum of squared "
         f"statistics over all heads gave one omnibus p a setting, corrected by Holm's (1979) method. The false "
-        f"discovery rate was held at {options['alpha']:g} over all heads of all settings by the method of "
+        f"discovery rate was held at {format_level(options['alpha'])} over all heads of all settings by the method of "
         f"{CORRECTIONS[options['correction']]}. We report {effect} and two one-sided tests against ±"
         f"{options['margin']:g} (Lakens, 2017), corrected over the whole sweep by the method of Benjamini and Hochberg "
         "(1995)."
@@ -240,7 +243,8 @@ def limitations(result: SweepResult) -> list[str]:
     if floor > alpha:
         texts.append(
             f"With {settings['n_permutations'].min():,} relabelings the least p after Holm's correction over "
-            f"{len(settings)} settings is about {format_p(min(1.0, floor))}, above α = {alpha:g}: no omnibus test "
+            f"{len(settings)} settings is about {format_p(min(1.0, floor))}, above α = {format_level(alpha)}: "
+            f"no omnibus test "
             "could find a difference. Give more --permutations."
         )
     if not settings["exact"].all():
