@@ -50,7 +50,8 @@ def _setting_rows(result: SweepResult) -> list[dict[str, Any]]:
     several = len(result.heads["site"].unique()) > 1
     rows = []
     for row in result.settings.to_dict("records"):
-        place = (f"{row['largest_site']} " if several else "") + f"{row['largest_layer']}.{row['largest_head']}"
+        site = f"{row['largest_site']}, " if several else ""
+        place = f"{site}layer {row['largest_layer']}, head {row['largest_head']}"
         interval = format_interval(row["largest_g_low"], row["largest_g_high"])
         rows.append(
             {
