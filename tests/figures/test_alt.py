@@ -165,7 +165,7 @@ def test_settings_of_a_sweep_stand_one_by_one(three):
         "to 0.60 (600), the number of significant heads from 2 to 2."
     )
     pooled = pd.concat([both, both.assign(setting=both["setting"] + 2)])
-    assert "at 300, 2 of 6 heads, counted in every setting, need more" in figures.sweep_plot_alt(pooled, "k")
+    assert "at 300, 2 of 6 heads, counted in every setting, more in concrete" in figures.sweep_plot_alt(pooled, "k")
     with pytest.raises(ValueError, match="holds 2 settings, but there are 1 labels"):
         figures.settings_plot(both, ["300"], [True, False])
 
@@ -190,7 +190,7 @@ def test_study_scatter(heads):
 def test_effect_maps(three):
     tables = {"pool": three, "interaction": three.assign(p_perm_fdr=1.0)}
     assert figures.effect_maps_alt(tables, value="difference") == (
-        "Maps of the difference in mean count; significant after FDR correction at 0.05: pool in 2 of 3 heads (largest "
+        "Maps of the difference in mean count; significant after FDR correction at .05: pool in 2 of 3 heads (largest "
         "−2.50 in layer 1 head 2); interaction in 0 of 3 heads (largest −2.50 in layer 1 head 2)."
     )
 
