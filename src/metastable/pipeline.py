@@ -121,9 +121,9 @@ def count_study(study: Study, options: Mapping[str, Any], clock: Clock, *, cube:
         tokenizer = load_tokenizer(options["model"], revision=options["revision"])
         material, contrasts = prepare_study(study, options, tokenizer)
     clock.stages.say(_what(study, material.sequences))
-    require_writable(folder, "--out")
     with clock.stage("model", f"loading {tokenizer.model_id}"):
         encoder = load_encoder(options["model"], revision=options["revision"], device=options["device"])
+    require_writable(folder, "--out")  # makes the folder, so only once all else is known to be good
     with clock.stage("extraction", "attention counts") as advance:
         extraction = extract(
             encoder,
