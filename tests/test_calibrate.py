@@ -123,6 +123,30 @@ def test_contexts_of_unpaired_sequences_are_a_second_factor(monkeypatch):
     np.testing.assert_array_equal(side.tokens.crossed, (owner // 2 % 3)[owner % 2 == 1])
 
 
+def test_contexts_by_another_name_are_a_second_factor_too(monkeypatch):
+    rows = [{"condition": BOTH[i % 2], "context": f"x{i // 2 % 3}"} for i in range(18)]
+    study, _, _, owner = counted(Design(context="clip"), rows, monkeypatch)
+    side = calibrate._side(study, None, OPTIONS)
+    np.testing.assert_array_equal(side.tokens.crossed, (owner // 2 % 3)[owner % 2 == 1])
+
+
+def test_clusters_crossed_with_clips_go_in_as_their_mixed_model_has_them(monkeypatch):
+    rows = [
+        {"condition": condition, "cluster": f"{condition}{i // 2}", "context": f"x{(i + shift) % 7}"}
+        for shift, condition in enumerate(BOTH)
+        for i in range(20)
+    ]
+    study, means, _, _ = counted(Design(clustered=True, unit="answer", context="clip"), rows, monkeypatch)
+    side = calibrate._side(study, None, OPTIONS)
+    assert side.cluster is None
+    assert side.n_units == 10
+    np.testing.assert_allclose(side.values, means[20:].reshape(10, 2, -1).mean(axis=1))
+    np.testing.assert_array_equal(side.tokens.values, means[20:])
+    np.testing.assert_array_equal(side.tokens.unit, np.repeat(np.arange(10), 2))
+    clips = pd.factorize(np.array([row["context"] for row in rows]))[0]
+    np.testing.assert_array_equal(side.tokens.crossed, clips[20:])
+
+
 def test_single_tokens_have_no_mixed_model_and_seven_units_no_calibration(monkeypatch):
     rows = [{"condition": BOTH[i % 2]} for i in range(16)]
     study, *_ = counted(Design(), rows, monkeypatch, n_tokens=1)

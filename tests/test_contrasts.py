@@ -72,6 +72,15 @@ def test_clips_are_crossed_with_answers_where_they_repeat():
         assert found.mixed_formula("count") == "count ~ condition + (1 | sequence) + (1 | answer)"
 
 
+def test_clips_of_answers_that_stand_once_are_crossed_with_the_tokens_sequences():
+    rows = [{"cluster": f"c{i}", "context": f"x{i // 2 % 2}"} for i in range(6)]
+    sequences = tuple(sequence(i, ("concrete", "abstract")[i % 2], **row) for i, row in enumerate(rows))
+    (contrast,) = contrasts_of(study(design=Design(clustered=True, unit="answer", context="clip")), sequences)
+    assert contrast.repeated is None
+    assert contrast.crossed.tolist() == [0, 0, 1, 1, 0, 0]
+    assert contrast.mixed_formula("count") == "count ~ condition + (1 | sequence) + (1 | clip)"
+
+
 @pytest.mark.parametrize("field", ["cluster", "context"])
 def test_a_cluster_or_clip_for_each_sequence_is_no_second_factor(field):
     sequences = tuple(sequence(i, ("concrete", "abstract")[i % 2], **{field: f"x{i}"}) for i in range(6))

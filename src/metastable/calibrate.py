@@ -92,8 +92,8 @@ def _side(counted: Counted, features: pd.DataFrame, options: Mapping[str, Any]) 
     if len(counted.contrasts) > 1:
         # Units of a two-by-two design are differences or means over a factor: the mixed model has no halves of them.
         return _Side(contrast.values(means)[units], None, None, len(units))
-    # Clusters go in as their sequences; pairs and sequences as units.
-    clustered = contrast.pair is None and len(membership.row) > len(units)
+    # Clusters go in as their sequences, unless their mixed model has sequences for rows; pairs and sequences as units.
+    clustered = contrast.pair is None and contrast.repeated is None and len(membership.row) > len(units)
     row = np.full(len(counted.material.sequences), -1, dtype=np.intp)
     if clustered:
         row[np.unique(membership.col)] = np.arange(len(membership.col))
@@ -103,7 +103,21 @@ def _side(counted: Counted, features: pd.DataFrame, options: Mapping[str, Any]) 
     else:
         row[membership.col] = membership.row
         values, cluster = contrast.values(means)[units], None
-    return _Side(values, cluster, _token_values(counted, features, options, means, row), len(units))
+    # pairs and clusters are factors already
+    crossed = None if clustered or contrast.pair is not None else contrast.crossed
+    return _Side(values, cluster, _token_values(counted, features, options, means, row, crossed), len(units))
+
+
+def _second_factor(
+    crossed: NDArray[np.intp] | None, unit: NDArray[np.intp], mine: NDArray[np.intp]
+) -> NDArray[np.intp] | None:
+    """Second grouping factor of the rows of one condition; None where it has a level a row, or one a unit."""
+    if crossed is None:
+        return None
+    levels = np.unique(crossed[mine], return_inverse=True)[1]
+    cells = len(np.unique(np.column_stack([levels, unit]), axis=0))
+    n_levels = int(levels.max()) + 1
+    return None if n_levels == len(mine) or cells == n_levels == len(np.unique(unit)) else crossed[mine]
 
 
 def _token_values(
@@ -112,20 +126,22 @@ def _token_values(
     options: Mapping[str, Any],
     means: NDArray[np.float64],
     row: NDArray[np.intp],
+    crossed: NDArray[np.intp] | None,
 ) -> TokenValues | None:
     """Rows of the study's own mixed model; `row` is that of each sequence's unit, below 0 for the other condition."""
     contrast = counted.contrasts[0]
     if contrast.repeated is not None:
-        mine = row >= 0
-        return TokenValues(means[mine], row[mine], nuisance=contrast.design[mine, 2:])
-    cube = counted.extraction.dataset
-    values, owner = token_values(cube, features, options["threshold"][0], options["measure"])
-    if np.bincount(owner).max() == 1:
+        values, owner, nuisance = means, np.arange(len(row)), contrast.design[:, 2:]
+    else:
+        cube = counted.extraction.dataset
+        values, owner = token_values(cube, features, options["threshold"][0], options["measure"])
+        nuisance = np.zeros((len(row), 0))
+    mine = np.flatnonzero(row[owner] >= 0)
+    sequence = owner[mine]
+    unit = row[sequence]
+    if np.bincount(unit).max() == 1:
         return None
-    mine = row[owner] >= 0
-    blocked = contrast.crossed is not None and contrast.crossed_name == "context"
-    crossed = contrast.crossed[owner[mine]] if blocked and contrast.crossed is not None else None
-    return TokenValues(values[mine], row[owner[mine]], crossed=crossed)
+    return TokenValues(values[mine], unit, nuisance=nuisance[sequence], crossed=_second_factor(crossed, unit, sequence))
 
 
 def calibrate_study(

@@ -190,11 +190,12 @@ def _condition_contrast(study: Study, sequences: tuple[Sequence, ...], covariate
                 f"cluster {name!r} has sequences in both conditions; make the study paired, with the cluster as pair"
             )
         weights, condition, unit = _average(clusters, len(share)), share == 1, "cluster"
-        crossed, crossed_name = clusters, _in_formula(study.design.unit or "cluster")
-        # A clip in which several questions are asked is a draw too; the sequence is then the residual.
-        if contexts is not None and _vary(contexts, clusters):
-            repeated, repeated_name = clusters, crossed_name
-            crossed, crossed_name = contexts, context_name
+        if int(clusters.max()) + 1 < len(sequences):
+            crossed, crossed_name = clusters, _in_formula(study.design.unit or "cluster")
+            # A clip in which several questions are asked is a draw too; the sequence is then the residual.
+            if contexts is not None and _vary(contexts, clusters):
+                repeated, repeated_name = clusters, crossed_name
+                crossed, crossed_name = contexts, context_name
     else:
         weights, condition, unit = _average(np.arange(len(sequences)), len(sequences)), in_a, "sequence"
     predictor: NDArray[np.float64] | None = None
