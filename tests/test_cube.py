@@ -5,7 +5,10 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metastable.cube import feature_table, histogram_medians, token_histograms, token_values, unit_means
+from metastable.cube import feature_table, histogram_medians, target_rows, token_histograms, token_values, unit_means
+from metastable.errors import InputError
+from metastable.extraction.sites import Site
+from metastable.study import Sequence
 
 N_SEQUENCES, SITES, LAYERS, HEADS, THRESHOLDS, TOKENS = 7, ("encoder", "cross"), 3, 2, (0.5, 0.9), 5
 
@@ -77,3 +80,25 @@ def test_features_keep_their_types(cube):
     dtypes = feature_table(cube).dtypes
     assert pd.api.types.is_integer_dtype(dtypes["layer"])
     assert pd.api.types.is_integer_dtype(dtypes["head"])
+
+
+def test_rows_of_targets_are_one_step_later_in_a_decoder(cube):
+    # all tokens query at both sites, so that only the place of the target decides
+    full = cube.assign(count=cube["count"].where(cube["count"] > 0, 1)).isel(layer=slice(0, 2))
+    sequences = [
+        Sequence(f"s{i}", "a", ("u", "v"), "u v", (1,) * 4, (-1, 0, 1, -1), target=(1,)) for i in range(N_SEQUENCES)
+    ]
+    found = target_rows(full, sequences, [Site("encoder", 2, HEADS), Site("cross", 2, HEADS, queries="decoder")])
+    for site, token in (("encoder", 2), ("cross", 3)):
+        got, whole = found.sel(site=site), full.sel(site=site)
+        np.testing.assert_array_equal(got["mean_count"], whole["count"].isel(token=token))
+        assert (
+            int((got["count"] > 0).any(("sequence", "layer", "head", "threshold")).to_numpy().nonzero()[0].item())
+            == token
+        )
+
+
+def test_a_sequence_without_a_target_that_queries_is_refused(cube):
+    sequences = [Sequence("s", "a", ("u",), "u", (1, 2), (-1, 0))] * N_SEQUENCES
+    with pytest.raises(InputError, match="'s' has no target word that queries"):
+        target_rows(cube, sequences, [Site(name, LAYERS, HEADS) for name in SITES])

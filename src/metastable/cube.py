@@ -14,6 +14,7 @@ from metastable.errors import InputError
 
 if TYPE_CHECKING:
     from metastable import study
+    from metastable.extraction.sites import Site
 
 __all__ = ["feature_table", "histogram_medians", "target_rows", "token_histograms", "token_values", "unit_means"]
 
@@ -43,7 +44,7 @@ def feature_table(cube: xr.Dataset) -> pd.DataFrame:
     )
 
 
-def target_rows(cube: xr.Dataset, sequences: Sequence[study.Sequence]) -> xr.Dataset:
+def target_rows(cube: xr.Dataset, sequences: Sequence[study.Sequence], sites: Sequence[Site]) -> xr.Dataset:
     """Keep the rows of the target words alone.
 
     Parameters
@@ -52,6 +53,8 @@ def target_rows(cube: xr.Dataset, sequences: Sequence[study.Sequence]) -> xr.Dat
         With ``count`` of dimensions (sequence, site, layer, head, threshold, token).
     sequences : sequence of Sequence
         In the order of the cube, each with a `target`.
+    sites : sequence of Site
+        The sites of the cube: a decoder reads each word one step later than the text has it.
 
     Returns
     -------
@@ -66,7 +69,10 @@ def target_rows(cube: xr.Dataset, sequences: Sequence[study.Sequence]) -> xr.Dat
     hit = np.zeros((len(sequences), cube.sizes["token"]), dtype=bool)
     for row, sequence in zip(hit, sequences, strict=True):
         row[: len(sequence.word_index)] = np.isin(sequence.word_index, sequence.target)
-    count = cube["count"].where(xr.DataArray(hit, dims=("sequence", "token")), 0)
+    later = np.pad(hit[:, :-1], ((0, 0), (1, 0)))
+    of_site = {site.name: later if site.queries == "decoder" else hit for site in sites}
+    hits = np.stack([of_site[name] for name in cube["site"].to_numpy().tolist()])
+    count = cube["count"].where(xr.DataArray(hits, dims=("site", "sequence", "token")), 0)
     total, asked = count.sum("token", dtype=np.float64), (count > 0).sum("token")
     # a head that the site does not have has no count anywhere
     lost = ((asked == 0) & ~np.isnan(cube["mean_count"])).any(("site", "layer", "head", "threshold")).to_numpy()

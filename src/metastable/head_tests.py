@@ -30,6 +30,8 @@ from metastable.study import Sequence, View
 if TYPE_CHECKING:
     import xarray as xr
 
+    from metastable.extraction.sites import Site
+
 __all__ = [
     "adjusting",
     "analyse_cube",
@@ -263,6 +265,7 @@ def analyse_view(
     view: View,
     contrast: Contrast,
     sequences: tuple[Sequence, ...],
+    sites: tuple[Site, ...],
     options: Mapping[str, Any],
     advance: Advance,
 ) -> Analysis:
@@ -273,7 +276,7 @@ def analyse_view(
     InputError
         If the view is of target words and a sequence has none.
     """
-    looked = target_rows(cube, sequences) if view.targets_query else cube
+    looked = target_rows(cube, sequences, sites) if view.targets_query else cube
     options = {**options, "measure": view.measure}
     histograms = side_histograms(looked, contrast, thresholds_of(looked, options))
     return analyse_cube(looked, contrast, sequences, options, histograms, advance)

@@ -193,7 +193,11 @@ def run_study(
     views: list[Analysis] = []
     if study.views:
         with clock.stage("views", "tests of each view") as advance:
-            views += [analyse_view(cube, v, contrasts[0], material.sequences, options, advance) for v in study.views]
+            sites = counted.encoder.sites
+            views += [
+                analyse_view(cube, view, contrasts[0], material.sequences, sites, options, advance)
+                for view in study.views
+            ]
     with clock.stage("sensitivity", "what this sample could find") as advance:
         power = power_of(cube, contrasts[0], options, advance)
     joint = None
