@@ -26,9 +26,9 @@ import torch
 from numpy.typing import NDArray
 from wordfreq import top_n_list
 
-from metastable.encoders import Encoder, load_encoder, load_tokenizer, wrap_model
-from metastable.extraction.capture import Counting, LayerAttention, LayerCounts, reading
 from metastable.extraction.mass import count_entries
+from metastable.models.capture import Counting, LayerAttention, LayerCounts, reading
+from metastable.models.encoders import Encoder, load_encoder, load_tokenizer, wrap_model
 
 THRESHOLDS = (0.5, 0.7, 0.8, 0.9, 0.95)
 LENGTHS = (20, 128, 512)

@@ -23,8 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 from statsmodels.regression.mixed_linear_model import MixedLM
 
-from metastable.stats.joint import fit_joint_model
-from metastable.stats.mixed import MixedModels, fit_mixed_models
+from metastable.stats.mixed_models.joint import fit_joint_model
+from metastable.stats.mixed_models.mixed import MixedModels, fit_mixed_models
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

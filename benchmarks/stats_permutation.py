@@ -27,7 +27,7 @@ import numpy as np
 from nilearn.mass_univariate import permuted_ols
 from numpy.typing import NDArray
 
-from metastable.stats.permutation import permutation_test
+from metastable.stats.permutations.permutation import permutation_test
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.bool_]

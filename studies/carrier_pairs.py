@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from metastable.carriers import carried_sequences, load_carriers
-from metastable.matched import matching_options, select_matched_words
-from metastable.options import natural
+from metastable.material.carriers import carried_sequences, load_carriers
+from metastable.material.matched_words import matching_options, select_matched_words
 from metastable.study import Claim, Condition, Design, Material, Option, Study, View
+from metastable.study.options import natural
 
 if TYPE_CHECKING:
-    from metastable.encoders import Tokenizer
+    from metastable.models.encoders import Tokenizer
 
 __all__ = ["STUDY"]
 

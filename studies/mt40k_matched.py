@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from metastable.matched import matching_options, paired_sequences, select_matched_words
-from metastable.options import natural
+from metastable.material.matched_words import matching_options, paired_sequences, select_matched_words
 from metastable.study import Claim, Condition, Design, Material, Option, Study
+from metastable.study.options import natural
 
 if TYPE_CHECKING:
-    from metastable.encoders import Tokenizer
+    from metastable.models.encoders import Tokenizer
 
 __all__ = ["STUDY"]
 

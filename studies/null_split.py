@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from metastable.errors import InputError
-from metastable.norms import load_norms
-from metastable.options import natural
+from metastable.material.norms import load_norms
+from metastable.material.word_lists import word_sequences
 from metastable.study import Claim, Condition, Material, Option, Sequence, Study
-from metastable.wordlists import word_sequences
+from metastable.study.options import natural
 
 if TYPE_CHECKING:
-    from metastable.encoders import Tokenizer
+    from metastable.models.encoders import Tokenizer
 
 __all__ = ["STUDY"]
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from metastable.corpora import TVQA_HOME, load_tvqa, rate_answers
 from metastable.errors import InputError
-from metastable.norms import load_norms
-from metastable.options import natural, share
-from metastable.questions import answer_first
+from metastable.material.corpora import TVQA_HOME, load_tvqa, rate_answers
+from metastable.material.norms import load_norms
+from metastable.material.tvqa import answer_first
+from metastable.material.word_lists import check_length
 from metastable.study import Claim, Condition, Design, Material, Option, Sequence, Study
-from metastable.wordlists import check_length
+from metastable.study.options import natural, share
 
 if TYPE_CHECKING:
-    from metastable.encoders import Tokenizer
+    from metastable.models.encoders import Tokenizer
 
 __all__ = ["FOUNDING_NUMBERS", "STUDY"]
 

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from metastable.corpora import TVQA_HOME, load_tvqa, rate_answers
 from metastable.errors import InputError
-from metastable.norms import load_norms
-from metastable.options import natural, share
-from metastable.questions import followed_by_pool
+from metastable.material.corpora import TVQA_HOME, load_tvqa, rate_answers
+from metastable.material.norms import load_norms
+from metastable.material.tvqa import followed_by_pool
 from metastable.study import Claim, Condition, Design, Factor, Material, Option, Sequence, Study
+from metastable.study.options import natural, share
 
 if TYPE_CHECKING:
-    from metastable.encoders import Tokenizer
+    from metastable.models.encoders import Tokenizer
 
 __all__ = ["STUDY"]
 

@@ -26,7 +26,7 @@ from transformers import (
     T5Config,
 )
 
-from metastable.encoders import load_tokenizer
+from metastable.models.encoders import load_tokenizer
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyz'é"
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from metastable.contrasts import contrasts_of
-from metastable.encoders import load_tokenizer
-from metastable.options import options_of
+from metastable.heads.contrasts import contrasts_of
+from metastable.models.encoders import load_tokenizer
 from metastable.study import Study
+from metastable.study.options import options_of
 
 GUIDE = (Path(__file__).parents[1] / "docs" / "your_own_study.md").read_text(encoding="utf-8")
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from metastable.browser.attention import attention_of, text_tokens
-from metastable.encoders import load_tokenizer, wrap_model
 from metastable.extraction import extract
+from metastable.models.encoders import load_tokenizer, wrap_model
 from metastable.study import Sequence
 from tests.extraction.oracle import features_for, image_sequences, plain_attention, text_sequences
 from tests.extraction.tiny_models import tiny_model

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from metastable.browser import write_browser
-from metastable.browser.comparison import Measured
+from metastable.browser.checked_results import Measured
 from metastable.browser.data import STATISTICS
 from metastable.report.apa import format_g, format_interval, format_p
 from tests.browser.fakes import NASTY, fake_run

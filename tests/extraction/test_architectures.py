@@ -10,11 +10,11 @@ import pytest
 import torch
 import xarray as xr
 
-from metastable.encoders import wrap_model
 from metastable.errors import InputError
 from metastable.extraction import capture as capture_module
 from metastable.extraction import extract
-from metastable.extraction.capture import reading
+from metastable.models.capture import reading
+from metastable.models.encoders import wrap_model
 from metastable.study import Sequence
 from tests.extraction.oracle import count_row, features_for, image_sequences, plain_attention, text_sequences
 from tests.extraction.tiny_models import BERT_LIKE, CONFIGS, DECODER, tiny_model

@@ -8,9 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from metastable.encoders import wrap_model
 from metastable.extraction import extract, load_counts
 from metastable.extraction.distributed import Processes, current_processes
+from metastable.models.encoders import wrap_model
 from tests.extraction.oracle import text_sequences
 from tests.extraction.tiny_models import tiny_model
 

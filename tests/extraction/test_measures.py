@@ -12,7 +12,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metastable.encoders import wrap_model
 from metastable.errors import InputError
 from metastable.extraction import extract
 from metastable.extraction.measures import (
@@ -24,7 +23,8 @@ from metastable.extraction.measures import (
     sum_word_mass,
     summarize_rows,
 )
-from metastable.extraction.sites import Site
+from metastable.models.encoders import wrap_model
+from metastable.models.sites import Site
 from tests.extraction.oracle import count_row, plain_attention, text_sequences
 from tests.extraction.tiny_models import tiny_model
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from metastable import figures
-from metastable.modes import median_counts, operating_modes
+from metastable.heads.modes import median_counts, operating_modes
 
 DRAWN = sorted(name for name in figures.__all__ if not name.endswith("_alt") and name != "save_figure")
 

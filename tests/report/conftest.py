@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from metastable import figures
-from metastable.report.gallery import draw_plates
-from metastable.report.render import render_report
+from metastable.report.run.page import render_report
+from metastable.report.run.plates import draw_plates
 from tests.report.fixed_results import fixed_result
 
 # tests that read the same report share it

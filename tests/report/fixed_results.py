@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from metastable.contrasts import Contrast, contrasts_of
-from metastable.options import COMMON_OPTIONS
-from metastable.results import RunResult
+from metastable.heads.contrasts import Contrast, contrasts_of
+from metastable.heads.results import RunResult
 from metastable.stats.analysis import Analysis, Settings, TokenRows, analyse, join_analyses
 from metastable.stats.balance import balance_table
-from metastable.stats.sensitivity import Sensitivity
+from metastable.stats.simulation.sensitivity import Sensitivity
 from metastable.stats.slope import analyse_slope
 from metastable.study import Claim, Condition, Design, Factor, Material, Sequence, Study
+from metastable.study.options import COMMON_OPTIONS
 
 LAYERS, HEADS, TOKENS = 2, 3, 9
 FEATURES = pd.DataFrame(

@@ -9,7 +9,7 @@ import markdown_it
 import pytest
 
 from metastable.report.markdown import as_text
-from metastable.report.render import render_report
+from metastable.report.run.page import render_report
 from tests.report.fixed_results import STUDIES, every_measure, fixed_result
 
 SECTIONS = [

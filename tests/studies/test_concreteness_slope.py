@@ -11,9 +11,9 @@ import statsmodels.api as sm
 import metastable
 import studies
 from metastable.cli import main
-from metastable.cube import feature_table, unit_means
-from metastable.encoders import load_tokenizer
-from metastable.norms import load_norms
+from metastable.heads.cube import feature_table, unit_means
+from metastable.material.norms import load_norms
+from metastable.models.encoders import load_tokenizer
 from metastable.stats.analysis import HEAD_COLUMNS
 from studies.concreteness_slope import STUDY
 

@@ -11,7 +11,7 @@ from statsmodels.regression.mixed_linear_model import MixedLM
 import metastable
 import studies
 from metastable.cli import main
-from metastable.cube import feature_table, unit_means
+from metastable.heads.cube import feature_table, unit_means
 
 DATA = Path(os.environ.get("METASTABLE_DATA", Path(__file__).parents[3] / "shared" / "data"))
 FILE = DATA / "tvqa_plus_val.jsonl"

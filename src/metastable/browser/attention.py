@@ -12,13 +12,13 @@ import torch
 from numpy.typing import NDArray
 
 from metastable.extraction.batches import Batch, plan_batches
-from metastable.extraction.capture import LayerAttention, reading
 from metastable.extraction.counting import Reader, choose_part
 from metastable.extraction.mass import count_entries
+from metastable.models.capture import LayerAttention, reading
 
 if TYPE_CHECKING:
-    from metastable.encoders import Encoder, Tokenizer
-    from metastable.extraction.sites import Site, Stream
+    from metastable.models.encoders import Encoder, Tokenizer
+    from metastable.models.sites import Site, Stream
     from metastable.study import Sequence
 
 __all__ = ["Attend", "Head", "HeadAttention", "Token", "attention_of", "text_tokens"]

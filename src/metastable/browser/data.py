@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metastable.browser.attention import Attend
-from metastable.browser.comparison import Comparison, significant
-from metastable.browser.examples import example_data
-from metastable.modes import median_counts
+from metastable.browser.checked_results import Comparison, significant
+from metastable.browser.example_attention import example_data
+from metastable.heads.modes import median_counts
 from metastable.report.apa import format_bf, format_g, format_interval, format_p
 
 __all__ = ["STATISTICS", "page_data"]

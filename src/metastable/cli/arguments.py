@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
 
 from metastable.errors import InputError
-from metastable.options import options_of, parse_option
 from metastable.study import Option, Study
+from metastable.study.options import options_of, parse_option
 
 __all__ = ["Parser", "add_options", "read_options", "study_parser"]
 

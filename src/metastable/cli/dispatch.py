@@ -15,11 +15,11 @@ from rich.markup import escape
 
 from metastable.cli.arguments import read_options, study_parser
 from metastable.cli.listing import print_studies
-from metastable.cli.progress import RichStages
+from metastable.cli.progress_bars import RichStages
 from metastable.errors import InputError
-from metastable.options import options_of
-from metastable.registry import Registry, find_studies
 from metastable.study import Study
+from metastable.study.options import options_of
+from metastable.study.registry import Registry, find_studies
 
 __all__ = ["COMMANDS", "main"]
 
@@ -46,19 +46,21 @@ class Command:
 COMMANDS: dict[str, Command] = {
     "list": Command("list", "show this table", "metastable.cli.listing"),
     "run": Command(
-        "run --csv FILE", "compare texts of a file with columns condition and text", "metastable.cli.run_csv"
+        "run --csv FILE", "compare texts of a file with columns condition and text", "metastable.cli.run_command"
     ),
-    "new": Command("new NAME", "write a study file and its test to start from", "metastable.cli.new"),
+    "new": Command("new NAME", "write a study file and its test to start from", "metastable.cli.new_command"),
     "calibrate": Command(
-        "calibrate STUDY", "run its tests where the truth is known: error rates and power", "metastable.cli.calibrate"
+        "calibrate STUDY",
+        "run its tests where the truth is known: error rates and power",
+        "metastable.cli.calibrate_command",
     ),
     "compare": Command(
-        "compare A B", "two finished reports side by side: the same heads in both", "metastable.cli.compare"
+        "compare A B", "two finished reports side by side: the same heads in both", "metastable.cli.compare_command"
     ),
     "sweep": Command(
         "sweep STUDY --k 500,1000",
         "run it at every combination of lists of options, corrected as one analysis",
-        "metastable.cli.sweep",
+        "metastable.cli.sweep_command",
     ),
 }
 
@@ -67,8 +69,8 @@ def _run_study(study: Study, arguments: Sequence[str], console: Console) -> None
     given = vars(study_parser(study).parse_args(arguments))
     options = read_options(given, options_of(study))
     # torch and transformers take seconds to import: only when something will be run
-    from metastable.cli.summary import print_summary
-    from metastable.pipeline import run_study
+    from metastable.cli.closing import print_summary
+    from metastable.runs.study import run_study
 
     console.print(f"[bold]{escape(study.title)}[/]")
     command = shlex.join(["python", "-m", "studies", study.name, *arguments])

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from metastable.registry import Registry
+from metastable.study.registry import Registry
 
 __all__ = ["print_studies"]
 

@@ -6,13 +6,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from metastable.extraction.run import Extraction, extract
+    from metastable.extraction.extracting import Extraction, extract
     from metastable.extraction.store import load_counts
 
 __all__ = ["Extraction", "extract", "load_counts"]
 
 # torch, xarray and zarr are slow to import: they come when they are first asked for.
-_HOMES = {"Extraction": "run", "extract": "run", "load_counts": "store"}
+_HOMES = {"Extraction": "run", "extract": "extracting", "load_counts": "store"}
 
 
 def __getattr__(name: str) -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from metastable.extraction.sites import Stream
+from metastable.models.sites import Stream
 
 if TYPE_CHECKING:
     from metastable import study

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from metastable.errors import InputError
 from metastable.extraction.batches import Batch, make_batch, plan_batches
-from metastable.extraction.capture import Counting, LayerAttention, LayerCounts, Listener, Read, accepts
 from metastable.extraction.measures import RowOptions, select_queries, summarize_rows
-from metastable.extraction.sites import Stream
 from metastable.extraction.store import Layout
+from metastable.models.capture import Counting, LayerAttention, LayerCounts, Listener, Read, accepts
+from metastable.models.sites import Stream
 
 if TYPE_CHECKING:
-    from metastable.encoders import Encoder
+    from metastable.models.encoders import Encoder
     from metastable.study import Sequence
 
 __all__ = ["Counter", "Reader", "choose_part", "vision_tokens"]
@@ -70,7 +70,7 @@ class Reader:
     features : mapping of str to ndarray
         Inputs that are no tokens, first axis the sequences.
     read : callable
-        Runs a batch, as `metastable.extraction.capture.reading` gives it.
+        Runs a batch, as `metastable.models.capture.reading` gives it.
     """
 
     encoder: Encoder

@@ -10,7 +10,7 @@ import torch
 
 from metastable.errors import InputError
 from metastable.extraction.mass import count_entries
-from metastable.extraction.sites import Site, Stream
+from metastable.models.sites import Site, Stream
 
 __all__ = [
     "MEASURES",

@@ -8,13 +8,7 @@ Every figure function has a partner ``..._alt`` that takes the same data and sta
 
 from __future__ import annotations
 
-from metastable.figures.agreement import (
-    adjustment_plot,
-    adjustment_plot_alt,
-    study_scatter,
-    study_scatter_alt,
-)
-from metastable.figures.calibration import (
+from metastable.figures.calibration_plots import (
     calibration_plot,
     calibration_plot_alt,
     sensitivity_curve,
@@ -68,6 +62,12 @@ from metastable.figures.slopes import (
 from metastable.figures.summary import (
     summary_figure,
     summary_figure_alt,
+)
+from metastable.figures.two_estimates import (
+    adjustment_plot,
+    adjustment_plot_alt,
+    study_scatter,
+    study_scatter_alt,
 )
 from metastable.figures.verdicts import (
     significance_mask,

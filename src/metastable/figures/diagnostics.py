@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from metastable.errors import InputError
+from metastable.figures.head_tables import require_columns
 from metastable.figures.style import COLOR_A, FONT, INK, MUTED, PALE, chart, level, signed, styled, wrap
-from metastable.figures.tables import require_columns
 
 __all__ = ["balance_plot", "balance_plot_alt", "p_value_histogram", "p_value_histogram_alt"]
 

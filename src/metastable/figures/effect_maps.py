@@ -11,8 +11,7 @@ from matplotlib.figure import Figure
 
 from metastable.errors import InputError
 from metastable.figures.grid import bar_footer, bar_under, draw_cells, outline_cells, row_of_maps
-from metastable.figures.style import DIVERGING, FONT, WIDTH, level, signed, styled, wrap
-from metastable.figures.tables import (
+from metastable.figures.head_tables import (
     KEYS,
     call_value,
     head_matrix,
@@ -23,6 +22,7 @@ from metastable.figures.tables import (
     strongest,
     symmetric_limits,
 )
+from metastable.figures.style import DIVERGING, FONT, WIDTH, level, signed, styled, wrap
 
 __all__ = ["effect_maps", "effect_maps_alt", "joined_effect_maps", "joined_effect_maps_alt"]
 
@@ -146,7 +146,7 @@ def joined_effect_maps(
     Parameters
     ----------
     joined : pandas.DataFrame
-        As `metastable.comparison.join_heads` returns it.
+        As `metastable.heads.compared_heads.join_heads` returns it.
     names : pair of str
         What the studies are called.
     site, threshold

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from metastable.errors import InputError
 from metastable.figures.grid import bar_footer, bar_under, cell_text, draw_cells, one_map, outline_cells
-from metastable.figures.style import CONDITIONS, DIVERGING, FONT, SEQUENTIAL, WIDTH, fixed, level, signed, styled, wrap
-from metastable.figures.tables import (
+from metastable.figures.head_tables import (
     Limits,
     call_effect,
     call_measure,
@@ -28,6 +27,7 @@ from metastable.figures.tables import (
     strongest,
     symmetric_limits,
 )
+from metastable.figures.style import CONDITIONS, DIVERGING, FONT, SEQUENTIAL, WIDTH, fixed, level, signed, styled, wrap
 
 __all__ = ["difference_map", "difference_map_alt", "heatmap", "heatmap_alt"]
 

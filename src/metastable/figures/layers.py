@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from metastable.figures.grid import ticks
+from metastable.figures.head_tables import call_value, directions, require_columns, select_heads
 from metastable.figures.style import (
     COLOR_A,
     COLOR_B,
@@ -23,7 +24,6 @@ from metastable.figures.style import (
     styled,
     wrap,
 )
-from metastable.figures.tables import call_value, directions, require_columns, select_heads
 
 __all__ = ["layer_plot", "layer_plot_alt"]
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from metastable.errors import InputError
 from metastable.figures.grid import ticks
+from metastable.figures.head_tables import call_value, require_columns
 from metastable.figures.style import FONT, LINES, MUTED, chart, signed, styled, wrap
-from metastable.figures.tables import call_value, require_columns
 
 __all__ = ["effect_profiles", "effect_profiles_alt", "effect_shares", "effect_shares_alt"]
 
@@ -57,7 +57,7 @@ def effect_profiles(
     Parameters
     ----------
     effects : pandas.DataFrame
-        With ``series, site, layer, depth, hedges_g``, as `metastable.comparison.effects_by_depth` returns it.
+        With ``series, site, layer, depth, hedges_g``, as `metastable.heads.compared_heads.effects_by_depth` returns it.
     site : str, optional
         Only this site; all, each with its own line, where left out.
     relative : bool, default False

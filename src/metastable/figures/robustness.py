@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
+from metastable.figures.head_tables import KEYS, call_value, directions, records, require_columns, select_heads
 from metastable.figures.style import CONDITIONS, FONT, INK, MUTED, PALE, WIDTH, chart, signed, styled, wrap
-from metastable.figures.tables import KEYS, call_value, directions, records, require_columns, select_heads
 
 __all__ = ["sweep_plot", "sweep_plot_alt", "thresholds_plot", "thresholds_plot_alt"]
 

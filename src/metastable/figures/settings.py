@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from metastable.errors import InputError
+from metastable.figures.head_tables import call_value, require_columns
 from metastable.figures.style import FONT, INK, MUTED, chart, styled, wrap
-from metastable.figures.tables import call_value, require_columns
 
 __all__ = ["settings_plot", "settings_plot_alt"]
 

@@ -17,8 +17,7 @@ from metastable.figures.grid import (
     draw_cells,
     row_of_maps,
 )
-from metastable.figures.style import CONDITIONS, DIVERGING, FONT, SEQUENTIAL, WIDTH, fixed, level, styled, text_width
-from metastable.figures.tables import (
+from metastable.figures.head_tables import (
     call_measure,
     digits_for,
     head_matrix,
@@ -26,6 +25,7 @@ from metastable.figures.tables import (
     shared_limits,
     symmetric_limits,
 )
+from metastable.figures.style import CONDITIONS, DIVERGING, FONT, SEQUENTIAL, WIDTH, fixed, level, styled, text_width
 from metastable.figures.verdicts import draw_verdicts, significance_mask_alt, verdict_legend, verdict_states
 
 __all__ = ["summary_figure", "summary_figure_alt"]

@@ -14,8 +14,8 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from metastable.figures.grid import axes_at, cell_corners, label_axes, one_map
+from metastable.figures.head_tables import directions, head_matrix, select_heads, significant
 from metastable.figures.style import CONDITIONS, FONT, WIDTH, level, styled, wrap
-from metastable.figures.tables import directions, head_matrix, select_heads, significant
 
 __all__ = ["significance_mask", "significance_mask_alt"]
 

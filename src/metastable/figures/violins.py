@@ -26,7 +26,7 @@ from metastable.figures.style import (
     text_width,
     wrap,
 )
-from metastable.modes import MODES, count_mode_changes, median_counts, operating_modes
+from metastable.heads.modes import MODES, count_mode_changes, median_counts, operating_modes
 
 __all__ = ["violin_grid", "violin_grid_alt", "violin_pair", "violin_pair_alt"]
 

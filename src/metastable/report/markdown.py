@@ -6,11 +6,11 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from metastable.contrasts import Contrast
+from metastable.heads.contrasts import Contrast
 from metastable.study import Condition
 
 if TYPE_CHECKING:
-    from metastable.results import RunResult
+    from metastable.heads.results import RunResult
 
 __all__ = ["as_text", "code", "with_escaped_names"]
 

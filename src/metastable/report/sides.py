@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from metastable.contrasts import Contrast
+from metastable.heads.contrasts import Contrast
 from metastable.report.apa import plural
 
 __all__ = ["Sides", "sides_of", "units_text"]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from metastable.contrasts import Contrast
+from metastable.heads.contrasts import Contrast
 from metastable.report.apa import listed
 from metastable.report.names import COVARIATE_NAMES
 

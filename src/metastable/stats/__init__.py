@@ -17,15 +17,15 @@ from metastable.stats.analysis import Analysis, Settings, TokenRows, analyse
 from metastable.stats.balance import balance_table
 from metastable.stats.bayes import jzs_bayes_factor
 from metastable.stats.bootstrap import bootstrap_g
-from metastable.stats.calibration import calibrate
 from metastable.stats.corrections import adjust_p_values, null_proportion
 from metastable.stats.effects import EffectSize, hedges_g, mean_difference
 from metastable.stats.equivalence import equivalence_test
 from metastable.stats.hierarchical import hierarchical_test
-from metastable.stats.joint import fit_joint_model
-from metastable.stats.mixed import MixedModels, fit_mixed_models
-from metastable.stats.permutation import PermutationResult, permutation_test, permutation_test_contrast
-from metastable.stats.sensitivity import sensitivity
+from metastable.stats.mixed_models.joint import fit_joint_model
+from metastable.stats.mixed_models.mixed import MixedModels, fit_mixed_models
+from metastable.stats.permutations.permutation import PermutationResult, permutation_test, permutation_test_contrast
+from metastable.stats.simulation.calibrating import calibrate
+from metastable.stats.simulation.sensitivity import sensitivity
 from metastable.stats.superiority import probability_of_superiority
 from metastable.stats.transforms import transform_counts
 from metastable.stats.verdict import verdicts

@@ -18,8 +18,8 @@ from metastable.stats.corrections import adjust_p_values
 from metastable.stats.effects import hedges_g, mean_difference
 from metastable.stats.equivalence import equivalence_test
 from metastable.stats.hierarchical import hierarchical_test
-from metastable.stats.mixed import MixedModels, fit_mixed_models
-from metastable.stats.permutation import PermutationResult, permutation_test
+from metastable.stats.mixed_models.mixed import MixedModels, fit_mixed_models
+from metastable.stats.permutations.permutation import PermutationResult, permutation_test
 from metastable.stats.superiority import probability_of_superiority
 from metastable.stats.verdict import verdicts
 

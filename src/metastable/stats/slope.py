@@ -33,7 +33,7 @@ from metastable.stats.correlation import (
     slope_design,
 )
 from metastable.stats.effects import EffectSize
-from metastable.stats.permutation import PermutationResult, permutation_test_contrast
+from metastable.stats.permutations.permutation import PermutationResult, permutation_test_contrast
 from metastable.stats.samples import covariate_matrix, is_constant
 from metastable.stats.superiority import probability_of_superiority
 from metastable.stats.verdict import verdicts

@@ -1,0 +1,96 @@
+"""The head browser of a finished run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from metastable.browser.attention import attention_of
+from metastable.browser.checked_results import Measured
+from metastable.browser.html_page import write_browser
+from metastable.heads.cube import feature_table, token_histograms, unit_means
+from metastable.report.measure_words import measure_words, row_clauses
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from metastable.heads.contrasts import Contrast
+    from metastable.heads.results import RunResult
+    from metastable.models.encoders import Encoder
+
+__all__ = ["write_run_browser"]
+
+
+def _measured(contrast: Contrast, options: Mapping[str, Any]) -> Measured:
+    """Say what was compared, and in what the attention shown differs from what was measured."""
+    words = measure_words(options)
+    slope = contrast.predictor is not None
+    _, changes = row_clauses({**options, "measure": "count"})
+    asked = "" if options["queries"] == "all" else f" The report is about the rows of {options['queries']} only."
+    whole = " The attention shown here, with the count under each token, is that of the whole row." if changes else ""
+    return Measured(
+        measure=words.name,
+        digits=words.digits,
+        effect="slope" if slope else "difference",
+        symbol="d" if slope else "g",
+        note=" ".join(changes) + whole + asked,
+    )
+
+
+def write_run_browser(result: RunResult, cube: xr.Dataset, encoder: Encoder) -> Path:
+    """Write heads.html beside the report of a run.
+
+    Parameters
+    ----------
+    result : RunResult
+        What the run found.
+    cube : xarray.Dataset
+        Its counts.
+    encoder : Encoder
+        The model, which reads the few sequences that are shown once more.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Notes
+    -----
+    In a two-by-two design the browser shows the main effect of the condition, since distributions and
+    examples are those of the two conditions.
+    """
+    study, options = result.study, result.recipe["options"]
+    of_condition = [contrast.name == "condition" for contrast in result.contrasts].index(True)
+    contrast, analysis = result.contrasts[of_condition], result.analyses[of_condition]
+    features = feature_table(cube)
+    # a measure that depends on no threshold was tested once
+    thresholds = tuple(float(value) for value in analysis.heads["threshold"].unique())
+    a, b = study.conditions
+    # the run's own histograms are those of its primary contrast
+    histograms = (
+        result.histograms[: len(thresholds)]
+        if of_condition == 0
+        else np.stack([token_histograms(cube, features, threshold, contrast.sides) for threshold in thresholds])
+    )
+    return write_browser(
+        result.folder / "heads.html",
+        heads=analysis.heads,
+        details=analysis.details,
+        histograms=histograms,
+        conditions=(a.name, b.name),
+        sequences=result.material.sequences,
+        unit_means=np.stack([unit_means(cube, features, threshold, options["measure"]) for threshold in thresholds]),
+        attention=attention_of(
+            encoder, result.material.sequences, thresholds=thresholds, batch_tokens=options["batch_tokens"]
+        ),
+        title=study.title,
+        lead=f"{study.question} {a.name} (a): {a.description}; {b.name} (b): {b.description}. "
+        f"Model: {result.recipe['model']['id']}.",
+        alpha=options["alpha"],
+        unit=contrast.unit,
+        paired=study.design.paired,
+        measured=_measured(contrast, options),
+    )

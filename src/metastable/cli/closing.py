@@ -1,0 +1,63 @@
+"""What a run says at its end."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.markup import escape
+from rich.panel import Panel
+from rich.table import Table
+
+from metastable.heads.results import RunResult
+from metastable.report.apa import format_g, format_interval, format_level, format_p
+from metastable.report.measure_words import measure_words
+from metastable.report.run.verdict_sentences import primary, verdict_sentences
+
+__all__ = ["print_summary"]
+
+# Columns of a panel, so that its sentences can be read on a wide screen too.
+_WIDEST = 100
+_LARGEST = 3
+
+
+def print_summary(result: RunResult, console: Console) -> None:
+    """Print the verdict, the number of heads by verdict, the three largest, and where the report lies."""
+    options = result.recipe["options"]
+    sentences = verdict_sentences(result.contrast, result.analysis, result.recipe)
+    console.print(
+        Panel(
+            escape("\n\n".join(sentences)),
+            title="verdict",
+            title_align="left",
+            width=min(_WIDEST, console.width),
+        ),
+        highlight=False,
+    )
+    heads, details = primary(result.analysis.heads), primary(result.analysis.details)
+    counts = heads["verdict"].value_counts()
+    console.print(
+        "heads: "
+        + ", ".join(f"{int(counts.get(name, 0))} {name}" for name in ("different", "equivalent", "undecided"))
+        + f" (false discovery rate {format_level(options['alpha'])})",
+        highlight=False,
+    )
+    slope = result.contrast.predictor is not None
+    symbol, digits = "d" if slope else "g", measure_words(options).digits
+    several = len(heads["site"].unique()) > 1
+    columns = ("layer", "head", "slope" if slope else "difference", f"{symbol} [95% CI]", "p (FDR)", "verdict")
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in ("site", *columns) if several else columns:
+        table.add_column(column, justify="left" if column in {"site", "verdict"} else "right", no_wrap=True)
+    for index in heads["hedges_g"].abs().sort_values(ascending=False, kind="stable").index[:_LARGEST]:
+        row, extra = heads.loc[index], details.loc[index]
+        table.add_row(
+            *((str(row["site"]),) if several else ()),
+            str(row["layer"]),
+            str(row["head"]),
+            format_g(row["difference"], digits),
+            escape(f"{format_g(row['hedges_g'])} {format_interval(extra['g_low'], extra['g_high'])}"),
+            format_p(float(row["p_perm_fdr"])),
+            str(row["verdict"]),
+        )
+    console.print(f"the {min(_LARGEST, len(heads))} largest by |{symbol}|:", highlight=False)
+    console.print(table, highlight=False)
+    console.print(f"report: [bold]{escape(str(result.folder / 'report.md'))}[/]", highlight=False, soft_wrap=True)

@@ -1,0 +1,49 @@
+"""``python -m studies new NAME``: a study file and its test to start from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+
+from metastable.cli.arguments import Parser, add_options, read_options
+from metastable.cli.scaffold import write_study
+from metastable.errors import InputError
+from metastable.study import Option
+from metastable.study.registry import Registry
+
+__all__ = ["OPTIONS", "run"]
+
+OPTIONS = (
+    Option("csv", str, None, "a file of texts that the study is to read, with columns condition and text"),
+    Option("folder", str, ".", "the folder that holds the folder studies"),
+)
+
+
+def run(registry: Registry, arguments: Sequence[str], console: Console) -> None:
+    """Write the files and say what to type next."""
+    # dispatch imports this module when it is asked for, so its table is there by now
+    from metastable.cli.dispatch import COMMANDS
+
+    parser = Parser(
+        prog="python -m studies new NAME",
+        description="Write studies/NAME.py and tests/studies/test_NAME.py, which run as they are. Nothing is replaced.",
+        allow_abbrev=False,
+    )
+    add_options(parser, OPTIONS, "options")
+    if not arguments or (arguments[0].startswith("-") and arguments[0] not in {"-h", "--help"}):
+        raise InputError("new needs a name for the study: python -m studies new NAME")
+    name, rest = (arguments[0], arguments[1:]) if not arguments[0].startswith("-") else ("", arguments)
+    options = read_options(vars(parser.parse_args(rest)), OPTIONS)
+    made = write_study(
+        name,
+        Path(options["folder"]),
+        taken={*registry.studies, *registry.problems, *COMMANDS},
+        csv=None if options["csv"] is None else Path(options["csv"]),
+    )
+    for path, what in ((made.study, "the study"), (made.test, "its test")):
+        console.print(f"wrote [bold]{escape(str(path))}[/]: {what}", highlight=False, soft_wrap=True)
+    console.print(f"run it: [bold]python -m studies {escape(name)}[/]", highlight=False)
+    console.print(f"test it: [bold]python -m pytest {escape(str(made.test))}[/]", highlight=False, soft_wrap=True)

@@ -1,0 +1,364 @@
+"""The extraction of a study: sequences and a model in, a cube of counts out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from collections.abc import Sequence as SequenceOf
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from metastable.errors import InputError
+from metastable.extraction.batches import plan_blocks
+from metastable.extraction.counting import Counter, Reader, choose_part, vision_tokens
+from metastable.extraction.distributed import Processes, current_processes
+from metastable.extraction.mass import check_thresholds
+from metastable.extraction.measures import RowOptions, check_row_options
+from metastable.extraction.store import CountStore, Layout, create_store, load_counts, open_store, publish
+from metastable.models.capture import reading
+from metastable.models.sites import Site
+
+if TYPE_CHECKING:
+    from metastable.models.encoders import Encoder
+    from metastable.study import Sequence
+
+__all__ = ["FORMAT", "Extraction", "check_sequences", "extract", "extraction_key"]
+
+FORMAT = 1
+"""Number of the cube's format and of the counting rule; a new one never reuses an older cube."""
+
+# Sequences of one length make blocks of one batch; mixed lengths make larger ones, to be sorted within.
+_EVEN = 0.8
+_BATCHES_PER_BLOCK = 4
+_BLOCK_BYTES = 1 << 26
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """A finished extraction.
+
+    Attributes
+    ----------
+    dataset : xarray.Dataset
+        The cube, as `load_counts` opens it.
+    path : Path
+        Where it is.
+    key : str
+        SHA-256 of all that it was computed from.
+    reused : bool
+        Whether it had been finished before, and nothing was computed.
+    n_resumed : int
+        Sequences taken over from an earlier run that was cut short or damaged; 0 if reused whole.
+    n_sequences : int
+        Number of sequences.
+    capture : str
+        ``"interface"`` or ``"eager"``: how the attention was reached.
+    capture_reason : str
+        Why.
+    batch_tokens : int
+        Tokens of a batch in the end; less than asked for where memory ran out.
+    options : RowOptions
+        Which rows were summarized, and how.
+    """
+
+    dataset: xr.Dataset = field(repr=False)
+    path: Path
+    key: str
+    reused: bool
+    n_resumed: int
+    n_sequences: int
+    capture: str
+    capture_reason: str
+    batch_tokens: int
+    options: RowOptions
+
+
+def extract(
+    encoder: Encoder,
+    sequences: SequenceOf[Sequence],
+    *,
+    thresholds: SequenceOf[float] = (0.9,),
+    path: str | Path,
+    batch_tokens: int = 4096,
+    queries: str = "all",
+    keys: str = "all",
+    unit: str = "tokens",
+    measures: SequenceOf[str] = ("count",),
+    features: Mapping[str, NDArray[Any]] | None = None,
+    callback: Callable[[int, int], None] | None = None,
+) -> Extraction:
+    """Count the attention of every sequence, and keep the counts at `path`.
+
+    Work is done in blocks of sequences; each is written when it is whole, to a folder beside `path` that
+    takes its place when all are there. A run that was cut short goes on from its last whole block, a damaged
+    block is computed anew, and a finished cube with the same key is reused. Under torchrun the processes
+    share the blocks and give the cube that one process gives.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        The model. A decoder reads the tokens of the sequence shifted right by one, its start token first.
+    sequences : sequence of Sequence
+        What it reads, with unique identifiers.
+    thresholds : sequence of float
+        Shares of a row's mass, each in (0, 1].
+    path : str or Path
+        Where the cube will be, for instance ``reports/STUDY/counts.zarr``.
+    batch_tokens : int
+        The most tokens of a batch, padding included; halved when memory runs out.
+    queries : {"all", "words", "special"}
+        Which tokens query.
+    keys : {"all", "words"}
+        Which keys count; ``"words"`` drops the special tokens and renormalizes.
+    unit : {"tokens", "words"}
+        What is counted: tokens, or words whose pieces' mass is summed first.
+    measures : sequence of str
+        ``"count"``, which is always there, and others of `metastable.extraction.measures.MEASURES`.
+    features : mapping of str to ndarray, optional
+        Inputs that are no tokens, by the name that the model's forward pass gives them (``pixel_values``,
+        ``visual_feats``, ``visual_pos``, ``visual_attention_mask``); first axis the sequences. Of a model
+        with two towers, the one that has no input stays out.
+    callback : callable, optional
+        Called with the sequences done and all of them; under torchrun, with this process's share.
+
+    Returns
+    -------
+    Extraction
+
+    Raises
+    ------
+    InputError
+        If the input is bad: no sequences, one too long for the model, identifiers that are not unique,
+        features of another length, an unknown option, a threshold outside (0, 1], a path that cannot be
+        written; or if memory does not hold one sequence.
+    """
+    path, features = Path(path), dict(features or {})
+    thresholds = check_thresholds(thresholds)
+    options = check_row_options(queries, keys, unit, measures)
+    check_sequences(encoder, sequences, options, batch_tokens)
+    part = choose_part(encoder, sequences, features)
+    processes = current_processes()
+    key = extraction_key(encoder, sequences, thresholds=thresholds, options=options, features=features)
+    partial = path.with_name(f".{path.stem}-{key[:16]}{path.suffix}")
+    with reading(encoder.model, encoder.way, part=part) as read:
+        reader = Reader(encoder, sequences, features, read)
+        sites = _sites_of_part(encoder.sites, part)
+        n_vision = vision_tokens(reader) if any(site.keys == "vision" for site in sites) else 0
+        lengths = np.maximum([len(sequence.token_ids) for sequence in sequences], n_vision)
+        layout = _layout(sequences, sites, lengths, thresholds, options, batch_tokens)
+        attributes = _attributes(encoder, key, options)
+        finished, missing = processes.from_first(lambda: _survey(path, partial, key, layout, attributes))
+        store = _require_store(path if finished else partial)
+        share = missing[processes.rank :: processes.size]
+        counter = Counter(reader, layout, lengths, options, batch_tokens)
+        _count_blocks(counter, store, share, _progress(len(sequences), missing, processes, callback))
+        processes.wait()
+    if processes.is_first and not finished:
+        publish(partial, path)
+    processes.wait()
+    n_missing = sum(block.stop - block.start for block in missing)
+    return Extraction(
+        dataset=load_counts(path),
+        path=path,
+        key=key,
+        reused=finished and not missing,
+        n_resumed=0 if finished and not missing else len(sequences) - n_missing,
+        n_sequences=len(sequences),
+        capture=encoder.way,
+        capture_reason=encoder.way_reason,
+        batch_tokens=counter.batch_tokens,
+        options=options,
+    )
+
+
+def extraction_key(
+    encoder: Encoder,
+    sequences: SequenceOf[Sequence],
+    *,
+    thresholds: SequenceOf[float],
+    options: RowOptions | None = None,
+    features: Mapping[str, NDArray[Any]] | None = None,
+) -> str:
+    """Hash all that a cube depends on: weights, dtype, thresholds, options, and every sequence.
+
+    Returns
+    -------
+    str
+        SHA-256 in hexadecimal digits.
+    """
+    recipe = {
+        "format": FORMAT,
+        "weights": encoder.weights_hash,
+        "dtype": encoder.dtype,
+        "sites": [asdict(site) for site in encoder.sites],
+        "thresholds": [float(threshold) for threshold in thresholds],
+        "options": asdict(options or RowOptions()),
+    }
+    if not encoder.pads:
+        recipe["pads"] = False
+    digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode())
+    for sequence in sequences:
+        row = (sequence.identifier, sequence.token_ids, sequence.word_index, sequence.segment_ids)
+        digest.update(json.dumps(row).encode())
+        if options is not None and "target_mass" in options.measures:
+            digest.update(json.dumps(sequence.target).encode())
+    for name, values in sorted((features or {}).items()):
+        digest.update(f"{name} {values.dtype} {values.shape}".encode())
+        for row in values:
+            digest.update(np.ascontiguousarray(row).data)
+    return digest.hexdigest()
+
+
+def _survey(
+    path: Path, partial: Path, key: str, layout: Layout, attributes: Mapping[str, Any]
+) -> tuple[bool, list[slice]]:
+    """Find or make the store; whether it is a finished one, and the blocks that it lacks."""
+    if path.exists() and not path.is_dir():
+        raise InputError(f"{path} is a file, where the cube of counts is to be a folder; move it away")
+    finished = _with_key(path, key)
+    store = finished or _with_key(partial, key)
+    try:
+        if store is None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            store = create_store(partial, layout, attributes)
+        store.write_labels(layout)
+    except OSError as error:
+        raise InputError(
+            f"the cube of counts cannot be written to {path.parent} ({error.strerror}); choose another folder"
+        ) from error
+    blocks = plan_blocks(store.n_sequences, store.block)
+    return finished is not None, [block for block in blocks if not store.is_whole(block)]
+
+
+def _with_key(path: Path, key: str) -> CountStore | None:
+    store = open_store(path)
+    return store if store is not None and store.key == key else None
+
+
+def _require_store(path: Path) -> CountStore:
+    store = open_store(path)
+    if store is None:
+        raise InputError(f"the cube of counts at {path} is gone; let all processes see the same folder")
+    return store
+
+
+def _progress(
+    n_sequences: int,
+    missing: list[slice],
+    processes: Processes,
+    callback: Callable[[int, int], None] | None,
+) -> Callable[[int], None]:
+    """Make a function that adds to the sequences done and tells the callback."""
+    share = sum(block.stop - block.start for block in missing[processes.rank :: processes.size])
+    total = n_sequences if processes.size == 1 else share
+    done = total - share
+
+    def add(number: int) -> None:
+        nonlocal done
+        done += number
+        if callback is not None:
+            callback(done, total)
+
+    add(0)
+    return add
+
+
+def _count_blocks(counter: Counter, store: CountStore, blocks: list[slice], progress: Callable[[int], None]) -> None:
+    for block in blocks:
+        arrays = counter.count_block(block, progress)
+        try:
+            store.write(block, arrays)
+        except OSError as error:
+            raise InputError(
+                f"the cube of counts cannot be written to {store.path.parent} ({error.strerror}); make room and "
+                "run the same again, which goes on from here"
+            ) from error
+
+
+def _attributes(encoder: Encoder, key: str, options: RowOptions) -> dict[str, Any]:
+    return {
+        "key": key,
+        "format": FORMAT,
+        "model": encoder.model_id,
+        "revision": encoder.revision,
+        "weights_sha256": encoder.weights_hash,
+        "dtype": encoder.dtype,
+        "device": encoder.device,
+        "capture": encoder.way,
+        "capture_reason": encoder.way_reason,
+        **asdict(options),
+    }
+
+
+def check_sequences(encoder: Encoder, sequences: SequenceOf[Sequence], options: RowOptions, batch_tokens: int) -> None:
+    """Refuse sequences that a model can not read, or that lack what the row options ask for.
+
+    Raises
+    ------
+    InputError
+        Naming the sequence and what would do.
+    """
+    if not sequences:
+        raise InputError("there are no sequences to extract; give at least one")
+    if batch_tokens < 1:
+        raise InputError(f"batch_tokens is {batch_tokens}; give at least 1")
+    vocabulary = getattr(encoder.model.config.get_text_config(), "vocab_size", None)
+    seen: set[str] = set()
+    for sequence in sequences:
+        name = f"sequence {sequence.identifier!r}"
+        if sequence.identifier in seen:
+            raise InputError(f"{name} is there twice; give each sequence its own identifier")
+        seen.add(sequence.identifier)
+        if len(sequence.token_ids) > encoder.max_length:
+            raise InputError(
+                f"{name} has {len(sequence.token_ids)} tokens but model {encoder.model_id!r} reads at most "
+                f"{encoder.max_length}; shorten it"
+            )
+        if sequence.token_ids and vocabulary is not None and not 0 <= max(sequence.token_ids) < vocabulary:
+            raise InputError(
+                f"{name} has token id {max(sequence.token_ids)} but the vocabulary of model {encoder.model_id!r} "
+                f"has {vocabulary} tokens; tokenize it with the tokenizer of that model"
+            )
+        if options.queries == "special" and all(word >= 0 for word in sequence.word_index):
+            raise InputError(f"{name} has no special token that could query; choose queries all or words")
+        if "target_mass" in options.measures and not any(sequence.target_tokens):
+            raise InputError(f"{name} has no target word; leave the measure target_mass out")
+        if "words" in (options.queries, options.keys) and all(word < 0 for word in sequence.word_index):
+            raise InputError(f"{name} has no token of a word; leave it out, or choose queries and keys all")
+
+
+def _layout(
+    sequences: SequenceOf[Sequence],
+    sites: tuple[Site, ...],
+    lengths: NDArray[np.integer[Any]],
+    thresholds: tuple[float, ...],
+    options: RowOptions,
+    batch_tokens: int,
+) -> Layout:
+    most = int(lengths.max())
+    layout = Layout(
+        identifiers=tuple(sequence.identifier for sequence in sequences),
+        sites=tuple(site.name for site in sites),
+        n_layers=max(site.n_layers for site in sites),
+        n_heads=max(site.n_heads for site in sites),
+        thresholds=thresholds,
+        n_tokens=most,
+        max_count=most,
+        measures=options.measures,
+        block=1,
+    )
+    mean = float(lengths.mean())
+    by_tokens = batch_tokens // most if mean > _EVEN * most else int(_BATCHES_PER_BLOCK * batch_tokens / mean)
+    bytes_each = sum(values.nbytes for values in layout.empty_block(1).values())
+    return replace(layout, block=max(1, min(by_tokens, _BLOCK_BYTES // bytes_each, len(lengths))))
+
+
+def _sites_of_part(sites: tuple[Site, ...], part: str | None) -> tuple[Site, ...]:
+    stream = {"text_model": "text", "vision_model": "vision"}.get(part or "")
+    return tuple(site for site in sites if stream is None or site.queries == stream)

@@ -1,0 +1,357 @@
+"""Two finished reports side by side: the same heads joined, or the profiles of models of other shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from metastable.errors import InputError
+from metastable.heads.finished_report import FinishedReport
+from metastable.stats.agreement import MapAgreement, effect_difference, map_agreement
+from metastable.stats.corrections import adjust_p_values
+
+__all__ = [
+    "JOINED_COLUMNS",
+    "Comparison",
+    "Relation",
+    "compare_reports",
+    "effect_kind",
+    "effects_by_depth",
+    "join_heads",
+    "labels",
+    "one_scale",
+    "option_differences",
+    "shared_thresholds",
+]
+
+Relation = Literal["same heads", "other weights", "other shape"]
+"""How the heads of two models correspond."""
+
+_KEYS = ["site", "layer", "head", "threshold"]
+_BOTH = ["hedges_g", "g_low", "g_high", "difference", "p_perm", "p_perm_fdr", "verdict"]
+
+JOINED_COLUMNS = (
+    *_KEYS,
+    *(f"{column}_{side}" for side in ("first", "second") for column in _BOTH),
+    "g_difference",
+    "g_difference_low",
+    "g_difference_high",
+    "p_difference",
+    "p_difference_fdr",
+    "same_sign",
+    "significant",
+)
+"""Columns of the joined table."""
+
+# What changes nothing but where and how fast a study runs.
+_NO_CHOICE = frozenset({"out", "device", "batch_tokens", "model", "revision"})
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What two reports say side by side.
+
+    Attributes
+    ----------
+    first, second : FinishedReport
+    names : pair of str
+        What they are called.
+    relation : {"same heads", "other weights", "other shape"}
+        Whether the models have the same weights, the same shape, or neither.
+    thresholds : tuple of float
+        Those that both hold, the primary one first.
+    joined : pandas.DataFrame
+        As `join_heads` returns it; no row where the shapes differ.
+    agreement : mapping of float to MapAgreement
+        Of the maps of effects, by threshold; empty where the shapes differ, without a threshold where fewer than three
+        heads have an effect in both.
+    difference_agreement : MapAgreement or None
+        Of the maps of the differences as measured, not standardized, at the primary threshold.
+    size_profile : MapAgreement or None
+        Of the layers' mean absolute effects; None below three layers.
+    effects : pandas.DataFrame
+        As `effects_by_depth` returns it, at the primary threshold.
+    """
+
+    first: FinishedReport
+    second: FinishedReport
+    names: tuple[str, str]
+    relation: Relation
+    thresholds: tuple[float, ...]
+    joined: pd.DataFrame = field(repr=False)
+    agreement: Mapping[float, MapAgreement]
+    difference_agreement: MapAgreement | None
+    size_profile: MapAgreement | None
+    effects: pd.DataFrame = field(repr=False)
+
+    @property
+    def primary(self) -> pd.DataFrame:
+        """Rows of the joined table at the primary threshold."""
+        rows: pd.DataFrame = self.joined[self.joined["threshold"] == self.thresholds[0]]
+        return rows.reset_index(drop=True)
+
+
+def labels(first: FinishedReport, second: FinishedReport) -> tuple[str, str]:
+    """Return the shortest names that tell two reports apart.
+
+    The folders' names, else the models', else the folders that hold the reports.
+    """
+    for x, y in (
+        (first.folder.resolve().name, second.folder.resolve().name),
+        *((str(r1["model"]["id"]).rstrip("/").split("/")[-1], str(r2["model"]["id"]).rstrip("/").split("/")[-1])
+          for r1, r2 in [(first.recipe, second.recipe)]),
+        (first.folder.resolve().parent.name, second.folder.resolve().parent.name),
+    ):  # fmt: skip
+        if x != y:
+            return x, y
+    return str(first.folder), str(second.folder)
+
+
+def effect_kind(report: FinishedReport) -> str:
+    """Say what the effect of a report is, and over which units."""
+    contrast = report.recipe["contrast"]
+    if contrast["predictor"] is not None:
+        return f"d of the slope over the {contrast['predictor']} of {contrast['unit']}s"
+    paired = "paired " if contrast["paired"] and "pair" not in contrast["unit"] else ""
+    return f"Hedges' g over {paired}{contrast['unit']}s"
+
+
+# Units that average over numbers of tokens this far apart have standard deviations that can not be compared.
+_SAME_LENGTH = 1.25
+# Options that say what is measured.
+_MEASURED = ("measure", "queries", "keys", "unit")
+
+
+def one_scale(first: FinishedReport, second: FinishedReport) -> bool:
+    """Whether the effects of two reports are in comparable standard deviations.
+
+    They are where both are differences or both slopes over the same predictor, of the same measure of the same tokens,
+    and where the units average over about as many tokens. (Hedges' g of pairs is divided by the standard deviation of
+    the units, not of the differences within pairs, so that pairing alone changes nothing.)
+    """
+    predictors = {report.recipe["contrast"]["predictor"] for report in (first, second)}
+    measured = {tuple(report.recipe["options"].get(name) for name in _MEASURED) for report in (first, second)}
+    lengths = sorted(report.tokens_per_unit for report in (first, second))
+    return len(predictors) == len(measured) == 1 and lengths[1] <= _SAME_LENGTH * lengths[0]
+
+
+def shared_thresholds(
+    first: Sequence[float], second: Sequence[float], chosen: Sequence[float] | None = None
+) -> tuple[float, ...]:
+    """Return the thresholds that two reports share, in the order of the first.
+
+    Parameters
+    ----------
+    first, second : sequence of float
+        Thresholds of each, the primary one first.
+    chosen : sequence of float or None
+        Only these, in this order.
+
+    Returns
+    -------
+    tuple of float
+
+    Raises
+    ------
+    InputError
+        If they share none, or one that was chosen is not shared.
+    """
+    here, there = (", ".join(f"{value:g}" for value in values) for values in (first, second))
+    shared = tuple(value for value in first if np.isclose(value, list(second)).any())
+    if not shared:
+        raise InputError(
+            f"the first report has the thresholds {here} and the second {there}, so there is none to compare; run one "
+            f"of them again with --threshold {first[0]:g}"
+        )
+    if chosen is None:
+        return shared
+    for value in chosen:
+        if not np.isclose(value, shared).any():
+            raise InputError(f"--threshold {value:g}: the first report has {here} and the second {there}")
+    return tuple(next(known for known in shared if np.isclose(known, value)) for value in chosen)
+
+
+def _at(heads: pd.DataFrame, threshold: float) -> pd.DataFrame:
+    rows: pd.DataFrame = heads[np.isclose(heads["threshold"], threshold)]
+    return rows.assign(threshold=threshold)
+
+
+def join_heads(
+    first: pd.DataFrame, second: pd.DataFrame, thresholds: Sequence[float], *, alpha: float = 0.05
+) -> pd.DataFrame:
+    """Join two tables of the same heads and add the differences of their effects.
+
+    Parameters
+    ----------
+    first, second : pandas.DataFrame
+        As `FinishedReport.heads`.
+    thresholds : sequence of float
+        Those to join; the rows come in this order.
+    alpha : float
+        For ``significant``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per site, layer, head and threshold, with `JOINED_COLUMNS`:
+
+        * ``hedges_g, g_low, g_high, difference, p_perm, p_perm_fdr, verdict`` of either, with ``_first`` and
+          ``_second``
+        * ``g_difference``, ``g_difference_low``, ``g_difference_high``, ``p_difference``: as
+          `metastable.stats.agreement.effect_difference`, first - second
+        * ``p_difference_fdr``: these p-values after Benjamini & Hochberg over the heads of a site and threshold that
+          have one
+        * ``same_sign``: whether both effects lie on the same side of zero
+        * ``significant``: ``both, first, second`` or ``neither``, by ``p_perm_fdr < alpha``
+    """
+    parts = []
+    for threshold in thresholds:
+        sides = [_at(table, threshold)[[*_KEYS, *_BOTH]] for table in (first, second)]
+        parts.append(sides[0].merge(sides[1], on=_KEYS, suffixes=("_first", "_second"), validate="one_to_one"))
+    table = pd.concat(parts, ignore_index=True)
+    if table.empty:
+        raise InputError("the two reports share no head at these thresholds; their tables do not fit their models")
+    limits = [[table[f"{name}_{side}"] for name in ("hedges_g", "g_low", "g_high")] for side in ("first", "second")]
+    found = effect_difference((limits[0][0], limits[0][1], limits[0][2]), (limits[1][0], limits[1][1], limits[1][2]))
+    known = np.isfinite(found.p)
+    adjusted = np.full(len(table), np.nan)
+    if known.any():
+        family = table.groupby(["site", "threshold"], sort=False).ngroup().to_numpy()
+        adjusted[known] = adjust_p_values(found.p[known], method="bh", family=family[known])
+    x, y = ((table[f"p_perm_fdr_{side}"] < alpha).to_numpy() for side in ("first", "second"))
+    return table.assign(
+        g_difference=found.estimate,
+        g_difference_low=found.low,
+        g_difference_high=found.high,
+        p_difference=found.p,
+        p_difference_fdr=adjusted,
+        same_sign=table["hedges_g_first"] * table["hedges_g_second"] > 0,
+        significant=np.select([x & y, x, y], ["both", "first", "second"], "neither"),
+    )[list(JOINED_COLUMNS)]
+
+
+def effects_by_depth(reports: Sequence[FinishedReport], names: Sequence[str], threshold: float) -> pd.DataFrame:
+    """Return the effects of several reports in one long table.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns ``series`` (of `names`), ``site, layer, head, hedges_g, p_perm_fdr`` and ``depth``, the middle of the
+        layer as a share of its site's layers: (layer - 1/2) / layers.
+    """
+    parts = []
+    for report, name in zip(reports, names, strict=True):
+        rows = _at(report.heads, threshold)
+        layers = rows["site"].map({site: n for site, n, _ in report.shape})
+        parts.append(
+            rows[["site", "layer", "head", "hedges_g", "p_perm_fdr"]].assign(
+                depth=(rows["layer"] - 0.5) / layers, series=name
+            )
+        )
+    return pd.concat(parts, ignore_index=True)
+
+
+def option_differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Return the options that differ, each with its two values; a dash where a study has no such option."""
+
+    def shown(options: Mapping[str, Any], name: str) -> str:
+        if name not in options:
+            return "–"
+        value = options[name]
+        if isinstance(value, list):
+            return ", ".join(map(str, value)) or "none"
+        return "none" if value is None else str(value)
+
+    names = [name for name in dict.fromkeys([*first, *second]) if name not in _NO_CHOICE]
+    rows = [(name, shown(first, name), shown(second, name)) for name in names]
+    return [row for row in rows if row[1] != row[2]]
+
+
+def _relation(first: FinishedReport, second: FinishedReport) -> Relation:
+    if first.shape != second.shape:
+        return "other shape"
+    same = first.recipe["model"]["weights_sha256"] == second.recipe["model"]["weights_sha256"]
+    return "same heads" if same else "other weights"
+
+
+def _agree(
+    table: pd.DataFrame, columns: tuple[str, str], n_permutations: int, seed: int, *, layers: bool = True
+) -> MapAgreement | None:
+    first, second = (table[column].to_numpy(dtype=np.float64) for column in columns)
+    if (np.isfinite(first) & np.isfinite(second)).sum() < 3:
+        return None
+    codes = table.groupby(["site", "layer"], sort=False).ngroup() if layers else np.zeros(len(table), dtype=np.intp)
+    return map_agreement(first, second, codes, n_permutations=n_permutations, rng=seed)
+
+
+def compare_reports(
+    first: FinishedReport,
+    second: FinishedReport,
+    *,
+    threshold: Sequence[float] | None = None,
+    n_permutations: int = 10_000,
+    alpha: float = 0.05,
+    seed: int = 20,
+) -> Comparison:
+    """Put two reports side by side.
+
+    Parameters
+    ----------
+    first, second : FinishedReport
+    threshold : sequence of float or None
+        Only these thresholds, the first being primary; all that both have where None.
+    n_permutations : int
+        Permutations of the tests of agreement.
+    alpha : float
+        Significance level of the heads in either and of their differences.
+    seed : int
+        Of the permutations; the same ones for each threshold.
+
+    Returns
+    -------
+    Comparison
+
+    Raises
+    ------
+    InputError
+        If the two are the same folder or share no threshold.
+    """
+    if first.folder.resolve() == second.folder.resolve():
+        raise InputError(f"{first.folder} was given twice; name two reports")
+    thresholds = shared_thresholds(first.thresholds, second.thresholds, threshold)
+    relation = _relation(first, second)
+    names = labels(first, second)
+    joined = pd.DataFrame(columns=list(JOINED_COLUMNS))
+    agreement: dict[float, MapAgreement] = {}
+    raw = profile = None
+    if relation != "other shape":
+        joined = join_heads(first.heads, second.heads, thresholds, alpha=alpha)
+        for value in thresholds:
+            found = _agree(
+                joined[joined["threshold"] == value], ("hedges_g_first", "hedges_g_second"), n_permutations, seed
+            )
+            if found is not None:
+                agreement[value] = found
+        primary = joined[joined["threshold"] == thresholds[0]]
+        raw = _agree(primary, ("difference_first", "difference_second"), n_permutations, seed)
+        sizes = primary.assign(
+            size_first=primary["hedges_g_first"].abs(), size_second=primary["hedges_g_second"].abs()
+        ).replace([np.inf], np.nan)
+        means = sizes.groupby(["site", "layer"], sort=False)[["size_first", "size_second"]].mean().reset_index()
+        profile = _agree(means, ("size_first", "size_second"), n_permutations, seed, layers=False)
+    return Comparison(
+        first=first,
+        second=second,
+        names=names,
+        relation=relation,
+        thresholds=thresholds,
+        joined=joined,
+        agreement=agreement,
+        difference_agreement=raw,
+        size_profile=profile,
+        effects=effects_by_depth((first, second), names, thresholds[0]),
+    )

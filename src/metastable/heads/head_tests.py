@@ -1,0 +1,282 @@
+"""The tests of every head: a cube of counts and a contrast become tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from metastable.errors import InputError
+from metastable.heads.contrasts import Contrast
+from metastable.heads.cube import (
+    feature_table,
+    histogram_medians,
+    target_rows,
+    token_histograms,
+    token_values,
+    unit_means,
+)
+from metastable.progress import Advance
+from metastable.stats.analysis import Analysis, Settings, TokenRows, analyse, join_analyses
+from metastable.stats.mixed_models.joint import JointModel, fit_joint_model
+from metastable.stats.simulation.sensitivity import Sensitivity, sensitivity
+from metastable.stats.slope import analyse_slope
+from metastable.study import Sequence, View
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from metastable.models.sites import Site
+
+__all__ = [
+    "adjusting",
+    "analyse_cube",
+    "analyse_view",
+    "joint_model",
+    "power_of",
+    "side_histograms",
+    "thresholds_of",
+    "unit_values",
+]
+
+# The rows of one block of heads for the mixed model stay below this many bytes.
+_TOKEN_BLOCK_BYTES = 256 * 2**20
+
+
+def adjusting(contrast: Contrast, names: tuple[str, ...]) -> NDArray[np.float64] | None:
+    """Return the units' values of the covariates to adjust for, shape (n_units, n_names); None for none.
+
+    Raises
+    ------
+    InputError
+        If the study has no covariate of that name.
+    """
+    unknown = [name for name in names if name not in contrast.covariates.columns]
+    if unknown:
+        raise InputError(
+            f"--covariates {unknown[0]}: there is no such covariate; "
+            f"choose among {', '.join(contrast.covariates.columns)}"
+        )
+    return contrast.covariates[list(names)].to_numpy(dtype=np.float64) if names else None
+
+
+def _token_rows(
+    cube: xr.Dataset,
+    features: pd.DataFrame,
+    threshold: float,
+    contrast: Contrast,
+    sequences: tuple[Sequence, ...],
+    covariates: tuple[str, ...],
+    measure: str,
+) -> TokenRows | None:
+    design = contrast.design
+    if covariates:
+        nuisance = np.array([[s.covariates[name] for name in covariates] for s in sequences], dtype=np.float64)
+        design = np.column_stack([design, nuisance - nuisance.mean(axis=0)])
+    if contrast.repeated is not None:
+        return TokenRows(
+            read=lambda columns: unit_means(cube, features.iloc[columns], threshold, measure),
+            group=contrast.repeated,
+            design=design,
+            cluster=contrast.crossed,
+        )
+    _, owner = token_values(cube, features.iloc[:1], threshold, measure)
+    if np.bincount(owner).max() == 1:
+        return None  # one row a sequence: the sequences' own tests say it all
+
+    def read(columns: slice) -> NDArray[np.float64]:
+        return token_values(cube, features.iloc[columns], threshold, measure)[0]
+
+    return TokenRows(
+        read=read,
+        group=owner,
+        design=design[owner],
+        cluster=None if contrast.crossed is None else contrast.crossed[owner],
+        block=max(1, _TOKEN_BLOCK_BYTES // (8 * max(1, len(owner)))),
+    )
+
+
+def _settings(options: Mapping[str, Any]) -> Settings:
+    return Settings(
+        n_permutations=options["permutations"],
+        alpha=options["alpha"],
+        correction=options["correction"],
+        margin=options["margin"],
+        seed=options["seed"],
+    )
+
+
+def thresholds_of(cube: xr.Dataset, options: Mapping[str, Any]) -> tuple[float, ...]:
+    """Return the thresholds that the measure depends on: all, or the first where it depends on none."""
+    depends = "threshold" in cube[f"mean_{options['measure']}"].dims
+    thresholds: tuple[float, ...] = options["threshold"]
+    return thresholds if depends else thresholds[:1]
+
+
+def _medians(
+    cube: xr.Dataset,
+    features: pd.DataFrame,
+    threshold: float,
+    contrast: Contrast,
+    measure: str,
+    histograms: NDArray[np.int64],
+) -> NDArray[np.float64]:
+    """Median over the tokens of either condition, shape (2, n_features)."""
+    if measure == "count":
+        return histogram_medians(histograms)
+    means = unit_means(cube, features, threshold, measure)
+    values = contrast.values(means)
+    return np.stack([np.median(values[contrast.condition], axis=0), np.median(values[~contrast.condition], axis=0)])
+
+
+def analyse_cube(
+    cube: xr.Dataset,
+    contrast: Contrast,
+    sequences: tuple[Sequence, ...],
+    options: Mapping[str, Any],
+    histograms: NDArray[np.int64],
+    advance: Advance,
+) -> Analysis:
+    """Run all tests of one contrast, for every threshold.
+
+    Parameters
+    ----------
+    cube : xarray.Dataset
+        As `metastable.load_counts` opens it.
+    contrast : Contrast
+        What is compared.
+    sequences : tuple of Sequence
+        In the order of the cube.
+    options : mapping
+        Values of the common options.
+    histograms : ndarray of int64, shape (n_thresholds, 2, n_features, n_max + 1)
+        How many tokens of each condition gave each count.
+    advance : callable
+        Told of progress as ``f(done, total)``.
+
+    Returns
+    -------
+    Analysis
+    """
+    features = feature_table(cube)
+    nuisance = adjusting(contrast, options["covariates"])
+    measure = options["measure"]
+    analyses = []
+    thresholds = thresholds_of(cube, options)
+    for index, threshold in enumerate(thresholds):
+
+        def tell(done: int, total: int, part: int, index: int = index) -> None:
+            advance(int(100 * (2 * index + part + done / max(total, 1))), 200 * len(thresholds))
+
+        values = contrast.values(unit_means(cube, features, threshold, measure))
+        arguments: dict[str, Any] = {
+            "threshold": threshold,
+            "medians": _medians(cube, features, threshold, contrast, measure, histograms[index]),
+            "tokens": _token_rows(cube, features, threshold, contrast, sequences, options["covariates"], measure),
+            "recorded": contrast.covariates,
+            "settings": _settings(options),
+            "on_permutations": partial(tell, part=0),
+            "on_models": partial(tell, part=1),
+        }
+        if contrast.predictor is None:
+            analyses.append(
+                analyse(values, contrast.condition, features, pair=contrast.pair, covariates=nuisance, **arguments)
+            )
+        else:
+            held = contrast.covariates[list(options["covariates"])]
+            analyses.append(
+                analyse_slope(
+                    values, contrast.predictor, features, condition=contrast.condition, covariates=held, **arguments
+                )
+            )
+    return join_analyses(analyses)
+
+
+# Below this many units of a condition the sample says too little about itself to be drawn from.
+_LEAST_UNITS = 5
+
+
+def unit_values(cube: xr.Dataset, contrast: Contrast, options: Mapping[str, Any]) -> NDArray[np.float64]:
+    """Values of the units at the primary threshold."""
+    return contrast.values(unit_means(cube, feature_table(cube), options["threshold"][0], options["measure"]))
+
+
+def power_of(cube: xr.Dataset, contrast: Contrast, options: Mapping[str, Any], advance: Advance) -> Sensitivity | None:
+    """Find the effect that this sample would find, or None where it has too few units or is about a slope."""
+    features = feature_table(cube)
+    values = unit_values(cube, contrast, options)
+    varied = np.ptp(values, axis=0) > 0
+    # of a slope the report says by formula what the sample could find
+    if contrast.predictor is not None or min(contrast.n_a, contrast.n_b) < _LEAST_UNITS or not varied.any():
+        return None
+    return sensitivity(
+        values,
+        contrast.condition,
+        pair=contrast.pair,
+        family=pd.factorize(features["site"])[0],
+        correction=options["correction"],
+        alpha=options["alpha"],
+        n_permutations=options["permutations"],
+        rng=options["seed"],
+        callback=advance,
+    )
+
+
+def joint_model(cube: xr.Dataset, contrast: Contrast, options: Mapping[str, Any]) -> JointModel:
+    """Fit one model over all heads.
+
+    Raises
+    ------
+    InputError
+        If the design, the measure or the model's heads do not suit it.
+    """
+    features = feature_table(cube)
+    sizes = features.groupby("layer").size()
+    fits = (
+        contrast.unit == "sequence"
+        and contrast.predictor is None
+        and options["measure"] in {"count", "effective_number"}
+        and len(features["site"].unique()) == 1
+        and len(sizes) > 1
+        and sizes.min() > 1
+    )
+    if not fits:
+        raise InputError(
+            "--joint: the joint model needs counts of unpaired sequences and one attention site of several layers; "
+            "leave it out"
+        )
+    values = unit_values(cube, contrast, options)
+    return fit_joint_model(np.log(values), contrast.condition, features["layer"].to_numpy())
+
+
+def side_histograms(cube: xr.Dataset, contrast: Contrast, thresholds: tuple[float, ...]) -> NDArray[np.int64]:
+    """Count how many tokens of either side of a contrast gave each count, as `RunResult.histograms` holds it."""
+    groups = contrast.sides
+    features = feature_table(cube)
+    return np.stack([token_histograms(cube, features, threshold, groups) for threshold in thresholds])
+
+
+def analyse_view(
+    cube: xr.Dataset,
+    view: View,
+    contrast: Contrast,
+    sequences: tuple[Sequence, ...],
+    sites: tuple[Site, ...],
+    options: Mapping[str, Any],
+    advance: Advance,
+) -> Analysis:
+    """Run all tests of one view of the sequences, as `analyse_cube` does of the whole ones.
+
+    Raises
+    ------
+    InputError
+        If the view is of target words and a sequence has none.
+    """
+    looked = target_rows(cube, sequences, sites) if view.targets_query else cube
+    options = {**options, "measure": view.measure}
+    histograms = side_histograms(looked, contrast, thresholds_of(looked, options))
+    return analyse_cube(looked, contrast, sequences, options, histograms, advance)

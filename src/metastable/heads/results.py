@@ -1,0 +1,100 @@
+"""What a run has counted and found: all that reports, figures and browsers are made from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from metastable.heads.contrasts import Contrast
+from metastable.stats.analysis import Analysis
+from metastable.stats.mixed_models.joint import JointModel
+from metastable.stats.simulation.sensitivity import Sensitivity
+from metastable.study import Material, Study
+
+if TYPE_CHECKING:
+    from metastable.extraction import Extraction
+    from metastable.models.encoders import Encoder
+
+__all__ = ["Counted", "RunResult"]
+
+
+@dataclass(frozen=True)
+class Counted:
+    """A study whose attention has been counted.
+
+    Attributes
+    ----------
+    folder : Path
+        Where its report goes.
+    material : Material
+    contrasts : tuple of Contrast
+        What is compared, the primary contrast first.
+    encoder : Encoder
+    extraction : Extraction
+    """
+
+    folder: Path
+    material: Material
+    contrasts: tuple[Contrast, ...]
+    encoder: Encoder
+    extraction: Extraction
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run found and where it lies.
+
+    Attributes
+    ----------
+    study : Study
+    folder : Path
+        Where the report and its files lie.
+    contrasts : tuple of Contrast
+        What was compared, the primary contrast first.
+    analyses : tuple of Analysis
+        All tests of each contrast, for every threshold.
+    views : tuple of Analysis
+        The tests of the primary contrast for each of the study's views.
+    material : Material
+    balance : pandas.DataFrame
+        Covariates of the two sides of the primary contrast.
+    sensitivity : Sensitivity or None
+        Power of the primary contrast's test; None where the data have too few units, or for a slope.
+    joint : JointModel or None
+        One model over all heads; None unless it was asked for.
+    histograms : ndarray of int64, shape (n_thresholds, 2, n_features, n_max + 1)
+        How many tokens of each side of the primary contrast gave each count.
+    unit_values : ndarray of float64, shape (n_units, n_features)
+        What the primary contrast was tested on, at the primary threshold.
+    recipe : mapping
+        What run.json holds.
+    """
+
+    study: Study
+    folder: Path
+    contrasts: tuple[Contrast, ...]
+    analyses: tuple[Analysis, ...]
+    views: tuple[Analysis, ...]
+    material: Material
+    balance: pd.DataFrame
+    sensitivity: Sensitivity | None
+    joint: JointModel | None
+    histograms: NDArray[np.int64]
+    unit_values: NDArray[np.float64] = field(repr=False)
+    recipe: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def contrast(self) -> Contrast:
+        """The primary contrast."""
+        return self.contrasts[0]
+
+    @property
+    def analysis(self) -> Analysis:
+        """The tests of the primary contrast."""
+        return self.analyses[0]

@@ -1,0 +1,55 @@
+"""The tables that a run leaves behind."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from metastable.files import write_text, written_whole
+from metastable.heads.results import RunResult
+from metastable.study import Sequence
+
+__all__ = ["sequence_table", "write_tables"]
+
+
+def sequence_table(sequences: tuple[Sequence, ...]) -> pd.DataFrame:
+    """Return one row per sequence, as sequences.parquet holds it."""
+    table = pd.DataFrame(
+        {
+            "sequence": [s.identifier for s in sequences],
+            "condition": [s.condition for s in sequences],
+            "cluster": [s.cluster for s in sequences],
+            "pair": [s.pair for s in sequences],
+            "level": [s.level for s in sequences],
+            "context": [s.context for s in sequences],
+            "text": [s.text for s in sequences],
+            "n_tokens": [len(s.token_ids) for s in sequences],
+            "n_words": [len(s.words) for s in sequences],
+            "token_ids": [list(s.token_ids) for s in sequences],
+            "word_index": [list(s.word_index) for s in sequences],
+            "target": [list(s.target) for s in sequences],
+            "segment_ids": [list(s.segment_ids) for s in sequences],
+        }
+    ).astype(dict.fromkeys(("cluster", "pair", "level", "context"), "string"))
+    return table.join(pd.DataFrame([dict(s.covariates) for s in sequences]))
+
+
+def write_tables(result: RunResult) -> None:
+    """Write the tables of heads, layers and omnibus tests of each contrast and view, and the sequences."""
+    # the primary contrast's files have the plain names
+    suffixes = ["", *(f"_{contrast.name}" for contrast in result.contrasts[1:])]
+    suffixes += [f"_{view.name}" for view in result.study.views]
+    for suffix, analysis in zip(suffixes, (*result.analyses, *result.views), strict=True):
+        for name, table in (
+            ("heads", analysis.heads),
+            ("details", analysis.details),
+            ("layers", analysis.layers),
+            ("omnibus", analysis.omnibus),
+        ):
+            # repr's shortest digits give every float back exactly, so the means equal the cube's
+            write_text(result.folder / f"{name}{suffix}.csv", table.to_csv(index=False, lineterminator="\n"))
+        with written_whole(result.folder / f"heads{suffix}.parquet") as path:
+            analysis.heads.to_parquet(path, index=False)
+    if result.sensitivity is not None:
+        write_text(result.folder / "sensitivity.csv", result.sensitivity.curve.to_csv(index=False, lineterminator="\n"))
+    with written_whole(result.folder / "sequences.parquet") as path:
+        sequence_table(result.material.sequences).to_parquet(path, index=False)

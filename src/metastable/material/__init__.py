@@ -1,0 +1,1 @@
+"""From words, ratings, texts and corpora to the sequences of a study."""

@@ -1,0 +1,1 @@
+"""Models and their tokenizers: loaded, probed, and their attention reached."""

@@ -1,0 +1,317 @@
+"""How a model's attention reaches the count: inside the layer, one layer of one batch at a time.
+
+A function registered with transformers' attention interface computes the float32 softmax, counts its rows or
+hands the weights to whoever listens, and returns the layer's output alone, so the weights of a layer are gone
+before the next layer's are made.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import torch
+
+from metastable.errors import InputError
+from metastable.extraction.fused import attend_and_count
+from metastable.models.eager import eager_layers
+
+__all__ = [
+    "INTERFACE_NAME",
+    "SINK",
+    "Counting",
+    "LayerAttention",
+    "LayerCounts",
+    "accepts",
+    "count_inside_attention",
+    "reading",
+    "reads_images",
+    "site_name",
+]
+
+INTERFACE_NAME = "metastable"
+"""Name under which the attention and the mask function are registered with transformers."""
+
+SINK = "the attention has a learned sink in its softmax, which is no key"
+"""What is said of a layer whose weights do not sum to one, since a part of the mass goes to no key."""
+
+
+@dataclass(frozen=True)
+class LayerAttention:
+    """One layer's attention of one batch.
+
+    Attributes
+    ----------
+    site : str
+        Name of the site.
+    layer : int
+        Position of the layer in its site, from 0.
+    weights : torch.Tensor
+        (batch, heads, queries, keys) float32; rows sum to 1, keys that a query does not see weigh 0.
+    """
+
+    site: str
+    layer: int
+    weights: torch.Tensor
+
+
+Way = Literal["interface", "eager"]
+
+
+@dataclass(frozen=True)
+class LayerCounts:
+    """One layer's counts of one batch.
+
+    Attributes
+    ----------
+    site : str
+        Name of the site.
+    layer : int
+        Position of the layer in its site, from 0.
+    counts : torch.Tensor
+        (batch, heads, queries, thresholds) int32, 0 where nothing is asked.
+    """
+
+    site: str
+    layer: int
+    counts: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Counting:
+    """A listener that wants counts alone, so that a layer's weights never exist as a whole.
+
+    Attributes
+    ----------
+    thresholds : tuple of float
+        Shares of a row's mass.
+    asked : callable
+        ``asked(site, n_queries)`` gives (batch, queries) boolean: the rows to count.
+    take : callable
+        Called with the `LayerCounts` of each layer.
+    """
+
+    thresholds: tuple[float, ...]
+    asked: Callable[[str, int], torch.Tensor]
+    take: Callable[[LayerCounts], None]
+
+
+Listener = Callable[[LayerAttention], None] | Counting
+Read = Callable[[Mapping[str, torch.Tensor], Listener], None]
+
+
+class _Scores(NamedTuple):
+    """What a layer's attention is made of."""
+
+    query: torch.Tensor
+    key: torch.Tensor
+    value: torch.Tensor
+    mask: torch.Tensor | None
+    scaling: float | None
+    softcap: float | None
+    bias: torch.Tensor | None
+
+
+_attend: ContextVar[Callable[[torch.nn.Module, _Scores], torch.Tensor] | None] = ContextVar(
+    "metastable_attend", default=None
+)
+
+
+def count_inside_attention(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    dropout: float = 0.0,  # noqa: ARG001 - the interface passes it; extraction runs without dropout
+    scaling: float | None = None,
+    softcap: float | None = None,
+    position_bias: torch.Tensor | None = None,
+    **kwargs: Any,
+) -> tuple[torch.Tensor, None]:
+    """Attend as transformers' eager functions do, with a float32 softmax that is listened to.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The attention layer.
+    query : torch.Tensor
+        (batch, heads, queries, size).
+    key, value : torch.Tensor
+        (batch, key heads, keys, size); the heads are a multiple of the key heads.
+    attention_mask : torch.Tensor or None
+        Boolean (True: visible) or additive, broadcastable to (batch, heads, queries, keys).
+    scaling, softcap, position_bias
+        As the models give them.
+
+    Returns
+    -------
+    output : torch.Tensor
+        (batch, queries, heads, size).
+    weights : None
+        Always: they are counted here and dropped.
+
+    Raises
+    ------
+    InputError
+        If the layer adds an attention sink to its softmax, which is no key.
+    """
+    if kwargs.get("s_aux") is not None:
+        raise InputError(SINK)
+    if attention_mask is not None:
+        attention_mask = attention_mask[..., : key.shape[2]]
+    scores = _Scores(query, key, value, attention_mask, scaling, softcap, position_bias)
+    attend = _attend.get()
+    if attend is None:
+        raise RuntimeError(f"attention implementation {INTERFACE_NAME!r} runs within `reading` alone")
+    return attend(module, scores), None
+
+
+def _weigh(scores: _Scores, listener: Callable[[torch.Tensor], None]) -> torch.Tensor:
+    """Attend with all weights of the layer at once, which the listener gets."""
+    query, key, value, mask, scaling, softcap, bias = scores
+    groups = query.shape[1] // key.shape[1]
+    if groups > 1:
+        key = key.repeat_interleave(groups, dim=1)
+        value = value.repeat_interleave(groups, dim=1)
+    products = torch.matmul(query, key.transpose(-1, -2)).float()
+    products *= query.shape[-1] ** -0.5 if scaling is None else scaling
+    if softcap is not None:
+        products.div_(softcap).tanh_().mul_(softcap)
+    if bias is not None:
+        products += bias
+    if mask is not None:
+        if mask.dtype == torch.bool:
+            # Not -inf: a row of padding that sees nothing must not become NaN.
+            products.masked_fill_(~mask, torch.finfo(torch.float32).min)
+        else:
+            products += mask
+    weights = torch.softmax(products, dim=-1)
+    del products
+    listener(weights)
+    return torch.matmul(weights.to(value.dtype), value).transpose(1, 2).contiguous()
+
+
+def _count(scores: _Scores, counting: Counting, site: str, layer: int) -> torch.Tensor:
+    """Attend and count together, a few rows at a time."""
+    asked = counting.asked(site, scores.query.shape[2])
+    attended = attend_and_count(*scores[:5], counting.thresholds, softcap=scores.softcap, bias=scores.bias, asked=asked)
+    counting.take(LayerCounts(site, layer, attended.counts))
+    return attended.output
+
+
+def _visible_mask(*args: Any, **kwargs: Any) -> torch.Tensor | None:
+    """Boolean mask of the visible keys; None only where every query sees every key."""
+    from transformers.masking_utils import sdpa_mask
+
+    kwargs["allow_is_causal_skip"] = False
+    mask: torch.Tensor | None = sdpa_mask(*args, **kwargs)
+    return mask
+
+
+def _register() -> None:
+    from transformers import AttentionInterface, AttentionMaskInterface
+
+    AttentionInterface.register(INTERFACE_NAME, count_inside_attention)
+    AttentionMaskInterface.register(INTERFACE_NAME, _visible_mask)
+
+
+@contextmanager
+def _implementation(model: Any, name: str) -> Iterator[None]:
+    """Run a model with one attention implementation, then give it back as it was."""
+    before = model.config._attn_implementation
+    model.set_attn_implementation(name)
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(before)
+
+
+@contextmanager
+def reading(model: Any, way: Way, *, part: str | None = None) -> Iterator[Read]:
+    """Make a model's attention readable for as long as the context lasts.
+
+    Parameters
+    ----------
+    model : transformers.PreTrainedModel
+        In evaluation mode.
+    way : {"interface", "eager"}
+        Inside the layer, or from the weights that an eager forward pass returns. The second holds the
+        attention of all layers of a batch at a time.
+    part : str, optional
+        A tower to run alone: ``"text_model"`` or ``"vision_model"``.
+
+    Yields
+    ------
+    callable
+        ``read(inputs, listener)`` runs one batch in inference mode and calls the listener once a layer. It
+        is called with a `LayerAttention`; within the interface it may be a `Counting` instead.
+    """
+    network = model if part is None else getattr(model, part)
+    options: dict[str, Any] = {"return_dict": True}
+    if accepts(network, "use_cache"):
+        options["use_cache"] = False
+    names = {module: name for name, module in model.named_modules()}
+
+    def read_eager(inputs: Mapping[str, torch.Tensor], listener: Listener) -> None:
+        with torch.inference_mode():
+            if isinstance(listener, Counting):
+                raise TypeError("the eager way gives weights, not counts")
+            output = network(**inputs, **options, output_attentions=True)
+            for site, layer, weights in eager_layers(output, model.config, part):
+                listener(LayerAttention(site, layer, weights.float()))
+
+    def read_inside(inputs: Mapping[str, torch.Tensor], listener: Listener) -> None:
+        seen: dict[str, int] = {}
+
+        def attend(module: torch.nn.Module, scores: _Scores) -> torch.Tensor:
+            site = site_name(names.get(module, ""), model.config)
+            layer = seen.get(site, 0)
+            seen[site] = layer + 1
+            if isinstance(listener, Counting):
+                return _count(scores, listener, site, layer)
+            return _weigh(scores, lambda weights: listener(LayerAttention(site, layer, weights)))
+
+        token = _attend.set(attend)
+        try:
+            with torch.inference_mode():
+                network(**inputs, **options)
+        finally:
+            _attend.reset(token)
+
+    if way == "eager":
+        with _implementation(model, "eager"):
+            yield read_eager
+    else:
+        _register()
+        with _implementation(model, INTERFACE_NAME):
+            yield read_inside
+
+
+def accepts(model: Any, argument: str) -> bool:
+    """Whether a model's forward pass takes an argument."""
+    return argument in inspect.signature(model.forward).parameters
+
+
+_CROSS = ("crossattention", "cross_attn", "encoder_attn", "encdecattention")
+
+
+def site_name(path: str, config: Any) -> str:
+    """Name the site of an attention layer from its path in the model."""
+    lowered = path.lower()
+    if any(part in lowered for part in _CROSS):
+        return "cross"
+    if config.is_encoder_decoder:
+        return "decoder" if lowered.split(".")[0] == "decoder" else "encoder"
+    if hasattr(config, "vision_config") and hasattr(config, "text_config"):
+        return "vision" if "vision" in lowered or "visual" in lowered else "text"
+    return "vision" if reads_images(config) else "self"
+
+
+def reads_images(config: Any) -> bool:
+    """Whether a model has no vocabulary."""
+    return getattr(config.get_text_config(), "vocab_size", None) is None

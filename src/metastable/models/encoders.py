@@ -1,0 +1,505 @@
+"""A model and its tokenizer, loaded from safetensors alone."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from metastable.errors import InputError
+from metastable.models.model_files import BUNDLED_MODEL, load_part, quiet_transformers, resolve_source, weight_files
+from metastable.models.sites import Site
+
+__all__ = [
+    "BUNDLED_MODEL",
+    "UNLIMITED_LENGTH",
+    "Encoded",
+    "Encoder",
+    "Site",
+    "Tokenizer",
+    "load_encoder",
+    "load_tokenizer",
+    "resolve_device",
+    "wrap_model",
+]
+
+UNLIMITED_LENGTH = 1_000_000
+"""`max_length` of a model without a limit of its own (relative positions)."""
+
+# Their position embeddings begin after the padding index, so fewer tokens fit than the table has rows.
+_OFFSET_POSITIONS = frozenset(
+    {"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet", "longformer", "data2vec-text", "ibert"}
+)
+
+_DTYPES = ("float32", "float16", "bfloat16")
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A tokenized text.
+
+    Attributes
+    ----------
+    text : str
+        The text; of a pair, the first one.
+    token_ids : tuple of int
+        All tokens, special ones included.
+    word_index : tuple of int
+        For each token the word that it is a piece of, counted from 0 over the text and then its pair;
+        -1 for a special token.
+    segment_ids : tuple of int
+        The segment (token type) of each token; empty where the model has none.
+    special : tuple of bool
+        Whether each token was added by the tokenizer.
+    pair : str or None
+        The second text.
+    """
+
+    text: str
+    token_ids: tuple[int, ...]
+    word_index: tuple[int, ...]
+    segment_ids: tuple[int, ...]
+    special: tuple[bool, ...]
+    pair: str | None = None
+
+
+@dataclass(frozen=True)
+class Tokenizer:
+    """A thin wrapper of a fast Hugging Face tokenizer that knows which word a token is a piece of.
+
+    Attributes
+    ----------
+    model_id : str
+        What it was loaded from.
+    revision : str or None
+        Revision of a hub id.
+    backend : transformers.PreTrainedTokenizerFast
+        The tokenizer itself.
+    max_length : int
+        The most tokens, special ones included, that the model reads.
+    has_segments : bool
+        Whether the model tells the two texts of a pair apart by token types.
+    """
+
+    model_id: str
+    revision: str | None
+    backend: Any = field(repr=False, compare=False)
+    max_length: int
+    has_segments: bool = False
+
+    @property
+    def n_special(self) -> int:
+        """Number of special tokens of a single text."""
+        return int(self.backend.num_special_tokens_to_add(pair=False))
+
+    @property
+    def n_special_pair(self) -> int:
+        """Number of special tokens of a pair of texts."""
+        return int(self.backend.num_special_tokens_to_add(pair=True))
+
+    @property
+    def pad_id(self) -> int:
+        """Id that fills a batch up; what it is does not matter, since padding is masked."""
+        pad = self.backend.pad_token_id
+        return int(pad) if pad is not None else int(self.backend.eos_token_id or 0)
+
+    def tokens(self, token_ids: Sequence[int]) -> tuple[str, ...]:
+        """Spell the tokens as the vocabulary does."""
+        return tuple(self.backend.convert_ids_to_tokens(list(token_ids)))
+
+    def encode(self, text: str, pair: str | None = None) -> Encoded:
+        """Tokenize a text, or a pair of texts, whose words are what white space separates."""
+        return self.encode_words(text.split(), None if pair is None else pair.split(), text=text, pair_text=pair)
+
+    def encode_words(
+        self,
+        words: Sequence[str],
+        pair: Sequence[str] | None = None,
+        *,
+        text: str | None = None,
+        pair_text: str | None = None,
+    ) -> Encoded:
+        """Tokenize words joined by one space and tell which word each token is a piece of.
+
+        Parameters
+        ----------
+        words : sequence of str
+            The words in reading order; a word may hold spaces ("baking soda").
+        pair : sequence of str, optional
+            The words of the second segment.
+        text, pair_text : str, optional
+            The texts that hold the words in this order, where they are not the words joined by one space.
+
+        Returns
+        -------
+        Encoded
+
+        Raises
+        ------
+        InputError
+            If a word is not in its text.
+        """
+        text = " ".join(words) if text is None else text
+        if pair is not None and pair_text is None:
+            pair_text = " ".join(pair)
+        output = self.backend(
+            text,
+            pair_text,
+            return_offsets_mapping=True,
+            return_special_tokens_mask=True,
+            return_token_type_ids=self.has_segments,
+            truncation=False,
+            verbose=False,
+        )
+        ends = [_word_ends(words, text), _word_ends(pair or (), pair_text or "")]
+        starts = (0, len(words))
+        word_index = tuple(
+            -1 if segment is None else starts[segment] + _word_of(offset, ends[segment])
+            for segment, offset in zip(output.sequence_ids(0), output["offset_mapping"], strict=True)
+        )
+        return Encoded(
+            text=text,
+            token_ids=tuple(output["input_ids"]),
+            word_index=word_index,
+            segment_ids=tuple(output.get("token_type_ids", ())),
+            special=tuple(word < 0 for word in word_index),
+            pair=pair_text,
+        )
+
+    def pieces(self, word: str) -> int:
+        """Count the word pieces of a word that stands after another one (after a space)."""
+        return self.count_pieces([word])[0]
+
+    def count_pieces(self, words: Sequence[str]) -> list[int]:
+        """Count the word pieces of each word, as `pieces` does, all at once."""
+        if not words:
+            return []
+        # A word in front, since tokenizers write the first word of a text in their own way.
+        texts = [f"a {word}" for word in words]
+        output = self.backend(texts, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+        return [sum(end > 1 for _, end in offsets) for offsets in output["offset_mapping"]]
+
+
+def _word_ends(words: Sequence[str], text: str) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """End of each word in the text, found from left to right."""
+    ends: list[int] = []
+    position = 0
+    for word in words:
+        start = text.find(word, position)
+        if start < 0:
+            raise InputError(f"word {word!r} is not in the text {text[:60]!r} in its order; give the words of the text")
+        position = start + len(word)
+        ends.append(position)
+    return np.asarray(ends, dtype=np.int64)
+
+
+def _word_of(offset: tuple[int, int], ends: np.ndarray[Any, np.dtype[np.int64]]) -> int:
+    """Word that a token belongs to; a token that is a space alone belongs to the word after it."""
+    start, end = offset
+    last = max(start, end - 1)
+    return min(int(np.searchsorted(ends, last, side="right")), len(ends) - 1)
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A model ready to have its attention counted.
+
+    Attributes
+    ----------
+    model_id : str
+        What it was loaded from.
+    revision : str or None
+        Revision of a hub id.
+    model : torch.nn.Module
+        In evaluation mode, on `device`.
+    tokenizer : Tokenizer or None
+        None for a model that reads no text.
+    sites : tuple of Site
+        Its stacks of attention layers.
+    weights_hash : str
+        SHA-256 of the weight files (of the tensors, where the model was given as an object) and of the
+        configuration.
+    device : str
+        ``"cpu"``, ``"cuda"`` (``"cuda:1"`` where processes share a host) or ``"mps"``.
+    dtype : str
+        Type of the weights; the softmax is float32 whatever it is.
+    max_length : int
+        The most tokens that the model reads.
+    way : {"interface", "eager"}
+        How its attention is reached.
+    way_reason : str
+        Why that way was taken.
+    pads : bool
+        Whether padding leaves the attention of the other tokens as it is, so that sequences of unequal
+        length can be read together.
+    """
+
+    model_id: str
+    revision: str | None
+    model: Any = field(repr=False, compare=False)
+    tokenizer: Tokenizer | None
+    sites: tuple[Site, ...]
+    weights_hash: str
+    device: str
+    dtype: str
+    max_length: int
+    way: Literal["interface", "eager"]
+    way_reason: str
+    pads: bool = True
+
+
+def load_tokenizer(model: str = BUNDLED_MODEL, *, revision: str | None = None) -> Tokenizer:
+    """Load a tokenizer alone, without the model's weights.
+
+    Parameters
+    ----------
+    model : str
+        `BUNDLED_MODEL`, a folder, or a Hugging Face id.
+    revision : str, optional
+        Branch, tag or commit of a Hugging Face id.
+
+    Returns
+    -------
+    Tokenizer
+
+    Raises
+    ------
+    InputError
+        If there is no such model, or it has no fast tokenizer.
+    """
+    from transformers import AutoConfig, AutoTokenizer
+
+    source = resolve_source(model, revision)
+    with quiet_transformers():
+        config = load_part(AutoConfig, source, "configuration")
+        backend = load_part(AutoTokenizer, source, "tokenizer")
+    return _wrap_tokenizer(backend, config, source.model_id, source.revision)
+
+
+def load_encoder(
+    model: str = BUNDLED_MODEL, *, revision: str | None = None, device: str = "auto", dtype: str = "float32"
+) -> Encoder:
+    """Load a model with its tokenizer and find its attention sites.
+
+    Parameters
+    ----------
+    model : str
+        `BUNDLED_MODEL`, a folder, or a Hugging Face id; weights in safetensors, and no code of the model's
+        own is run. Nothing but a Hugging Face id uses the network.
+    revision : str, optional
+        Branch, tag or commit of a Hugging Face id.
+    device : {"auto", "cpu", "cuda", "mps"}
+        ``"auto"`` takes the accelerator where there is one.
+    dtype : {"float32", "float16", "bfloat16"}
+        Type of the weights.
+
+    Returns
+    -------
+    Encoder
+
+    Raises
+    ------
+    InputError
+        If there is no such model, device or type, if weights are missing, or if the model has no softmax
+        attention.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModel, AutoTokenizer
+
+    if dtype not in _DTYPES:
+        raise InputError(f"dtype {dtype!r} is unknown; choose one of {', '.join(_DTYPES)}")
+    place = resolve_device(device)
+    source = resolve_source(model, revision)
+    with quiet_transformers():
+        config = load_part(AutoConfig, source, "configuration")
+        files_of_weights = weight_files(source)
+        network, info = load_part(
+            AutoModel,
+            source,
+            "weights",
+            config=config,
+            use_safetensors=True,
+            attn_implementation="eager",
+            dtype=getattr(torch, dtype),
+            output_loading_info=True,
+        )
+        reads_text = getattr(config.get_text_config(), "vocab_size", None) is not None
+        tokenizer = (
+            _wrap_tokenizer(load_part(AutoTokenizer, source, "tokenizer"), config, source.model_id, source.revision)
+            if reads_text
+            else None
+        )
+    missing = sorted(key for key in info["missing_keys"] if "pooler" not in key)
+    if missing:
+        raise InputError(
+            f"the weights of model {model!r} lack {len(missing)} tensors, the first {missing[0]!r}, so its "
+            "attention would be random; give a complete model"
+        )
+    digest = _combine_hashes(_hash_config(config), *(_hash_file(path) for path in files_of_weights))
+    return _finish(network, tokenizer, source.model_id, source.revision, digest, place, dtype)
+
+
+def wrap_model(
+    model: Any,
+    tokenizer: Tokenizer | None = None,
+    *,
+    model_id: str = "model",
+    device: str = "cpu",
+    way: Literal["auto", "interface", "eager"] = "auto",
+) -> Encoder:
+    """Make an encoder of a transformers model that is already in memory.
+
+    Parameters
+    ----------
+    model : transformers.PreTrainedModel
+        Any base model; it is moved to `device` and put into evaluation mode.
+    tokenizer : Tokenizer, optional
+        Its tokenizer, where sequences are to be made with it.
+    model_id : str
+        What to call it.
+    device : {"auto", "cpu", "cuda", "mps"}
+        Where it runs.
+    way : {"auto", "interface", "eager"}
+        How its attention is reached; ``"auto"`` takes the interface where it gives what eager gives.
+
+    Returns
+    -------
+    Encoder
+    """
+    dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
+    digest = _combine_hashes(_hash_config(model.config), _hash_tensors(model.state_dict()))
+    return _finish(model, tokenizer, model_id, None, digest, resolve_device(device), dtype, way=way)
+
+
+def resolve_device(device: str) -> str:
+    """Turn ``"auto"`` into a device and refuse one that is not there.
+
+    Parameters
+    ----------
+    device : {"auto", "cpu", "cuda", "mps"}
+        What was asked for.
+
+    Returns
+    -------
+    str
+        The device; under torchrun each process of a host gets a GPU of its own, such as ``"cuda:1"``.
+
+    Raises
+    ------
+    InputError
+        If the device is unknown or unavailable.
+    """
+    import torch
+
+    from metastable.extraction.distributed import local_rank
+
+    available = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    if device == "auto":
+        device = next(name for name, there in available.items() if there)
+    if device not in available:
+        raise InputError(f"device {device!r} is unknown; choose auto, cpu, cuda or mps")
+    if not available[device]:
+        there = ", ".join(name for name, here in available.items() if here)
+        raise InputError(f"device {device!r} is not available on this machine; choose auto or one of: {there}")
+    rank = local_rank()
+    if device == "cuda" and rank is not None:
+        return f"cuda:{rank % torch.cuda.device_count()}"
+    return device
+
+
+def _wrap_tokenizer(backend: Any, config: Any, model_id: str, revision: str | None) -> Tokenizer:
+    if not getattr(backend, "is_fast", False):
+        raise InputError(
+            f"model {model_id!r} has no fast tokenizer, so its tokens cannot be traced to words; give a "
+            "model with a tokenizer.json"
+        )
+    # Without its files, transformers makes a tokenizer that knows nothing but special tokens.
+    if len(backend) < len(set(backend.all_special_ids)) + 3:
+        raise InputError(
+            f"model {model_id!r} has no tokenizer files; save its tokenizer in the same folder, with save_pretrained"
+        )
+    length = min(_model_length(config), int(min(backend.model_max_length, UNLIMITED_LENGTH)))
+    return Tokenizer(
+        model_id=model_id,
+        revision=revision,
+        backend=backend,
+        max_length=length,
+        # Not what the tokenizer gives unasked: ALBERT's does not give the types that the model was trained with.
+        has_segments=getattr(config.get_text_config(), "type_vocab_size", 0) > 1,
+    )
+
+
+def _model_length(config: Any) -> int:
+    text = config.get_text_config()
+    positions = getattr(text, "max_position_embeddings", None)
+    if not isinstance(positions, int) or positions <= 0:
+        return UNLIMITED_LENGTH
+    if text.model_type in _OFFSET_POSITIONS:
+        return positions - int(text.pad_token_id or 0) - 1
+    return positions
+
+
+def _finish(
+    network: Any,
+    tokenizer: Tokenizer | None,
+    model_id: str,
+    revision: str | None,
+    digest: str,
+    device: str,
+    dtype: str,
+    way: Literal["auto", "interface", "eager"] = "auto",
+) -> Encoder:
+    from metastable.models.probing import probe
+
+    network = network.to(device).eval()
+    found = probe(network, model_id, way=way)
+    return Encoder(
+        model_id=model_id,
+        revision=revision,
+        model=network,
+        tokenizer=tokenizer,
+        sites=found.sites,
+        weights_hash=digest,
+        device=device,
+        dtype=dtype,
+        max_length=tokenizer.max_length if tokenizer is not None else _model_length(network.config),
+        way=found.way,
+        way_reason=found.reason,
+        pads=found.pads,
+    )
+
+
+def _hash_file(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _hash_config(config: Any) -> str:
+    """Hash what the configuration says of the model; not where it came from, nor which library wrote it."""
+    ignored = {"_name_or_path", "transformers_version", "dtype", "torch_dtype", "architectures"}
+    content = {key: value for key, value in config.to_dict().items() if key not in ignored}
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _hash_tensors(state: dict[str, Any]) -> str:
+    import torch
+
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        tensor = state[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _combine_hashes(*hashes: str) -> str:
+    return hashlib.sha256(" ".join(hashes).encode()).hexdigest()

@@ -1,0 +1,1 @@
+"""The report of two studies side by side."""

@@ -1,0 +1,252 @@
+"""What a sweep's report says in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from metastable.heads.sweep_axes import Axis, level_text, setting_text
+from metastable.heads.sweep_tables import KIND_AXES, map_correlations
+from metastable.report.apa import format_g, format_level, format_p, format_share, p_phrase, plural
+from metastable.report.names import COVARIATE_NAMES
+from metastable.report.run.methods import CORRECTIONS
+from metastable.stats.balance import BALANCE_LINE
+
+if TYPE_CHECKING:
+    from metastable.heads.sweep_result import SweepResult
+
+__all__ = [
+    "along",
+    "corrections",
+    "heads",
+    "imbalance",
+    "limitations",
+    "listed",
+    "methods",
+    "reuse",
+    "symbol",
+    "verdict",
+]
+
+# Sizes that differ by less than this factor along an axis are the same for practical purposes.
+_WORTH_TELLING = 1.1
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names as a list in a sentence."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def symbol(result: SweepResult) -> str:
+    """Return the letter of the effect: g of two conditions, d of a slope."""
+    return "g" if result.contrast.predictor is None else "d"
+
+
+def _compared(result: SweepResult) -> str:
+    contrast = result.contrast
+    if contrast.predictor is not None:
+        return f"a change with the {COVARIATE_NAMES.get(contrast.formula, contrast.formula)}"
+    return f"a difference between {contrast.a.name} and {contrast.b.name} sequences"
+
+
+def _all_settings(result: SweepResult) -> str:
+    """Name the settings that a head is followed over."""
+    kinds = listed([axis.title for axis in result.axes if axis.name in KIND_AXES])
+    return f"all settings of its own {kinds}" if kinds else "all settings"
+
+
+def verdict(result: SweepResult) -> list[str]:
+    """Say in two sentences how stable the result is over the sweep."""
+    settings, table, options = result.settings, result.stability, result.recipe["options"]
+    alpha, letter, n = options["alpha"], symbol(result), len(settings)
+    found = int((settings["omnibus_p_holm"] < alpha).sum())
+    sizes = settings["median_abs_g"]
+    largest_p = float(settings["omnibus_p_holm"].max())
+    same, always = int(table["same_sign"].sum()), int((table["n_different"] == table["n_settings"]).sum())
+    tests = int((result.heads["verdict"] == "different").sum())
+    share = f"all {n}" if found == n else f"{found or 'none'} of the {n}"
+    axes = listed([axis.title for axis in result.axes])
+    every = _all_settings(result)
+    # no bars for absolute values: the sentence also stands in a table
+    return [
+        f"The omnibus test finds {_compared(result)} in {share} settings of {axes} (permutation p after Holm's "
+        f"correction over the settings, the largest {p_phrase(largest_p, 'p')}; α = {format_level(alpha)}), "
+        f"and the median "
+        f"absolute {letter} over heads runs from {sizes.min():.2f} to {sizes.max():.2f}.",
+        f"The effect keeps its sign over {every} in {format_share(same, len(table))} heads, and "
+        f"{format_share(always, len(table))} are different in all of them: at a false discovery rate of "
+        f"{format_level(alpha)} over "
+        f"the whole sweep, {tests:,} of {len(result.heads):,} tests are significant.",
+    ]
+
+
+def imbalance(result: SweepResult) -> str:
+    """Say in how many settings a covariate is not balanced; empty if in none."""
+    settings = result.settings.dropna(subset=["worst_smd"])
+    settings = settings[settings["worst_smd"].astype(float).abs() >= BALANCE_LINE]
+    if settings.empty or result.contrast.predictor is not None:
+        return ""
+    worst = settings.iloc[int(settings["worst_smd"].astype(float).abs().to_numpy().argmax())]
+    name = COVARIATE_NAMES.get(worst["worst_covariate"], worst["worst_covariate"])
+    place = setting_text({axis.name: worst[axis.name] for axis in result.axes})
+    return (
+        f"the conditions are not alike: in {len(settings)} of {len(result.settings)} settings a covariate differs by "
+        f"{BALANCE_LINE:g} standard deviations or more, at most {name} at {place} "
+        f"({format_g(float(worst['worst_smd']))})."
+    )
+
+
+def along(result: SweepResult, axis: Axis) -> str:
+    """Say how the result moves along an axis, and what else moves with it."""
+    settings, letter = result.settings, symbol(result)
+    texts = settings[axis.name].map(level_text)
+    groups = [settings[texts == level_text(value)] for value in axis.levels]
+    sizes = [float(group["median_abs_g"].median()) for group in groups]
+    least, most = int(np.argmin(sizes)), int(np.argmax(sizes))
+    text = (
+        f"The median |*{letter}*| is least at {axis.title} = {level_text(axis.levels[least])} ({sizes[least]:.2f}) and "
+        f"largest at {level_text(axis.levels[most])} ({sizes[most]:.2f})."
+    )
+    units = [float((group["n_a"] + group["n_b"]).mean()) for group in groups]
+    if max(units) > _WORTH_TELLING * min(units):
+        text += (
+            f" The number of {result.contrast.unit}s differs along this axis (on average {min(units):,.0f} to "
+            f"{max(units):,.0f}), and with it the power: compare |*{letter}*| rather than how many heads are "
+            "significant."
+        )
+    tokens = [float(group["tokens_per_sequence"].mean()) for group in groups]
+    if max(tokens) > _WORTH_TELLING * min(tokens):
+        text += (
+            f" Sequences have {min(tokens):.0f} to {max(tokens):.0f} tokens on average. A mean over more tokens varies "
+            f"less, and *{letter}* is measured in units of that variation, while a count can differ by more where "
+            f"there are more tokens: neither a larger *{letter}* nor a larger difference is by itself a stronger "
+            "effect on a token."
+        )
+    if axis.name == "model":
+        text += (
+            " Heads of two models are not the same heads: layers, shares and sizes can be compared, single heads not."
+        )
+    return text
+
+
+def heads(result: SweepResult, n_shown: int) -> str:
+    """Say which heads stay, and how alike the maps of effects are."""
+    table, letter = result.stability, symbol(result)
+    always = int((table["n_different"] == table["n_settings"]).sum())
+    most = int((2 * table["n_different"] > table["n_settings"]).sum())
+    ever = int((table["n_different"] > 0).sum())
+    text = (
+        f"{format_share(always, len(table))} heads are different in {_all_settings(result)}, {most} in most, {ever} in "
+        f"at least one, and {int((table['n_equivalent'] == table['n_settings']).sum())} are equivalent in all."
+    )
+    found = map_correlations(result.heads)
+    if len(found):
+        text += (
+            f" The maps of *{letter}* of two settings correlate at *r* = {format_g(float(found.min()), sign=False)} to "
+            f"{format_g(float(found.max()), sign=False)} (median {format_g(float(np.median(found)), sign=False)})."
+        )
+    if n_shown:
+        text += f" The {plural(n_shown, 'head')} that are different most often, the largest median |*{letter}*| first:"
+    return text
+
+
+def corrections(result: SweepResult) -> list[str]:
+    """Say what is corrected for, how, and what it means that settings share words."""
+    options, settings = result.recipe["options"], result.settings
+    alpha, n_tests, n = options["alpha"], len(result.heads), len(settings)
+    alone, together = int(settings["n_different_setting"].sum()), int(settings["n_different"].sum())
+    method = CORRECTIONS[options["correction"]]
+    harmonic = float(np.sum(1 / np.arange(1, n_tests + 1)))
+    dependence = {
+        "bh": "This correction is proved for tests that are independent or positively dependent, as the tests of one "
+        "head over overlapping words are; that it also holds for two-sided tests of heads that go against each other "
+        "is known from simulations, not from a proof. `--correction by` (Benjamini & Yekutieli, 2001) holds under any "
+        f"dependence, at the price of p-values {harmonic:.1f} times as large here.",
+        "by": "This correction holds under any dependence between the tests, and pays for it with power: its p-values "
+        f"are {harmonic:.1f} times those of Benjamini and Hochberg.",
+    }.get(
+        options["correction"],
+        "This correction estimates the share of true nulls as if tests were independent, which the settings of one "
+        "study are not; `--correction by` holds under any dependence.",
+    )
+    return [
+        f"**Heads.** The {n_tests:,} tests of {n} settings are one family, corrected by the method of {method}. A "
+        f"discovery is one head in one setting; a false discovery rate of {format_level(alpha)} means that of "
+        f"all discoveries of "
+        f"the sweep at most {100 * alpha:g}% are expected to be false, not of each setting's. Settings with much to "
+        f"find make the bar lower for the others, so a head found in one setting alone is weak evidence. Corrected one "
+        f"by one, the settings would call {alone:,} heads different; together they call {together:,}.",
+        f"**Settings.** Whether a setting shows any difference is decided before its heads by one omnibus permutation "
+        f"test each. Holm's correction over the {n} settings holds the chance of even one false alarm in the whole "
+        f"sweep at {format_level(alpha)}, under any dependence.",
+        f"**Dependence.** The settings of one study share words, and those that differ in the threshold alone read the "
+        f"very same attention. They are not independent replications: a difference that chance gave these words would "
+        f"show in many settings at once, and {n} settings that agree are not {n} confirmations. {dependence}",
+    ]
+
+
+def methods(result: SweepResult) -> str:
+    """Write the methods of the sweep as a journal wants them."""
+    recipe, contrast, settings = result.recipe, result.contrast, result.settings
+    options = recipe["options"]
+    varied = "; ".join(f"{axis.title}: {', '.join(map(level_text, axis.levels))}" for axis in result.axes)
+    test = (
+        "the paired t statistic, by flipping the signs of the pair differences"
+        if contrast.pair is not None
+        else "the slope's partial correlation (Freedman & Lane, 1983, where covariates are held fixed)"
+        if contrast.predictor is not None
+        else f"Welch's t statistic (Welch, 1947), by exchanging the labels of whole {contrast.unit}s"
+    )
+    used = settings["n_permutations"]
+    number = f"{used.min():,}" if used.min() == used.max() else f"{used.min():,} to {used.max():,}"
+    effect = "Hedges' g (Hedges, 1981)" if contrast.predictor is None else "d of the partial correlation"
+    models = listed([f"{model['id']} (weights SHA-256 {model['weights_sha256'][:12]}…)" for model in recipe["models"]])
+    return (
+        f"We repeated the comparison of {contrast.a.name} and {contrast.b.name} sequences at all {len(settings)} "
+        f"combinations of {varied}, with {models}; transformers {recipe['packages']['transformers']}, torch "
+        f"{recipe['packages']['torch']}. In each setting the mean of each {contrast.unit} was the unit of analysis, "
+        f"and every head was tested two-sidedly by a permutation test on {test}, with {number} relabelings shared by "
+        f"all heads, p = (b + 1) / (m + 1) where they were drawn (Phipson & Smyth, 2010). The sum of squared "
+        f"statistics over all heads gave one omnibus p a setting, corrected by Holm's (1979) method. The false "
+        f"discovery rate was held at {format_level(options['alpha'])} over all heads of all settings by the method of "
+        f"{CORRECTIONS[options['correction']]}. We report {effect} and two one-sided tests against ±"
+        f"{options['margin']:g} (Lakens, 2017), corrected over the whole sweep by the method of Benjamini and Hochberg "
+        "(1995)."
+    )
+
+
+def reuse(result: SweepResult) -> str:
+    """Say what of this sweep was there before it was run."""
+    n = len(result.recipe["runs"])
+    again = "Typed again, it reuses the counts and the finished settings, and a longer list computes only what is new."
+    if not result.n_reused:
+        return again
+    had = f"{result.n_reused} of {plural(n, 'run')} had been finished before with the same recipe and were reused."
+    return f"{had} {again}"
+
+
+def limitations(result: SweepResult) -> list[str]:
+    """Return what a sweep can not show."""
+    settings, alpha = result.settings, result.recipe["options"]["alpha"]
+    texts = [result.study.caveat] if result.study.caveat else []
+    texts += [
+        "A sweep shows how far one study's answer hangs on its options. It is no replication: the settings share "
+        "words, model or both, and what is wrong with the study is wrong in all of them.",
+        "Whoever picks the setting with the clearest result after seeing all of them has used up its p-value; the "
+        "numbers above are corrected for all settings, a single setting's report is not.",
+        "The count describes how widely a head spreads its attention, not what it attends to, and not whether the "
+        "model uses it.",
+    ]
+    floor = len(settings) / settings["n_permutations"].min()
+    if floor > alpha:
+        texts.append(
+            f"With {settings['n_permutations'].min():,} relabelings the least p after Holm's correction over "
+            f"{len(settings)} settings is about {format_p(min(1.0, floor))}, above α = {format_level(alpha)}: "
+            f"no omnibus test "
+            "could find a difference. Give more --permutations."
+        )
+    if not settings["exact"].all():
+        texts.append("Permutation p-values are drawn at random; near α they would move with another seed.")
+    return texts

@@ -1,0 +1,1 @@
+"""Who calls whom: a study, a sweep, a comparison, a calibration from beginning to end."""

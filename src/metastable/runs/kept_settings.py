@@ -1,0 +1,112 @@
+"""Results of finished runs of a sweep, kept on disk under a key of all that they depend on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from metastable.files import write_text, written_whole
+from metastable.study import Material, Study
+
+__all__ = ["FORMAT", "Finished", "load_finished", "result_key", "save_finished"]
+
+FORMAT = 1
+"""Number of the format of a kept result and of the tests behind it; a new one never reuses an older result."""
+
+_TEST_OPTIONS = ("threshold", "permutations", "alpha", "correction", "margin", "seed", "covariates", "measure")
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What one run of a sweep found, at all its thresholds.
+
+    Attributes
+    ----------
+    heads : pandas.DataFrame
+        One row a head and threshold: `metastable.stats.analysis.HEAD_COLUMNS`, ``g_low`` and ``g_high``,
+        corrected within the setting.
+    omnibus : pandas.DataFrame
+        One row a threshold: ``threshold, p_sum_squares, p_max, n_below_alpha`` of all heads together.
+    facts : mapping
+        What else the report tells: sizes, the model, notes; as JSON holds it.
+    """
+
+    heads: pd.DataFrame
+    omnibus: pd.DataFrame
+    facts: Mapping[str, Any] = field(repr=False)
+
+
+def result_key(
+    study: Study,
+    options: Mapping[str, Any],
+    material: Material,
+    counts: str,
+    software: Mapping[str, Any],
+) -> str:
+    """Hash all that a run's result depends on.
+
+    Parameters
+    ----------
+    study : Study
+        Whose design and primary claim say what is compared.
+    options : mapping
+        Of the run.
+    material : Material
+        Its sequences, with the units, pairs and covariates that the tests use.
+    counts : str
+        Key of the extraction (`metastable.extraction.extracting.extraction_key`).
+    software : mapping
+        Versions of the packages.
+
+    Returns
+    -------
+    str
+        SHA-256 in hexadecimal digits.
+    """
+    recipe = {
+        "format": FORMAT,
+        "counts": counts,
+        "design": asdict(study.design),
+        "conditions": [condition.name for condition in study.conditions],
+        "contrast": study.claims[0].contrast if study.claims else "",
+        "options": {name: options[name] for name in _TEST_OPTIONS},
+        "packages": dict(software),
+    }
+    digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode())
+    for s in material.sequences:
+        row = (s.identifier, s.condition, s.cluster, s.pair, s.level, s.context, s.target, dict(s.covariates))
+        digest.update(json.dumps(row, default=float).encode())
+    return digest.hexdigest()
+
+
+def _paths(folder: Path, key: str) -> tuple[Path, Path, Path]:
+    home = folder / key[:16]
+    return home / "heads.parquet", home / "omnibus.parquet", home / "facts.json"
+
+
+def save_finished(folder: Path, key: str, finished: Finished) -> None:
+    """Keep a result; the file that says that it is whole is written last."""
+    heads, omnibus, facts = _paths(folder, key)
+    for path, table in ((heads, finished.heads), (omnibus, finished.omnibus)):
+        with written_whole(path) as temporary:
+            table.to_parquet(temporary, index=False)
+    write_text(facts, json.dumps({"key": key, **finished.facts}, indent=2, ensure_ascii=False) + "\n")
+
+
+def load_finished(folder: Path, key: str) -> Finished | None:
+    """Return the result of that key; None where there is none, or where it can not be read."""
+    heads, omnibus, facts = _paths(folder, key)
+    try:
+        record = json.loads(facts.read_text(encoding="utf-8"))
+        if record.pop("key") != key:
+            return None
+        return Finished(pd.read_parquet(heads), pd.read_parquet(omnibus), record)
+    except (OSError, ValueError, KeyError):
+        # a damaged result is computed anew
+        return None

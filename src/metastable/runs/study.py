@@ -1,0 +1,239 @@
+"""One study, start to finish: words to sequences to counts to tests to a report."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from metastable.browser.run_browser import write_run_browser
+from metastable.extraction import extract
+from metastable.extraction.distributed import current_processes
+from metastable.files import require_writable, write_text
+from metastable.heads.contrasts import Contrast, contrasts_of
+from metastable.heads.head_tests import (
+    adjusting,
+    analyse_cube,
+    analyse_view,
+    joint_model,
+    power_of,
+    side_histograms,
+    unit_values,
+)
+from metastable.heads.record import run_recipe
+from metastable.heads.results import Counted, RunResult
+from metastable.heads.run_files import write_tables
+from metastable.models.encoders import Tokenizer, load_encoder, load_tokenizer, resolve_device
+from metastable.progress import Advance, Silent, Stages
+from metastable.report import verdict_record, write_index, write_report
+from metastable.stats.analysis import Analysis
+from metastable.stats.balance import balance_table
+from metastable.study import Material, Sequence, Study
+
+__all__ = ["Clock", "count_study", "prepare_study", "run_study"]
+
+
+@dataclass
+class Clock:
+    """Wall time of each stage, for run.json.
+
+    Attributes
+    ----------
+    stages : Stages
+        Who is told of progress.
+    seconds : dict of str to float
+        Wall time of each stage that is over.
+    """
+
+    stages: Stages
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, key: str, title: str) -> Iterator[Advance]:
+        """Open a stage under a key of `seconds` and a title for readers."""
+        start = time.perf_counter()
+        with self.stages.stage(title) as advance:
+            yield advance
+        self.seconds[key] = round(time.perf_counter() - start, 3)
+
+
+def prepare_study(
+    study: Study, options: Mapping[str, Any], tokenizer: Tokenizer
+) -> tuple[Material, tuple[Contrast, ...]]:
+    """Make a study's sequences and contrasts, and see that the covariates to adjust for are there.
+
+    Parameters
+    ----------
+    study : Study
+    options : mapping
+        Values of the common options and of the study's own.
+    tokenizer : Tokenizer
+        The model's.
+
+    Returns
+    -------
+    material : Material
+    contrasts : tuple of Contrast
+        The primary contrast first.
+
+    Raises
+    ------
+    InputError
+        For anything that the user can mend.
+    """
+    material = study.build(options, tokenizer)
+    contrasts = contrasts_of(study, material.sequences)
+    for contrast in contrasts:
+        adjusting(contrast, options["covariates"])
+    return material, contrasts
+
+
+def count_study(study: Study, options: Mapping[str, Any], clock: Clock, *, cube: str = "counts.zarr") -> Counted:
+    """Make a study's sequences and count their attention, or take the counts of an earlier run.
+
+    Parameters
+    ----------
+    study : Study
+        What is compared.
+    options : mapping
+        Values of the common options and of the study's own.
+    clock : Clock
+        Tells the stages and times them.
+    cube : str
+        Name of the cube in the study's folder.
+
+    Returns
+    -------
+    Counted
+
+    Raises
+    ------
+    InputError
+        For anything that the user can mend.
+    """
+    folder = Path(options["out"]) / study.name
+    resolve_device(options["device"])  # a missing one is told before the work, and before anything is written
+    with clock.stage("sequences", "words to sequences"):
+        tokenizer = load_tokenizer(options["model"], revision=options["revision"])
+        material, contrasts = prepare_study(study, options, tokenizer)
+    clock.stages.say(_what(study, material.sequences))
+    with clock.stage("model", f"loading {tokenizer.model_id}"):
+        encoder = load_encoder(options["model"], revision=options["revision"], device=options["device"])
+    require_writable(folder, "--out")  # makes the folder, so only once all else is known to be good
+    with clock.stage("extraction", "attention counts") as advance:
+        extraction = extract(
+            encoder,
+            material.sequences,
+            thresholds=options["threshold"],
+            path=folder / cube,
+            batch_tokens=options["batch_tokens"],
+            queries=options["queries"],
+            keys=options["keys"],
+            unit=options["unit"],
+            measures=tuple(dict.fromkeys(("count", options["measure"], *(view.measure for view in study.views)))),
+            callback=advance,
+        )
+    if extraction.reused:
+        clock.stages.say(f"the finished extraction in {folder / cube} has the same recipe: reused")
+    elif extraction.n_resumed:
+        clock.stages.say(f"resumed: {extraction.n_resumed} sequences were already counted")
+    return Counted(folder, material, contrasts, encoder, extraction)
+
+
+def run_study(
+    study: Study,
+    options: Mapping[str, Any],
+    *,
+    stages: Stages | None = None,
+    command: str = "",
+) -> RunResult | None:
+    """Run a study and write its report.
+
+    Parameters
+    ----------
+    study : Study
+        What is compared.
+    options : mapping
+        Values of the common options (`metastable.study.options.COMMON_OPTIONS`) and of the study's own.
+    stages : Stages or None
+        Listener for progress.
+    command : str
+        The command that the report tells its readers to type for the same run.
+
+    Returns
+    -------
+    RunResult or None
+        None in the processes that torchrun started beside the first: they share the extraction, and the
+        first one tests and writes.
+
+    Raises
+    ------
+    InputError
+        For anything that the user can mend; nothing is left half written.
+    """
+    clock = Clock(stages or Silent())
+    counted = count_study(study, options, clock)
+    if not current_processes().is_first:
+        return None
+    folder, material, contrasts = counted.folder, counted.material, counted.contrasts
+    cube = counted.extraction.dataset
+    analyses = []
+    with clock.stage("statistics", "tests of every head") as advance:
+        histograms = side_histograms(cube, contrasts[0], options["threshold"])
+        for index, contrast in enumerate(contrasts):
+
+            def tell(done: int, total: int, index: int = index, advance: Advance = advance) -> None:
+                advance(index * total + done, len(contrasts) * total)
+
+            analyses.append(analyse_cube(cube, contrast, material.sequences, options, histograms, tell))
+    views: list[Analysis] = []
+    if study.views:
+        with clock.stage("views", "tests of each view") as advance:
+            sites = counted.encoder.sites
+            views += [
+                analyse_view(cube, view, contrasts[0], material.sequences, sites, options, advance)
+                for view in study.views
+            ]
+    with clock.stage("sensitivity", "what this sample could find") as advance:
+        power = power_of(cube, contrasts[0], options, advance)
+    joint = None
+    if options["joint"]:
+        with clock.stage("joint", "one model of all heads"):
+            joint = joint_model(cube, contrasts[0], options)
+    recipe = run_recipe(study, options, counted, analyses[0], seconds=clock.seconds, command=command)
+    result = RunResult(
+        study=study,
+        folder=folder,
+        contrasts=contrasts,
+        analyses=tuple(analyses),
+        views=tuple(views),
+        material=material,
+        balance=balance_table(contrasts[0].covariates, contrasts[0].condition),
+        sensitivity=power,
+        joint=joint,
+        histograms=histograms,
+        unit_values=unit_values(cube, contrasts[0], options),
+        recipe=recipe,
+    )
+    with clock.stage("report", "figures and report") as advance:
+        write_tables(result)
+        write_report(result, advance)
+    with clock.stage("browser", "head browser"):
+        write_run_browser(result, cube, counted.encoder)
+    recipe["verdict"] = verdict_record(result.contrast, result.analysis, recipe)
+    write_text(folder / "run.json", json.dumps(recipe, indent=2, ensure_ascii=False) + "\n")
+    write_index(folder.parent)
+    return result
+
+
+def _what(study: Study, sequences: tuple[Sequence, ...]) -> str:
+    parts = []
+    for condition in study.conditions:
+        mine = [s for s in sequences if s.condition == condition.name]
+        words = sum(len(s.words) for s in mine)
+        parts.append(f"{len(mine)} {condition.name} sequences of {words:,} words")
+    return ", ".join(parts)

@@ -1,0 +1,1 @@
+"""Linear mixed models of many features that share one design."""

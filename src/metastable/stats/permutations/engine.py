@@ -1,0 +1,228 @@
+"""The pass over relabelings: every statistic under every relabeling, in blocks of bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metastable.stats.permutations.omnibus import Collector, OmnibusResult, p_value, slack
+from metastable.stats.permutations.relabelings import Relabelings
+from metastable.stats.permutations.statistics import Backend, Prepared, Statistic
+from metastable.stats.permutations.tail import tail_p_values
+
+__all__ = ["Alternative", "PermutationResult", "Plan", "Progress", "run_permutations"]
+
+Floats = NDArray[np.float64]
+Progress = Callable[[int, int], None]
+Alternative = Literal["two-sided", "greater", "less"]
+
+
+@dataclass(frozen=True)
+class PermutationResult:
+    """Results of a permutation test, one entry a feature.
+
+    Attributes
+    ----------
+    statistic : ndarray of float64, shape (n_features,)
+        Observed statistic, signed; 0 where flat.
+    p_perm : ndarray of float64, shape (n_features,)
+        Permutation p of each feature on its own.
+    p_fwer : ndarray of float64, shape (n_features,)
+        Family-wise p: single-step maximum over the family (Westfall & Young 1993).
+    p_fwer_stepdown : ndarray of float64, shape (n_features,)
+        Family-wise p by the step-down maximum; never above `p_fwer`.
+    n_permutations : int
+        Relabelings used.
+    exact : bool
+        Whether these were all distinct ones.
+    flat : ndarray of bool, shape (n_features,)
+        Features without variance (beside the nuisance); p = 1.
+    omnibus : dict of str to OmnibusResult
+        One for each mask.
+    n_distinct : int
+        Number of distinct relabelings that the design allows, which bounds p from below; numbers above
+        10^18 are given as that.
+    """
+
+    statistic: Floats
+    p_perm: Floats
+    p_fwer: Floats
+    p_fwer_stepdown: Floats
+    n_permutations: int
+    exact: bool
+    flat: NDArray[np.bool_]
+    omnibus: dict[str, OmnibusResult]
+    n_distinct: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to do with the statistics.
+
+    Attributes
+    ----------
+    alternative : {"two-sided", "greater", "less"}
+    family : ndarray of int, shape (n_features,)
+        Maxima run within families.
+    omnibus : mapping of str to ndarray of bool, shape (n_features,)
+        Groups of features to test as one.
+    alpha : float
+        Level of the number of small p in a group.
+    tail : bool
+        Whether small p come from a fitted tail.
+    block_bytes : int
+        Memory for the working arrays of a pass.
+    backend : Backend
+    callback : callable or None
+        Told of progress as ``f(done, total)``.
+    """
+
+    alternative: Alternative
+    family: NDArray[np.intp]
+    omnibus: Mapping[str, NDArray[np.bool_]]
+    alpha: float
+    tail: bool
+    block_bytes: int
+    backend: Backend
+    callback: Progress | None = None
+
+    def directed(self, statistic: Floats) -> Floats:
+        """Make large values extreme; changes the array given."""
+        if self.alternative == "two-sided":
+            return np.abs(statistic, out=statistic)
+        return statistic if self.alternative == "greater" else np.negative(statistic, out=statistic)
+
+
+@dataclass(frozen=True)
+class _Blocks:
+    features: int
+    relabelings: int
+
+
+def _block_sizes(n_units: int, n_features: int, n_relabelings: int, block_bytes: int, grain: int) -> _Blocks:
+    # Half of the memory for what a feature holds all along (values, squares, a copy or two, and its null
+    # distribution), half for a block of relabelings (their labels and a few products).
+    half = block_bytes // 2 // 8
+    features = int(np.clip(half // (5 * n_units + n_relabelings), 1, n_features))
+    relabelings = min(half // (3 * n_units + 10 * features), max(grain // features, 64))
+    return _Blocks(features, max(1, min(relabelings, n_relabelings)))
+
+
+def _feature_blocks(order: NDArray[np.intp], size: int) -> Iterator[NDArray[np.intp]]:
+    for start in range(0, len(order), size):
+        yield order[start : start + size]
+
+
+def run_permutations(values: Floats, statistic: Statistic, relabelings: Relabelings, plan: Plan) -> PermutationResult:
+    """Compute the statistics of all features under all relabelings, and their p-values.
+
+    Features run in blocks, in each family from the smallest observed statistic up, so that one running
+    maximum gives the step-down procedure; each block sees the same relabelings again. Memory holds one
+    block of features with its null distribution, never all of them.
+
+    Parameters
+    ----------
+    values : ndarray of float64, shape (n_units, n_features)
+    statistic : Statistic
+    relabelings : Relabelings
+    plan : Plan
+
+    Returns
+    -------
+    PermutationResult
+    """
+    n_units, n_features = values.shape
+    n = relabelings.n
+    sizes = _block_sizes(n_units, n_features, n, plan.block_bytes, plan.backend.grain)
+    observed, scale = np.empty(n_features), np.empty(n_features)
+    flat = np.empty(n_features, dtype=bool)
+    for block in _feature_blocks(np.arange(n_features), sizes.features):
+        prepared = statistic.prepare(values[:, block], plan.backend)
+        observed[block] = statistic.observed(prepared, plan.backend)
+        scale[block] = plan.backend.fetch(prepared.scale)[:, 0]
+        flat[block] = prepared.flat
+    observed[flat] = 0.0
+    directed = plan.directed(observed.copy())
+    margin = slack(directed, scale, studentized=statistic.studentized)
+
+    exact = relabelings.exact
+    fit = plan.tail and not exact
+    square = not statistic.quadratic
+    p_perm, p_single, p_step = np.ones(n_features), np.ones(n_features), np.ones(n_features)
+    groups = Collector(plan.omnibus, n, square)
+    order = np.lexsort((directed, plan.family))
+    order = order[~flat[order]]
+    # The last feature of a family has the largest statistic, and the maximum by then is the family's.
+    last = np.append(np.diff(plan.family[order]) != 0, True)
+    maximum = np.full(n, -np.inf)
+    n_blocks = -(-len(order) // sizes.features)
+    place = 0
+    for index, block in enumerate(_feature_blocks(order, sizes.features)):
+        prepared = statistic.prepare(values[:, block], plan.backend)
+        null = _null(statistic, prepared, relabelings, plan, sizes.relabelings, (index, n_blocks))
+        for k, row in zip(block, null, strict=True):
+            p_perm[k] = p_value(directed[k], row, margin[k], exact=exact)
+            if fit:
+                p_perm[k] = tail_p_values(directed[[k]], row, p_perm[[k]], square=square)[0]
+            if plan.omnibus:
+                critical = _critical(directed[k], row, plan.alpha, exact=exact)
+                critical += float(slack(critical, scale[k], studentized=statistic.studentized))
+                groups.add(k, directed[k], row, margin=margin[k], critical=critical)
+            np.maximum(maximum, row, out=maximum)
+            p_step[k] = p_value(directed[k], maximum, margin[k], exact=exact)
+            if last[place]:
+                family = order[plan.family[order] == plan.family[k]]
+                p_single[family] = [p_value(directed[j], maximum, margin[j], exact=exact) for j in family]
+                if fit:
+                    p_single[family] = tail_p_values(directed[family], maximum, p_single[family], square=square)
+                # A hypothesis is only rejected once all before it are: p rises as the statistic falls.
+                rising = np.maximum.accumulate(p_step[family][::-1])[::-1]
+                p_step[family] = np.minimum(rising, p_single[family])
+                maximum.fill(-np.inf)
+            place += 1
+    return PermutationResult(
+        statistic=observed,
+        p_perm=p_perm,
+        p_fwer=p_single,
+        p_fwer_stepdown=p_step,
+        n_permutations=n,
+        exact=exact,
+        flat=flat,
+        omnibus=groups.results(exact=exact, tail=plan.tail),
+        n_distinct=relabelings.n_distinct,
+    )
+
+
+def _null(
+    statistic: Statistic,
+    prepared: Prepared,
+    relabelings: Relabelings,
+    plan: Plan,
+    size: int,
+    turn: tuple[int, int],
+) -> Floats:
+    """Directed statistics of a block of features, shape (n_features, n_relabelings)."""
+    n = relabelings.n
+    null = np.empty((len(prepared.flat), n))
+    done = 0
+    for relabeled in relabelings.blocks(size):
+        part = null[:, done : done + len(relabeled)]
+        part[:] = statistic.evaluate(prepared, relabeled, plan.backend)
+        plan.directed(part)
+        done += len(relabeled)
+        if plan.callback is not None:
+            plan.callback(turn[0] * n + done, turn[1] * n)
+    return null
+
+
+def _critical(observed: float, null: Floats, alpha: float, *, exact: bool) -> float:
+    """Largest statistic whose p among the others is not below alpha."""
+    pool = null if exact else np.append(null, observed)
+    # p = (number reaching the statistic) / len(pool) is below alpha for at most `few` of the pool.
+    few = int(np.ceil(alpha * len(pool) - 1e-9)) - 1
+    place = len(pool) - 1 - few
+    return float(np.partition(pool, place)[place])

@@ -1,0 +1,162 @@
+"""Random halves of the units of one condition, with their tokens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from metastable.errors import InputError
+from metastable.stats.samples import check_values
+from metastable.stats.simulation.planting import family_codes
+
+__all__ = ["Split", "TokenValues", "UnitTokens", "Units", "divide", "prepare"]
+
+
+@dataclass(frozen=True)
+class TokenValues:
+    """Values of tokens, for the mixed model.
+
+    Attributes
+    ----------
+    values : ndarray of numbers, shape (n_tokens, n_features)
+        One row per token; small integers are converted a block of features at a time.
+    unit : ndarray of int, shape (n_tokens,)
+        Row of the unit-level values that each token belongs to.
+    nuisance : ndarray of float64, shape (n_tokens, n_columns), or None
+        Further fixed effects of the mixed model, beside the intercept and the half.
+    crossed : ndarray of int, shape (n_tokens,), or None
+        Second grouping factor of the mixed model, where neither pairs nor clusters are one.
+    """
+
+    values: NDArray[np.number]
+    unit: NDArray[np.integer]
+    nuisance: NDArray[np.float64] | None = None
+    crossed: NDArray[np.integer] | None = None
+
+
+@dataclass(frozen=True)
+class Split:
+    """One random division.
+
+    Attributes
+    ----------
+    rows : ndarray of int, shape (n_used,)
+        Units used: all, but for one left over by pairs.
+    condition : ndarray of bool, shape (n_used,)
+        True for half a.
+    pair : ndarray of int, shape (n_used,), or None
+        Pair of each unit, in a paired design.
+    """
+
+    rows: NDArray[np.intp]
+    condition: NDArray[np.bool_]
+    pair: NDArray[np.intp] | None
+
+
+@dataclass(frozen=True)
+class UnitTokens:
+    """Values of tokens, by the unit that moves.
+
+    Attributes
+    ----------
+    table : ndarray of numbers, shape (n_tokens, n_features)
+        One row per token.
+    unit : ndarray of int, shape (n_tokens,)
+        Unit that moves: the cluster where there are clusters.
+    group : ndarray of int, shape (n_tokens,)
+        Row of the values given, a member of the cluster.
+    clustered : bool
+        Whether `unit` and `group` differ.
+    nuisance : ndarray of float64, shape (n_tokens, n_columns)
+        Further fixed effects; no column for none.
+    crossed : ndarray of int, shape (n_tokens,), or None
+        Second grouping factor, where neither pairs nor clusters are one.
+    """
+
+    table: NDArray[np.number]
+    unit: NDArray[np.intp]
+    group: NDArray[np.intp]
+    clustered: bool
+    nuisance: NDArray[np.float64]
+    crossed: NDArray[np.integer] | None
+
+
+@dataclass(frozen=True)
+class Units:
+    """Units that move, whole clusters where there are clusters, and their tokens.
+
+    Attributes
+    ----------
+    table : ndarray of float64, shape (n_units, n_features)
+        One row per unit that moves; the mean of a cluster.
+    families : ndarray of int, shape (n_features,)
+        Family of each feature, from 0.
+    tokens : UnitTokens or None
+        Values of tokens, for the mixed model.
+    """
+
+    table: NDArray[np.float64]
+    families: NDArray[np.intp]
+    tokens: UnitTokens | None
+
+
+def prepare(
+    values: ArrayLike,
+    tokens: TokenValues | None,
+    cluster: ArrayLike | None,
+    paired: bool,
+    family: ArrayLike | None,
+) -> Units:
+    """Check the input of `metastable.stats.simulation.calibrating.calibrate` and take means of clusters.
+
+    Arguments and errors are described there.
+    """
+    table = check_values(values)
+    unit = np.arange(len(table))
+    if cluster is not None:
+        if paired:
+            raise InputError("paired and cluster are both given; a paired design moves pairs, leave cluster out")
+        if np.shape(cluster) != (len(table),):
+            raise InputError(f"cluster has shape {np.shape(cluster)}; give one code for each of {len(table)} units")
+        unit = np.unique(np.asarray(cluster), return_inverse=True)[1]
+    size = np.bincount(unit)
+    if len(size) < 8:
+        kind = "units" if cluster is None else "clusters"
+        raise InputError(f"values has {len(size)} {kind}; two halves that can be tested need at least 8")
+    means = np.zeros((len(size), table.shape[1]))
+    np.add.at(means, unit, table)
+    means /= size[:, None]
+    return Units(
+        table=table if cluster is None else means,
+        families=family_codes(family, table.shape[1]),
+        tokens=None if tokens is None else _checked_tokens(tokens, table.shape, unit),
+    )
+
+
+def _checked_tokens(tokens: TokenValues, shape: tuple[int, ...], unit: NDArray[np.intp]) -> UnitTokens:
+    token_values, group = np.asarray(tokens.values), np.asarray(tokens.unit)
+    if token_values.ndim != 2 or token_values.shape[1] != shape[1] or group.shape != (len(token_values),):
+        raise InputError(
+            f"tokens has values of shape {token_values.shape} and units of shape {group.shape}; give tokens by "
+            f"{shape[1]} features and the unit of each token"
+        )
+    if not np.issubdtype(group.dtype, np.integer) or group.min() < 0 or group.max() >= shape[0]:
+        raise InputError(f"tokens has units outside 0 to {shape[0] - 1}; give the row of values of each token")
+    nuisance = np.zeros((len(group), 0)) if tokens.nuisance is None else np.asarray(tokens.nuisance, dtype=np.float64)
+    crossed = None if tokens.crossed is None else np.asarray(tokens.crossed)
+    if nuisance.ndim != 2 or len(nuisance) != len(group) or (crossed is not None and crossed.shape != group.shape):
+        raise InputError(f"tokens has {len(group)} tokens; give nuisance and crossed one row for each")
+    clustered = len(np.unique(unit)) < shape[0]
+    return UnitTokens(token_values, unit[group], group.astype(np.intp), clustered, nuisance, crossed)
+
+
+def divide(n_units: int, paired: bool, rng: np.random.Generator) -> Split:
+    """Divide units at random in two halves, or in pairs with one unit for each half."""
+    order = rng.permutation(n_units)
+    if paired:
+        order = order[: n_units - n_units % 2]
+        number = np.arange(len(order))
+        return Split(order, number % 2 == 0, number // 2)
+    return Split(order, np.arange(n_units) < n_units // 2, None)

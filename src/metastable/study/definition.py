@@ -1,0 +1,285 @@
+"""What a study is made of: plain, frozen, typed descriptions of two conditions and their sequences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from metastable.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from metastable.models.encoders import Tokenizer
+
+__all__ = ["Claim", "Condition", "Design", "Factor", "Material", "Option", "Sequence", "Study", "View"]
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """One unit of a condition: what the model reads.
+
+    Attributes
+    ----------
+    identifier : str
+        Unique within the study, for instance ``"concrete-0001"``.
+    condition : str
+        Name of the condition that it belongs to.
+    words : tuple of str
+        The words, in reading order.
+    text : str
+        What the tokenizer was given; tokenizing it again gives `token_ids`.
+    token_ids : tuple of int
+        Ids of all real tokens, special ones included, without padding.
+    word_index : tuple of int
+        For each token the position in `words` of the word it is a piece of; -1 for a special token.
+    segment_ids : tuple of int
+        The model's segment (token type) of each token; empty where there is one segment.
+    cluster : str or None
+        What the sequence is one draw of, where several sequences share it.
+    pair : str or None
+        What joins it with its partner in the other condition, in a paired design. Several sequences
+        of one condition may share it: the pair is then the unit, and they are averaged.
+    level : str or None
+        Name of the level of the second factor, in a two-by-two design.
+    context : str or None
+        What several sequences have in common beside the condition (a carrier sentence, a clip): a
+        crossed random effect of the mixed model.
+    target : tuple of int
+        Positions in `words` of the words that the study is about; empty where it is about all.
+    covariates : mapping of str to float
+        What else may differ between the conditions, named as in the balance table.
+    """
+
+    identifier: str
+    condition: str
+    words: tuple[str, ...]
+    text: str
+    token_ids: tuple[int, ...]
+    word_index: tuple[int, ...]
+    segment_ids: tuple[int, ...] = ()
+    cluster: str | None = None
+    pair: str | None = None
+    level: str | None = None
+    context: str | None = None
+    target: tuple[int, ...] = ()
+    covariates: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if len(self.word_index) != len(self.token_ids):
+            raise InputError(
+                f"sequence {self.identifier!r}: word_index has {len(self.word_index)} entries for "
+                f"{len(self.token_ids)} tokens; give one entry a token"
+            )
+
+    @property
+    def target_tokens(self) -> tuple[bool, ...]:
+        """Whether each token is a piece of a target word."""
+        target = frozenset(self.target)
+        return tuple(word in target for word in self.word_index)
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One side of the contrast.
+
+    Attributes
+    ----------
+    name : str
+        Short name used in files and legends, for instance ``"concrete"``.
+    description : str
+        One clause that says what its sequences are.
+    """
+
+    name: str
+    description: str
+
+
+@dataclass(frozen=True)
+class Factor:
+    """The second factor of a two-by-two design, which varies within units.
+
+    Attributes
+    ----------
+    name : str
+        What varies, for instance ``"pool"``.
+    levels : pair of Condition
+        Its two levels; every unit has sequences of both.
+    """
+
+    name: str
+    levels: tuple[Condition, Condition]
+
+
+@dataclass(frozen=True)
+class Design:
+    """How the sequences may be exchanged under the null hypothesis.
+
+    Attributes
+    ----------
+    paired : bool
+        Whether `Sequence.pair` joins each sequence with one of the other condition.
+    clustered : bool
+        Whether sequences that share `Sequence.cluster` move together.
+    factor : Factor or None
+        A second factor within units: `Sequence.pair` names the unit, `Sequence.level` the level.
+    predictor : str or None
+        Name of the covariate that is a continuous predictor; the two conditions are then its upper
+        and lower half, for description only.
+    unit : str
+        What a unit is called in the report ("answer", "word pair"); empty for sequence, cluster or pair.
+    context : str
+        What `Sequence.context` is called there ("clip", "carrier").
+    """
+
+    paired: bool = False
+    clustered: bool = False
+    factor: Factor | None = None
+    predictor: str | None = None
+    unit: str = ""
+    context: str = "context"
+
+
+@dataclass(frozen=True)
+class View:
+    """Another look at the same sequences, tested beside the whole ones on the primary contrast.
+
+    Attributes
+    ----------
+    name : str
+        Short name used in files and claims, for instance ``"word_as_query"``.
+    description : str
+        One clause that says what is looked at.
+    measure : str
+        The summary of each attention row.
+    targets_query : bool
+        Whether only the rows of `Sequence.target` are looked at.
+    """
+
+    name: str
+    description: str
+    measure: str = "count"
+    targets_query: bool = False
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a study says before its run; everything else in its report is exploration.
+
+    Attributes
+    ----------
+    contrast : str
+        Name of the contrast: ``"condition"``, in a two-by-two design the factor's name or
+        ``"interaction"``, or the name of a view.
+    direction : {"two-sided", "greater", "less"}
+        Which sign of a - b is expected.
+    smallest_effect : float
+        Smallest effect of interest, in units of Hedges' g.
+    measure : str
+        The primary measure.
+    statement : str
+        The claim as a sentence.
+    expects_difference : bool
+        False where the claim is that nothing differs.
+    """
+
+    contrast: str = "condition"
+    direction: str = "two-sided"
+    smallest_effect: float = 0.2
+    measure: str = "count"
+    statement: str = ""
+    expects_difference: bool = True
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a study's `build` returns.
+
+    Attributes
+    ----------
+    sequences : tuple of Sequence
+        The units of both conditions.
+    notes : tuple of str
+        What a reader must know of how they were made: ties, words left out, the leftover tail.
+    sources : mapping of str to str
+        Where the words come from and the hash of each file, for the recipe.
+    matched : pair of pandas.DataFrame or None
+        Balance tables of the words before and after matching, where they were matched.
+    """
+
+    sequences: tuple[Sequence, ...]
+    notes: tuple[str, ...] = ()
+    sources: Mapping[str, str] = field(default_factory=dict)
+    matched: tuple[pd.DataFrame, pd.DataFrame] | None = None
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of a study beside those that every study has.
+
+    Attributes
+    ----------
+    name : str
+        As in the parsed options: ``"max_length"`` is given as ``--max-length``.
+    kind : callable
+        Turns the string given into a value; `bool` makes a switch.
+    default : object
+        The value when the option is not given.
+    help : str
+        One line for ``--help``.
+    choices : tuple of str
+        The values allowed, where they are few.
+    many : bool
+        Whether several values may be given, separated by spaces or commas; the value is then a tuple.
+    empty : bool
+        Whether ``none`` may be given for no value at all, where several may be.
+    """
+
+    name: str
+    kind: Callable[[str], Any]
+    default: Any
+    help: str
+    choices: tuple[str, ...] = ()
+    many: bool = False
+    empty: bool = False
+
+
+@dataclass(frozen=True)
+class Study:
+    """Two conditions, how their sequences are made, and what the comparison can and cannot show.
+
+    Attributes
+    ----------
+    name : str
+        The name on the command line and of the report's folder.
+    title : str
+        The heading of the report.
+    question : str
+        One sentence that ends in a question mark.
+    conditions : pair of Condition
+        a, then b; every difference is a - b.
+    build : callable
+        ``build(options, tokenizer)`` returns the `Material`; `options` maps option names to values.
+    design : Design
+        What may be exchanged.
+    options : tuple of Option
+        The study's own options; one that bears the name of a common option replaces it.
+    caveat : str
+        The warning that its verdict deserves, in plain words; empty if none.
+    claims : tuple of Claim
+        What is claimed before the run; the first one is the primary claim.
+    views : tuple of View
+        What else is tested of the same sequences.
+    """
+
+    name: str
+    title: str
+    question: str
+    conditions: tuple[Condition, Condition]
+    build: Callable[[Mapping[str, Any], Tokenizer], Material]
+    design: Design = field(default_factory=Design)
+    options: tuple[Option, ...] = ()
+    caveat: str = ""
+    claims: tuple[Claim, ...] = (Claim(),)
+    views: tuple[View, ...] = ()

@@ -1,0 +1,37 @@
+"""What a run says at its end."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from metastable.cli.closing import print_summary
+from tests.report.fixed_results import fixed_result
+
+
+def printed(design: str, width: int, **changed: object) -> str:
+    console = Console(file=io.StringIO(), width=width)
+    print_summary(fixed_result(design, Path("reports/a[b]c"), **changed), console)
+    return console.file.getvalue()
+
+
+@pytest.mark.parametrize("width", [72, 80, 120])
+def test_the_summary_fits_and_tells_verdict_heads_largest_and_place(width):
+    text = printed("plain", width)
+    assert all(len(line) <= width for line in text.splitlines())
+    words = " ".join(text.replace("│", " ").split())
+    assert "Attention differs between concrete and abstract sequences in fixed_model" in words
+    assert "heads: 3 different, 0 equivalent, 3 undecided (false discovery rate .05)" in words
+    rows = [line.split() for line in text.splitlines() if line.endswith(("different", "undecided"))]
+    assert [row[:2] for row in rows] == [["2", "3"], ["1", "3"], ["2", "1"]]
+    assert "report: reports/a[b]c/report.md" in text
+
+
+def test_a_slope_is_called_one():
+    text = printed("slope", 100)
+    assert "slope" in text
+    assert "by |d|" in text
+    assert "difference" not in text

@@ -1,0 +1,272 @@
+"""A run that is cut short, repeated, damaged or changed; memory that runs out; input that is bad."""
+
+from __future__ import annotations
+
+import tracemalloc
+from collections.abc import Sequence as SequenceOf
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from metastable.errors import InputError
+from metastable.extraction import Extraction, extract, load_counts
+from metastable.extraction import counting as counting_module
+from metastable.extraction.extracting import extraction_key
+from metastable.extraction.measures import RowOptions
+from metastable.models.encoders import Encoder, wrap_model
+from metastable.study import Sequence
+from tests.extraction.oracle import text_sequences
+from tests.extraction.tiny_models import tiny_model
+
+
+@pytest.fixture(scope="module")
+def encoder() -> Encoder:
+    return wrap_model(tiny_model("bert"), model_id="tiny")
+
+
+SEQUENCES = text_sequences([8] * 23)
+MIXED = text_sequences([3, 12, 5, 8, 4, 11, 3, 9, 7, 6, 10, 4])
+
+
+def _run(encoder: Encoder, path: Path, sequences: SequenceOf[Sequence] = SEQUENCES, **options: Any) -> Extraction:
+    return extract(encoder, sequences, path=path / "counts.zarr", **{"batch_tokens": 40, **options})
+
+
+def _names(path: Path) -> list[str]:
+    return sorted(entry.name for entry in path.iterdir())
+
+
+class _Killed(BaseException):
+    """Stands for a signal in the middle of a run."""
+
+
+def _kill_after(number: int) -> Any:
+    def callback(done: int, total: int) -> None:
+        if done >= number:
+            raise _Killed
+
+    return callback
+
+
+def test_a_killed_run_goes_on_from_its_last_whole_block(encoder: Encoder, tmp_path: Path) -> None:
+    whole = _run(encoder, tmp_path / "whole").dataset.load()
+    killed = tmp_path / "killed"
+    with pytest.raises(_Killed):
+        _run(encoder, killed, callback=_kill_after(15))
+    assert "counts.zarr" not in _names(killed)
+    progress: list[tuple[int, int]] = []
+    result = _run(encoder, killed, callback=lambda done, total: progress.append((done, total)))
+    # Blocks of 5 sequences; the third was counted when the kill came but not yet written.
+    assert result.n_resumed == 10
+    assert not result.reused
+    assert progress[0] == (10, 23)
+    assert progress[-1] == (23, 23)
+    assert result.dataset.load().equals(whole)
+    assert _names(killed) == ["counts.zarr"]
+
+
+def test_an_interrupt_from_the_keyboard_leaves_a_state_to_resume(encoder: Encoder, tmp_path: Path) -> None:
+    def interrupt(done: int, total: int) -> None:
+        if done >= 12:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        _run(encoder, tmp_path, callback=interrupt)
+    assert _run(encoder, tmp_path).n_resumed == 10
+    assert encoder.model.config._attn_implementation == "eager"
+
+
+def test_another_batch_size_resumes_the_same_cube(encoder: Encoder, tmp_path: Path) -> None:
+    with pytest.raises(_Killed):
+        _run(encoder, tmp_path, callback=_kill_after(15))
+    assert _run(encoder, tmp_path, batch_tokens=160).n_resumed == 10
+
+
+def test_a_finished_cube_is_reused(encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = _run(encoder, tmp_path)
+    assert not first.reused
+    content = first.dataset.load()
+
+    def refuse(*args: Any, **kwargs: Any) -> None:
+        raise AssertionError("a batch was counted")
+
+    monkeypatch.setattr(counting_module.Counter, "count_block", refuse)
+    again = _run(encoder, tmp_path, batch_tokens=8)
+    assert again.reused
+    assert again.n_resumed == 0
+    assert again.key == first.key
+    assert again.dataset.load().equals(content)
+
+
+def test_a_damaged_chunk_of_a_finished_cube_is_computed_anew(encoder: Encoder, tmp_path: Path) -> None:
+    content = _run(encoder, tmp_path).dataset.load()
+    chunk = next(file for file in (tmp_path / "counts.zarr" / "count" / "c" / "2").rglob("*") if file.is_file())
+    damaged = bytearray(chunk.read_bytes())
+    damaged[10] ^= 255
+    chunk.write_bytes(bytes(damaged))
+    result = _run(encoder, tmp_path)
+    assert not result.reused
+    assert result.n_resumed == 18
+    assert result.dataset.load().equals(content)
+
+
+def _other_weights(encoder: Encoder) -> Encoder:
+    return wrap_model(tiny_model("bert", seed=1), model_id="tiny")
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["weights", "tokens", "words", "identifier", "thresholds", "queries", "keys", "unit", "measures", "dtype"],
+)
+def test_a_changed_input_never_reuses_a_cube(encoder: Encoder, tmp_path: Path, change: str) -> None:
+    first = _run(encoder, tmp_path)
+    sequences, options = list(SEQUENCES), {}
+    if change == "weights":
+        encoder = _other_weights(encoder)
+    elif change == "dtype":
+        encoder = wrap_model(tiny_model("bert").to(torch.bfloat16), model_id="tiny")
+    elif change == "tokens":
+        sequences[3] = replace(sequences[3], token_ids=(1, 9, *sequences[3].token_ids[2:]))
+    elif change == "words":
+        sequences[3] = replace(sequences[3], word_index=(-1, 0, 1, 2, 3, 4, 5, -1))
+    elif change == "identifier":
+        sequences[3] = replace(sequences[3], identifier="other")
+    else:
+        options = {
+            "thresholds": {"thresholds": (0.9, 0.95)},
+            "queries": {"queries": "words"},
+            "keys": {"keys": "words"},
+            "unit": {"unit": "words"},
+            "measures": {"measures": ("count", "entropy")},
+        }[change]
+    second = _run(encoder, tmp_path, sequences, **options)
+    assert second.key != first.key
+    assert not second.reused
+    assert second.n_resumed == 0
+    assert load_counts(tmp_path / "counts.zarr").attrs["key"] == second.key
+
+
+def test_the_old_cube_stands_until_the_new_one_is_whole(encoder: Encoder, tmp_path: Path) -> None:
+    old = _run(encoder, tmp_path).dataset.load()
+    with pytest.raises(_Killed):
+        _run(encoder, tmp_path, thresholds=(0.5,), callback=_kill_after(15))
+    assert load_counts(tmp_path / "counts.zarr").load().equals(old)
+    assert _run(encoder, tmp_path, thresholds=(0.5,)).n_resumed == 10
+    assert _names(tmp_path) == ["counts.zarr"]
+
+
+def test_the_key_tells_features_apart(encoder: Encoder) -> None:
+    keys = {
+        extraction_key(encoder, SEQUENCES, thresholds=[0.9], options=RowOptions(), features=features)
+        for features in (None, {"x": np.zeros((23, 2))}, {"x": np.ones((23, 2))}, {"y": np.zeros((23, 2))})
+    }
+    assert len(keys) == 4
+
+
+def test_batches_of_mixed_lengths_give_the_counts_of_each_alone(encoder: Encoder, tmp_path: Path) -> None:
+    together = _run(encoder, tmp_path / "a", MIXED, batch_tokens=60).dataset.load()
+    alone = _run(encoder, tmp_path / "b", MIXED, batch_tokens=1).dataset.load()
+    assert float((together["count"] != alone["count"]).mean()) < 1e-3
+
+
+def test_batches_back_off_when_memory_runs_out(
+    encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = _run(encoder, tmp_path / "a", MIXED).dataset["count"].load()
+    count_batch = counting_module.Counter._count_batch
+    sizes: list[int] = []
+
+    def tight(self: Any, arrays: Any, start: int, rows: Any) -> None:
+        tokens = len(rows) * int(self._lengths[start + rows].max())
+        if tokens > 40:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        sizes.append(tokens)
+        count_batch(self, arrays, start, rows)
+
+    monkeypatch.setattr(counting_module.Counter, "_count_batch", tight)
+    result = _run(encoder, tmp_path / "b", MIXED, batch_tokens=200)
+    assert result.batch_tokens <= 40
+    assert max(sizes) > 20
+    assert float((result.dataset["count"] != expected).mean()) < 1e-3
+
+
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")],
+)
+def test_a_sequence_that_memory_does_not_hold_is_named(
+    encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def full(*args: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(counting_module.Counter, "_count_batch", full)
+    with pytest.raises(InputError, match="memory does not hold the attention of sequence 's1' with its 12"):
+        _run(encoder, tmp_path, MIXED)
+
+
+def test_other_errors_are_not_taken_for_a_lack_of_memory(
+    encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*args: Any) -> None:
+        raise RuntimeError("shapes do not fit")
+
+    monkeypatch.setattr(counting_module.Counter, "_count_batch", broken)
+    with pytest.raises(RuntimeError, match="shapes"):
+        _run(encoder, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("sequences", "options", "message"),
+    [
+        ([], {}, "no sequences"),
+        (SEQUENCES[:1] * 2, {}, "'s0' is there twice"),
+        (text_sequences([65]), {}, "has 65 tokens but model 'tiny' reads at most 64"),
+        ([replace(SEQUENCES[0], token_ids=(1, 60, 2), word_index=(-1, 0, -1))], {}, "token id 60"),
+        ([replace(SEQUENCES[0], token_ids=(), word_index=())], {}, "has no tokens"),
+        (SEQUENCES, {"thresholds": (1.5,)}, "threshold 1.5"),
+        (SEQUENCES, {"batch_tokens": 0}, "batch_tokens is 0"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_is_written(
+    encoder: Encoder, tmp_path: Path, sequences: list[Sequence], options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        _run(encoder, tmp_path, sequences, **options)
+    assert not _names(tmp_path)
+
+
+def test_a_place_that_cannot_be_written_is_named(encoder: Encoder, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot be written"):
+        _run(encoder, tmp_path / "file")
+    (tmp_path / "counts.zarr").write_text("")
+    with pytest.raises(InputError, match="is a file"):
+        _run(encoder, tmp_path)
+    assert (tmp_path / "counts.zarr").is_file()
+
+
+def test_the_recipe_is_recorded(encoder: Encoder, tmp_path: Path) -> None:
+    result = _run(encoder, tmp_path, queries="words")
+    attributes = result.dataset.attrs
+    assert attributes["key"] == result.key
+    assert attributes["weights_sha256"] == encoder.weights_hash
+    assert attributes["capture"] == "interface"
+    assert attributes["queries"] == "words"
+
+
+def test_memory_does_not_grow_with_the_number_of_sequences(encoder: Encoder, tmp_path: Path) -> None:
+    thresholds = (0.5, 0.6, 0.7, 0.8, 0.9)
+    peaks = []
+    for number in (80, 80, 800):  # the first run pays for what is made once
+        sequences = text_sequences([40] * number)
+        tracemalloc.start()
+        _run(encoder, tmp_path / str(len(peaks)), sequences, thresholds=thresholds, batch_tokens=2000)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    cube = 800 * 3 * 4 * len(thresholds) * (40 + 8)
+    assert peaks[2] - peaks[1] < cube / 4

@@ -1,0 +1,182 @@
+"""The calibration command on real words, and what it takes from studies of other designs."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import studies
+from metastable.cli import main
+from metastable.errors import InputError
+from metastable.heads.contrasts import contrasts_of
+from metastable.report.calibration.sentences import calibration_text
+from metastable.runs import calibration
+from metastable.study import Condition, Design, Material, Sequence, Study
+
+STUDY = ["--k", "150", "--permutations", "200"]
+
+
+def test_the_tests_of_a_study_keep_their_level_on_halves_of_one_condition(tmp_path, capsys):
+    out = ["--out", str(tmp_path)]
+    assert main(["mt40k_topbotk", *STUDY, *out], package=studies) == 0
+    capsys.readouterr()
+    assert main(["calibrate", "mt40k_topbotk", "--splits", "25", "--permutations", "200", "--shift", "2", *out],
+                package=studies) == 0  # fmt: skip
+    assert "reused" in capsys.readouterr().out
+    folder = tmp_path / "mt40k_topbotk"
+    table = pd.read_csv(folder / "calibration.csv")
+    level = table[(table["measure"] == "false_positive_rate") & (table["correction"] == "none")]
+    assert {"permutation", "welch", "mixed", "model: maximum", "layer: sum of squares"} <= set(level["test"])
+    assert (level["low"] < 0.06).all()
+    power = table[(table["measure"] == "power") & (table["correction"] == "none")].set_index("test")["estimate"]
+    assert (power[["permutation", "welch", "mixed", "model: sum of squares"]] > 0.5).all()
+    assert "layers-first" in set(table["correction"])
+    text = (folder / "calibration.md").read_text()
+    assert text.count("![") == 3
+    assert "More than 1,440 relabelings" in text
+    assert json.loads((folder / "calibration.json").read_text())["options"]["k"] == 150
+
+    # another k must not replace the counts that the report stands on
+    before = (folder / "counts.zarr" / "zarr.json").read_bytes()
+    assert main(["calibrate", "mt40k_topbotk", "--k", "100", "--splits", "4", "--permutations", "50", *out],
+                package=studies) == 0  # fmt: skip
+    assert (folder / "counts.zarr" / "zarr.json").read_bytes() == before
+
+
+def test_calibrate_needs_a_study(capsys):
+    assert main(["calibrate"], package=studies) == 2
+    assert "calibrate needs a study" in capsys.readouterr().err
+
+
+def counted(design, rows, monkeypatch, *, n_tokens=3):
+    """A study without a model: `rows` are fields of its sequences, their means and tokens random."""
+    study = Study(
+        name="s", title="T", question="Q?", conditions=(Condition("concrete", "a"), Condition("abstract", "b")),
+        build=lambda o, t: Material(()), design=design,
+    )  # fmt: skip
+    sequences = tuple(
+        Sequence(identifier=f"s{i}", words=("w",), text="w", token_ids=(1, 2, 3), word_index=(-1, 0, -1), covariates={},
+                 **row)
+        for i, row in enumerate(rows)
+    )  # fmt: skip
+    owner = np.repeat(np.arange(len(rows)), n_tokens)
+    tokens = np.random.default_rng(1).normal(size=(len(owner), 4))
+    means = np.array([tokens[owner == i].mean(axis=0) for i in range(len(rows))])
+    monkeypatch.setattr(calibration, "unit_means", lambda *given: means)
+    monkeypatch.setattr(calibration, "token_values", lambda *given: (tokens, owner))
+    found = SimpleNamespace(
+        contrasts=contrasts_of(study, sequences), material=SimpleNamespace(sequences=sequences),
+        extraction=SimpleNamespace(dataset=None),
+    )  # fmt: skip
+    return found, means, tokens, owner
+
+
+OPTIONS = {"side": "b", "threshold": (0.9,), "measure": "count"}
+BOTH = ("concrete", "abstract")
+
+
+def test_clusters_go_in_as_their_sequences_with_the_tokens_of_each(monkeypatch):
+    rows = [{"condition": BOTH[i % 2], "cluster": f"c{i % 20}"} for i in (*range(40), 1, 3)]
+    study, means, tokens, owner = counted(Design(clustered=True), rows, monkeypatch)
+    side = calibration._side(study, None, OPTIONS)
+    mine = [i for i, row in enumerate(rows) if row["condition"] == "abstract"]
+    assert side.n_units == 10
+    np.testing.assert_array_equal(side.values, means[mine])
+    names = np.array([rows[i]["cluster"] for i in mine])
+    assert all(len(set(names[side.cluster == code])) == 1 for code in range(10))
+    for row, i in enumerate(mine):
+        given = np.asarray(side.tokens.values)
+        np.testing.assert_array_equal(given[side.tokens.unit == row], tokens[owner == i])
+
+
+def test_pairs_of_one_sequence_a_side_go_in_with_their_tokens(monkeypatch):
+    rows = [{"condition": condition, "pair": f"p{i}"} for i in range(9) for condition in BOTH]
+    study, means, tokens, owner = counted(Design(paired=True), rows, monkeypatch)
+    side = calibration._side(study, None, OPTIONS)
+    assert side.cluster is None
+    np.testing.assert_array_equal(side.values, means[1::2])
+    np.testing.assert_array_equal(side.tokens.values, tokens[owner % 2 == 1])
+    np.testing.assert_array_equal(side.tokens.unit, np.repeat(np.arange(9), 3))
+
+
+def test_pairs_of_several_sequences_go_in_as_sequence_means_with_their_contexts(monkeypatch):
+    rows = [
+        {"condition": condition, "pair": f"p{i}", "context": f"x{k}"}
+        for i in range(8) for condition in BOTH for k in range(3)
+    ]  # fmt: skip
+    study, means, _, _ = counted(Design(paired=True), rows, monkeypatch)
+    side = calibration._side(study, None, OPTIONS)
+    mine = np.array([row["condition"] == "abstract" for row in rows])
+    np.testing.assert_allclose(side.values, means[mine].reshape(8, 3, 4).mean(axis=1))
+    np.testing.assert_array_equal(side.tokens.values, means[mine])
+    np.testing.assert_array_equal(side.tokens.unit, np.repeat(np.arange(8), 3))
+    assert side.tokens.nuisance.shape == (24, 2)
+    np.testing.assert_array_equal(side.tokens.nuisance[:3], side.tokens.nuisance[3:6])
+
+
+def test_contexts_of_unpaired_sequences_are_a_second_factor(monkeypatch):
+    rows = [{"condition": BOTH[i % 2], "context": f"x{i // 2 % 3}"} for i in range(18)]
+    study, _, _, owner = counted(Design(), rows, monkeypatch)
+    side = calibration._side(study, None, OPTIONS)
+    np.testing.assert_array_equal(side.tokens.crossed, (owner // 2 % 3)[owner % 2 == 1])
+
+
+def test_contexts_by_another_name_are_a_second_factor_too(monkeypatch):
+    rows = [{"condition": BOTH[i % 2], "context": f"x{i // 2 % 3}"} for i in range(18)]
+    study, _, _, owner = counted(Design(context="clip"), rows, monkeypatch)
+    side = calibration._side(study, None, OPTIONS)
+    np.testing.assert_array_equal(side.tokens.crossed, (owner // 2 % 3)[owner % 2 == 1])
+
+
+def test_clusters_crossed_with_clips_go_in_as_their_mixed_model_has_them(monkeypatch):
+    rows = [
+        {"condition": condition, "cluster": f"{condition}{i // 2}", "context": f"x{(i + shift) % 7}"}
+        for shift, condition in enumerate(BOTH)
+        for i in range(20)
+    ]
+    study, means, _, _ = counted(Design(clustered=True, unit="answer", context="clip"), rows, monkeypatch)
+    side = calibration._side(study, None, OPTIONS)
+    assert side.cluster is None
+    assert side.n_units == 10
+    np.testing.assert_allclose(side.values, means[20:].reshape(10, 2, -1).mean(axis=1))
+    np.testing.assert_array_equal(side.tokens.values, means[20:])
+    np.testing.assert_array_equal(side.tokens.unit, np.repeat(np.arange(10), 2))
+    clips = pd.factorize(np.array([row["context"] for row in rows]))[0]
+    np.testing.assert_array_equal(side.tokens.crossed, clips[20:])
+
+
+def test_single_tokens_have_no_mixed_model_and_seven_units_no_calibration(monkeypatch):
+    rows = [{"condition": BOTH[i % 2]} for i in range(16)]
+    study, *_ = counted(Design(), rows, monkeypatch, n_tokens=1)
+    assert calibration._side(study, None, OPTIONS).tokens is None
+    study, *_ = counted(Design(), rows[:14], monkeypatch)
+    with pytest.raises(InputError, match="condition abstract has 7 sequences"):
+        calibration._side(study, None, OPTIONS)
+
+
+def test_a_broken_promise_is_told_beside_what_chance_would_do():
+    row = {"scenario": "null", "estimate": 0.2, "low": 0.1, "high": 0.3, "n_splits": 50, "nominal": 0.05}
+    table = pd.DataFrame(
+        [
+            {"test": "permutation", "correction": "bh", "measure": "fwer", **row},
+            {"test": "model: maximum", "correction": "none", "measure": "false_positive_rate", **row, "low": 0.04},
+        ]
+    )
+    study = SimpleNamespace(name="s")
+    contrast = SimpleNamespace(
+        a=Condition("concrete", "a"), b=Condition("abstract", "b"), pair=None, unit="answer", predictor=None
+    )
+    options = {"side": "b", "alpha": 0.05, "splits": 50, "permutations": 5000, "shift": 0.5, "share": 0.1,
+               "covariates": ("zipf",)}  # fmt: skip
+    text = calibration_text(
+        study, table, {}, contrast=contrast, n_units=12, n_heads=72, options=options, command="run it"
+    )
+    assert "Of 2 promised rates 1 lies above the nominal level α = .05 by more than its Monte Carlo interval" in text
+    assert "permutation, bh (fwer, null)" in text
+    assert "one rate in forty" in text
+    assert "The 12 answers of the condition *abstract* were divided at random 50 times" in text
+    assert "| model: maximum | 0.200 [0.040, 0.300] | – |" in text
+    assert "covariates that the study adjusts for are left out" in text
+    assert "understated" not in text
