@@ -38,5 +38,5 @@ def test_sha256(tmp_path):
 
 def test_a_file_in_the_way_is_told_with_its_option(tmp_path):
     (tmp_path / "reports").write_text("not a folder")
-    with pytest.raises(InputError, match=r"can not write to .*reports/x .*by --out"):
+    with pytest.raises(InputError, match=r"cannot write to .*reports/x .*by --out"):
         require_writable(tmp_path / "reports" / "x", "--out")

@@ -70,5 +70,5 @@ def require_writable(folder: Path, option: str) -> None:
             pass
     except OSError as error:
         raise InputError(
-            f"can not write to {folder} ({error.strerror}); give a folder that you may write to by {option}"
+            f"cannot write to {folder} ({error.strerror}); give a folder that you may write to by {option}"
         ) from None

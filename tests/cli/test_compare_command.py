@@ -134,7 +134,7 @@ def test_one_study_in_two_folders_is_told_apart(capsys, tmp_path):
         (["one", "mt40k_matched"], "run it first: python -m studies mt40k_matched"),
         (["one", "half"], "is not finished: it lacks details.csv; run it first: python -m studies half"),
         (["one", "two", "--threshold", "0.5"], "--threshold 0.5: the first report has 0.9"),
-        (["one", "two", "--name", "../two"], "can not name a folder"),
+        (["one", "two", "--name", "../two"], "cannot name a folder"),
         (["one", "two", "--name", "one"], "whose report would be lost"),
         (["one", "two", "--name", "mt40k_matched"], "whose report would be lost"),
         (["one", "two", "--alpha", "2"], "--alpha 2"),

@@ -11,7 +11,7 @@ from metastable.cli import main
     [
         ([], "new needs a name for the study"),
         (["--csv", "x.csv"], "new needs a name for the study"),
-        (["My-Study"], "'My-Study' can not name a study"),
+        (["My-Study"], "'My-Study' cannot name a study"),
         (["calibrate"], "'calibrate' is the name of a study or command"),
         (["mt40k_topbotk"], "'mt40k_topbotk' is the name of a study or command"),
         (["mine"], "holds no folder studies"),

@@ -61,7 +61,7 @@ def test_a_file_becomes_a_report(file, tmp_path, capsys):
         (["mt40k_topbotk"], "unrecognized arguments: mt40k_topbotk"),
         (["--csv", "nothing.csv"], "there is no file nothing.csv"),
         (["--csv", "{file}", "--a", "few"], "--a few: mine.csv has the conditions many and one"),
-        (["--csv", "{file}", "--name", "../up"], "'../up' can not name a folder"),
+        (["--csv", "{file}", "--name", "../up"], "'../up' cannot name a folder"),
         (["--csv", "{file}", "--name", "mt40k_topbotk"], "is the name of a study"),
         (["--csv", "{file}", "--max-length", "600"], "reads at most 512 tokens"),
     ],

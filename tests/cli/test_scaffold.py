@@ -90,7 +90,7 @@ def test_the_new_study_is_found(project, monkeypatch):
 
 @pytest.mark.parametrize("name", ["", "Zoo", "my-study", "1st", "class", "_x", "a" * 51, "x.py", "../x", "x "])
 def test_bad_names_are_refused(name):
-    with pytest.raises(InputError, match="can not name a study"):
+    with pytest.raises(InputError, match="cannot name a study"):
         check_name(name, ())
 
 

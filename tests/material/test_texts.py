@@ -61,8 +61,8 @@ def test_tabs_and_workbooks_are_read_alike(tmp_path):
         ("condition,text\na,one\nb,\n", "row 3: the cell of the column text is empty"),
         ("condition,text\na,one\n,two\n", "row 3: the cell of the column condition is empty"),
         ("condition,text,cluster\na,one,x\nb,two,\n", "row 3: the cell of the column cluster is empty"),
-        ("condition,text\na|b,one\nb,two\n", "row 2: 'a|b' can not name a condition"),
-        (f"condition,text\n{'a' * 41},one\nb,two\n", "can not name a condition"),
+        ("condition,text\na|b,one\nb,two\n", "row 2: 'a|b' cannot name a condition"),
+        (f"condition,text\n{'a' * 41},one\nb,two\n", "cannot name a condition"),
     ],
 )
 def test_bad_tables_are_refused_by_row(tmp_path, text, complaint):

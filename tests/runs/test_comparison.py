@@ -212,7 +212,7 @@ def test_a_model_too_small_or_flat_to_correlate_still_has_a_report(tmp_path):
     shape = (("self", 1, 2),)
     found, text = rendered(pair(tmp_path, {"shape": shape}, {"shape": shape}))
     assert not found.agreement
-    assert "can not be correlated" in verdict(text)[0]
+    assert "cannot be correlated" in verdict(text)[0]
     assert "Fewer than three heads" in text
 
 
@@ -269,13 +269,13 @@ def more_layers(folder):
         (lambda folder: (folder / "details.csv").unlink(), r"it lacks details\.csv; run it first: python -m studies o"),
         (drop_key, r"run\.json lacks 'contrast': another version wrote it; run it again: python -m studies one"),
         (more_layers, r"heads\.csv and run\.json in .*one are of two runs"),
-        (break_file("run.json", "{"), r"run\.json can not be read"),
+        (break_file("run.json", "{"), r"run\.json cannot be read"),
         (break_file("run.json", "[1]"), r"run\.json lacks 'study'"),
         (break_file("run.json", '{"comparison": {}}'), "holds a comparison"),
-        (break_file("heads.csv", ""), r"heads\.csv can not be read"),
+        (break_file("heads.csv", ""), r"heads\.csv cannot be read"),
         (break_file("heads.csv", "site,layer\n"), r"heads\.csv lacks the column 'head'"),
         (break_file("details.csv", "site,layer,head,threshold,g_low,g_high\nself,1,1,0.9,0,1\n"), "hold other heads"),
-        (break_file("sequences.parquet", "no"), r"sequences\.parquet can not be read"),
+        (break_file("sequences.parquet", "no"), r"sequences\.parquet cannot be read"),
     ],
 )
 def test_what_is_no_finished_report_is_refused_in_one_sentence(tmp_path, damage, complaint):

@@ -96,7 +96,7 @@ def test_heads_without_an_effect_are_left_out_and_flat_maps_have_no_correlation(
 
 
 def test_what_is_no_pair_of_maps_is_refused():
-    with pytest.raises(InputError, match="give one number a head"):
+    with pytest.raises(InputError, match="give one number per head"):
         map_agreement([1, 2, 3], [1, 2], [1, 1, 1])
     with pytest.raises(InputError, match="2 heads have an effect in both"):
         map_agreement([1, 2, np.nan], [1, 2, 3], [1, 1, 1])

@@ -134,7 +134,7 @@ def test_the_report_speaks_of_slopes(report, folder, heads):
     assert "As the concreteness rating rises, with word pieces, characters and Zipf frequency held fixed, " in opening
     assert f"spreads wider in {up} of 72 heads and narrower in {down} " in opening
     assert "over the whole scale of the concreteness rating, 0 to 1" in opening
-    assert re.search(r"characters a word \(r = −\.\d\d\)", opening)
+    assert re.search(r"characters per word \(r = −\.\d\d\)", opening)
     assert "slope [95%\u00a0CI]" in report
     assert "difference [95%" not in report
     assert "Unadjusted, " in report

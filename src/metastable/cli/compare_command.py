@@ -48,7 +48,7 @@ def _folder(given: str | None, folders: tuple[str, str], names: tuple[str, str],
         parts = folders if folders[0] != folders[1] else (folders[0], *names)
         given = re.sub(r"[^A-Za-z0-9_.-]+", "_", "_".join(("compare", *parts)))
     if not _PLAIN.fullmatch(given):
-        raise InputError(f"{given!r} can not name a folder; give --name with letters, digits, dashes and underscores")
+        raise InputError(f"{given!r} cannot name a folder; give --name with letters, digits, dashes and underscores")
     recipe = out / given / "run.json"
     taken = given in registry.studies
     if recipe.is_file():

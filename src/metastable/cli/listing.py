@@ -22,7 +22,7 @@ def print_studies(registry: Registry, console: Console, commands: dict[str, str]
         table.add_row(study.name, f"{a.name} / {b.name}", study.question)
     console.print(table)
     for name, problem in registry.problems.items():
-        console.print(Text(f"{name} can not be used: {problem}", style="red"))
+        console.print(Text(f"{name} cannot be used: {problem}", style="red"))
     console.print()
     usage = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     usage.add_column(no_wrap=True)

@@ -34,7 +34,7 @@ def _name(given: str | None, path: Path, registry: Registry) -> str:
     name = path.stem if given is None else given
     if not _NAME.fullmatch(name):
         raise InputError(
-            f"{name!r} can not name a folder; give --name with letters, digits, dashes and underscores, at most 60"
+            f"{name!r} cannot name a folder; give --name with letters, digits, dashes and underscores, at most 60"
         )
     if name in registry.studies:
         raise InputError(f"{name!r} is the name of a study, whose report would be lost; give another by --name")
@@ -45,7 +45,7 @@ def run(registry: Registry, arguments: Sequence[str], console: Console) -> None:
     """Read the file, make a study of it, and run it."""
     parser = Parser(
         prog="python -m studies run",
-        description="Compare two sets of texts that a file holds: one row a text, with its condition.",
+        description="Compare two sets of texts that a file holds: one row per text, with its condition.",
         allow_abbrev=False,
     )
     add_options(parser, OPTIONS, "the file")

@@ -82,7 +82,7 @@ STUDY = Study(
     options=(Option("max_length", natural, 9, "most tokens of a sequence, special ones included"),),
     # what you say before the run; the report judges it, and calls all else exploration
     claims=(Claim(statement="some heads differ between animals and feelings, in either direction"),),
-    # what the comparison can not show, in plain words; the report opens with it
+    # what the comparison cannot show, in plain words; the report opens with it
     caveat="the words are few, and the two lists are matched in nothing but their number.",
 )
 ''')
@@ -127,7 +127,7 @@ STUDY = Study(
     options=(MAX_LENGTH,),
     # what you say before the run; the report judges it, and calls all else exploration
     claims=(Claim(statement=$claim),),
-    # what the comparison can not show, in plain words; the report opens with it
+    # what the comparison cannot show, in plain words; the report opens with it
     caveat="the texts are matched in nothing that the study's author has stated.",
 )
 ''')
@@ -184,7 +184,7 @@ class NewStudy:
 
 
 def check_name(name: str, taken: Collection[str]) -> None:
-    """Refuse a name that can not be a study's.
+    """Refuse a name that cannot be a study's.
 
     Parameters
     ----------
@@ -200,7 +200,7 @@ def check_name(name: str, taken: Collection[str]) -> None:
     """
     if not _NAME.fullmatch(name) or keyword.iskeyword(name):
         raise InputError(
-            f"{name!r} can not name a study; give small letters, digits and underscores, a letter first, at most 50, "
+            f"{name!r} cannot name a study; give small letters, digits and underscores, a letter first, at most 50, "
             "and no word of Python's own"
         )
     if name in taken:

@@ -297,7 +297,7 @@ def _attributes(encoder: Encoder, key: str, options: RowOptions) -> dict[str, An
 
 
 def check_sequences(encoder: Encoder, sequences: SequenceOf[Sequence], options: RowOptions, batch_tokens: int) -> None:
-    """Refuse sequences that a model can not read, or that lack what the row options ask for.
+    """Refuse sequences that a model cannot read, or that lack what the row options ask for.
 
     Raises
     ------

@@ -91,7 +91,7 @@ def select_heads(
     twice = heads.duplicated(["layer", "head"])
     if twice.any():
         row = heads[twice].iloc[0]
-        raise InputError(f"layer {row['layer']} head {row['head']} occurs twice; give one row a head")
+        raise InputError(f"layer {row['layer']} head {row['head']} occurs twice; give one row per head")
     return heads
 
 

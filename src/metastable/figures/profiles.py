@@ -52,7 +52,7 @@ def _places(table: pd.DataFrame, relative: bool) -> NDArray[np.float64]:
 def effect_profiles(
     effects: pd.DataFrame, *, site: str | None = None, relative: bool = False, effect: str = "hedges_g"
 ) -> Figure:
-    """Show the mean effect and the mean size of the effect by layer, one line a study.
+    """Show the mean effect and the mean size of the effect by layer, one line per study.
 
     Parameters
     ----------

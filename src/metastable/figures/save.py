@@ -38,7 +38,7 @@ def save_figure(figure: Figure, folder: str | Path, stem: str, *, alt: str | Non
     Raises
     ------
     InputError
-        If `stem` holds a path or an ending, or the folder can not be written.
+        If `stem` holds a path or an ending, or the folder cannot be written.
 
     Notes
     -----
@@ -59,6 +59,6 @@ def save_figure(figure: Figure, folder: str | Path, stem: str, *, alt: str | Non
                     figure.savefig(temporary, format=path.suffix[1:], facecolor="white", transparent=False, **options)
     except OSError as error:
         raise InputError(
-            f"can not write {stem} to {folder} ({error.strerror}); choose a folder that you may write to"
+            f"cannot write {stem} to {folder} ({error.strerror}); choose a folder that you may write to"
         ) from None
     return svg, png

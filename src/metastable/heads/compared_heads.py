@@ -120,7 +120,7 @@ def effect_kind(report: FinishedReport) -> str:
     return f"Hedges' g over {paired}{contrast['unit']}s"
 
 
-# Units that average over numbers of tokens this far apart have standard deviations that can not be compared.
+# Units that average over numbers of tokens this far apart have standard deviations that cannot be compared.
 _SAME_LENGTH = 1.25
 # Options that say what is measured.
 _MEASURED = ("measure", "queries", "keys", "unit")

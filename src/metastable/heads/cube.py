@@ -31,7 +31,7 @@ def feature_table(cube: xr.Dataset) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        One row a head with columns ``site, layer, head``, in that order; the index is 0..n-1.
+        One row per head with columns ``site, layer, head``, in that order; the index is 0..n-1.
     """
     first = cube["mean_count"].isel(sequence=0, threshold=0).transpose("site", "layer", "head")
     site, layer, head = np.nonzero(~np.isnan(first.to_numpy()))

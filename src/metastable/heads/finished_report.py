@@ -108,7 +108,7 @@ def _recipe(folder: Path) -> dict[str, Any]:
     try:
         recipe: Any = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
-        raise InputError(f"{path} can not be read ({error}); run its study again") from None
+        raise InputError(f"{path} cannot be read ({error}); run its study again") from None
     found: dict[str, Any] = recipe if isinstance(recipe, dict) else {}
     if "comparison" in found:
         raise InputError(f"{folder} holds a comparison; compare two reports of studies")
@@ -125,7 +125,7 @@ def _table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     try:
         table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
     except (ValueError, OSError) as error:
-        raise InputError(f"{path} can not be read ({error}); run its study again") from None
+        raise InputError(f"{path} cannot be read ({error}); run its study again") from None
     missing = [column for column in columns if column not in table.columns]
     if missing:
         raise InputError(f"{path} lacks the column {missing[0]!r}; run its study again")
@@ -175,7 +175,7 @@ def read_report(folder: Path) -> FinishedReport:
     Raises
     ------
     InputError
-        If the study did not finish, a file can not be read, or the tables do not belong together.
+        If the study did not finish, a file cannot be read, or the tables do not belong together.
     """
     absent = [name for name in INPUTS if not (folder / name).is_file()]
     if absent:

@@ -86,7 +86,7 @@ def _token_rows(
         )
     _, owner = token_values(cube, features.iloc[:1], threshold, measure)
     if np.bincount(owner).max() == 1:
-        return None  # one row a sequence: the sequences' own tests say it all
+        return None  # one row per sequence: the sequences' own tests say it all
 
     def read(columns: slice) -> NDArray[np.float64]:
         return token_values(cube, features.iloc[columns], threshold, measure)[0]

@@ -114,7 +114,7 @@ def read_sweep(study: Study, given: Mapping[str, Any]) -> tuple[dict[str, Any], 
     for axis in axes:
         if axis.name in _RESERVED:
             raise InputError(
-                f"{_flag(axis.name)} can not be an axis: heads.csv has a column of that name; rename the option"
+                f"{_flag(axis.name)} cannot be an axis: heads.csv has a column of that name; rename the option"
             )
     if not axes:
         raise InputError(

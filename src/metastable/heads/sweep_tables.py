@@ -64,7 +64,7 @@ def corrected_heads(
 
 
 def _adjusted_where_known(p: NDArray[np.float64], correction: str, alpha: float) -> NDArray[np.float64]:
-    """Adjust the p-values that there are; a setting with one token a sequence has no mixed model."""
+    """Adjust the p-values that there are; a setting with one token per sequence has no mixed model."""
     known = np.isfinite(p)
     adjusted = np.full(len(p), np.nan)
     if known.any():
@@ -73,7 +73,7 @@ def _adjusted_where_known(p: NDArray[np.float64], correction: str, alpha: float)
 
 
 def settings_table(runs: Sequence[tuple[Levels, Finished]], heads: pd.DataFrame, axes: Sequence[Axis]) -> pd.DataFrame:
-    """Return one row a setting.
+    """Return one row per setting.
 
     Parameters
     ----------
@@ -138,7 +138,7 @@ def _kinds(heads: pd.DataFrame) -> list[str]:
 
 
 def head_table(heads: pd.DataFrame) -> pd.DataFrame:
-    """Return one row a head: in how many settings it differs, and whether its sign stays.
+    """Return one row per head: in how many settings it differs, and whether its sign stays.
 
     Parameters
     ----------

@@ -165,7 +165,7 @@ def _read_lines(path: Path) -> list[str]:
     except UnicodeDecodeError:
         raise InputError(f"{path.name} is not text; unpack the archive and give the jsonl files within it") from None
     except OSError as error:
-        raise InputError(f"can not read {path} ({error.strerror}); give a file that you may read") from None
+        raise InputError(f"cannot read {path} ({error.strerror}); give a file that you may read") from None
 
 
 def _parse(line: str, where: str) -> dict[str, Any]:

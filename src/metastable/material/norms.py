@@ -97,7 +97,7 @@ def load_norms(path: str | Path | None = None, *, two_word: bool = False) -> Nor
     Raises
     ------
     InputError
-        If the file can not be read, or a word is empty or given twice, or a rating is no number from 1
+        If the file cannot be read, or a word is empty or given twice, or a rating is no number from 1
         to 5; the message names file and row.
 
     References

@@ -171,7 +171,7 @@ def pack_parallel(
     n_words = len(lists[0])
     if any(len(words) != n_words for words in lists):
         raise InputError(
-            f"lists of {', '.join(f'{len(words):,}' for words in lists)} words can not be packed slot by slot; "
+            f"lists of {', '.join(f'{len(words):,}' for words in lists)} words cannot be packed slot by slot; "
             "give lists of the same length"
         )
     n_special = len(encode(()).token_ids)

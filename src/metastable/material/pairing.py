@@ -229,7 +229,7 @@ def _check(a: pd.DataFrame, b: pd.DataFrame, exact: Sequence[str], calipers: Map
     for name in (*exact, *calipers):
         if name not in a.columns or name not in b.columns:
             raise InputError(
-                f"words can not be matched by {name!r}: there is no such column; "
+                f"words cannot be matched by {name!r}: there is no such column; "
                 f"choose among {', '.join(map(str, a.columns.intersection(b.columns)))}"
             )
     for name, width in calipers.items():

@@ -53,7 +53,7 @@ def read_rows(path: Path) -> list[Row]:
     Raises
     ------
     InputError
-        If the file is missing, of another kind, or can not be read.
+        If the file is missing, of another kind, or cannot be read.
     """
     if not path.is_file():
         raise InputError(f"there is no file {path}; give the path of a csv, tsv or xlsx file")
@@ -64,7 +64,7 @@ def read_rows(path: Path) -> list[Row]:
     try:
         return [Row(number, row) for number, row in enumerate(cells, start=1) if any(row)]
     except OSError as error:
-        raise InputError(f"can not read {path} ({error.strerror}); give a file that you may read") from None
+        raise InputError(f"cannot read {path} ({error.strerror}); give a file that you may read") from None
 
 
 def _text_cells(path: Path, delimiter: str | None) -> Iterator[tuple[str, ...]]:

@@ -87,7 +87,9 @@ class TextTable:
 
 def _header(rows: list[Row], name: str) -> dict[str, int]:
     if not rows:
-        raise InputError(f"{name} is empty; give a first row with the columns condition and text, then one row a text")
+        raise InputError(
+            f"{name} is empty; give a first row with the columns condition and text, then one row per text"
+        )
     cells = [cell.lower() for cell in rows[0].cells]
     for wanted in _COLUMNS:
         if cells.count(wanted) > 1:
@@ -115,7 +117,7 @@ def _read_row(row: Row, places: Mapping[str, int], name: str) -> TextRow:
     condition = values["condition"]
     if len(condition) > _LONGEST_NAME or _UNSAFE.search(condition):
         raise InputError(
-            f"{name}, row {row.number}: {condition[:60]!r} can not name a condition; give at most {_LONGEST_NAME} "
+            f"{name}, row {row.number}: {condition[:60]!r} cannot name a condition; give at most {_LONGEST_NAME} "
             "letters, digits, spaces or dashes"
         )
     return TextRow(row.number, condition, values["text"], values.get("cluster"), values.get("pair"))
@@ -137,7 +139,7 @@ def read_texts(path: str | Path) -> TextTable:
     Raises
     ------
     InputError
-        If the file can not be read, a column or a cell is missing, or there are not exactly two conditions;
+        If the file cannot be read, a column or a cell is missing, or there are not exactly two conditions;
         the message names the row.
 
     Examples

@@ -19,7 +19,7 @@ __all__ = ["check_length", "repeated_sequences", "word_sequences"]
 
 
 def check_length(max_length: int, tokenizer: Tokenizer) -> None:
-    """Refuse a length that the model can not read.
+    """Refuse a length that the model cannot read.
 
     Raises
     ------

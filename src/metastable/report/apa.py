@@ -26,7 +26,7 @@ _MOST_DIGITS = 3
 
 
 def _no_zero(text: str) -> str:
-    """Drop the zero before the point of a number that can not exceed 1."""
+    """Drop the zero before the point of a number that cannot exceed 1."""
     return text.replace("0.", ".", 1) if text.lstrip("+−").startswith("0.") else text
 
 

@@ -3,11 +3,11 @@
 __all__ = ["COVARIATE_NAMES"]
 
 COVARIATE_NAMES = {
-    "word_pieces": "word pieces a word",
-    "characters": "characters a word",
+    "word_pieces": "word pieces per word",
+    "characters": "characters per word",
     "zipf": "Zipf frequency",
-    "tokens": "tokens a sequence",
-    "words": "words a sequence",
+    "tokens": "tokens per sequence",
+    "words": "words per sequence",
     "answer_pieces": "word pieces of the answer",
     "answer_characters": "characters of the answer",
     "answer_zipf": "Zipf frequency of the answer",

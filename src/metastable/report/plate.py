@@ -25,7 +25,7 @@ class Plate:
         Name of its files without ending.
     figure : matplotlib.figure.Figure
     alt : str
-        What it shows, for those who can not see it: the finding, in one or two sentences.
+        What it shows, for those who cannot see it: the finding, in one or two sentences.
     caption : str
         What the reader looks at.
     """

@@ -21,7 +21,7 @@ def covariate_name(covariate: str) -> str:
 
 def short_name(covariate: str) -> str:
     """Return the same without what it is counted by."""
-    return covariate_name(covariate).removesuffix(" a word")
+    return covariate_name(covariate).removesuffix(" per word")
 
 
 def held_clause(options: Mapping[str, Any]) -> str:

@@ -65,7 +65,7 @@ class _Side:
     Attributes
     ----------
     values : ndarray of float64, shape (n_rows, n_features)
-        One row a sequence in a clustered study, otherwise one row a unit.
+        One row per sequence in a clustered study, otherwise one row per unit.
     cluster : ndarray of int, shape (n_rows,), or None
         Clusters of the rows.
     tokens : TokenValues or None

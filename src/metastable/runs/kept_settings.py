@@ -29,10 +29,10 @@ class Finished:
     Attributes
     ----------
     heads : pandas.DataFrame
-        One row a head and threshold: `metastable.stats.analysis.HEAD_COLUMNS`, ``g_low`` and ``g_high``,
+        One row per head and threshold: `metastable.stats.analysis.HEAD_COLUMNS`, ``g_low`` and ``g_high``,
         corrected within the setting.
     omnibus : pandas.DataFrame
-        One row a threshold: ``threshold, p_sum_squares, p_max, n_below_alpha`` of all heads together.
+        One row per threshold: ``threshold, p_sum_squares, p_max, n_below_alpha`` of all heads together.
     facts : mapping
         What else the report tells: sizes, the model, notes; as JSON holds it.
     """
@@ -100,7 +100,7 @@ def save_finished(folder: Path, key: str, finished: Finished) -> None:
 
 
 def load_finished(folder: Path, key: str) -> Finished | None:
-    """Return the result of that key; None where there is none, or where it can not be read."""
+    """Return the result of that key; None where there is none, or where it cannot be read."""
     heads, omnibus, facts = _paths(folder, key)
     try:
         record = json.loads(facts.read_text(encoding="utf-8"))

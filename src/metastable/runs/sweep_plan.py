@@ -107,7 +107,7 @@ def plan_runs(
     Raises
     ------
     InputError
-        Naming the setting that can not be built.
+        Naming the setting that cannot be built.
     """
     chosen = combinations(axis for axis in axes if axis.name != "threshold")
     measures = next((axis.levels for axis in axes if axis.name == "measure"), (options["measure"],))

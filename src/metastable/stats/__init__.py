@@ -1,4 +1,4 @@
-"""Tests of many features at once: arrays and labels in, one number a feature out.
+"""Tests of many features at once: arrays and labels in, one number per feature out.
 
 Nothing here knows models or attention; any array of units by features will do.
 

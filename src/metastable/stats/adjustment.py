@@ -209,7 +209,7 @@ def adjustment_table(
 
 @dataclass(frozen=True)
 class AdjustedDifference:
-    """Difference of two conditions beside covariates, one entry a feature.
+    """Difference of two conditions beside covariates, one entry per feature.
 
     Attributes
     ----------

@@ -128,7 +128,7 @@ def map_agreement(
     codes = np.unique(np.asarray(layer), return_inverse=True)[1].astype(np.intp)
     if x.ndim != 1 or x.shape != y.shape or x.shape != codes.shape:
         raise InputError(
-            f"the maps have shapes {x.shape} and {y.shape} and the layers {codes.shape}; give one number a head"
+            f"the maps have shapes {x.shape} and {y.shape} and the layers {codes.shape}; give one number per head"
         )
     finite = np.isfinite(x) & np.isfinite(y)
     if finite.sum() < 3:

@@ -1,4 +1,4 @@
-"""All tests of one measure over all heads: units by features in, one row a feature out."""
+"""All tests of one measure over all heads: units by features in, one row per feature out."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class Analysis:
     Attributes
     ----------
     heads : pandas.DataFrame
-        One row a feature with the columns `HEAD_COLUMNS`.
+        One row per feature with the columns `HEAD_COLUMNS`.
     details : pandas.DataFrame
         The same rows and keys with what else was computed: interval of g, probability of
         superiority, step-down p, adjusted equivalence p, flags of the mixed model.

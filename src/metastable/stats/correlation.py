@@ -105,7 +105,7 @@ def slope_design(predictor: ArrayLike, covariates: ArrayLike | None = None) -> F
     if covariates is not None:
         table = check_values(covariates)
         if len(table) != len(x):
-            raise InputError(f"covariates has {len(table)} rows for {len(x)} units; give one row a unit")
+            raise InputError(f"covariates has {len(table)} rows for {len(x)} units; give one row per unit")
         table = table[:, ~is_constant(table)]
         design = np.column_stack([design, (table - table.mean(axis=0)) / table.std(axis=0)])
     if len(x) <= design.shape[1] + 1:
@@ -154,7 +154,7 @@ def partial_correlation(
     design = slope_design(predictor, covariates)
     table = check_values(values)
     if len(table) != len(design):
-        raise InputError(f"values has {len(table)} rows, but predictor {len(design)}; give one row a unit")
+        raise InputError(f"values has {len(table)} rows, but predictor {len(design)}; give one row per unit")
     flat = is_constant(table)
     q = np.linalg.qr(design[:, [0, *range(2, design.shape[1])]])[0]
     x = design[:, 1] - q @ (q.T @ design[:, 1])

@@ -228,7 +228,7 @@ def covariate_matrix(covariates: pd.DataFrame, n_units: int) -> NDArray[np.float
         finite; the message names the column and the row.
     """
     if len(covariates) != n_units:
-        raise InputError(f"covariates has {len(covariates)} rows for {n_units} units; give one row a unit")
+        raise InputError(f"covariates has {len(covariates)} rows for {n_units} units; give one row per unit")
     table = np.empty((n_units, covariates.shape[1]))
     for j, name in enumerate(covariates.columns):
         column = covariates[name]

@@ -302,7 +302,7 @@ def _matrix(covariates: pd.DataFrame | None, n_units: int) -> Floats | None:
 
 
 def _all_recorded(values: Floats, predictor: Floats, recorded: pd.DataFrame | None) -> tuple[Floats | None, str]:
-    """All recorded covariates, or the reason why the slopes can not be adjusted for them."""
+    """All recorded covariates, or the reason why the slopes cannot be adjusted for them."""
     table = _matrix(recorded, len(values))
     if table is None:
         return None, "no covariate was recorded"

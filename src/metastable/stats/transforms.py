@@ -25,7 +25,7 @@ def transform_counts(
         Number k of entries that a softmax row needs, from 1 to n.
     n_keys : array_like of int, broadcastable to `count`, or None
         Number n of real key tokens of each row; needed for ``"logit"`` only. With `count` as tokens by heads,
-        give one number a token as ``n_keys[:, None]``.
+        give one number per token as ``n_keys[:, None]``.
     transform : {"raw", "log", "logit"}
         ``"raw"`` leaves k, in tokens; ``"log"`` is the natural logarithm, whose differences are ratios of
         counts; ``"logit"`` is the empirical logit ``log((k + 1/2) / (n - k + 1/2))`` of the share k / n

@@ -47,7 +47,7 @@ def verdicts(p_fdr: ArrayLike, p_tost_fdr: ArrayLike, alpha: float = 0.05) -> ND
         raise InputError(f"alpha is {alpha}; give a number between 0 and 1, such as 0.05")
     different, equivalent = np.asarray(p_fdr, dtype=np.float64), np.asarray(p_tost_fdr, dtype=np.float64)
     if different.shape != equivalent.shape:
-        raise InputError(f"p_fdr has shape {different.shape} and p_tost_fdr {equivalent.shape}; give one p a feature")
+        raise InputError(f"p_fdr has shape {different.shape} and p_tost_fdr {equivalent.shape}; give one p per feature")
     for name, p in (("p_fdr", different), ("p_tost_fdr", equivalent)):
         if not ((p >= 0) & (p <= 1)).all():  # NaN fails this too
             raise InputError(f"{name} has values outside 0 to 1 or NaN; give a p-value for every feature")

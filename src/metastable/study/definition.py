@@ -70,7 +70,7 @@ class Sequence:
         if len(self.word_index) != len(self.token_ids):
             raise InputError(
                 f"sequence {self.identifier!r}: word_index has {len(self.word_index)} entries for "
-                f"{len(self.token_ids)} tokens; give one entry a token"
+                f"{len(self.token_ids)} tokens; give one entry per token"
             )
 
     @property

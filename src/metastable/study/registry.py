@@ -44,7 +44,7 @@ class Registry:
         if name in self.studies:
             return self.studies[name]
         if name in self.problems:
-            raise InputError(f"study {name!r} can not be used: {self.problems[name]}")
+            raise InputError(f"study {name!r} cannot be used: {self.problems[name]}")
         near = difflib.get_close_matches(name, self.studies, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         known = ", ".join(self.studies) or "none"

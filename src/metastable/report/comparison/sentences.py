@@ -93,7 +93,7 @@ def _one_model(found: Comparison, alpha: float) -> list[str]:
     (first, second), table = found.names, found.primary
     agreed = found.agreement.get(found.thresholds[0])
     if agreed is None or not np.isfinite(agreed.r):
-        opening = f"The effect maps of {first} and {second} can not be correlated: too few heads have effects that vary"
+        opening = f"The effect maps of {first} and {second} cannot be correlated: too few heads have effects that vary"
     else:
         opening = (
             f"{_agreement_opening(first, second, agreed, alpha)} ({_correlations(agreed)}); the sign agrees in "
@@ -298,7 +298,7 @@ def layers_sentence(found: Comparison) -> str:
             " The table pools the sites of a model." if len(found.effects["site"].unique()) > 1 else ""
         )
     if profile is None or not np.isfinite(profile.r):
-        return "With fewer than three layers, or sizes that do not vary, the profiles can not be correlated."
+        return "With fewer than three layers, or sizes that do not vary, the profiles cannot be correlated."
     text = (
         f"The layers' mean sizes of the effect correlate at *r* = {format_r(profile.r)} over "
         f"{plural(profile.n, 'layer')} (permutation {p_phrase(profile.p)})."
@@ -368,7 +368,7 @@ def methods(found: Comparison, options: dict[str, Any]) -> str:
 
 
 def limitations(found: Comparison) -> list[str]:
-    """Return what a comparison of two reports can not show."""
+    """Return what a comparison of two reports cannot show."""
     first, second = found.names
     texts = [
         "Heads of a model are not independent: they read the same residual stream and were trained together. What is "

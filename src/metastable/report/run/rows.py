@@ -18,7 +18,7 @@ __all__ = ["balance_rows", "contrast_row", "head_rows", "layer_rows", "omnibus_r
 
 
 def head_rows(heads: pd.DataFrame, details: pd.DataFrame, digits: int = 2) -> list[dict[str, str]]:
-    """Return one row a head, in the order given; `details` has the same rows, the measure so many `digits`."""
+    """Return one row per head, in the order given; `details` has the same rows, the measure so many `digits`."""
     rows = []
 
     def interval(low: float, high: float, digits: int = 2) -> str:
@@ -48,7 +48,7 @@ def head_rows(heads: pd.DataFrame, details: pd.DataFrame, digits: int = 2) -> li
 
 
 def layer_rows(layers: pd.DataFrame, digits: int = 2) -> list[dict[str, str]]:
-    """Return one row a layer, the measure with so many `digits`."""
+    """Return one row per layer, the measure with so many `digits`."""
     return [
         {
             "site": str(row["site"]),
@@ -116,7 +116,7 @@ def contrast_row(contrast: Contrast, analysis: Analysis, alpha: float) -> dict[s
 
 
 def balance_rows(balance: pd.DataFrame, names: dict[str, str]) -> list[dict[str, str]]:
-    """Return one row a covariate; `names` gives their names for readers."""
+    """Return one row per covariate; `names` gives their names for readers."""
     return [
         {
             "covariate": names.get(row["covariate"], row["covariate"]),

@@ -204,7 +204,7 @@ _LEAST_TO_CORRELATE = 3
 def limitations(
     *, caveat: str, units: str, exact: bool, adjusted: tuple[str, ...], measure: MeasureWords, special: bool
 ) -> list[str]:
-    """Return what the design can not show; `special` tells whether special tokens query and are keys."""
+    """Return what the design cannot show; `special` tells whether special tokens query and are keys."""
     texts = [f"{caveat[0].upper()}{caveat[1:]}"] if caveat else []
     if measure.wider:
         texts.append(

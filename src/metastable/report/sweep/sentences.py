@@ -209,7 +209,7 @@ def methods(result: SweepResult) -> str:
         f"{recipe['packages']['torch']}. In each setting the mean of each {contrast.unit} was the unit of analysis, "
         f"and every head was tested two-sidedly by a permutation test on {test}, with {number} relabelings shared by "
         f"all heads, p = (b + 1) / (m + 1) where they were drawn (Phipson & Smyth, 2010). The sum of squared "
-        f"statistics over all heads gave one omnibus p a setting, corrected by Holm's (1979) method. The false "
+        f"statistics over all heads gave one omnibus p per setting, corrected by Holm's (1979) method. The false "
         f"discovery rate was held at {format_level(options['alpha'])} over all heads of all settings by the method of "
         f"{CORRECTIONS[options['correction']]}. We report {effect} and two one-sided tests against ±"
         f"{options['margin']:g} (Lakens, 2017), corrected over the whole sweep by the method of Benjamini and Hochberg "
@@ -228,7 +228,7 @@ def reuse(result: SweepResult) -> str:
 
 
 def limitations(result: SweepResult) -> list[str]:
-    """Return what a sweep can not show."""
+    """Return what a sweep cannot show."""
     settings, alpha = result.settings, result.recipe["options"]["alpha"]
     texts = [result.study.caveat] if result.study.caveat else []
     texts += [

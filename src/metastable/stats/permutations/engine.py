@@ -23,7 +23,7 @@ Alternative = Literal["two-sided", "greater", "less"]
 
 @dataclass(frozen=True)
 class PermutationResult:
-    """Results of a permutation test, one entry a feature.
+    """Results of a permutation test, one entry per feature.
 
     Attributes
     ----------

@@ -72,7 +72,7 @@ def _finite(name: str, array: Floats) -> None:
 
 
 def check_matrix(name: str, matrix: ArrayLike, n_units: int) -> Floats:
-    """Finite float64 with one row a unit; a vector becomes one column."""
+    """Finite float64 with one row per unit; a vector becomes one column."""
     array = np.asarray(matrix, dtype=np.float64)
     if array.ndim == 1:
         array = array[:, None]
