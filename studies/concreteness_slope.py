@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from metastable.errors import InputError
 from metastable.material.norms import load_norms
@@ -15,6 +14,8 @@ from metastable.study import Claim, Condition, Design, Material, Option, Sequenc
 from metastable.study.options import natural
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from metastable.models.encoders import Tokenizer
 
 __all__ = ["STUDY"]

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from metastable.errors import InputError
 from metastable.material.covariates import sequence_covariates, word_covariates
@@ -21,6 +20,8 @@ from metastable.study import Option, Sequence
 from metastable.study.options import natural, share
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from metastable.models.encoders import Tokenizer
 
 __all__ = ["MatchedWords", "caliper", "matching_options", "paired_sequences", "select_matched_words"]
@@ -113,6 +114,8 @@ def select_matched_words(options: Mapping[str, Any], tokenizer: Tokenizer) -> Ma
     InputError
         If the ratings cannot be read, no word is so concrete or so abstract, or fewer than two pairs exist.
     """
+    import pandas as pd
+
     norms = load_norms(options["norms"])
     extremes = select_by_rating(norms, high=options["high"], low=options["low"])
     sides = []

