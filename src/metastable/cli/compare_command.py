@@ -1,10 +1,9 @@
-"""``python -m studies compare A B``: two finished reports side by side."""
+"""``metastable compare A B``: two finished reports side by side."""
 
 from __future__ import annotations
 
 import json
 import re
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from rich.panel import Panel
 
 from metastable.cli.arguments import Parser, add_options, read_options
 from metastable.errors import InputError
+from metastable.program import typed
 from metastable.study import Option
 from metastable.study.options import COMMON_OPTIONS, fraction, natural
 from metastable.study.registry import Registry
@@ -38,7 +38,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,120}")
 def _two(words: Sequence[str]) -> tuple[str, str]:
     if len(words) != 2:
         given = f"{len(words)} were given: {', '.join(words)}" if words else "none was given"
-        raise InputError(f"compare takes two reports, by name or folder, but {given} (python -m studies compare A B)")
+        raise InputError(f"compare takes two reports, by name or folder, but {given} ({typed('compare', 'A', 'B')})")
     return words[0], words[1]
 
 
@@ -61,7 +61,8 @@ def _folder(given: str | None, folders: tuple[str, str], names: tuple[str, str],
 def run(registry: Registry, arguments: Sequence[str], console: Console) -> None:
     """Read two reports and write their comparison."""
     parser = Parser(
-        prog="python -m studies compare",
+        prog=typed("compare"),
+        usage="%(prog)s REPORT REPORT [--OPTION VALUE ...]",
         description="Put the heads of two finished reports side by side; no model is run.",
         allow_abbrev=False,
     )
@@ -69,7 +70,7 @@ def run(registry: Registry, arguments: Sequence[str], console: Console) -> None:
     add_options(parser, OPTIONS, "options of the comparison")
     parsed, rest = parser.parse_known_intermixed_args(arguments)
     if unknown := [word for word in rest if word.startswith("-")]:
-        parser.error(f"unrecognized arguments: {unknown[0]}")
+        parser.refuse(unknown)
     options = read_options(vars(parsed), OPTIONS)
     first, second = _two([*parsed.reports, *rest])
     # pandas and matplotlib take a second to import: only when something will be read
@@ -92,7 +93,7 @@ def run(registry: Registry, arguments: Sequence[str], console: Console) -> None:
     names = (folders[0].resolve().name, folders[1].resolve().name)
     folder = _folder(options["name"], names, found.names, out, registry)
     require_writable(folder, "--out")
-    write_comparison(found, folder, options, shlex.join(["python", "-m", "studies", "compare", *arguments]))
+    write_comparison(found, folder, options, typed("compare", *arguments))
     write_index(out)
     console.print(
         Panel(

@@ -12,11 +12,18 @@ from typing import TYPE_CHECKING, Any
 from metastable.errors import InputError
 from metastable.files import sha256_of
 from metastable.material.norms import Norms, find_ratings
+from metastable.study import Option
+from metastable.study.options import existing_file
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["TVQA_HOME", "Corpus", "load_tvqa", "normalize_answer", "rate_answers"]
+__all__ = ["TVQA", "TVQA_HOME", "Corpus", "load_tvqa", "normalize_answer", "rate_answers"]
+
+TVQA = Option("tvqa", existing_file, (),
+              "TVQA's question files, jsonl (train and val; the public test file has no answers)",
+              many=True)  # fmt: skip
+"""The option of a study of TVQA's questions."""
 
 TVQA_HOME = "https://github.com/jayleicn/TVQA/tree/master/data"
 """Where TVQA's question files can be had."""

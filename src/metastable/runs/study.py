@@ -33,6 +33,7 @@ from metastable.report import verdict_record, write_index, write_report
 from metastable.stats.analysis import Analysis
 from metastable.stats.balance import balance_table
 from metastable.study import Material, Sequence, Study
+from metastable.study.options import check_options
 
 __all__ = ["Clock", "count_study", "prepare_study", "run_study"]
 
@@ -85,6 +86,7 @@ def prepare_study(
     InputError
         For anything that the user can mend.
     """
+    check_options(study, options)
     material = study.build(options, tokenizer)
     contrasts = contrasts_of(study, material.sequences)
     for contrast in contrasts:
