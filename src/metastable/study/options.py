@@ -180,8 +180,8 @@ def check_options(study: Study, options: Mapping[str, Any]) -> None:
     least = 1 / (n_permutations + 1)
     if least > alpha:
         raise InputError(
-            f"--permutations {n_permutations}: p is at least {least:.2g} then and never reaches --alpha {alpha:g}; give "
-            f"{math.ceil(1 / alpha) - 1:,} permutations or more"
+            f"--permutations {n_permutations}: p is at least {least:.2g} then and never reaches --alpha {alpha:g}; "
+            f"give {math.ceil(1 / alpha) - 1:,} permutations or more"
         )
     if study.check is not None:
         study.check(options)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from metastable.figures.save import save_figure
 from metastable.files import write_text
 from metastable.heads.modes import median_counts, operating_modes
 from metastable.report.apa import plural
@@ -30,6 +31,7 @@ from metastable.report.templating import environment
 from metastable.report.words import short_name
 
 if TYPE_CHECKING:
+    from metastable.figures.saving_beside import Save
     from metastable.heads.results import RunResult
 
 __all__ = ["render_report", "write_report"]
@@ -205,7 +207,7 @@ def render_report(result: RunResult, plates: Mapping[str, list[Plate]]) -> str:
     return template.render(_context(with_escaped_names(result), plates))
 
 
-def write_report(result: RunResult, advance: Callable[[int, int], None]) -> None:
+def write_report(result: RunResult, advance: Callable[[int, int], None], save: Save = save_figure) -> None:
     """Draw the figures and write report.md and references.bib into the run's folder.
 
     Parameters
@@ -214,12 +216,14 @@ def write_report(result: RunResult, advance: Callable[[int, int], None]) -> None
         What the run found.
     advance : callable
         Told of progress as ``f(done, total)``.
+    save : callable
+        Saves a figure, or hands it to a process that will (`metastable.figures.saving_beside`).
     """
     plates = draw_plates(result)
     flat = [plate for group in plates.values() for plate in group]
     for done, plate in enumerate(flat):
         advance(done, len(flat))
-        save_plate(plate, result.folder)
+        save_plate(plate, result.folder, save)
     advance(len(flat), len(flat))
     report = render_report(result, plates)
     write_text(result.folder / "references.bib", bibliography(report))
