@@ -135,6 +135,7 @@ def count_study(study: Study, options: Mapping[str, Any], clock: Clock, *, cube:
             keys=options["keys"],
             unit=options["unit"],
             measures=tuple(dict.fromkeys(("count", options["measure"], *(view.measure for view in study.views)))),
+            study=study,
             callback=advance,
         )
     if extraction.reused:

@@ -40,7 +40,9 @@ def sweep_folder(study: Study, out: str | Path) -> Path:
     return Path(out) / f"{study.name}_sweep"
 
 
-def _compute(run: PlannedRun, encoder: Encoder, cubes: Path, name: str, key: str, clock: Clock) -> FinishedRun | None:
+def _compute(
+    study: Study, run: PlannedRun, encoder: Encoder, cubes: Path, name: str, key: str, clock: Clock
+) -> FinishedRun | None:
     """Count and test one run; None in processes that only help to count."""
     options = run.options
     with clock.stage(f"{key} extraction", f"{name}: attention counts") as advance:
@@ -54,6 +56,7 @@ def _compute(run: PlannedRun, encoder: Encoder, cubes: Path, name: str, key: str
             keys=options["keys"],
             unit=options["unit"],
             measures=("count", *run.row_options.measures),
+            study=study,
             callback=advance,
         )
     if extraction.reused:
@@ -83,7 +86,7 @@ def _announce(runs: Sequence[PlannedRun], axes: Sequence[Axis], options: Mapping
 
 
 def _run_all(
-    runs: Sequence[PlannedRun], folder: Path, shelf: EncoderShelf, processes: Processes, clock: Clock
+    study: Study, runs: Sequence[PlannedRun], folder: Path, shelf: EncoderShelf, processes: Processes, clock: Clock
 ) -> tuple[list[FinishedRun], int]:
     """Return the result of every run, and how many were kept from before."""
     kept: list[FinishedRun] = []
@@ -96,7 +99,7 @@ def _run_all(
             clock.stages.say(f"{name}: finished before with the same recipe, its result is reused")
         else:
             try:
-                finished = _compute(run, shelf.get(run.options), folder / "cubes", name, str(number), clock)
+                finished = _compute(study, run, shelf.get(run.options), folder / "cubes", name, str(number), clock)
             except InputError as error:
                 raise naming_the_setting(run.levels, error) from error
             if finished is not None:
@@ -150,7 +153,7 @@ def run_sweep(
     _announce(runs, axes, options, clock)
     require_writable(folder, "--out")
     processes = current_processes()
-    kept, n_reused = _run_all(runs, folder, shelf, processes, clock)
+    kept, n_reused = _run_all(study, runs, folder, shelf, processes, clock)
     if not processes.is_first:
         return None
     if n_reused == len(runs):
