@@ -27,7 +27,7 @@ from metastable.report.comparison.page import (
     write_comparison,
 )
 from metastable.report.comparison.sentences import comparison_warnings, depth_thirds, expected_same_sign, limitations
-from metastable.report.plate import Plate
+from metastable.report.drawn_plate import DrawnPlate as Plate
 from tests.report_folders import report_folder
 
 OPTIONS = {"alpha": 0.05, "permutations": 200, "seed": 20, "threshold": (), "out": "reports", "name": None}

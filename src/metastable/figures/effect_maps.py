@@ -22,7 +22,7 @@ from metastable.figures.head_tables import (
     strongest,
     symmetric_limits,
 )
-from metastable.figures.style import DIVERGING, FONT, WIDTH, level, signed, styled, wrap
+from metastable.figures.style import DIVERGING, FONT, WIDTH, alt_of, drawing, level, signed, wrap
 
 __all__ = ["effect_maps", "effect_maps_alt", "joined_effect_maps", "joined_effect_maps_alt"]
 
@@ -38,7 +38,7 @@ def _frames(
     }
 
 
-@styled
+@drawing
 def effect_maps(
     tables: Mapping[str, pd.DataFrame],
     *,
@@ -93,6 +93,7 @@ def effect_maps(
     return figure
 
 
+@alt_of(effect_maps)
 def effect_maps_alt(
     tables: Mapping[str, pd.DataFrame],
     *,
@@ -132,6 +133,7 @@ def _series(joined: pd.DataFrame, names: Sequence[str], difference: str) -> dict
     }
 
 
+@drawing
 def joined_effect_maps(
     joined: pd.DataFrame,
     *,
@@ -169,6 +171,7 @@ def joined_effect_maps(
     return effect_maps(tables, site=site, threshold=threshold, alpha=alpha, effect=effect)
 
 
+@alt_of(joined_effect_maps)
 def joined_effect_maps_alt(
     joined: pd.DataFrame,
     *,

@@ -27,7 +27,19 @@ from metastable.figures.head_tables import (
     strongest,
     symmetric_limits,
 )
-from metastable.figures.style import CONDITIONS, DIVERGING, FONT, SEQUENTIAL, WIDTH, fixed, level, signed, styled, wrap
+from metastable.figures.style import (
+    CONDITIONS,
+    DIVERGING,
+    FONT,
+    SEQUENTIAL,
+    WIDTH,
+    alt_of,
+    drawing,
+    fixed,
+    level,
+    signed,
+    wrap,
+)
 
 __all__ = ["difference_map", "difference_map_alt", "heatmap", "heatmap_alt"]
 
@@ -58,7 +70,7 @@ def _bare(texts: NDArray[np.object_]) -> list[NDArray[np.object_]]:
     return [np.array([text.replace("0.", ".") for text in flat], dtype=object).reshape(texts.shape)]
 
 
-@styled
+@drawing
 def heatmap(
     heads: pd.DataFrame,
     value: str = "mean_a",
@@ -121,6 +133,7 @@ def heatmap(
     return figure
 
 
+@alt_of(heatmap)
 def heatmap_alt(
     heads: pd.DataFrame,
     value: str = "mean_a",
@@ -147,7 +160,7 @@ def heatmap_alt(
     )
 
 
-@styled
+@drawing
 def difference_map(
     heads: pd.DataFrame,
     value: str = "difference",
@@ -209,6 +222,7 @@ def difference_map(
     return figure
 
 
+@alt_of(difference_map)
 def difference_map_alt(
     heads: pd.DataFrame,
     value: str = "difference",

@@ -17,18 +17,19 @@ from metastable.figures.style import (
     FONT,
     INK,
     MUTED,
+    alt_of,
     chart,
+    drawing,
     format_p,
     level,
     signed,
-    styled,
     wrap,
 )
 
 __all__ = ["layer_plot", "layer_plot_alt"]
 
 
-@styled
+@drawing
 def layer_plot(
     heads: pd.DataFrame,
     layers: pd.DataFrame | None = None,
@@ -135,6 +136,7 @@ def _layer_rows(layers: pd.DataFrame, frame: pd.DataFrame, p_column: str) -> pd.
     return rows
 
 
+@alt_of(layer_plot)
 def layer_plot_alt(
     heads: pd.DataFrame,
     layers: pd.DataFrame | None = None,

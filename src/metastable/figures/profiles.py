@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from metastable.errors import InputError
 from metastable.figures.grid import ticks
 from metastable.figures.head_tables import call_value, require_columns
-from metastable.figures.style import FONT, LINES, MUTED, chart, signed, styled, wrap
+from metastable.figures.style import FONT, LINES, MUTED, alt_of, chart, drawing, signed, wrap
 
 __all__ = ["effect_profiles", "effect_profiles_alt", "effect_shares", "effect_shares_alt"]
 
@@ -48,7 +48,7 @@ def _places(table: pd.DataFrame, relative: bool) -> NDArray[np.float64]:
     return table["depth"].to_numpy(float) * 100 if relative else table["layer"].to_numpy(float)
 
 
-@styled
+@drawing
 def effect_profiles(
     effects: pd.DataFrame, *, site: str | None = None, relative: bool = False, effect: str = "hedges_g"
 ) -> Figure:
@@ -115,6 +115,7 @@ def effect_profiles(
     return figure
 
 
+@alt_of(effect_profiles)
 def effect_profiles_alt(
     effects: pd.DataFrame, *, site: str | None = None, relative: bool = False, effect: str = "hedges_g"
 ) -> str:
@@ -131,7 +132,7 @@ def effect_profiles_alt(
     return f"Mean and mean size of {call_value(effect)} by {place}: the layers' mean size runs {', '.join(parts)}."
 
 
-@styled
+@drawing
 def effect_shares(effects: pd.DataFrame, *, site: str | None = None, effect: str = "hedges_g") -> Figure:
     """Show which share of the heads has an effect below each value, one stair a study.
 
@@ -169,6 +170,7 @@ def effect_shares(effects: pd.DataFrame, *, site: str | None = None, effect: str
     return figure
 
 
+@alt_of(effect_shares)
 def effect_shares_alt(effects: pd.DataFrame, *, site: str | None = None, effect: str = "hedges_g") -> str:
     """Say in words what `effect_shares` shows; parameters as there."""
     parts: Sequence[str] = [

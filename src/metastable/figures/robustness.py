@@ -12,7 +12,7 @@ from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
 from metastable.figures.head_tables import KEYS, call_value, directions, records, require_columns, select_heads
-from metastable.figures.style import CONDITIONS, FONT, INK, MUTED, PALE, WIDTH, chart, signed, styled, wrap
+from metastable.figures.style import CONDITIONS, FONT, INK, MUTED, PALE, WIDTH, alt_of, chart, drawing, signed, wrap
 
 __all__ = ["sweep_plot", "sweep_plot_alt", "thresholds_plot", "thresholds_plot_alt"]
 
@@ -158,7 +158,7 @@ def _sweep_chart(
     return figure
 
 
-@styled
+@drawing
 def thresholds_plot(
     heads: pd.DataFrame,
     *,
@@ -202,6 +202,7 @@ def _threshold_groups(heads: pd.DataFrame, value: str, site: str | None) -> tupl
     return [select_heads(heads, [value], site=site, threshold=level) for level in levels], levels
 
 
+@alt_of(thresholds_plot)
 def thresholds_plot_alt(
     heads: pd.DataFrame,
     *,
@@ -240,7 +241,7 @@ def _axis_alt(
     return "; ".join(parts) + "."
 
 
-@styled
+@drawing
 def sweep_plot(
     heads: pd.DataFrame,
     axis: str,
@@ -304,6 +305,7 @@ def _sweep_groups(heads: pd.DataFrame, axis: str, value: str) -> tuple[list[pd.D
     return [heads[heads[axis] == level] for level in levels], labels, numeric
 
 
+@alt_of(sweep_plot)
 def sweep_plot_alt(
     heads: pd.DataFrame,
     axis: str,

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 
 from metastable.errors import InputError
 from metastable.figures.head_tables import call_value, require_columns
-from metastable.figures.style import FONT, INK, MUTED, chart, styled, wrap
+from metastable.figures.style import FONT, INK, MUTED, alt_of, chart, drawing, wrap
 
 __all__ = ["settings_plot", "settings_plot_alt"]
 
@@ -30,7 +30,7 @@ def _groups(heads: pd.DataFrame, labels: Sequence[str], found: Sequence[bool], v
     return groups
 
 
-@styled
+@drawing
 def settings_plot(
     heads: pd.DataFrame,
     labels: Sequence[str],
@@ -111,6 +111,7 @@ def settings_plot(
     return figure
 
 
+@alt_of(settings_plot)
 def settings_plot_alt(
     heads: pd.DataFrame,
     labels: Sequence[str],

@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
 from metastable.errors import InputError
-from metastable.figures.style import COLOR_A, FONT, MUTED, chart, signed, styled
+from metastable.figures.style import COLOR_A, FONT, MUTED, alt_of, chart, drawing, signed
 
 __all__ = ["slope_plot", "slope_plot_alt"]
 
@@ -26,7 +26,7 @@ def _checked(
     return x, table
 
 
-@styled
+@drawing
 def slope_plot(
     predictor: ArrayLike,
     values: ArrayLike,
@@ -120,6 +120,7 @@ def _line(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float]
     return slope, float(y.mean() - slope * x.mean())
 
 
+@alt_of(slope_plot)
 def slope_plot_alt(
     predictor: ArrayLike,
     values: ArrayLike,

@@ -25,13 +25,24 @@ from metastable.figures.head_tables import (
     shared_limits,
     symmetric_limits,
 )
-from metastable.figures.style import CONDITIONS, DIVERGING, FONT, SEQUENTIAL, WIDTH, fixed, level, styled, text_width
+from metastable.figures.style import (
+    CONDITIONS,
+    DIVERGING,
+    FONT,
+    SEQUENTIAL,
+    WIDTH,
+    alt_of,
+    drawing,
+    fixed,
+    level,
+    text_width,
+)
 from metastable.figures.verdicts import draw_verdicts, significance_mask_alt, verdict_legend, verdict_states
 
 __all__ = ["summary_figure", "summary_figure_alt"]
 
 
-@styled
+@drawing
 def summary_figure(
     heads: pd.DataFrame,
     *,
@@ -97,6 +108,7 @@ def summary_figure(
     return figure
 
 
+@alt_of(summary_figure)
 def summary_figure_alt(
     heads: pd.DataFrame,
     *,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from metastable.errors import InputError
 from metastable.figures.head_tables import KEYS, call_value, digits_for, require_columns
-from metastable.figures.style import FONT, INK, MUTED, chart, format_p, level, signed, styled, wrap
+from metastable.figures.style import FONT, INK, MUTED, alt_of, chart, drawing, format_p, level, signed, wrap
 
 __all__ = ["adjustment_plot", "adjustment_plot_alt", "study_scatter", "study_scatter_alt"]
 
@@ -72,7 +72,7 @@ def _scatter(
     return figure, axes
 
 
-@styled
+@drawing
 def adjustment_plot(
     before: pd.DataFrame,
     after: pd.DataFrame,
@@ -112,6 +112,7 @@ def adjustment_plot(
     return figure
 
 
+@alt_of(adjustment_plot)
 def adjustment_plot_alt(
     before: pd.DataFrame,
     after: pd.DataFrame,
@@ -133,7 +134,7 @@ def adjustment_plot_alt(
     )
 
 
-@styled
+@drawing
 def study_scatter(
     first: pd.DataFrame,
     second: pd.DataFrame,
@@ -190,6 +191,7 @@ def _correlation(both: pd.DataFrame, value: str, p: float | None) -> str:
     return f"r = {r} over {len(both)} heads" + (f", {format_p(p)}" if p is not None else "")
 
 
+@alt_of(study_scatter)
 def study_scatter_alt(
     first: pd.DataFrame,
     second: pd.DataFrame,

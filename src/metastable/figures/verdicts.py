@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from metastable.figures.grid import axes_at, cell_corners, label_axes, one_map
 from metastable.figures.head_tables import directions, head_matrix, select_heads, significant
-from metastable.figures.style import CONDITIONS, FONT, WIDTH, level, styled, wrap
+from metastable.figures.style import CONDITIONS, FONT, WIDTH, alt_of, drawing, level, wrap
 
 __all__ = ["significance_mask", "significance_mask_alt"]
 
@@ -105,7 +105,7 @@ def _heads_that(effect: str | None) -> str:
     return "heads that differ" if effect is None else f"heads with a {effect}"
 
 
-@styled
+@drawing
 def significance_mask(
     heads: pd.DataFrame,
     *,
@@ -146,6 +146,7 @@ def significance_mask(
     return figure
 
 
+@alt_of(significance_mask)
 def significance_mask_alt(
     heads: pd.DataFrame,
     *,

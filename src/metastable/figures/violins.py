@@ -22,7 +22,8 @@ from metastable.figures.style import (
     SMALL,
     WIDTH,
     NotebookFigure,
-    styled,
+    alt_of,
+    drawing,
     text_width,
     wrap,
 )
@@ -172,7 +173,7 @@ def _row_height(n_layers: int, *, pair: bool = False) -> float:
     return 0.48 if n_layers <= 12 else 0.36 if n_layers <= 24 else 0.28
 
 
-@styled
+@drawing
 def violin_grid(
     histograms: ArrayLike,
     *,
@@ -226,6 +227,7 @@ def _mode_counts(modes: NDArray[np.str_]) -> str:
     return ", ".join(f"{int((modes == mode.name).sum())} in {mode.name} ({mode.words})" for mode in reversed(MODES))
 
 
+@alt_of(violin_grid)
 def violin_grid_alt(
     histograms: ArrayLike,
     *,
@@ -244,7 +246,7 @@ def violin_grid_alt(
     )
 
 
-@styled
+@drawing
 def violin_pair(
     histograms_a: ArrayLike,
     histograms_b: ArrayLike,
@@ -312,6 +314,7 @@ def _pair(a: ArrayLike, b: ArrayLike, n: int | None) -> tuple[tuple[NDArray[np.i
     return (_checked(first, length)[0], _checked(second, length)[0]), length
 
 
+@alt_of(violin_pair)
 def violin_pair_alt(
     histograms_a: ArrayLike,
     histograms_b: ArrayLike,

@@ -20,7 +20,8 @@ from metastable.heads.cube import feature_table, token_values, unit_means
 from metastable.heads.results import Counted
 from metastable.progress import Silent, Stages
 from metastable.report.calibration.sentences import calibration_text
-from metastable.report.plate import Plate, save_plate
+from metastable.report.drawn_plate import DrawnPlate as Plate
+from metastable.report.drawn_plate import save_plate
 from metastable.runs.study import Clock, count_study
 from metastable.stats.simulation.calibrating import TokenValues, calibrate
 from metastable.study import Study

@@ -9,7 +9,8 @@ import pandas as pd
 
 from metastable.heads.contrasts import Contrast
 from metastable.report.apa import format_level
-from metastable.report.plate import Plate, markdown
+from metastable.report.drawn_plate import DrawnPlate as Plate
+from metastable.report.drawn_plate import markdown
 from metastable.study import Study
 
 __all__ = ["calibration_text"]

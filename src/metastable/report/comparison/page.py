@@ -19,7 +19,8 @@ from metastable.heads.compared_heads import Comparison, effect_kind, option_diff
 from metastable.heads.finished_report import FinishedReport
 from metastable.report.apa import format_g, format_interval, format_level, format_p, format_r, format_share
 from metastable.report.comparison import sentences
-from metastable.report.plate import Plate, markdown, save_plate
+from metastable.report.drawn_plate import DrawnPlate as Plate
+from metastable.report.drawn_plate import markdown, save_plate
 from metastable.report.references import bibliography
 from metastable.report.templating import environment
 

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from metastable.files import write_text
 from metastable.heads.modes import median_counts, operating_modes
 from metastable.report.apa import plural
+from metastable.report.drawn_plate import DrawnPlate as Plate
+from metastable.report.drawn_plate import markdown, save_plate
 from metastable.report.markdown import as_text, code, with_escaped_names
 from metastable.report.measure_words import measure_words, row_clauses, row_length
 from metastable.report.names import COVARIATE_NAMES
-from metastable.report.plate import Plate, markdown, save_plate
 from metastable.report.references import bibliography
 from metastable.report.run import sentences
 from metastable.report.run.claims import claim_sentences

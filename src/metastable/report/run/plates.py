@@ -10,9 +10,9 @@ import pandas as pd
 
 from metastable import figures
 from metastable.report.apa import format_level
+from metastable.report.drawn_plate import DrawnPlate as Plate
 from metastable.report.measure_words import measure_words, row_length
 from metastable.report.names import COVARIATE_NAMES
-from metastable.report.plate import Plate
 from metastable.report.run.slope_plates import slope_plates
 from metastable.report.run.verdict_sentences import primary
 

@@ -11,8 +11,8 @@ import pandas as pd
 
 from metastable import figures
 from metastable.report.apa import format_g, format_level, p_phrase, plural
+from metastable.report.drawn_plate import DrawnPlate as Plate
 from metastable.report.measure_words import measure_words
-from metastable.report.plate import Plate
 from metastable.report.words import covariate_name, held_clause, per_unit, predictor_of
 from metastable.stats.correlation import slope_design
 

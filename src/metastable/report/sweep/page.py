@@ -10,8 +10,9 @@ import pandas as pd
 from metastable.files import write_text
 from metastable.heads.sweep_axes import Axis, level_text
 from metastable.report.apa import format_g, format_interval, format_p, format_share, plural
+from metastable.report.drawn_plate import DrawnPlate as Plate
+from metastable.report.drawn_plate import markdown, save_plate
 from metastable.report.names import COVARIATE_NAMES
-from metastable.report.plate import Plate, markdown, save_plate
 from metastable.report.references import bibliography
 from metastable.report.sweep import sentences
 from metastable.report.sweep.plates import axis_plate, kind_axes, settings_plate, stability_plates

@@ -11,7 +11,7 @@ from metastable import figures
 from metastable.heads.sweep_axes import Axis, level_text
 from metastable.heads.sweep_tables import KIND_AXES
 from metastable.report.apa import format_level, format_share
-from metastable.report.plate import Plate
+from metastable.report.drawn_plate import DrawnPlate as Plate
 
 if TYPE_CHECKING:
     from metastable.heads.sweep_result import SweepResult
