@@ -104,7 +104,7 @@ def test_the_index_lists_studies_and_comparisons_apart(reports, recipe):
 
 @pytest.fixture
 def without_figures(monkeypatch):
-    monkeypatch.setattr("metastable.report.comparison.page.save_plate", lambda *_: None)
+    monkeypatch.setattr("metastable.report.comparison.page.save_plates", lambda *_: None)
 
 
 @pytest.mark.usefixtures("without_figures")

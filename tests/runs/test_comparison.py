@@ -13,21 +13,19 @@ from metastable.errors import InputError
 from metastable.heads.compared_heads import (
     JOINED_COLUMNS,
     compare_reports,
-    effects_by_depth,
     join_heads,
     one_scale,
     option_differences,
     shared_thresholds,
 )
+from metastable.heads.comparison_result import ComparisonResult
+from metastable.heads.depth import depth_thirds, effects_by_depth
 from metastable.heads.finished_report import find_report, read_report
-from metastable.report.comparison.page import (
-    comparison_plates,
-    comparison_recipe,
-    render_comparison,
-    write_comparison,
-)
-from metastable.report.comparison.sentences import comparison_warnings, depth_thirds, expected_same_sign, limitations
-from metastable.report.drawn_plate import DrawnPlate as Plate
+from metastable.report.comparison.page import render_page, write_page
+from metastable.report.comparison.plates import PLATES
+from metastable.report.comparison.sentences import expected_same_sign, limitations, warnings
+from metastable.report.plate import placed_plates
+from metastable.runs.comparison import comparison_recipe
 from tests.report_folders import report_folder
 
 OPTIONS = {"alpha": 0.05, "permutations": 200, "seed": 20, "threshold": (), "out": "reports", "name": None}
@@ -43,7 +41,8 @@ def pair(tmp_path, first=None, second=None):
 
 def written(tmp_path, reports, **given):
     found = compare_reports(*reports, n_permutations=200, **given)
-    write_comparison(found, tmp_path / "out", OPTIONS, "python -m studies compare one two")
+    recipe = comparison_recipe(found, OPTIONS, "python -m studies compare one two")
+    write_page(ComparisonResult(found, tmp_path / "out", recipe), lambda *_: None)
     return found, (tmp_path / "out" / "report.md").read_text()
 
 
@@ -51,8 +50,7 @@ def rendered(reports):
     """The text alone: drawing figures takes most of the time."""
     found = compare_reports(*reports, n_permutations=200)
     recipe = comparison_recipe(found, OPTIONS, "python -m studies compare one two")
-    plates = {name: [Plate(name, None, "alt", "caption")] for name in ("maps", "scatter", "profiles", "shares")}
-    return found, render_comparison(found, plates, recipe, OPTIONS)
+    return found, render_page(ComparisonResult(found, None, recipe), placed_plates(PLATES, found))
 
 
 def verdict(text):
@@ -201,10 +199,10 @@ def test_other_shapes_are_compared_by_depth(tmp_path):
 def test_several_sites_have_a_figure_each(tmp_path):
     shape = (("encoder", 2, 3), ("cross", 3, 3))
     found, text = rendered(pair(tmp_path, {"shape": shape}, {"shape": shape}))
-    plates = comparison_plates(found, 0.05)
-    assert [plate.stem for plate in plates["maps"]] == ["maps_encoder", "maps_cross"]
-    assert [plate.stem for plate in plates["profiles"]] == ["profiles_encoder", "profiles_cross"]
-    assert "of 6 heads" in plates["maps"][0].alt
+    plates = placed_plates(PLATES, found)
+    assert [plate.stem for plate in plates if plate.section == "lead"] == ["maps_encoder", "maps_cross"]
+    assert [plate.stem for plate in plates if plate.section == "layers"] == ["profiles_encoder", "profiles_cross"]
+    assert "of 6 heads" in plates[0].alt
     assert "| site | layer | head |" in text
 
 
@@ -218,7 +216,7 @@ def test_a_model_too_small_or_flat_to_correlate_still_has_a_report(tmp_path):
 
 def test_slopes_and_turned_conditions_are_warned_of(tmp_path):
     reports = pair(tmp_path, {"predictor": "rating"}, {"conditions": ("abstract", "concrete")})
-    texts = " ".join(comparison_warnings(compare_reports(*reports, n_permutations=50)))
+    texts = " ".join(warnings(compare_reports(*reports, n_permutations=50)))
     assert "d of the slope over the rating of sequences of about 10 tokens in one" in texts
     assert "the signs are turned" in texts
     assert "zipf" in texts.lower()

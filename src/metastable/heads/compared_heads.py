@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from metastable.errors import InputError
-from metastable.heads.finished_report import FinishedReport
+from metastable.heads.depth import effects_by_depth
+from metastable.heads.finished_report import FinishedReport, rows_at
 from metastable.stats.agreement import MapAgreement, effect_difference, map_agreement
 from metastable.stats.corrections import adjust_p_values
 
@@ -20,7 +21,6 @@ __all__ = [
     "Relation",
     "compare_reports",
     "effect_kind",
-    "effects_by_depth",
     "join_heads",
     "labels",
     "one_scale",
@@ -74,7 +74,13 @@ class Comparison:
     size_profile : MapAgreement or None
         Of the layers' mean absolute effects; None below three layers.
     effects : pandas.DataFrame
-        As `effects_by_depth` returns it, at the primary threshold.
+        As `metastable.heads.depth.effects_by_depth` returns it, at the primary threshold.
+    alpha : float
+        Significance level of the heads in either and of their differences.
+    n_permutations : int
+        Permutations of the tests of agreement.
+    seed : int
+        Of the permutations.
     """
 
     first: FinishedReport
@@ -87,6 +93,9 @@ class Comparison:
     difference_agreement: MapAgreement | None
     size_profile: MapAgreement | None
     effects: pd.DataFrame = field(repr=False)
+    alpha: float
+    n_permutations: int
+    seed: int
 
     @property
     def primary(self) -> pd.DataFrame:
@@ -175,11 +184,6 @@ def shared_thresholds(
     return tuple(next(known for known in shared if np.isclose(known, value)) for value in chosen)
 
 
-def _at(heads: pd.DataFrame, threshold: float) -> pd.DataFrame:
-    rows: pd.DataFrame = heads[np.isclose(heads["threshold"], threshold)]
-    return rows.assign(threshold=threshold)
-
-
 def join_heads(
     first: pd.DataFrame, second: pd.DataFrame, thresholds: Sequence[float], *, alpha: float = 0.05
 ) -> pd.DataFrame:
@@ -210,7 +214,7 @@ def join_heads(
     """
     parts = []
     for threshold in thresholds:
-        sides = [_at(table, threshold)[[*_KEYS, *_BOTH]] for table in (first, second)]
+        sides = [rows_at(table, threshold)[[*_KEYS, *_BOTH]] for table in (first, second)]
         parts.append(sides[0].merge(sides[1], on=_KEYS, suffixes=("_first", "_second"), validate="one_to_one"))
     table = pd.concat(parts, ignore_index=True)
     if table.empty:
@@ -232,27 +236,6 @@ def join_heads(
         same_sign=table["hedges_g_first"] * table["hedges_g_second"] > 0,
         significant=np.select([x & y, x, y], ["both", "first", "second"], "neither"),
     )[list(JOINED_COLUMNS)]
-
-
-def effects_by_depth(reports: Sequence[FinishedReport], names: Sequence[str], threshold: float) -> pd.DataFrame:
-    """Return the effects of several reports in one long table.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Columns ``series`` (of `names`), ``site, layer, head, hedges_g, p_perm_fdr`` and ``depth``, the middle of the
-        layer as a share of its site's layers: (layer - 1/2) / layers.
-    """
-    parts = []
-    for report, name in zip(reports, names, strict=True):
-        rows = _at(report.heads, threshold)
-        layers = rows["site"].map({site: n for site, n, _ in report.shape})
-        parts.append(
-            rows[["site", "layer", "head", "hedges_g", "p_perm_fdr"]].assign(
-                depth=(rows["layer"] - 0.5) / layers, series=name
-            )
-        )
-    return pd.concat(parts, ignore_index=True)
 
 
 def option_differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[tuple[str, str, str]]:
@@ -354,4 +337,7 @@ def compare_reports(
         difference_agreement=raw,
         size_profile=profile,
         effects=effects_by_depth((first, second), names, thresholds[0]),
+        alpha=alpha,
+        n_permutations=n_permutations,
+        seed=seed,
     )

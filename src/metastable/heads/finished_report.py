@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from metastable.errors import InputError
 from metastable.files import sha256_of
 from metastable.stats.balance import balance_table
 
-__all__ = ["INPUTS", "FinishedReport", "find_report", "read_report"]
+__all__ = ["INPUTS", "FinishedReport", "find_report", "read_report", "rows_at"]
 
 INPUTS = ("run.json", "heads.csv", "details.csv", "sequences.parquet")
 """The files that are read."""
@@ -205,3 +206,9 @@ def read_report(folder: Path) -> FinishedReport:
         tokens_per_unit=float(sequences["n_tokens"].sum()) / n_units,
         sha256={name: sha256_of(folder / name) for name in INPUTS},
     )
+
+
+def rows_at(heads: pd.DataFrame, threshold: float) -> pd.DataFrame:
+    """Return the rows of a table of heads at one threshold, which may have been rounded in writing."""
+    rows: pd.DataFrame = heads[np.isclose(heads["threshold"], threshold)]
+    return rows.assign(threshold=threshold)
