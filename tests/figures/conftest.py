@@ -177,3 +177,10 @@ def power() -> pd.DataFrame:
 @pytest.fixture
 def thresholds() -> pd.DataFrame:
     return make_thresholds()
+
+
+@pytest.fixture
+def stability() -> pd.DataFrame:
+    """In how many of four settings each of 72 heads differs."""
+    heads = make_heads(6, 12)[["site", "layer", "head"]]
+    return heads.assign(n_settings=4, n_different=np.random.default_rng(3).integers(0, 5, len(heads)))

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from metastable import figures
+from metastable.errors import InputError
 from metastable.heads.modes import median_counts, operating_modes
 
 DRAWN = sorted(name for name in figures.__all__ if not name.endswith("_alt") and name != "save_figure")
@@ -232,3 +233,15 @@ def test_slope_plot():
     x = np.linspace(1, 5, 20)
     text = figures.slope_plot_alt(x, np.column_stack([3 - 0.25 * x, x]), ["head A", "head B"])
     assert re.findall(r"head (\w) ([+−][\d.]+\d)", text) == [("A", "−0.25"), ("B", "+1.00")]
+
+
+def test_stability_map(stability):
+    always = int((stability["n_different"] == 4).sum())
+    never = int((stability["n_different"] == 0).sum())
+    assert figures.stability_map_alt(stability, which="count") == (
+        "Map of the number of settings in which each head differs (count): "
+        f"{always} of 72 ({100 * always / 72:.0f}%) in all 4 settings, "
+        f"{never} of 72 ({100 * never / 72:.0f}%) in none."
+    )
+    with pytest.raises(InputError, match="n_settings"):
+        figures.stability_map_alt(stability.drop(columns="n_settings"))

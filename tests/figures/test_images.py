@@ -172,6 +172,11 @@ def test_layer_plot_of_slopes(heads, layers):
     return figures.layer_plot(table, layers(table), value="d", effect="slope")
 
 
+@image
+def test_stability_map(stability):
+    return figures.stability_map(stability, which="count, self")
+
+
 def test_every_figure_has_an_image():
     drawn = {path.stem.removeprefix("test_") for path in Path(__file__).with_name("baseline").glob("*.png")}
     for name in figures.__all__:

@@ -7,7 +7,6 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-from metastable.sweep import run as sweep_run
 from scipy import stats
 
 import metastable
@@ -17,6 +16,7 @@ from metastable.heads.cube import feature_table, unit_means
 from metastable.heads.sweep_axes import read_sweep
 from metastable.material.texts import read_texts, text_study
 from metastable.report.sweep.sentences import verdict
+from metastable.runs import sweep as sweep_run
 from metastable.runs.sweep import run_sweep
 from metastable.runs.sweep_plan import EncoderShelf
 from tests.model_folders import model_folder
@@ -38,7 +38,7 @@ def shelf():
 def quick(shelf, monkeypatch):
     """Draw no figures, and load the bundled model once for all sweeps."""
     monkeypatch.setattr(sweep_run, "EncoderShelf", lambda: shelf)
-    monkeypatch.setattr(sweep_run, "write_sweep_report", lambda *_: None)
+    monkeypatch.setattr("metastable.report.sweep.page.save_plates", lambda *_: None)
 
 
 @pytest.fixture(scope="module")

@@ -59,6 +59,10 @@ from metastable.figures.slopes import (
     slope_plot,
     slope_plot_alt,
 )
+from metastable.figures.stability import (
+    stability_map,
+    stability_map_alt,
+)
 from metastable.figures.summary import (
     summary_figure,
     summary_figure_alt,
@@ -112,6 +116,8 @@ __all__ = [
     "significance_mask_alt",
     "slope_plot",
     "slope_plot_alt",
+    "stability_map",
+    "stability_map_alt",
     "study_scatter",
     "study_scatter_alt",
     "summary_figure",
