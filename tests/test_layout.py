@@ -49,7 +49,7 @@ def test_all_imports_keep_the_contracts():
     [
         ("layers", "src/metastable/heads/modes.py", "from metastable.report.apa import format_g"),
         ("layers", "src/metastable/stats/verdict.py", "from metastable.files import write_text"),
-        ("layers", "src/metastable/report/apa.py", "if 0:\n    from metastable.runs.study import Clock"),
+        ("layers", "src/metastable/report/apa.py", "if 0:\n    from metastable.runs.clock import Clock"),
         ("layers", "src/metastable/study/options.py", "if TYPE_CHECKING:\n    import metastable.cli"),
         ("circles", "src/metastable/heads/sweep_run.py", "from metastable.heads.sweep_tables import KIND_AXES"),
         ("report", "src/metastable/report/run/page.py", "from metastable.extraction import extract"),

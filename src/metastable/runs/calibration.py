@@ -16,7 +16,8 @@ from metastable.heads.calibration_result import CalibrationResult
 from metastable.heads.cube import feature_table
 from metastable.progress import Silent, Stages
 from metastable.report.calibration.page import write_page
-from metastable.runs.study import Clock, count_study
+from metastable.runs.clock import Clock
+from metastable.runs.study import count_study
 from metastable.stats.simulation.calibrating import calibrate
 from metastable.study import Study
 

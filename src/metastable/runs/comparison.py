@@ -20,7 +20,7 @@ from metastable.progress import Silent, Stages
 from metastable.report.comparison.page import write_page
 from metastable.report.comparison.sentences import verdict_record
 from metastable.report.index import write_index
-from metastable.runs.study import Clock
+from metastable.runs.clock import Clock
 
 __all__ = ["comparison_recipe", "run_comparison"]
 

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,35 +27,12 @@ from metastable.heads.run_files import write_tables
 from metastable.models.encoders import Tokenizer, load_encoder, load_tokenizer, resolve_device
 from metastable.progress import Advance, Silent, Stages
 from metastable.report import verdict_record, write_index, write_report
+from metastable.runs.clock import Clock
 from metastable.stats.analysis import Analysis
 from metastable.stats.balance import balance_table
 from metastable.study import Material, Sequence, Study
 
-__all__ = ["Clock", "count_study", "prepare_study", "run_study"]
-
-
-@dataclass
-class Clock:
-    """Wall time of each stage, for run.json.
-
-    Attributes
-    ----------
-    stages : Stages
-        Who is told of progress.
-    seconds : dict of str to float
-        Wall time of each stage that is over.
-    """
-
-    stages: Stages
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def stage(self, key: str, title: str) -> Iterator[Advance]:
-        """Open a stage under a key of `seconds` and a title for readers."""
-        start = time.perf_counter()
-        with self.stages.stage(title) as advance:
-            yield advance
-        self.seconds[key] = round(time.perf_counter() - start, 3)
+__all__ = ["count_study", "prepare_study", "run_study"]
 
 
 def prepare_study(

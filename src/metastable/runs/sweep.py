@@ -25,8 +25,8 @@ from metastable.report.apa import plural
 from metastable.report.index import write_index
 from metastable.report.sweep.page import write_page
 from metastable.report.sweep.sentences import verdict_record
+from metastable.runs.clock import Clock
 from metastable.runs.kept_settings import load_finished, save_finished
-from metastable.runs.study import Clock
 from metastable.runs.sweep_plan import EncoderShelf, PlannedRun, naming_the_setting, plan_runs
 from metastable.study import Study
 
