@@ -18,7 +18,6 @@ from metastable.figures.grid import (
     row_of_maps,
 )
 from metastable.figures.head_tables import (
-    call_measure,
     digits_for,
     head_matrix,
     select_heads,
@@ -27,6 +26,7 @@ from metastable.figures.head_tables import (
 )
 from metastable.figures.style import CONDITIONS, DIVERGING, FONT, SEQUENTIAL, WIDTH, fixed, level, styled, text_width
 from metastable.figures.verdicts import draw_verdicts, significance_mask_alt, verdict_legend, verdict_states
+from metastable.measures import call_measure
 
 __all__ = ["summary_figure", "summary_figure_alt"]
 

@@ -17,6 +17,7 @@ from metastable import figures
 from metastable.files import write_text
 from metastable.heads.compared_heads import Comparison, effect_kind, option_differences
 from metastable.heads.finished_report import FinishedReport
+from metastable.measures import call_measure
 from metastable.report.apa import format_g, format_interval, format_level, format_p, format_r, format_share
 from metastable.report.comparison import sentences
 from metastable.report.plate import Plate, markdown, save_plate
@@ -118,7 +119,7 @@ def _material_rows(found: Comparison, alpha: float) -> list[tuple[str, str, str]
             "attention": "; ".join(f"{name}: {layers} × {heads} heads" for name, layers, heads in report.shape),
             "compared": f"{contrast['a']} − {contrast['b']}",
             "effect": effect_kind(report),
-            "measure": str(recipe["options"]["measure"]).replace("_", " "),
+            "measure": call_measure(recipe["options"]["measure"]),
             "sizes (a / b)": _sizes(report),
             "tokens a unit averages over": f"{report.tokens_per_unit:.1f}",
             "worst covariate, standardized difference": sentences.worst_covariate(report.balance),
