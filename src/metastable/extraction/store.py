@@ -15,11 +15,15 @@ from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from metastable.errors import InputError
+from metastable.extraction.descriptions import describe
+from metastable.extraction.sequence_labels import GROUPINGS, SequenceLabels
 from metastable.measures import COUNT, measure_named
 
 __all__ = ["CountStore", "Layout", "create_store", "load_counts", "open_store", "publish"]
 
 _COORDINATES = ("sequence", "site", "layer", "head", "threshold")
+# What is raised by an array whose bytes are damaged or gone.
+_DAMAGED = (ValueError, RuntimeError, OSError, KeyError)
 
 
 @dataclass(frozen=True)
@@ -137,11 +141,43 @@ class CountStore:
             if not whole:
                 self._array(name)[:] = values
 
+    def write_sequence_labels(self, labels: SequenceLabels) -> None:
+        """Write what the sequences are, unless it stands there already."""
+        try:
+            known = self.read_sequence_labels()
+        except _DAMAGED:
+            known = None
+        if known is not None and known.equals(labels):
+            return
+        group = self.group.create_group("labels", overwrite=True)
+        for name, names in labels.groupings.items():
+            array = _create_array(group, name, names.shape, names.shape, np.dtypes.StringDType(), ("sequence",))
+            _write_whole(array, names)
+        if labels.covariates:
+            table = np.column_stack(list(labels.covariates.values()))
+            array = _create_array(group, "covariates", table.shape, table.shape, table.dtype, ("sequence", "covariate"))
+            array.attrs["names"] = list(labels.covariates)
+            _write_whole(array, table)
+
+    def read_sequence_labels(self) -> SequenceLabels | None:
+        """Read what the sequences are; None of a cube that an older version wrote, which does not say it."""
+        if "labels" not in self.group:
+            return None
+        groupings = {name: np.array(self._read_label(name).tolist(), dtype=str) for name in GROUPINGS}
+        if "labels/covariates" not in self.group:
+            return SequenceLabels(groupings, {})
+        names: Any = self._array("labels/covariates").attrs["names"]
+        return SequenceLabels(groupings, dict(zip(names, self._read_label("covariates").T, strict=True)))
+
+    def _read_label(self, name: str) -> NDArray[Any]:
+        if _n_missing(self._array(f"labels/{name}")):
+            raise ValueError(f"the label {name} lacks its values")  # they would read as empty names
+        return self.read(f"labels/{name}")
+
     def write(self, block: slice, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Write one block; each chunk is checked by its own CRC-32C."""
         for name, values in arrays.items():
-            # A chunk of fill values alone is written too, so that a missing one is known to be missing.
-            self._array(name).with_config({"write_empty_chunks": True})[block] = values
+            _write_whole(self._array(name), values, block)
 
     def is_whole(self, block: slice) -> bool:
         """Whether every chunk of a block is there and passes its checksum."""
@@ -199,6 +235,11 @@ def create_store(path: Path, layout: Layout, attributes: Mapping[str, Any]) -> C
         block = (min(layout.block, shape[0]), *values.shape[1:])
         _create_array(group, name, shape, block, values.dtype, tuple(dimensions))
     return store
+
+
+def _write_whole(array: zarr.Array[Any], values: NDArray[Any], where: slice = slice(None)) -> None:
+    """Write values; a chunk of fill values alone is written too, so that a missing one is known to be missing."""
+    array.with_config({"write_empty_chunks": True})[where] = values
 
 
 def _create_array(
@@ -277,6 +318,13 @@ def load_counts(path: str | Path) -> xr.Dataset:
         float32 and ``mean_NAME`` (sequence, site, layer, head) float64, both with thresholds and whole numbers where
         `metastable.measures` says so. Values are read when they are used.
 
+        Along ``sequence`` lie the coordinates ``condition``, ``cluster``, ``pair``, ``level`` and ``context``,
+        ``""`` where a sequence has none, and each covariate by its name, with ``covariate_`` before it where a variable
+        has that name already. The attributes ``study``, ``a`` and ``b`` are the names of the study and of its two
+        conditions, ``model`` that of the model; those of each variable and coordinate (``long_name``, ``units``,
+        ``missing``) say what it is. A cube of an older version has neither these coordinates nor the three names;
+        another run of its study writes them and counts nothing again.
+
     Raises
     ------
     InputError
@@ -290,11 +338,18 @@ def load_counts(path: str | Path) -> xr.Dataset:
         raise InputError(f"{path} is not a cube of counts, or is damaged; run the study again to write it anew")
     _require_chunks(store)
     try:
-        labels = {name: np.array(store.read(name).tolist(), dtype=str) for name in ("sequence", "site")}
-    except (ValueError, RuntimeError) as error:
+        axes = {name: np.array(store.read(name).tolist(), dtype=str) for name in ("sequence", "site")}
+        labels = store.read_sequence_labels()
+    except _DAMAGED as error:
         raise InputError(f"the labels of {path} are damaged ({error}); run the study again") from error
     dataset: xr.Dataset = xr.open_zarr(path, chunks=None, consolidated=False)
-    return dataset.assign_coords(labels)
+    dataset = dataset.assign_coords(axes)
+    if labels is None:
+        return describe(dataset, {})
+    called = labels.coordinate_names([*map(str, dataset.variables), *map(str, dataset.dims)])
+    coordinates = {**labels.groupings, **{called[name]: values for name, values in labels.covariates.items()}}
+    dataset = dataset.assign_coords({name: ("sequence", values) for name, values in coordinates.items()})
+    return describe(dataset, {coordinate: name for name, coordinate in called.items()})
 
 
 def _require_chunks(store: CountStore) -> None:

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from metastable.heads.sweep_axes import Axis
-from metastable.runs.kept_settings import Finished
+from metastable.heads.sweep_run import FinishedRun
 from metastable.stats.corrections import adjust_p_values
 from metastable.stats.verdict import verdicts
 
@@ -23,13 +23,13 @@ Levels = Mapping[str, Any]
 
 
 def corrected_heads(
-    runs: Sequence[tuple[Levels, Finished]], *, alpha: float = 0.05, correction: str = "bh"
+    runs: Sequence[tuple[Levels, FinishedRun]], *, alpha: float = 0.05, correction: str = "bh"
 ) -> pd.DataFrame:
     """Put the heads of all settings under one another and correct them as one family.
 
     Parameters
     ----------
-    runs : sequence of (levels, Finished)
+    runs : sequence of (levels, FinishedRun)
         In the order of the settings.
     alpha : float
         Significance level, after correction.
@@ -72,12 +72,14 @@ def _adjusted_where_known(p: NDArray[np.float64], correction: str, alpha: float)
     return adjusted
 
 
-def settings_table(runs: Sequence[tuple[Levels, Finished]], heads: pd.DataFrame, axes: Sequence[Axis]) -> pd.DataFrame:
+def settings_table(
+    runs: Sequence[tuple[Levels, FinishedRun]], heads: pd.DataFrame, axes: Sequence[Axis]
+) -> pd.DataFrame:
     """Return one row per setting.
 
     Parameters
     ----------
-    runs : sequence of (levels, Finished)
+    runs : sequence of (levels, FinishedRun)
         In the order of the settings.
     heads : pandas.DataFrame
         As `corrected_heads` returns it.

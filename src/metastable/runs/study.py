@@ -144,6 +144,7 @@ def count_study(study: Study, options: Mapping[str, Any], clock: Clock, *, cube:
             keys=options["keys"],
             unit=options["unit"],
             measures=compared_measures(study, options),
+            study=study,
             callback=advance,
         )
     if extraction.reused:
