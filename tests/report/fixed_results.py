@@ -12,6 +12,7 @@ import pandas as pd
 
 from metastable.heads.contrasts import Contrast, contrasts_of
 from metastable.heads.results import RunResult
+from metastable.measures import MEASURES, measure_named
 from metastable.stats.analysis import Analysis, Settings, TokenRows, analyse, join_analyses
 from metastable.stats.balance import balance_table
 from metastable.stats.simulation.sensitivity import Sensitivity
@@ -189,7 +190,7 @@ def fixed_result(name: str, folder: Path = Path("fixed"), *, scale: float = 1.0,
         )
     contrasts = contrasts_of(study, sequences)
     counts = _counts(sequences, scale) - 1
-    thresholds = options["threshold"] if options["measure"] == "count" else options["threshold"][:1]
+    thresholds = options["threshold"] if measure_named(options["measure"]).of_threshold else options["threshold"][:1]
     analyses = tuple(
         # a smaller share of the mass is held by fewer tokens
         join_analyses(
@@ -226,4 +227,4 @@ def fixed_result(name: str, folder: Path = Path("fixed"), *, scale: float = 1.0,
 
 def every_measure() -> Iterator[str]:
     """Yield the names of all measures."""
-    yield from ("count", "entropy", "effective_number", "largest_weight", "special_mass", "self_mass", "target_mass")
+    yield from (measure.name for measure in MEASURES)

@@ -150,3 +150,13 @@ def test_the_controls_behave(tmp_path):
     positive = pd.read_csv(tmp_path / "positive_control" / "heads.csv")
     assert (null["verdict"] == "different").mean() < 0.1
     assert (positive["verdict"] == "different").mean() > 0.5
+
+
+def test_a_measure_that_the_study_cannot_give_is_refused_before_the_model_is_loaded(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("metastable.runs.study.load_encoder", lambda *given, **options: pytest.fail("loaded"))
+    arguments = ["mt40k_topbotk", "--k", "60", "--measure", "target_mass", "--out", str(tmp_path)]
+    assert main(arguments, package=studies) == 2
+    complaint = " ".join(capsys.readouterr().err.split())
+    assert "the measure target_mass needs a target word, and sequence 'concrete-0001' has no target word" in complaint
+    assert "choose another --measure" in complaint
+    assert not list(tmp_path.iterdir())

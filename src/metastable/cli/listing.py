@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from metastable.measures import known_measures
 from metastable.study.registry import Registry
 
 __all__ = ["print_studies"]
@@ -23,6 +24,8 @@ def print_studies(registry: Registry, console: Console, commands: dict[str, str]
     console.print(table)
     for name, problem in registry.problems.items():
         console.print(Text(f"{name} cannot be used: {problem}", style="red"))
+    for name, problem in known_measures().problems.items():
+        console.print(Text(f"measure {name} cannot be used: {problem}", style="red"))
     console.print()
     usage = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     usage.add_column(no_wrap=True)

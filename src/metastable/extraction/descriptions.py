@@ -5,6 +5,7 @@ from __future__ import annotations
 import xarray as xr
 
 from metastable.extraction.sequence_labels import GROUPINGS
+from metastable.measures import known_measures, measure_named
 
 __all__ = ["describe"]
 
@@ -32,7 +33,8 @@ def describe(dataset: xr.Dataset, covariates: dict[str, str]) -> xr.Dataset:
     Returns
     -------
     xarray.Dataset
-        The same, with ``long_name``, ``units`` and ``missing`` among the attributes of each variable.
+        The same, with ``long_name``, ``units`` and ``missing`` among the attributes of each variable, and the
+        ``description`` of each measure.
     """
     for name, long_name in _AXES.items():
         dataset[name].attrs["long_name"] = long_name
@@ -44,17 +46,22 @@ def describe(dataset: xr.Dataset, covariates: dict[str, str]) -> xr.Dataset:
             "long_name": covariate.replace("_", " "),
             "missing": "NaN where the sequence has no such covariate",
         }
+    unit = str(dataset.attrs.get("unit", "tokens"))
     for name in map(str, dataset.data_vars):
-        dataset[name].attrs |= _of_measure(name, str(dataset.attrs.get("unit", "tokens")))
+        # of a measure whose package is not installed here nothing is known
+        if name.removeprefix("mean_") in known_measures().measures:
+            dataset[name].attrs |= _of_measure(name, unit)
     return dataset
 
 
 def _of_measure(name: str, unit: str) -> dict[str, str]:
-    measure = name.removeprefix("mean_")
-    if measure == "count":
-        called, units = "number of the largest entries of the attention row that together reach the threshold", unit
-    else:
-        called, units = f"{measure.replace('_', ' ')} of the attention row", ""
-    if name == measure:
-        return {"long_name": called, "units": units, "missing": f"{'0' if name == 'count' else 'NaN'} {_NO_QUERY}"}
-    return {"long_name": f"mean over the sequence's query tokens: {called}", "units": units, "missing": _NO_HEAD}
+    measure = measure_named(name.removeprefix("mean_"))
+    text = {
+        "long_name": measure.called,
+        "description": measure.fill(measure.definition, unit=unit, share="the threshold's share"),
+        "units": measure.fill(measure.unit, unit=unit),
+        "missing": f"{'0' if measure.whole else 'NaN'} {_NO_QUERY}",
+    }
+    if name == measure.name:
+        return text
+    return text | {"long_name": f"mean {measure.called} over the sequence's query tokens", "missing": _NO_HEAD}

@@ -19,9 +19,10 @@ from metastable.extraction.batches import plan_blocks
 from metastable.extraction.counting import Counter, Reader, choose_part, vision_tokens
 from metastable.extraction.distributed import Processes, current_processes
 from metastable.extraction.mass import check_thresholds
-from metastable.extraction.measures import RowOptions, check_row_options
 from metastable.extraction.sequence_labels import SequenceLabels, labels_of
 from metastable.extraction.store import CountStore, Layout, create_store, load_counts, open_store, publish
+from metastable.extraction.summarizing import RowOptions, check_needs, check_row_options
+from metastable.measures import TARGETS, measure_named
 from metastable.models.capture import reading
 from metastable.models.sites import Site
 
@@ -121,7 +122,7 @@ def extract(
     unit : {"tokens", "words"}
         What is counted: tokens, or words whose pieces' mass is summed first.
     measures : sequence of str
-        ``"count"``, which is always there, and others of `metastable.extraction.measures.MEASURES`.
+        ``"count"``, which is always there, and other names of `metastable.measures`.
     features : mapping of str to ndarray, optional
         Inputs that are no tokens, by the name that the model's forward pass gives them (``pixel_values``,
         ``visual_feats``, ``visual_pos``, ``visual_attention_mask``); first axis the sequences. Of a model
@@ -207,11 +208,16 @@ def extraction_key(
     }
     if not encoder.pads:
         recipe["pads"] = False
+    measures = [measure_named(name) for name in (options or RowOptions()).measures]
+    renewed = {measure.name: measure.version for measure in measures if measure.version > 1}
+    if renewed:
+        recipe["measures"] = renewed
     digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode())
+    of_targets = any(TARGETS in measure.needs for measure in measures)
     for sequence in sequences:
         row = (sequence.identifier, sequence.token_ids, sequence.word_index, sequence.segment_ids)
         digest.update(json.dumps(row).encode())
-        if options is not None and "target_mass" in options.measures:
+        if of_targets:
             digest.update(json.dumps(sequence.target).encode())
     for name, values in sorted((features or {}).items()):
         digest.update(f"{name} {values.dtype} {values.shape}".encode())
@@ -331,6 +337,7 @@ def check_sequences(encoder: Encoder, sequences: SequenceOf[Sequence], options: 
         raise InputError("there are no sequences to extract; give at least one")
     if batch_tokens < 1:
         raise InputError(f"batch_tokens is {batch_tokens}; give at least 1")
+    check_needs(options.measures, sequences)
     vocabulary = getattr(encoder.model.config.get_text_config(), "vocab_size", None)
     seen: set[str] = set()
     for sequence in sequences:
@@ -350,8 +357,6 @@ def check_sequences(encoder: Encoder, sequences: SequenceOf[Sequence], options: 
             )
         if options.queries == "special" and all(word >= 0 for word in sequence.word_index):
             raise InputError(f"{name} has no special token that could query; choose queries all or words")
-        if "target_mass" in options.measures and not any(sequence.target_tokens):
-            raise InputError(f"{name} has no target word; leave the measure target_mass out")
         if "words" in (options.queries, options.keys) and all(word < 0 for word in sequence.word_index):
             raise InputError(f"{name} has no token of a word; leave it out, or choose queries and keys all")
 

@@ -17,6 +17,7 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 from metastable.errors import InputError
 from metastable.extraction.descriptions import describe
 from metastable.extraction.sequence_labels import GROUPINGS, SequenceLabels
+from metastable.measures import COUNT, measure_named
 
 __all__ = ["CountStore", "Layout", "create_store", "load_counts", "open_store", "publish"]
 
@@ -44,7 +45,7 @@ class Layout:
     max_count : int
         The largest count possible: the most keys.
     measures : tuple of str
-        Summaries stored beside the count, floats without a threshold.
+        Names of what is stored beside the count.
     block : int
         Sequences that are written together.
     """
@@ -77,13 +78,13 @@ class Layout:
     def empty_block(self, n_sequences: int) -> dict[str, NDArray[Any]]:
         """Make the arrays of a block, as if no token queried."""
         heads = (n_sequences, len(self.sites), self.n_layers, self.n_heads)
-        arrays: dict[str, NDArray[Any]] = {
-            "count": np.zeros((*heads, len(self.thresholds), self.n_tokens), dtype=self.count_dtype),
-            "mean_count": np.full((*heads, len(self.thresholds)), np.nan),
-        }
-        for measure in self.measures:
-            arrays[measure] = np.full((*heads, self.n_tokens), np.nan, dtype=np.float32)
-            arrays[f"mean_{measure}"] = np.full(heads, np.nan)
+        arrays: dict[str, NDArray[Any]] = {}
+        for name in (COUNT.name, *self.measures):
+            measure = measure_named(name)
+            rows = (*heads, len(self.thresholds)) if measure.of_threshold else heads
+            fill, dtype = (0, self.count_dtype) if measure.whole else (np.nan, np.dtype(np.float32))
+            arrays[name] = np.full((*rows, self.n_tokens), fill, dtype=dtype)
+            arrays[f"mean_{name}"] = np.full(rows, np.nan)
         return arrays
 
 
@@ -110,12 +111,12 @@ class CountStore:
     @property
     def block(self) -> int:
         """Sequences of a block."""
-        return int(self._array("count").chunks[0])
+        return int(self._array(COUNT.name).chunks[0])
 
     @property
     def n_sequences(self) -> int:
         """Number of sequences."""
-        return int(self._array("count").shape[0])
+        return int(self._array(COUNT.name).shape[0])
 
     @property
     def attributes(self) -> dict[str, Any]:
@@ -226,7 +227,7 @@ def create_store(path: Path, layout: Layout, attributes: Mapping[str, Any]) -> C
     store.write_labels(layout)
     for name, values in layout.empty_block(1).items():
         dimensions = ["sequence", "site", "layer", "head"]
-        if name in ("count", "mean_count"):
+        if measure_named(name.removeprefix("mean_")).of_threshold:
             dimensions.append("threshold")
         if not name.startswith("mean_"):
             dimensions.append("token")
@@ -314,7 +315,8 @@ def load_counts(path: str | Path) -> xr.Dataset:
         ``count`` (sequence, site, layer, head, threshold, token), unsigned integers, 0 where a token is
         no query; ``mean_count`` (sequence, site, layer, head, threshold) float64, NaN where a site has no
         such layer or head; and for each further measure ``NAME`` (sequence, site, layer, head, token)
-        float32 and ``mean_NAME`` (sequence, site, layer, head) float64. Values are read when they are used.
+        float32 and ``mean_NAME`` (sequence, site, layer, head) float64, both with thresholds and whole numbers where
+        `metastable.measures` says so. Values are read when they are used.
 
         Along ``sequence`` lie the coordinates ``condition``, ``cluster``, ``pair``, ``level`` and ``context``,
         ``""`` where a sequence has none, and each covariate by its name, with ``covariate_`` before it where a variable

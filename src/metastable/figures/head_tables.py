@@ -10,12 +10,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from metastable.errors import InputError
+from metastable.measures import call_measure
 
 __all__ = [
     "KEYS",
     "Limits",
     "call_effect",
-    "call_measure",
     "call_value",
     "digits_for",
     "directions",
@@ -154,11 +154,6 @@ def strongest(heads: pd.DataFrame, value: str) -> dict[str, Any]:
 def place(row: dict[str, Any]) -> str:
     """Name a head as a reader finds it in the grid."""
     return f"layer {row['layer']} head {row['head']}"
-
-
-def call_measure(measure: str) -> str:
-    """Return what a measure is called: "effective number"."""
-    return measure.replace("_", " ")
 
 
 def call_effect(value: str, measure: str, effect: str | None) -> str:

@@ -15,7 +15,6 @@ from metastable.figures.grid import bar_footer, bar_under, cell_text, draw_cells
 from metastable.figures.head_tables import (
     Limits,
     call_effect,
-    call_measure,
     digits_for,
     directions,
     head_matrix,
@@ -40,6 +39,7 @@ from metastable.figures.style import (
     signed,
     wrap,
 )
+from metastable.measures import call_measure, label_measure
 
 __all__ = ["difference_map", "difference_map_alt", "heatmap", "heatmap_alt"]
 
@@ -49,12 +49,6 @@ _TWINS = {
     "median_a": ("median_a", "median_b"),
     "median_b": ("median_a", "median_b"),
 }
-
-
-def _measure_label(measure: str, threshold: float) -> str:
-    if measure == "count":
-        return f"mean count k, to {100 * threshold:g}% of the attention"
-    return f"mean {call_measure(measure)}"
 
 
 def _numbers(matrix: NDArray[np.float64], digits: int) -> NDArray[np.object_]:
@@ -119,7 +113,7 @@ def heatmap(
         kind = "median" if value.startswith("median") else "mean"
         names |= {"median_a": conditions[0], "median_b": conditions[1]}
         title = f"{names[value]}: {kind} {call_measure(measure)} of each head" if value in names else value
-    label = _measure_label(measure, float(frame["threshold"].iloc[0])) if value.startswith("mean") else value
+    label = f"mean {label_measure(measure, float(frame['threshold'].iloc[0]))}" if value.startswith("mean") else value
     label = label.replace("_", " ")
     figure, axes = one_map((matrix.shape[0], matrix.shape[1]), title, bar_footer(label))
     norm = Normalize(low, high)

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from metastable.errors import InputError
 from metastable.figures.style import COLOR_A, FONT, MUTED, alt_of, chart, drawing, signed
+from metastable.measures import call_measure
 
 __all__ = ["slope_plot", "slope_plot_alt"]
 
@@ -99,7 +100,7 @@ def slope_plot(
         seen = np.concatenate([mean - half, mean + half, level + slope * ends])
         spans.append((float(seen.min()), float(seen.max())))
         if i % columns == 0:
-            one.set_ylabel(f"mean {measure}")
+            one.set_ylabel(f"mean {call_measure(measure)}")
         if i + columns >= len(labels):
             one.set_xlabel(predictor_label)
             one.tick_params(axis="x", labelbottom=True)
@@ -134,4 +135,4 @@ def slope_plot_alt(
     x, table = _checked(predictor, values, labels)
     extra = [""] * len(labels) if notes is None else [f" ({note})" for note in notes]
     parts = [f"{label} {signed(_line(x, table[:, i])[0])}{extra[i]}" for i, label in enumerate(labels)]
-    return f"Mean {measure} over {predictor_label}; slope per unit: {', '.join(parts)}."
+    return f"Mean {call_measure(measure)} over {predictor_label}; slope per unit: {', '.join(parts)}."

@@ -18,7 +18,6 @@ from metastable.figures.grid import (
     row_of_maps,
 )
 from metastable.figures.head_tables import (
-    call_measure,
     digits_for,
     head_matrix,
     select_heads,
@@ -38,6 +37,7 @@ from metastable.figures.style import (
     text_width,
 )
 from metastable.figures.verdicts import draw_verdicts, significance_mask_alt, verdict_legend, verdict_states
+from metastable.measures import call_measure
 
 __all__ = ["summary_figure", "summary_figure_alt"]
 

@@ -8,6 +8,7 @@ from itertools import product
 from typing import Any
 
 from metastable.errors import InputError
+from metastable.measures import COUNT, measure_named
 from metastable.stats.analysis import HEAD_COLUMNS
 from metastable.study import Option, Study
 from metastable.study.options import options_of, parse_option
@@ -123,10 +124,11 @@ def read_sweep(study: Study, given: Mapping[str, Any]) -> tuple[dict[str, Any], 
         )
     if len(options["threshold"]) > 1:
         measures = next((axis.levels for axis in axes if axis.name == "measure"), (options["measure"],))
-        other = next((measure for measure in measures if measure != "count"), None)
+        other = next((measure for measure in measures if not measure_named(measure).of_threshold), None)
         if other is not None:
             raise InputError(
-                f"--threshold: the measure {other} depends on no threshold; give one threshold, or the count alone"
+                f"--threshold: the measure {other} depends on no threshold; give one threshold, or measures that do, "
+                f"such as {COUNT.name}"
             )
     return options, tuple(sorted(axes, key=_place))
 

@@ -10,6 +10,7 @@ from typing import Any
 from metastable.browser.run_browser import write_run_browser
 from metastable.extraction import extract
 from metastable.extraction.distributed import current_processes
+from metastable.extraction.summarizing import check_needs, check_sites
 from metastable.files import require_writable, write_text
 from metastable.heads.contrasts import Contrast, contrasts_of
 from metastable.heads.head_tests import (
@@ -33,13 +34,18 @@ from metastable.stats.analysis import Analysis
 from metastable.stats.balance import balance_table
 from metastable.study import Material, Sequence, Study
 
-__all__ = ["count_study", "prepare_study", "run_study"]
+__all__ = ["compared_measures", "count_study", "prepare_study", "run_study"]
+
+
+def compared_measures(study: Study, options: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names of all that a run compares: its measure, and those of the study's views."""
+    return tuple(dict.fromkeys((options["measure"], *(view.measure for view in study.views))))
 
 
 def prepare_study(
     study: Study, options: Mapping[str, Any], tokenizer: Tokenizer
 ) -> tuple[Material, tuple[Contrast, ...]]:
-    """Make a study's sequences and contrasts, and see that the covariates to adjust for are there.
+    """Make a study's sequences and contrasts, and see that they have what covariates and measures need.
 
     Parameters
     ----------
@@ -64,6 +70,7 @@ def prepare_study(
     contrasts = contrasts_of(study, material.sequences)
     for contrast in contrasts:
         adjusting(contrast, options["covariates"])
+    check_needs(compared_measures(study, options), material.sequences)
     return material, contrasts
 
 
@@ -98,6 +105,7 @@ def count_study(study: Study, options: Mapping[str, Any], clock: Clock, *, cube:
     clock.stages.say(_what(study, material.sequences))
     with clock.stage("model", f"loading {tokenizer.model_id}"):
         encoder = load_encoder(options["model"], revision=options["revision"], device=options["device"])
+    check_sites(compared_measures(study, options), encoder.sites)
     require_writable(folder, "--out")  # makes the folder, so only once all else is known to be good
     with clock.stage("extraction", "attention counts") as advance:
         extraction = extract(
@@ -109,7 +117,7 @@ def count_study(study: Study, options: Mapping[str, Any], clock: Clock, *, cube:
             queries=options["queries"],
             keys=options["keys"],
             unit=options["unit"],
-            measures=tuple(dict.fromkeys(("count", options["measure"], *(view.measure for view in study.views)))),
+            measures=compared_measures(study, options),
             study=study,
             callback=advance,
         )

@@ -13,6 +13,7 @@ from metastable.heads.compared_heads import Comparison, effect_kind, option_diff
 from metastable.heads.comparison_result import ComparisonResult
 from metastable.heads.depth import THIRDS, depth_thirds
 from metastable.heads.finished_report import FinishedReport
+from metastable.measures import call_measure
 from metastable.report.apa import format_g, format_interval, format_level, format_p, format_r, format_share
 from metastable.report.comparison import sentences
 from metastable.report.comparison.plates import PLATES, effect_name
@@ -46,7 +47,7 @@ def _material_rows(found: Comparison) -> list[list[str]]:
             "attention": "; ".join(f"{name}: {layers} × {heads} heads" for name, layers, heads in report.shape),
             "compared": f"{contrast['a']} − {contrast['b']}",
             "effect": effect_kind(report),
-            "measure": str(recipe["options"]["measure"]).replace("_", " "),
+            "measure": call_measure(recipe["options"]["measure"]),
             "sizes (a / b)": _sizes(report),
             "tokens a unit averages over": f"{report.tokens_per_unit:.1f}",
             "worst covariate, standardized difference": sentences.worst_covariate(report.balance),

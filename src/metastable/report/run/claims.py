@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from metastable.measures import call_measure
 from metastable.report.apa import p_phrase
 from metastable.report.run.verdict_sentences import primary
 from metastable.stats.analysis import Analysis
@@ -67,12 +68,12 @@ def claim_sentences(
         direction, symbol = (_SLOPES if slope else _DIRECTIONS)[claim.direction], "d" if slope else "g"
         about = (
             f"{claim.statement[0].upper()}{claim.statement[1:]} (contrast *{_called(claim.contrast)}*, measure "
-            f"*{_called(claim.measure)}*, {direction}, smallest "
+            f"*{call_measure(claim.measure)}*, {direction}, smallest "
             f"effect of interest |*{symbol}*| = {claim.smallest_effect:g})"
         )
         compared = measures[claim.contrast]
         if claim.measure != compared:
-            sentences.append(f"{about}: not judged, since this run compares *{_called(compared)}*.")
+            sentences.append(f"{about}: not judged, since this run compares *{call_measure(compared)}*.")
         else:
             sentences.append(f"{about}: {_outcome(claim, analyses[claim.contrast], alpha)}.")
     return sentences

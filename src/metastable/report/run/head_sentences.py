@@ -87,7 +87,7 @@ def effect_size(
     # both ways round, so that every head is read in the direction of its own difference
     chance = details["superiority"].where(heads["difference"] >= 0, 1 - details["superiority"])
     size = measure.amount(float(top["difference"]))
-    of = f" of about {n:.0f}" if measure.wider and measure.unit != "nats" else ""
+    of = f" of about {n:.0f}" if measure.in_entries else ""
     number, _, noun = size.partition(" ")
     by = f"{number}{of}{' ' + noun if noun else ''}"
     where = f"layer {top['layer']}, head {top['head']}"

@@ -9,12 +9,12 @@ import numpy as np
 
 from metastable.heads.contrasts import Contrast
 from metastable.report.apa import format_level, listed, plural, with_article
-from metastable.report.measure_words import count_clause, measure_words, row_clauses
+from metastable.report.measure_words import define_measure, measure_words, row_clauses
 from metastable.report.words import short_name
+from metastable.stats.corrections import CORRECTIONS
 from metastable.study import Study
 
 __all__ = [
-    "CORRECTIONS",
     "measured_clause",
     "methods_paragraph",
     "mixed_clause",
@@ -23,14 +23,6 @@ __all__ = [
     "ratings_clause",
     "relabelings_clause",
 ]
-
-#: How each correction is cited.
-CORRECTIONS = {
-    "bh": "Benjamini and Hochberg (1995)",
-    "by": "Benjamini and Yekutieli (2001)",
-    "tsbh": "Benjamini, Krieger and Yekutieli (2006, two-stage)",
-    "storey": "Storey (2002)",
-}
 
 
 def model_clause(recipe: Mapping[str, Any]) -> str:
@@ -60,16 +52,11 @@ def measured_clause(options: Mapping[str, Any]) -> str:
     """Say what was taken of each attention row, as a sentence in the past."""
     measure = measure_words(options)
     asked, changes = row_clauses(options)
-    if options["measure"] == "count":
-        first, *others = (f"{100 * value:g}%" for value in options["threshold"])
-        thresholds = listed([f"{first} (the primary threshold)", *others]) if others else first
-        what = (
-            f"the count: {count_clause(options, thresholds)}, which is the size of the head's metastable state "
-            "(Ramsauer et al., 2021)"
-        )
-    else:
-        cited = f" ({measure.cited})" if measure.cited else ""
-        what = f"the {measure.name}: {measure.definition}{cited}"
+    first, *others = (f"{100 * value:g}%" for value in options["threshold"])
+    shares = listed([f"{first} (the primary threshold)", *others]) if others else first
+    meaning = f", which is {measure.meaning}" if measure.meaning else ""
+    cited = f" ({measure.cited})" if measure.cited else ""
+    what = f"the {measure.name}: {define_measure(options, shares)}{meaning}{cited}"
     changed = "".join(f" {change}" for change in changes)
     return f"For every attention head and every {asked} we took {what}. Padding was neither key nor query.{changed}"
 
@@ -155,6 +142,7 @@ def methods_paragraph(
     str
     """
     options, unit = recipe["options"], contrast.unit
+    correction = CORRECTIONS[options["correction"]]
     paired = contrast.pair is not None
     test = (
         f"the paired *t* statistic, by flipping the signs of the differences of whole {unit}s"
@@ -192,9 +180,8 @@ def methods_paragraph(
         "shared the relabelings, so that the maximum over heads gave family-wise *p*-values (Westfall & Young, 1993) "
         "and "
         f"sums of squares over heads gave one omnibus *p* per layer and for the model.{adjusted}{mixed_clause(model)} "
-        "The "
-        f"false discovery rate was held at {format_level(options['alpha'])} over the heads of a site by the method of "
-        f"{CORRECTIONS[options['correction']]}. We report {size} with a Cauchy prior of scale 0.707 (Rouder et al., "
+        f"The {correction.rate} was held at {format_level(options['alpha'])} over the heads of a site by the method of "
+        f"{correction.called}. We report {size} with a Cauchy prior of scale 0.707 (Rouder et al., "
         f"2009), and two one-sided tests against a smallest effect of interest of *g* = ±{options['margin']:g} "
         "(Lakens, "
         f"2017), whose false discovery rate was held at the same level (Benjamini & Hochberg, 1995).{balance} The "

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from metastable.heads.contrasts import Contrast
+from metastable.measures import call_measure
 from metastable.report.apa import format_bf, format_g, format_interval, format_p, format_share, unbroken
 from metastable.report.run.verdict_sentences import primary
 from metastable.report.sides import units_text
@@ -91,7 +92,7 @@ def view_row(view: View, analysis: Analysis, alpha: float) -> dict[str, str]:
     return {
         "name": view.name,
         "description": view.description,
-        "measure": view.measure.replace("_", " "),
+        "measure": call_measure(view.measure),
         "p": format_p(float(whole["p_sum_squares"])),
         "heads": format_share(int((heads["p_perm_fdr"] < alpha).sum()), len(heads)),
         "equivalent": str(int((heads["verdict"] == "equivalent").sum())),

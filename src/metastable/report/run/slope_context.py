@@ -222,7 +222,7 @@ def _effect_size(
     contrast: Contrast, heads: pd.DataFrame, details: pd.DataFrame, n_keys: float, options: Mapping[str, Any]
 ) -> str:
     measure = measure_words(options)
-    of = f" (a row has about {n_keys:.0f} {measure.unit})" if measure.wider and measure.unit != "nats" else ""
+    of = f" (a row has about {n_keys:.0f} {measure.unit})" if measure.in_entries else ""
     left = "of the variance that the covariates leave" if options["covariates"] else "of the variance of its means"
     x, noun, unit = predictor_of(contrast), covariate_name(contrast.formula), contrast.unit
     index = int(heads["hedges_g"].abs().to_numpy().argmax())

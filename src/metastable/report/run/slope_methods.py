@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from metastable.report.apa import format_level, listed, plural, with_article
 from metastable.report.measure_words import measure_words
 from metastable.report.run.methods import (
-    CORRECTIONS,
     measured_clause,
     mixed_clause,
     model_clause,
@@ -15,6 +14,7 @@ from metastable.report.run.methods import (
     relabelings_clause,
 )
 from metastable.report.words import covariate_name, predictor_of, short_name
+from metastable.stats.corrections import CORRECTIONS
 
 if TYPE_CHECKING:
     from metastable.heads.results import RunResult
@@ -40,6 +40,7 @@ def slope_methods(result: RunResult, n_heads: int, model: str) -> str:
     """
     recipe, contrast = result.recipe, result.contrast
     options, noun, unit = recipe["options"], covariate_name(contrast.formula), contrast.unit
+    correction = CORRECTIONS[options["correction"]]
     held = [short_name(name) for name in options["covariates"]]
     beside = f" beside {listed(held)}" if held else ""
     name = measure_words(options).name
@@ -55,9 +56,8 @@ def slope_methods(result: RunResult, n_heads: int, model: str) -> str:
         "relabelings, so that the maximum over heads gave family-wise *p*-values (Westfall & Young, 1993) and sums of "
         "squares over heads gave one omnibus *p* per layer and for the model. Slopes are those of ordinary least "
         "squares "
-        f"with HC3 intervals (MacKinnon & White, 1985).{mixed_clause(model)} The false discovery rate was held at "
-        f"{format_level(options['alpha'])} over the heads of a site by the method of "
-        f"{CORRECTIONS[options['correction']]}. "
+        f"with HC3 intervals (MacKinnon & White, 1985).{mixed_clause(model)} The {correction.rate} was held at "
+        f"{format_level(options['alpha'])} over the heads of a site by the method of {correction.called}. "
         "Effects are the *d* of the partial correlation, *d* = 2*r* / √(1 − *r*²) (Borenstein et al., 2009), with "
         "intervals "
         "by Fisher's *z*; two one-sided tests compare *z* with a smallest effect of interest of "

@@ -11,8 +11,8 @@ from metastable.heads.sweep_result import SweepResult
 from metastable.heads.sweep_tables import KIND_AXES, map_correlations
 from metastable.report.apa import format_g, format_level, format_p, format_share, listed, p_phrase, plural
 from metastable.report.names import COVARIATE_NAMES
-from metastable.report.run.methods import CORRECTIONS
 from metastable.stats.balance import BALANCE_LINE
+from metastable.stats.corrections import CORRECTIONS
 
 __all__ = [
     "along",
@@ -199,25 +199,23 @@ def corrections(result: SweepResult) -> list[str]:
     options, settings = result.recipe["options"], result.settings
     alpha, n_tests, n = options["alpha"], len(result.heads), len(settings)
     alone, together = int(settings["n_different_setting"].sum()), int(settings["n_different"].sum())
-    method = CORRECTIONS[options["correction"]]
+    correction = CORRECTIONS[options["correction"]]
     harmonic = float(np.sum(1 / np.arange(1, n_tests + 1)))
     dependence = {
-        "bh": "This correction is proved for tests that are independent or positively dependent, as the tests of one "
-        "head over overlapping words are; that it also holds for two-sided tests of heads that go against each other "
-        "is known from simulations, not from a proof. `--correction by` (Benjamini & Yekutieli, 2001) holds under any "
-        f"dependence, at the price of p-values {harmonic:.1f} times as large here.",
-        "by": "This correction holds under any dependence between the tests, and pays for it with power: its p-values "
-        f"are {harmonic:.1f} times those of Benjamini and Hochberg.",
-    }.get(
-        options["correction"],
-        "This correction estimates the share of true nulls as if tests were independent, which the settings of one "
-        "study are not; `--correction by` holds under any dependence.",
-    )
+        "positive": "This correction is proved for tests that are independent or positively dependent, as the tests "
+        "of one head over overlapping words are; that it also holds for two-sided tests of heads that go against each "
+        "other is known from simulations, not from a proof. `--correction by` (Benjamini & Yekutieli, 2001) holds "
+        f"under any dependence, at the price of p-values {harmonic:.1f} times as large here.",
+        "any": f"This correction holds under any dependence between the tests"
+        f"{correction.price.format(harmonic=harmonic)}.",
+        "independent": "This correction is proved for independent tests, which the settings of one study are not; "
+        "`--correction by` holds under any dependence.",
+    }[correction.dependence]
     return [
-        f"**Heads.** The {n_tests:,} tests of {n} settings are one family, corrected by the method of {method}. A "
-        f"discovery is one head in one setting; a false discovery rate of {format_level(alpha)} means that of "
-        f"all discoveries of "
-        f"the sweep at most {100 * alpha:g}% are expected to be false, not of each setting's. Settings with much to "
+        f"**Heads.** The {n_tests:,} tests of {n} settings are one family, corrected by the method of "
+        f"{correction.called}. A discovery is one head in one setting; a false discovery rate of {format_level(alpha)} "
+        f"means that of all discoveries of the sweep at most {100 * alpha:g}% are expected to be false, not of each "
+        "setting's. Settings with much to "
         f"find make the bar lower for the others, so a head found in one setting alone is weak evidence. Corrected one "
         f"by one, the settings would call {alone:,} heads different; together they call {together:,}.",
         f"**Settings.** Whether a setting shows any difference is decided before its heads by one omnibus permutation "
@@ -233,6 +231,7 @@ def methods(result: SweepResult) -> str:
     """Write the methods of the sweep as a journal wants them."""
     recipe, contrast, settings = result.recipe, result.contrast, result.settings
     options = recipe["options"]
+    correction = CORRECTIONS[options["correction"]]
     varied = "; ".join(f"{axis.title}: {', '.join(map(level_text, axis.levels))}" for axis in result.axes)
     test = (
         "the paired t statistic, by flipping the signs of the pair differences"
@@ -251,9 +250,9 @@ def methods(result: SweepResult) -> str:
         f"{recipe['packages']['torch']}. In each setting the mean of each {contrast.unit} was the unit of analysis, "
         f"and every head was tested two-sidedly by a permutation test on {test}, with {number} relabelings shared by "
         f"all heads, p = (b + 1) / (m + 1) where they were drawn (Phipson & Smyth, 2010). The sum of squared "
-        f"statistics over all heads gave one omnibus p per setting, corrected by Holm's (1979) method. The false "
-        f"discovery rate was held at {format_level(options['alpha'])} over all heads of all settings by the method of "
-        f"{CORRECTIONS[options['correction']]}. We report {effect} and two one-sided tests against ±"
+        f"statistics over all heads gave one omnibus p per setting, corrected by Holm's (1979) method. The "
+        f"{correction.rate} was held at {format_level(options['alpha'])} over all heads of all settings by the method "
+        f"of {correction.called}. We report {effect} and two one-sided tests against ±"
         f"{options['margin']:g} (Lakens, 2017), corrected over the whole sweep by the method of Benjamini and Hochberg "
         "(1995)."
     )
