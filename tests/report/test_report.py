@@ -8,6 +8,7 @@ from dataclasses import replace
 import markdown_it
 import pytest
 
+from metastable.measures import call_measure
 from metastable.report.markdown import as_text
 from metastable.report.run.page import render_report
 from tests.report.fixed_results import STUDIES, every_measure, fixed_result
@@ -54,7 +55,7 @@ def test_no_report_shows_nan_or_a_p_of_zero(design, report):
 @pytest.mark.parametrize("measure", [name for name in every_measure() if name != "count"])
 def test_a_report_of_another_measure_does_not_call_it_the_count(measure, report):
     text = report("plain", measure=measure)
-    name = measure.replace("_", " ")
+    name = call_measure(measure)
     assert f"the **{name}** is " in text
     # only the founding figure is about the count, and says so; and a file's name
     about_counts = [line for line in text.splitlines() if re.search(r"\bcounts?\b", line)]
