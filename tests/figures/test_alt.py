@@ -27,12 +27,13 @@ def test_every_figure_has_an_alt_text_for_the_same_data(name):
 @pytest.fixture
 def three() -> pd.DataFrame:
     """Three heads: concrete more, abstract more, equivalent."""
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             "site": "self",
             "layer": [1, 1, 2],
             "head": [1, 2, 2],
             "threshold": 0.9,
+            "measure": "count",
             "mean_a": [5.0, 3.0, 4.0],
             "mean_b": [4.0, 5.5, 4.0],
             "difference": [1.0, -2.5, 0.0],
@@ -42,6 +43,8 @@ def three() -> pd.DataFrame:
             "verdict": ["different", "different", "equivalent"],
         }
     )
+    table.attrs["conditions"] = ["concrete", "abstract"]
+    return table
 
 
 def test_heatmap(three):
@@ -72,12 +75,15 @@ def test_summary_figure(three):
 
 
 def test_the_alt_texts_of_slopes_speak_of_slopes(three):
+    slopes = three.rename(columns={"difference": "slope", "hedges_g": "partial_d"})
     texts = [
-        figures.summary_figure_alt(three, effect="slope"),
-        figures.significance_mask_alt(three, effect="slope"),
-        figures.difference_map_alt(three, effect="slope"),
-        figures.layer_plot_alt(three, effect="slope"),
-        figures.thresholds_plot_alt(three, effect="slope"),
+        figures.summary_figure_alt(slopes),
+        figures.significance_mask_alt(slopes),
+        figures.difference_map_alt(slopes),
+        figures.layer_plot_alt(slopes),
+        figures.thresholds_plot_alt(slopes),
+        figures.sweep_plot_alt(slopes, "threshold"),
+        figures.settings_plot_alt(slopes.assign(setting=1), ["one"], [True]),
     ]
     assert "2 have a slope after FDR correction at .05: 1 rising, 1 falling" in texts[0]
     assert texts[0].endswith(texts[1])
@@ -86,25 +92,28 @@ def test_the_alt_texts_of_slopes_speak_of_slopes(three):
         assert "slope" in text or "rising" in text
         assert "more in" not in text
         assert "minus" not in text
+        assert "Hedges" not in text
 
 
 @pytest.mark.parametrize("measure", ["special_mass", "effective_number"])
 def test_measures_are_called_by_names_and_not_by_identifiers(three, measure):
     for alt in (figures.summary_figure_alt, figures.heatmap_alt, figures.difference_map_alt):
-        text = alt(three, measure=measure)
+        text = alt(three.assign(measure=measure))
         assert measure.replace("_", " ") in text
         assert "_" not in text
-    assert measure not in figures.adjustment_plot_alt(three, three, measure=measure)
+    assert measure not in figures.adjustment_plot_alt(three.assign(measure=measure), three.assign(measure=measure))
 
 
 def test_small_shares_keep_the_digits_that_tell_them_apart(three):
-    shares = three.assign(difference=three["difference"] / 500, mean_a=three["mean_a"] / 500)
-    assert "The largest is −0.005" in figures.difference_map_alt(shares, measure="special_mass")
-    assert "from 0.006 (layer 1 head 2) to 0.010" in figures.heatmap_alt(shares, measure="special_mass")
+    shares = three.assign(measure="special_mass", difference=three["difference"] / 500, mean_a=three["mean_a"] / 500)
+    assert "The largest is −0.005" in figures.difference_map_alt(shares)
+    assert "from 0.006 (layer 1 head 2) to 0.010" in figures.heatmap_alt(shares)
 
 
 def test_layer_plot(three):
-    layers = pd.DataFrame({"site": "self", "layer": [1, 2], "threshold": 0.9, "p_sum_squares": [0.001, 0.9]})
+    layers = pd.DataFrame(
+        {"site": "self", "layer": [1, 2], "threshold": 0.9, "measure": "count", "p_sum_squares": [0.001, 0.9]}
+    )
     assert figures.layer_plot_alt(three, layers) == (
         "Hedges' g (concrete minus abstract) by layer: the layers' means run from −0.25 (layer 1) to 0.00 (layer 2). "
         "The omnibus test finds a difference in 1 of 2 layers at .05."
@@ -199,9 +208,9 @@ def test_joined_effect_maps(joined):
     table = joined(6, 12)
     text = figures.joined_effect_maps_alt(table, names=("raw", "matched"))
     for name, value, p in (
-        ("raw", "hedges_g_first", "p_perm_fdr_first"),
-        ("matched", "hedges_g_second", "p_perm_fdr_second"),
-        ("raw minus matched", "g_difference", "p_difference_fdr"),
+        ("raw", "size_first", "p_perm_fdr_first"),
+        ("matched", "size_second", "p_perm_fdr_second"),
+        ("raw minus matched", "size_difference", "p_difference_fdr"),
     ):
         top = table.loc[table[value].abs().idxmax()]
         sign = "+" if top[value] > 0 else "−"
@@ -210,12 +219,12 @@ def test_joined_effect_maps(joined):
 
 def test_effect_profiles_and_shares(effects):
     table = effects((6, 12), (12, 4))
-    sizes = table.assign(size=table["hedges_g"].abs()).groupby(["series", "layer"])["size"].mean()
+    sizes = table.assign(size=table["size"].abs()).groupby(["series", "layer"])["size"].mean()
     text = figures.effect_profiles_alt(table, relative=True)
     assert "by relative depth" in text
     for name in ("study 1", "study 2"):
         assert f"in {name} from {sizes[name].min():.2f} (layer {sizes[name].idxmin()})" in text
-        above = 100 * (table.loc[table["series"] == name, "hedges_g"] > 0).mean()
+        above = 100 * (table.loc[table["series"] == name, "size"] > 0).mean()
         assert f"{above:.0f}% above zero" in figures.effect_shares_alt(table)
 
 

@@ -16,7 +16,7 @@ from metastable.study import Material, Study
 
 __all__ = ["FORMAT", "Finished", "load_finished", "result_key", "save_finished"]
 
-FORMAT = 1
+FORMAT = 2
 """Number of the format of a kept result and of the tests behind it; a new one never reuses an older result."""
 
 _TEST_OPTIONS = ("threshold", "permutations", "alpha", "correction", "margin", "seed", "covariates", "measure")
@@ -29,8 +29,8 @@ class Finished:
     Attributes
     ----------
     heads : pandas.DataFrame
-        One row per head and threshold: `metastable.stats.analysis.HEAD_COLUMNS`, ``g_low`` and ``g_high``,
-        corrected within the setting.
+        One row per head, threshold and measure: the columns `metastable.stats.effect_kinds.head_columns` and the
+        interval of the standardized size, corrected within the setting.
     omnibus : pandas.DataFrame
         One row per threshold: ``threshold, p_sum_squares, p_max, n_below_alpha`` of all heads together.
     facts : mapping

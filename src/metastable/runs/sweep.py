@@ -95,7 +95,7 @@ def _compute(run: PlannedRun, encoder: Encoder, cubes: Path, name: str, key: str
         found = analyse_cube(cube, run.contrast, run.material.sequences, options, histograms, advance)
     whole = found.omnibus[found.omnibus["site"] == "all"]
     return Finished(
-        heads=found.heads.join(found.details[["g_low", "g_high"]]),
+        heads=found.heads.join(found.details[[found.effect.size_low, found.effect.size_high]]),
         omnibus=whole[["threshold", "p_sum_squares", "p_max", "n_below_alpha"]].reset_index(drop=True),
         facts=_facts(run, encoder, extraction, (found.n_permutations, found.exact)),
     )

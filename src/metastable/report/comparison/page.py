@@ -31,10 +31,13 @@ _SHOWN = 10
 
 def _effect_name(found: Comparison) -> str:
     """Return what figures call the effect: d where both are slopes, Hedges' g where neither is."""
-    slopes = {report.recipe["contrast"]["predictor"] is not None for report in (found.first, found.second)}
-    if slopes == {True}:
-        return "d of the slope"
-    return "hedges_g" if slopes == {False} else "effect (g or d)"
+    names = {report.effect.size_name for report in (found.first, found.second)}
+    return names.pop() if len(names) == 1 else "effect (g or d)"
+
+
+def _symbol(found: Comparison) -> str:
+    symbols = {report.effect.symbol for report in (found.first, found.second)}
+    return f"*{symbols.pop()}*" if len(symbols) == 1 else "effect"
 
 
 def comparison_plates(found: Comparison, alpha: float) -> dict[str, list[Plate]]:
@@ -53,7 +56,6 @@ def comparison_plates(found: Comparison, alpha: float) -> dict[str, list[Plate]]
     """
     first, second = found.names
     effect = _effect_name(found)
-    value = "hedges_g" if effect == "hedges_g" else effect
     sites = list(dict.fromkeys(found.effects["site"])) if found.relation != "other shape" else [None]
     drawn: dict[str, list[Plate]] = {}
     for site in sites:
@@ -73,18 +75,18 @@ def comparison_plates(found: Comparison, alpha: float) -> dict[str, list[Plate]]
             )  # fmt: skip
             sides = [
                 table[["site", "layer", "head", "threshold"]].assign(
-                    **{value: table[f"hedges_g_{side}"].replace([np.inf, -np.inf], np.nan)},
+                    **{effect: table[f"size_{side}"].replace([np.inf, -np.inf], np.nan)},
                     p_perm_fdr=table[f"p_perm_fdr_{side}"],
                 )
                 for side in ("first", "second")
             ]
-            if len(table.dropna(subset=["g_difference"])):
+            if len(table.dropna(subset=["size_difference"])):
                 # over all sites the test is in the text; beside one of several sites its p would mislead
                 agreed = found.agreement.get(found.thresholds[0]) if len(sites) == 1 else None
                 add(
                     "scatter", figures.study_scatter, figures.study_scatter_alt,
                     f"Every head's effect in {second} over its effect in {first}; on the dashed line both are equal.",
-                    *sides, names=found.names, value=value, alpha=alpha, p=None if agreed is None else agreed.p,
+                    *sides, names=found.names, value=effect, alpha=alpha, p=None if agreed is None else agreed.p,
                 )  # fmt: skip
         add(
             "profiles", figures.effect_profiles, figures.effect_profiles_alt,
@@ -127,7 +129,7 @@ def _material_rows(found: Comparison, alpha: float) -> list[tuple[str, str, str]
             f"heads different (FDR {format_level(alpha)})": format_share(
                 int((rows["p_perm_fdr"] < alpha).sum()), len(rows)
             ),
-            "median size of the effect": f"{rows['hedges_g'].abs().median():.2f}",
+            "median size of the effect": f"{rows['size'].abs().median():.2f}",
         }
 
     first, second = column(found.first), column(found.second)
@@ -159,7 +161,7 @@ def _layer_rows(found: Comparison, alpha: float) -> list[list[str]]:
         return _third_rows(found, alpha)
     rows = []
     for (site, layer), part in found.primary.groupby(["site", "layer"], sort=False):
-        sides = [part[f"hedges_g_{side}"] for side in ("first", "second")]
+        sides = [part[f"size_{side}"] for side in ("first", "second")]
         both = part[part["significant"] == "both"]
         rows.append(
             [
@@ -200,10 +202,11 @@ def _head_rows(table: pd.DataFrame, found: Comparison) -> list[list[str]]:
         cells = [str(row["site"])] if _several_sites(found) else []
         cells += [str(row["layer"]), str(row["head"])]
         for side in ("first", "second"):
-            interval = format_interval(row[f"g_low_{side}"], row[f"g_high_{side}"])
-            cells += [f"{format_g(row[f'hedges_g_{side}'])} {interval}", format_p(row[f"p_perm_fdr_{side}"])]
+            interval = format_interval(row[f"size_low_{side}"], row[f"size_high_{side}"])
+            cells += [f"{format_g(row[f'size_{side}'])} {interval}", format_p(row[f"p_perm_fdr_{side}"])]
         cells += [
-            f"{format_g(row['g_difference'])} {format_interval(row['g_difference_low'], row['g_difference_high'])}",
+            f"{format_g(row['size_difference'])} "
+            f"{format_interval(row['size_difference_low'], row['size_difference_high'])}",
             format_p(row["p_difference"]),
             format_p(row["p_difference_fdr"]),
             words[str(row["significant"])],
@@ -304,7 +307,7 @@ def render_comparison(
     """
     alpha = options["alpha"]
     table = found.primary
-    order = table["g_difference"].abs().sort_values(ascending=False, kind="stable").index[:_SHOWN]
+    order = table["size_difference"].abs().sort_values(ascending=False, kind="stable").index[:_SHOWN]
     joined = found.relation != "other shape"
     named = dict(zip(found.names, recipe["comparison"].values(), strict=True))
     context = {
@@ -324,7 +327,7 @@ def render_comparison(
         "layers_sentence": sentences.layers_sentence(found),
         "layer_rows": _layer_rows(found, alpha),
         "several_sites": _several_sites(found),
-        "symbol": {"hedges_g": "*g*", "d of the slope": "*d*"}.get(_effect_name(found), "effect"),
+        "symbol": _symbol(found),
         "shares_sentence": sentences.shares_sentence(found),
         "heads_sentence": sentences.heads_sentence(found, alpha, len(order)) if joined else "",
         "top_rows": _head_rows(table.loc[order], found),

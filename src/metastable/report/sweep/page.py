@@ -48,12 +48,12 @@ def _imbalance(row: Mapping[Hashable, Any]) -> str:
 
 
 def _setting_rows(result: SweepResult) -> list[dict[str, Any]]:
-    several = len(result.heads["site"].unique()) > 1
+    several, g = len(result.heads["site"].unique()) > 1, result.effect.symbol
     rows = []
     for row in result.settings.to_dict("records"):
         site = f"{row['largest_site']}, " if several else ""
         place = f"{site}layer {row['largest_layer']}, head {row['largest_head']}"
-        interval = format_interval(row["largest_g_low"], row["largest_g_high"])
+        interval = format_interval(row[f"largest_{g}_low"], row[f"largest_{g}_high"])
         rows.append(
             {
                 "levels": [level_text(row[axis.name]) for axis in result.axes],
@@ -64,8 +64,8 @@ def _setting_rows(result: SweepResult) -> list[dict[str, Any]]:
                 "different": format_share(row["n_different"], row["n_heads"]),
                 "equivalent": str(row["n_equivalent"]),
                 "undecided": str(row["n_undecided"]),
-                "g": f"{row['median_abs_g']:.2f}",
-                "largest": f"{place}: {format_g(row['largest_g'])} {interval}",
+                "g": f"{row[f'median_abs_{g}']:.2f}",
+                "largest": f"{place}: {format_g(row[f'largest_{g}'])} {interval}",
                 "imbalance": _imbalance(row),
             }
         )
@@ -73,14 +73,15 @@ def _setting_rows(result: SweepResult) -> list[dict[str, Any]]:
 
 
 def _axis_rows(result: SweepResult, axis: Axis) -> list[dict[str, str]]:
-    alpha = result.recipe["options"]["alpha"]
+    alpha, effect = result.recipe["options"]["alpha"], result.effect
+    size, estimate = f"median_abs_{effect.symbol}", f"median_abs_{effect.estimate}"
     texts = result.settings[axis.name].map(level_text)
     # differences of a count and of an entropy have no common unit
     mixed = axis.name != "measure" and any(other.name == "measure" for other in result.axes)
     rows = []
     for value in axis.levels:
         mine = result.settings[texts == level_text(value)]
-        least, most = mine["median_abs_g"].min(), mine["median_abs_g"].max()
+        least, most = mine[size].min(), mine[size].max()
         reach = f" ({least:.2f} to {most:.2f})" if len(mine) > 1 else ""
         rows.append(
             {
@@ -88,8 +89,8 @@ def _axis_rows(result: SweepResult, axis: Axis) -> list[dict[str, str]]:
                 "settings": str(len(mine)),
                 "found": f"{int((mine['omnibus_p_holm'] < alpha).sum())} of {len(mine)}",
                 "different": format_share(int(mine["n_different"].sum()), int(mine["n_heads"].sum())),
-                "g": f"{mine['median_abs_g'].median():.2f}{reach}",
-                "difference": "–" if mixed else f"{mine['median_abs_difference'].median():.2f}",
+                "g": f"{mine[size].median():.2f}{reach}",
+                "difference": "–" if mixed else f"{mine[estimate].median():.2f}",
             }
         )
     return rows
@@ -98,7 +99,8 @@ def _axis_rows(result: SweepResult, axis: Axis) -> list[dict[str, str]]:
 def _head_rows(result: SweepResult) -> list[dict[str, Any]]:
     names = kind_axes(result)
     table = result.stability[result.stability["n_different"] > 0]
-    order = table.assign(size=table["g_median"].abs(), share=table["n_different"] / table["n_settings"])
+    g = result.effect.symbol
+    order = table.assign(size=table[f"{g}_median"].abs(), share=table["n_different"] / table["n_settings"])
     shown = order.sort_values(["share", "size"], ascending=False, kind="stable").head(_SHOWN)
     a, b = result.contrast.a.name, result.contrast.b.name
     return [
@@ -108,8 +110,8 @@ def _head_rows(result: SweepResult) -> list[dict[str, Any]]:
             "layer": str(row["layer"]),
             "head": str(row["head"]),
             "different": f"{row['n_different']} of {row['n_settings']}",
-            "sign": (a if row["g_median"] > 0 else b) + ("" if row["same_sign"] else ", not in all"),
-            "g": ", ".join(format_g(row[f"g_{name}"]) for name in ("least", "median", "most")),
+            "sign": (a if row[f"{g}_median"] > 0 else b) + ("" if row["same_sign"] else ", not in all"),
+            "g": ", ".join(format_g(row[f"{g}_{name}"]) for name in ("least", "median", "most")),
         }
         for row in shown.to_dict("records")
     ]
