@@ -29,8 +29,8 @@ class Effect:
         What the standardized size is called on an axis.
     of_mean : str
         What the estimate is called, before the name of a measure: "difference in mean".
-    verb : str
-        What heads with a significant effect do: "differ", "have a slope".
+    verb, verb_one : str
+        What heads with a significant effect do, and what one head does: "differ", "differs".
     with_effect : str
         The same behind "heads": "that differ", "with a slope".
     plus, minus : str
@@ -39,6 +39,10 @@ class Effect:
         The same in a sentence.
     contrast : str
         What is taken from what, ``{minus}`` between them; empty where nothing is.
+    greater, less : str
+        What a one-sided claim says of a and b.
+    p_beside : str
+        What the columns of the p-values without and with covariates, corrected, begin with in the details.
     source : str
         Where the standardized size comes from.
     """
@@ -49,12 +53,16 @@ class Effect:
     size_name: str
     of_mean: str
     verb: str
+    verb_one: str
     with_effect: str
     plus: str
     minus: str
     more_plus: str
     more_minus: str
     contrast: str
+    greater: str
+    less: str
+    p_beside: str
     source: str
 
     @property
@@ -97,12 +105,16 @@ DIFFERENCE = Effect(
     size_name="Hedges' g",
     of_mean="difference in mean",
     verb="differ",
+    verb_one="differs",
     with_effect="that differ",
     plus="{a} more",
     minus="{b} more",
     more_plus="more in {a}",
     more_minus="more in {b}",
     contrast="{a} {minus} {b}",
+    greater="a larger than b",
+    less="a smaller than b",
+    p_beside="p",
     source="Hedges (1981)",
 )
 """The difference of two groups, a - b."""
@@ -114,12 +126,16 @@ SLOPE = Effect(
     size_name="d of the slope",
     of_mean="slope of the mean",
     verb="have a slope",
+    verb_one="has a slope",
     with_effect="with a slope",
     plus="rising",
     minus="falling",
     more_plus="rising",
     more_minus="falling",
     contrast="",
+    greater="rising",
+    less="falling",
+    p_beside="p_perm",
     source="the d of a partial correlation, 2 r / sqrt(1 - r^2): Borenstein et al. (2009, eq. 7.5)",
 )
 """The change along a continuous predictor, covariates held fixed."""
