@@ -8,8 +8,10 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.text import Text
 
 from metastable import figures
+from metastable.errors import InputError
 from metastable.heads.modes import median_counts, operating_modes
 
 DRAWN = sorted(name for name in figures.__all__ if not name.endswith("_alt") and name != "save_figure")
@@ -93,6 +95,40 @@ def test_the_alt_texts_of_slopes_speak_of_slopes(three):
         assert "more in" not in text
         assert "minus" not in text
         assert "Hedges" not in text
+
+
+def test_names_of_conditions_come_from_the_table_or_are_letters(three, tmp_path):
+    three.attrs["conditions"] = ["questions", "statements"]
+    three.to_csv(tmp_path / "heads.csv", index=False)
+    three.to_parquet(tmp_path / "heads.parquet")
+    named, bare = pd.read_parquet(tmp_path / "heads.parquet"), pd.read_csv(tmp_path / "heads.csv")
+    shown = {
+        "summary_figure": {}, "difference_map": {}, "significance_mask": {}, "layer_plot": {}, "thresholds_plot": {},
+        "heatmap": {"value": "mean_b"}, "sweep_plot": {"axis": "threshold"},
+    }  # fmt: skip
+    for name, options in shown.items():
+        figure = getattr(figures, name)
+        assert "statements" in figure.alt(named, **options), name
+        assert "cats" in figure.alt(named, conditions=("dogs", "cats"), **options), name
+        text = figure.alt(bare, **options)
+        assert re.search(r"\bb\b", text), name
+        assert "abstract" not in text
+        written = [text.get_text() for text in figure(bare, **options).findobj(Text)]
+        assert not [text for text in written if "concrete" in text or "abstract" in text], name
+
+
+def test_no_figure_has_a_default_name_of_a_condition():
+    for name in DRAWN:
+        for parameter in inspect.signature(getattr(figures, name)).parameters.values():
+            assert not re.search("concrete|abstract", str(parameter.default)), (name, parameter)
+
+
+def test_several_measures_must_be_chosen_from(three):
+    both = pd.concat([three, three.assign(measure="special_mass", mean_a=[0.1, 0.2, 0.3], mean_b=[0.2, 0.2, 0.2])])
+    for name in ("summary_figure", "difference_map", "significance_mask", "layer_plot", "heatmap", "thresholds_plot"):
+        with pytest.raises(InputError, match=r"several of measure \(count, special_mass\); choose one by measure="):
+            getattr(figures, name)(both)
+    assert "mean special mass" in figures.difference_map_alt(both, measure="special_mass")
 
 
 @pytest.mark.parametrize("measure", ["special_mass", "effective_number"])

@@ -27,6 +27,7 @@ __all__ = [
     "TokenRows",
     "assemble",
     "join_analyses",
+    "of_primary_measure",
     "primary",
 ]
 
@@ -133,6 +134,12 @@ class Analysis:
 _TABLES = ("heads", "details", "layers", "omnibus")
 
 
+def of_primary_measure(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the primary measure, the first of the table, at all its thresholds."""
+    rows: pd.DataFrame = table[table["measure"] == table["measure"].iloc[0]]
+    return rows.reset_index(drop=True)
+
+
 def primary(table: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of the primary measure at its primary threshold, the first of each.
 
@@ -151,9 +158,9 @@ def primary(table: pd.DataFrame) -> pd.DataFrame:
     >>> primary(table)["g"].tolist()
     [1]
     """
-    first = (table["measure"] == table["measure"].iloc[0]) & (table["threshold"] == table["threshold"].iloc[0])
-    rows: pd.DataFrame = table[first]
-    return rows.reset_index(drop=True)
+    rows = of_primary_measure(table)
+    at_first: pd.DataFrame = rows[rows["threshold"] == rows["threshold"].iloc[0]]
+    return at_first.reset_index(drop=True)
 
 
 @dataclass(frozen=True)

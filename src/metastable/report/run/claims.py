@@ -52,7 +52,8 @@ def claim_sentences(scene: Scene) -> list[str]:
         about = (
             f"{claim.statement[0].upper()}{claim.statement[1:]} "
             f"(contrast *{_called(claim.contrast)}*, measure *{_called(claim.measure)}*, "
-            f"{directions[claim.direction]}, smallest effect of interest |*{effect.symbol}*| = {claim.smallest_effect:g})"
+            f"{directions[claim.direction]}, "
+            f"smallest effect of interest |*{effect.symbol}*| = {claim.smallest_effect:g})"
         )
         compared = measures[claim.contrast]
         if claim.measure != compared:

@@ -29,7 +29,7 @@ _SHOWN = 9
 
 
 def _sites(scene: Scene) -> list[Part[Scene]]:
-    """One figure a site; the sites are told apart where there are several."""
+    """Return one part for each site; the sites are told apart where there are several."""
     if not scene.several_sites:
         return [Part(replace(scene, site=site)) for site in scene.sites]
     return [Part(replace(scene, site=site), f"_{site}", f" Site: {site}.") for site in scene.sites]
@@ -41,12 +41,12 @@ def _caption(stem: str) -> Callable[[Scene], str]:
 
 
 def _site_heads(scene: Scene, *more: Any, **options: Any) -> Given:
-    """Arguments of a figure that shows the heads of a site and who needs more."""
+    """Return the arguments of a figure that shows the heads of a site."""
     return given(scene.heads, *more, site=scene.site, conditions=scene.conditions, **options)
 
 
 def _tested_heads(scene: Scene, *more: Any) -> Given:
-    """The same of a figure that shows what is significant."""
+    """Return the same arguments for a figure that shows what is significant."""
     return _site_heads(scene, *more, alpha=scene.alpha)
 
 
@@ -120,7 +120,7 @@ def _views(scene: Scene) -> Given:
 
 
 def _slopes(scene: Scene, which: str) -> Given:
-    """The strongest heads over the predictor, as they are or what the covariates leave of both."""
+    """Return the strongest heads over the predictor, as they are or what the covariates leave of both."""
     contrast, details, effect = scene.contrast, scene.details, scene.effect
     x, order, noun = predictor_of(contrast), scene.by_size[:_SHOWN], covariate_name(contrast.formula)
     shown = scene.result.unit_values[:, order]

@@ -17,7 +17,7 @@ from metastable.heads.results import RunResult
 from metastable.report.measure_words import MeasureWords, measure_words, row_length
 from metastable.report.sides import Sides, sides_of
 from metastable.report.words import short_name
-from metastable.stats.analysis import Analysis, primary
+from metastable.stats.analysis import Analysis, of_primary_measure, primary
 from metastable.stats.effect_kinds import Effect
 
 __all__ = ["Scene"]
@@ -128,9 +128,7 @@ class Scene:
     @cached_property
     def at_every_threshold(self) -> pd.DataFrame:
         """The table of heads of the primary measure at all its thresholds."""
-        heads = self.analysis.heads
-        rows: pd.DataFrame = heads[heads["measure"] == heads["measure"].iloc[0]]
-        return rows
+        return of_primary_measure(self.analysis.heads)
 
     @property
     def sites(self) -> list[str]:

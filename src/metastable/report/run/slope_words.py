@@ -31,12 +31,12 @@ _WORTH_TELLING = 0.1
 
 
 def _noun(scene: Scene) -> str:
-    """What the predictor is called."""
+    """Return what the predictor is called."""
     return covariate_name(scene.contrast.formula)
 
 
 def _amid(scene: Scene) -> str:
-    """What is held fixed, as a clause in the middle of a sentence; empty if nothing is."""
+    """Return what is held fixed as a clause in the middle of a sentence; empty if nothing is."""
     held = held_clause(scene.options)
     return f",{held}" if held else ""
 
