@@ -2,8 +2,9 @@
 
 import sys
 
-import studies
-from metastable.cli import main
-
 if __name__ == "__main__":
-    sys.exit(main(package=studies))
+    try:
+        from metastable.cli.entry import start
+    except KeyboardInterrupt:
+        sys.exit(130)
+    sys.exit(start("python -m studies"))

@@ -10,7 +10,7 @@ import numpy as np
 from metastable.material.carriers import carried_sequences, load_carriers
 from metastable.material.matched_words import matching_options, select_matched_words
 from metastable.study import Claim, Condition, Design, Material, Option, Study, View
-from metastable.study.options import natural
+from metastable.study.options import existing_file, natural
 
 if TYPE_CHECKING:
     from metastable.models.encoders import Tokenizer
@@ -55,8 +55,8 @@ STUDY = Study(
     options=(
         *matching_options(characters=1.0, pieces=1, part_of_speech="noun"),
         Option("pairs", natural, None, "at most so many pairs, drawn at random (none: all)"),
-        Option("carriers", str, None, "your own carrier sentences: a text file, one a line, with {word} (none: six "
-               "built in)"),
+        Option("carriers", existing_file, None,
+               "your own carrier sentences: a text file, one a line, with {word} (none: six built in)"),
     ),
     views=(
         View("word_as_query", "how widely the word itself looks", targets_query=True),

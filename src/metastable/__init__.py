@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from metastable import figures, stats
     from metastable.extraction.store import load_counts
 
-__all__ = ["InputError", "figures", "load_counts", "stats"]
+    __version__: str
+
+__all__ = ["InputError", "__version__", "figures", "load_counts", "stats"]
 
 # What is heavy to import (torch, matplotlib) is imported when it is first asked for.
 _SUBPACKAGES = {"figures", "stats"}
@@ -28,6 +30,8 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f"metastable.{name}")
     if name in _FUNCTIONS:
         return getattr(importlib.import_module(_FUNCTIONS[name]), name)
+    if name == "__version__":
+        return importlib.import_module("importlib.metadata").version("metastable")
     raise AttributeError(f"module 'metastable' has no attribute {name!r}")
 
 

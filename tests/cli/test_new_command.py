@@ -14,8 +14,8 @@ from metastable.cli import main
         (["My-Study"], "'My-Study' cannot name a study"),
         (["calibrate"], "'calibrate' is the name of a study or command"),
         (["mt40k_topbotk"], "'mt40k_topbotk' is the name of a study or command"),
-        (["mine"], "holds no folder studies"),
-        (["mine", "--csv", "nothing.csv", "--folder", "{project}"], "there is no file nothing.csv"),
+        (["mine", "--csv", "nothing.csv", "--folder", "{project}"], "--csv nothing.csv: there is no such file"),
+        (["mine", "--fodler", "x"], "unrecognized arguments: --fodler x; did you mean --folder?"),
         (["mine", "more"], "unrecognized arguments: more"),
     ],
 )
@@ -32,11 +32,11 @@ def test_bad_input_gives_one_sentence_and_writes_nothing(tmp_path, monkeypatch, 
 
 
 def test_both_files_are_written_and_named(tmp_path, monkeypatch, capsys):
-    (tmp_path / "studies").mkdir()
-    (tmp_path / "studies" / "__init__.py").write_text("")
     monkeypatch.chdir(tmp_path)
-    assert main(["new", "zoo"], package=studies) == 0
+    assert main(["new", "zoo"], package=studies, program="metastable") == 0
     out = capsys.readouterr().out
+    assert "metastable zoo" in out
+    assert not (tmp_path / "studies" / "__init__.py").exists()
     assert "studies/zoo.py" in out
     assert "tests/studies/test_zoo.py" in out
     assert (tmp_path / "tests" / "studies" / "test_zoo.py").is_file()

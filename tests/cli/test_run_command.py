@@ -59,7 +59,7 @@ def test_a_file_becomes_a_report(file, tmp_path, capsys):
     [
         ([], "run needs a file of texts"),
         (["mt40k_topbotk"], "unrecognized arguments: mt40k_topbotk"),
-        (["--csv", "nothing.csv"], "there is no file nothing.csv"),
+        (["--csv", "nothing.csv"], "--csv nothing.csv: there is no such file"),
         (["--csv", "{file}", "--a", "few"], "--a few: mine.csv has the conditions many and one"),
         (["--csv", "{file}", "--name", "../up"], "'../up' cannot name a folder"),
         (["--csv", "{file}", "--name", "mt40k_topbotk"], "is the name of a study"),

@@ -1,12 +1,13 @@
 import sys
 from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import pytest
 
 import studies
 from metastable.errors import InputError
 from metastable.study import registry as registry_module
-from metastable.study.registry import ENTRY_POINT_GROUP, find_studies
+from metastable.study.registry import ENTRY_POINT_GROUP, find_studies, load_study
 
 GOOD = """
 from metastable.study import Condition, Material, Study
@@ -66,3 +67,51 @@ def test_the_shipped_studies_have_no_problem():
     found = find_studies(studies)
     assert "mt40k_topbotk" in found.studies
     assert not found.problems
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "studies").mkdir()
+    (tmp_path / "studies" / "mine.py").write_text(GOOD.format(name="mine"))
+    return Path("studies")
+
+
+def test_a_folder_adds_its_studies(folder):
+    (folder / "_helper.py").write_text("raise RuntimeError('must not be read')")
+    (folder / "broken.py").write_text("1 / 0")
+    found = find_studies(studies, folder)
+    assert set(found.studies) == {*find_studies(studies).studies, "mine"}
+    assert found.problems == {"broken": "ZeroDivisionError: division by zero"}
+    assert "studies.mine" not in sys.modules
+
+
+def test_a_study_of_the_folder_that_bears_a_shipped_ones_name_is_told_with_both_files(folder):
+    (folder / "mt40k_topbotk.py").write_text(GOOD.format(name="mt40k_topbotk"))
+    found = find_studies(studies, folder)
+    shipped = Path(studies.__file__).parent / "mt40k_topbotk.py"
+    told = (
+        f"two studies are called 'mt40k_topbotk', in {shipped} and in {folder / 'mt40k_topbotk.py'}; rename one of them"
+    )
+    assert found.problems == {"mt40k_topbotk": told}
+    with pytest.raises(InputError, match="two studies are called"):
+        found.get("mt40k_topbotk")
+
+
+def test_the_folder_of_the_package_itself_is_not_read_twice(monkeypatch):
+    monkeypatch.chdir(Path(studies.__file__).parents[1])
+    assert find_studies(studies, Path("studies")) == find_studies(studies)
+
+
+def test_a_folder_that_is_a_package_is_read_and_its_file_named(folder):
+    (folder / "__init__.py").touch()
+    found = find_studies(studies, folder)
+    assert "mine" in found.studies
+    assert found.hints[0].startswith(f"remove {folder / '__init__.py'}: ")
+
+
+def test_a_study_is_loaded_from_its_file_wherever_it_lies(folder):
+    assert load_study(folder / "mine.py").name == "mine"
+    (folder / "empty.py").touch()
+    with pytest.raises(InputError, match="defines no STUDY"):
+        load_study(folder / "empty.py")

@@ -1,5 +1,5 @@
-"""The command line: ``python -m studies``."""
+"""The command line: ``metastable``, or ``python -m studies``."""
 
-from metastable.cli.dispatch import main
+import lazy_loader
 
-__all__ = ["main"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Mapping
+import difflib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from metastable.errors import InputError
+from metastable.program import typed
 from metastable.study import Option, Study
 from metastable.study.options import options_of, parse_option
+from metastable.study.registry import Registry
 
-__all__ = ["Parser", "add_options", "read_options", "study_parser"]
+__all__ = ["Parser", "add_common_options", "add_options", "read_options", "study_parser"]
+
+# Under which heading of --help a common option stands.
+_HEADINGS = {
+    "the model": ("model", "revision"),
+    "what is measured": ("measure", "threshold", "queries", "keys", "unit"),
+    "what is tested": ("permutations", "alpha", "correction", "margin", "covariates", "joint"),
+    "where it runs, and where to": ("seed", "device", "batch_tokens", "out"),
+}
 
 
 class Parser(argparse.ArgumentParser):
@@ -20,12 +31,28 @@ class Parser(argparse.ArgumentParser):
         """Raise the complaint as an `InputError` that says where the options are listed."""
         raise InputError(f"{message} ({self.prog} --help shows the options)")
 
+    def refuse(self, words: Sequence[str]) -> NoReturn:
+        """Refuse words that no option takes, naming the option that the first of them may have meant."""
+        flag = next((word.partition("=")[0] for word in words if word.startswith("-")), "")
+        flags = [name for action in self._actions for name in action.option_strings]
+        near = difflib.get_close_matches(flag.lower(), flags, n=1) if flag else []
+        hint = f"; did you mean {near[0]}?" if near else ""
+        self.error(f"unrecognized arguments: {' '.join(words)}{hint}")
+
+    def read(self, words: Sequence[str]) -> dict[str, Any]:
+        """Return what was given for each option by its name, and refuse all else."""
+        given, rest = self.parse_known_args(words)
+        if rest:
+            self.refuse(rest)
+        return vars(given)
+
 
 def _default_text(option: Option) -> str:
     if option.kind is bool:
         return ""
     if option.default is None or option.default == ():
-        return " (default: none)"
+        # many say themselves what none is
+        return "" if "(none: " in option.help else " (default: none)"
     shown = ", ".join(str(value) for value in option.default) if option.many else option.default
     return f" (default: {shown})"
 
@@ -56,6 +83,44 @@ def add_options(parser: argparse.ArgumentParser, options: Iterable[Option], titl
         )
 
 
+def add_common_options(parser: argparse.ArgumentParser, options: Iterable[Option]) -> None:
+    """Add options that every study has to a parser, each under the heading that it belongs to."""
+    options = tuple(options)
+    for heading, names in _HEADINGS.items():
+        add_options(parser, (option for option in options if option.name in names), heading)
+
+
+def named_study(
+    registry: Registry, words: Sequence[str], parser: Callable[[Study | None], Parser], complaint: str
+) -> Study:
+    """Return the study that a command's first word names; asked for help in its place, show the command's own.
+
+    Parameters
+    ----------
+    registry : Registry
+    words : sequence of str
+        What follows the command's name.
+    parser : callable
+        Makes the parser for a study, or, for None, that of no study in particular.
+    complaint : str
+        What to say where no study is named.
+
+    Returns
+    -------
+    Study
+
+    Raises
+    ------
+    InputError
+        If no study is named, or there is none of that name.
+    """
+    if words and words[0] in {"-h", "--help"}:
+        parser(None).read(words)
+    if not words or words[0].startswith("-"):
+        raise InputError(f"{complaint} ({typed('list')} shows the studies)")
+    return registry.get(words[0])
+
+
 def read_options(given: Mapping[str, Any], options: Iterable[Option]) -> dict[str, Any]:
     """Turn parsed strings into values, with defaults for what was not given."""
     values: dict[str, Any] = {}
@@ -71,12 +136,13 @@ def read_options(given: Mapping[str, Any], options: Iterable[Option]) -> dict[st
 def study_parser(study: Study) -> Parser:
     """Make the parser of one study: its own options first, then those of every study."""
     parser = Parser(
-        prog=f"python -m studies {study.name}",
+        prog=typed(study.name),
+        usage="%(prog)s [--OPTION VALUE ...]",
         description=f"{study.title}. {study.question}",
         allow_abbrev=False,
     )
     if study.options:
         add_options(parser, study.options, "options of this study")
     common = tuple(option for option in options_of(study) if option not in study.options)
-    add_options(parser, common, "options of every study")
+    add_common_options(parser, common)
     return parser

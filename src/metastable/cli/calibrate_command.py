@@ -1,8 +1,7 @@
-"""``python -m studies calibrate STUDY``: the tests where the truth is known."""
+"""``metastable calibrate STUDY``: the tests where the truth is known."""
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,11 +9,17 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from metastable.cli.arguments import Parser, add_options, read_options
+from metastable.cli.arguments import (
+    Parser,
+    add_common_options,
+    add_options,
+    named_study,
+    read_options,
+)
 from metastable.cli.progress_bars import RichStages
-from metastable.errors import InputError
-from metastable.study import Option
-from metastable.study.options import fraction, natural, options_of, positive
+from metastable.program import typed
+from metastable.study import Option, Study
+from metastable.study.options import COMMON_OPTIONS, check_options, fraction, natural, options_of, positive
 from metastable.study.registry import Registry
 
 __all__ = ["OPTIONS", "run"]
@@ -27,25 +32,33 @@ OPTIONS = (
 )
 
 
-def run(registry: Registry, arguments: Sequence[str], console: Console) -> None:
-    """Calibrate the study that is named first."""
-    if not arguments or arguments[0].startswith("-"):
-        raise InputError("calibrate needs a study: python -m studies calibrate STUDY (python -m studies list)")
-    study = registry.get(arguments[0])
+def _parser(study: Study | None) -> Parser:
+    """Make the parser for a study; for none it shows what every study has."""
     parser = Parser(
-        prog=f"python -m studies calibrate {study.name}",
+        prog=typed("calibrate", "STUDY" if study is None else study.name),
+        usage="%(prog)s [--OPTION VALUE ...]",
         description="Run all tests on random halves of one condition, without and with a planted shift.",
         allow_abbrev=False,
     )
-    # thousands of tests want fewer relabelings each, but enough for a lone head of hundreds to pass a correction
-    common = tuple(
-        replace(o, default=5000) if o.name == "permutations" else o for o in options_of(study) if o not in study.options
-    )
     add_options(parser, OPTIONS, "options of the calibration")
-    add_options(parser, study.options, "options of the study")
-    add_options(parser, common, "options of every study")
-    given = vars(parser.parse_args(arguments[1:]))
-    options = read_options(given, (*OPTIONS, *study.options, *common))
+    if study is not None:
+        add_options(parser, study.options, "options of this study")
+    add_common_options(parser, _common(study))
+    return parser
+
+
+def _common(study: Study | None) -> tuple[Option, ...]:
+    # thousands of tests want fewer relabelings each, but enough for a lone head of hundreds to pass a correction
+    every = COMMON_OPTIONS if study is None else tuple(one for one in options_of(study) if one not in study.options)
+    return tuple(replace(option, default=5000) if option.name == "permutations" else option for option in every)
+
+
+def run(registry: Registry, arguments: Sequence[str], console: Console) -> None:
+    """Calibrate the study that is named first."""
+    study = named_study(registry, arguments, _parser, f"calibrate needs a study: {typed('calibrate', 'STUDY')}")
+    given = _parser(study).read(arguments[1:])
+    options = read_options(given, (*OPTIONS, *study.options, *_common(study)))
+    check_options(study, options)
     from metastable.runs.calibration import recorded_options, run_calibration
 
     # what is not given is as in the study's last run, so that its counts serve
@@ -53,7 +66,7 @@ def run(registry: Registry, arguments: Sequence[str], console: Console) -> None:
         if name in given and not given[name] and name not in {"permutations", "out"}:
             options[name] = value
     console.print(f"[bold]Calibration of {escape(study.name)}[/]")
-    command = shlex.join(["python", "-m", "studies", "calibrate", *arguments])
+    command = typed("calibrate", *arguments)
     found = run_calibration(study, options, stages=RichStages(console), command=command)
     if found is None:
         return

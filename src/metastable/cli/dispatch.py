@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
-import shlex
+import platform
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
 from types import ModuleType
 
 from rich.console import Console
@@ -17,11 +20,12 @@ from metastable.cli.arguments import read_options, study_parser
 from metastable.cli.listing import print_studies
 from metastable.cli.progress_bars import RichStages
 from metastable.errors import InputError
+from metastable.program import started_as, typed
 from metastable.study import Study
-from metastable.study.options import options_of
+from metastable.study.options import check_options, options_of
 from metastable.study.registry import Registry, find_studies
 
-__all__ = ["COMMANDS", "main"]
+__all__ = ["COMMANDS", "main", "version_text"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,7 @@ class Command:
     Attributes
     ----------
     usage : str
-        What is typed after ``python -m studies``.
+        What is typed after the program's name.
     help : str
         What it does.
     module : str
@@ -65,21 +69,32 @@ COMMANDS: dict[str, Command] = {
 }
 
 
+def version_text() -> str:
+    """Return the versions that a report of a problem needs; what they are of is not imported."""
+    others = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers"))
+    return f"metastable {version('metastable')} ({others}, Python {platform.python_version()})"
+
+
 def _run_study(study: Study, arguments: Sequence[str], console: Console) -> None:
-    given = vars(study_parser(study).parse_args(arguments))
-    options = read_options(given, options_of(study))
+    options = read_options(study_parser(study).read(arguments), options_of(study))
+    check_options(study, options)
     # torch and transformers take seconds to import: only when something will be run
     from metastable.cli.closing import print_summary
     from metastable.runs.study import run_study
 
+    # what was imported stays: no search for cycles needs to look at it again
+    gc.freeze()
     console.print(f"[bold]{escape(study.title)}[/]")
-    command = shlex.join(["python", "-m", "studies", study.name, *arguments])
+    command = typed(study.name, *arguments)
     result = run_study(study, options, stages=RichStages(console), command=command)
     if result is not None:
         print_summary(result, console)
 
 
 def _dispatch(registry: Registry, arguments: Sequence[str], console: Console) -> None:
+    if arguments and arguments[0] == "--version":
+        console.print(version_text(), highlight=False, soft_wrap=True)
+        return
     if not arguments or arguments[0] in {"list", "-h", "--help"}:
         if len(arguments) > 1:
             raise InputError(f"{arguments[0]} takes no further words, but {arguments[1]!r} was given; leave it out")
@@ -89,18 +104,25 @@ def _dispatch(registry: Registry, arguments: Sequence[str], console: Console) ->
         # each command imports what it needs, so that a list does not wait for torch
         importlib.import_module(COMMANDS[arguments[0]].module).run(registry, arguments[1:], console)
         return
-    _run_study(registry.get(arguments[0]), arguments[1:], console)
+    _run_study(registry.get(arguments[0], COMMANDS), arguments[1:], console)
 
 
-def main(arguments: Sequence[str] | None = None, *, package: ModuleType | None = None) -> int:
+def main(
+    arguments: Sequence[str] | None = None,
+    *,
+    package: ModuleType | None = None,
+    program: str = "python -m studies",
+) -> int:
     """Run the command line.
 
     Parameters
     ----------
     arguments : sequence of str or None
-        The words after ``python -m studies``; None takes them from `sys.argv`.
+        The words after the program's name; None takes them from `sys.argv`.
     package : module or None
-        The package of studies.
+        The package of studies. A folder ``studies`` where the user stands adds its own.
+    program : str
+        The name that was typed to start the program, for what it says of itself.
 
     Returns
     -------
@@ -113,7 +135,8 @@ def main(arguments: Sequence[str] | None = None, *, package: ModuleType | None =
     # tokenizers would warn about forks that this program never makes
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
-        _dispatch(find_studies(package), words, console)
+        with started_as(program):
+            _dispatch(find_studies(package, Path("studies")), words, console)
     except InputError as error:
         Console(stderr=True, soft_wrap=True).print(f"[red]error:[/] {escape(str(error))}", highlight=False)
         return 2

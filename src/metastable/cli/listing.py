@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from metastable.measures import known_measures
+from metastable.program import typed
 from metastable.study.registry import Registry
 
 __all__ = ["print_studies"]
@@ -26,12 +27,14 @@ def print_studies(registry: Registry, console: Console, commands: dict[str, str]
         console.print(Text(f"{name} cannot be used: {problem}", style="red"))
     for name, problem in known_measures().problems.items():
         console.print(Text(f"measure {name} cannot be used: {problem}", style="red"))
+    for hint in registry.hints:
+        console.print(Text(hint, style="yellow"))
     console.print()
     usage = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     usage.add_column(no_wrap=True)
     usage.add_column(style="dim")
-    usage.add_row("python -m studies STUDY", "run a study with its defaults and write its report")
-    usage.add_row("python -m studies STUDY --help", "show its options")
+    usage.add_row(typed("STUDY"), "run a study with its defaults and write its report")
+    usage.add_row(typed("STUDY", "--help"), "show its options")
     for command, text in commands.items():
-        usage.add_row(f"python -m studies {command}", text)
+        usage.add_row(f"{typed()} {command}", text)
     console.print(usage)

@@ -1,4 +1,4 @@
-"""``python -m studies new NAME``: a study file and its test to start from."""
+"""``metastable new NAME``: a study file and its test to start from."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from rich.markup import escape
 from metastable.cli.arguments import Parser, add_options, read_options
 from metastable.cli.scaffold import write_study
 from metastable.errors import InputError
+from metastable.program import typed
 from metastable.study import Option
+from metastable.study.options import existing_file
 from metastable.study.registry import Registry
 
 __all__ = ["OPTIONS", "run"]
 
 OPTIONS = (
-    Option("csv", str, None, "a file of texts that the study is to read, with columns condition and text"),
-    Option("folder", str, ".", "the folder that holds the folder studies"),
+    Option("csv", existing_file, None, "a file of texts that the study is to read, with columns condition and text"),
+    Option("folder", str, ".", "the folder that holds the folder studies, or receives one"),
 )
 
 
@@ -28,15 +30,16 @@ def run(registry: Registry, arguments: Sequence[str], console: Console) -> None:
     from metastable.cli.dispatch import COMMANDS
 
     parser = Parser(
-        prog="python -m studies new NAME",
+        prog=typed("new"),
+        usage="%(prog)s NAME [--OPTION VALUE ...]",
         description="Write studies/NAME.py and tests/studies/test_NAME.py, which run as they are. Nothing is replaced.",
         allow_abbrev=False,
     )
     add_options(parser, OPTIONS, "options")
     if not arguments or (arguments[0].startswith("-") and arguments[0] not in {"-h", "--help"}):
-        raise InputError("new needs a name for the study: python -m studies new NAME")
+        raise InputError(f"new needs a name for the study: {typed('new', 'NAME')}")
     name, rest = (arguments[0], arguments[1:]) if not arguments[0].startswith("-") else ("", arguments)
-    options = read_options(vars(parser.parse_args(rest)), OPTIONS)
+    options = read_options(parser.read(rest), OPTIONS)
     made = write_study(
         name,
         Path(options["folder"]),
@@ -45,5 +48,8 @@ def run(registry: Registry, arguments: Sequence[str], console: Console) -> None:
     )
     for path, what in ((made.study, "the study"), (made.test, "its test")):
         console.print(f"wrote [bold]{escape(str(path))}[/]: {what}", highlight=False, soft_wrap=True)
-    console.print(f"run it: [bold]python -m studies {escape(name)}[/]", highlight=False)
+    for hint in registry.hints:
+        console.print(f"[yellow]{escape(hint)}[/]", highlight=False, soft_wrap=True)
+    there = "" if options["folder"] == "." else f" in {options['folder']}"
+    console.print(f"run it{escape(there)}: [bold]{escape(typed(name))}[/]", highlight=False, soft_wrap=True)
     console.print(f"test it: [bold]python -m pytest {escape(str(made.test))}[/]", highlight=False, soft_wrap=True)

@@ -1,27 +1,32 @@
-"""``python -m studies run --csv FILE``: a study of two columns, condition and text, without any code."""
+"""``metastable run --csv FILE``: a study of two columns, condition and text, without any code."""
 
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 
-from metastable.cli.arguments import Parser, add_options, read_options
+from metastable.cli.arguments import Parser, add_common_options, add_options, read_options
 from metastable.cli.progress_bars import RichStages
 from metastable.errors import InputError
 from metastable.material.texts import MAX_LENGTH, read_texts, text_study
+from metastable.program import typed
 from metastable.study import Option
-from metastable.study.options import COMMON_OPTIONS
+from metastable.study.options import COMMON_OPTIONS, check_options, existing_file
 from metastable.study.registry import Registry
 
 __all__ = ["OPTIONS", "run"]
 
 OPTIONS = (
-    Option("csv", str, None, "csv, tsv or xlsx file with columns condition and text, and cluster or pair if you like"),
+    Option(
+        "csv",
+        existing_file,
+        None,
+        "csv, tsv or xlsx file with columns condition and text, and cluster or pair if you like",
+    ),
     Option("a", str, None, "which condition is a (none: the one that occurs first); differences are a - b"),
     Option("name", str, None, "name of the report's folder (none: the file's)"),
     MAX_LENGTH,
@@ -44,28 +49,30 @@ def _name(given: str | None, path: Path, registry: Registry) -> str:
 def run(registry: Registry, arguments: Sequence[str], console: Console) -> None:
     """Read the file, make a study of it, and run it."""
     parser = Parser(
-        prog="python -m studies run",
+        prog=typed("run"),
+        usage="%(prog)s --csv FILE [--OPTION VALUE ...]",
         description="Compare two sets of texts that a file holds: one row per text, with its condition.",
         allow_abbrev=False,
     )
     add_options(parser, OPTIONS, "the file")
-    add_options(parser, COMMON_OPTIONS, "options of every study")
-    given = vars(parser.parse_args(arguments))
+    add_common_options(parser, COMMON_OPTIONS)
+    given = parser.read(arguments)
     options = read_options(given, (*OPTIONS, *COMMON_OPTIONS))
     if options["csv"] is None:
         raise InputError(
-            "run needs a file of texts: python -m studies run --csv FILE; a study is run by its name alone: "
-            "python -m studies STUDY"
+            f"run needs a file of texts: {typed('run', '--csv', 'FILE')}; a study is run by its name alone: "
+            f"{typed('STUDY')}"
         )
     path = Path(options["csv"])
     table = read_texts(path)
     study = text_study(table, name=_name(options["name"], path, registry), a=options["a"])
+    check_options(study, options)
     # torch and transformers take seconds to import: only when something will be run
     from metastable.cli.closing import print_summary
     from metastable.runs.study import run_study
 
     console.print(f"[bold]{escape(study.title)}[/]")
-    command = shlex.join(["python", "-m", "studies", "run", *arguments])
+    command = typed("run", *arguments)
     result = run_study(study, options, stages=RichStages(console), command=command)
     if result is not None:
         print_summary(result, console)

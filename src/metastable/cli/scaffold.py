@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import keyword
+import os
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -28,9 +29,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from metastable.study.options import natural
-from metastable.study import Claim, Condition, Material, Option, Sequence, Study
 from metastable.material.word_lists import word_sequences
+from metastable.study import Claim, Condition, Material, Option, Sequence, Study
+from metastable.study.options import natural
 
 if TYPE_CHECKING:
     from metastable.models.encoders import Tokenizer
@@ -96,8 +97,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from metastable.study import Claim, Condition, Design, Material, Study
 from metastable.material.texts import MAX_LENGTH, read_texts, text_material
+from metastable.study import Claim, Condition, Design, Material, Study
 
 if TYPE_CHECKING:
     from metastable.models.encoders import Tokenizer
@@ -135,14 +136,17 @@ STUDY = Study(
 _TEST = Template('''\
 """The study $name with the bundled encoder."""
 
+from pathlib import Path
+
 import pandas as pd
 
-import studies
 from metastable.cli import main
 from metastable.models.encoders import load_tokenizer
 from metastable.study.options import options_of
-from studies.$name import STUDY
+from metastable.study.registry import load_study
 
+PROJECT = Path(__file__).parents[2]
+STUDY = load_study(PROJECT / "studies" / "$name.py")
 TOKENIZER = load_tokenizer()
 OPTIONS = {option.name: option.default for option in options_of(STUDY)}
 
@@ -160,8 +164,10 @@ def test_the_same_options_give_the_same_sequences():
     assert STUDY.build(OPTIONS, TOKENIZER) == STUDY.build(OPTIONS, TOKENIZER)
 
 
-def test_it_runs_and_tests_every_head(tmp_path):
-    assert main([STUDY.name, "--permutations", "100", "--out", str(tmp_path)], package=studies) == 0
+def test_it_runs_and_tests_every_head(tmp_path, monkeypatch):
+    # where the command finds the folder of studies
+    monkeypatch.chdir(PROJECT)
+    assert main([STUDY.name, "--permutations", "100", "--out", str(tmp_path)]) == 0
     heads = pd.read_csv(tmp_path / STUDY.name / "heads.csv")
     assert len(heads) == 6 * 12
     assert heads["p_perm"].between(0, 1).all()
@@ -212,11 +218,12 @@ def _quoted(text: str) -> str:
 
 
 def _path_code(csv: Path, project: Path) -> str:
-    where, home = csv.resolve(), project.resolve()
-    if not where.is_relative_to(home):
-        return f"Path({_quoted(str(where))})"
-    # a file within the project moves with it
-    return f"Path(__file__).parents[1].joinpath({', '.join(map(_quoted, where.relative_to(home).parts))})"
+    """Write the way from the study's file to the texts, which holds wherever the user stands and the project goes."""
+    try:
+        way = Path(os.path.relpath(csv.resolve(), project.resolve()))
+    except ValueError:
+        raise InputError(f"{csv} lies on another drive than {project.resolve()}; copy it there") from None
+    return f"Path(__file__).parents[1].joinpath({', '.join(map(_quoted, way.parts))})"
 
 
 def _text_of_csv(name: str, csv: Path, project: Path) -> str:
@@ -245,7 +252,7 @@ def write_study(name: str, project: Path, *, taken: Collection[str] = (), csv: P
     name : str
         The study's name.
     project : Path
-        The folder that holds the folder ``studies``.
+        The folder that holds the folder ``studies``, which is made where it is missing.
     taken : collection of str
         Names that are in use.
     csv : Path or None
@@ -258,14 +265,9 @@ def write_study(name: str, project: Path, *, taken: Collection[str] = (), csv: P
     Raises
     ------
     InputError
-        If the name will not do, there is no folder ``studies``, a file is there already, or the texts can
-        not be read. Nothing is written then.
+        If the name will not do, a file is there already, or the texts cannot be read. Nothing is written then.
     """
     check_name(name, taken)
-    if not (project / "studies" / "__init__.py").is_file():
-        raise InputError(
-            f"{project.resolve()} holds no folder studies with a file __init__.py; go to the folder that does"
-        )
     made = NewStudy(project / "studies" / f"{name}.py", project / "tests" / "studies" / f"test_{name}.py")
     for path in (made.study, made.test):
         if path.exists():

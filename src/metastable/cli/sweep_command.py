@@ -1,8 +1,7 @@
-"""``python -m studies sweep STUDY``: a study at every combination of some options."""
+"""``metastable sweep STUDY``: a study at every combination of some options."""
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -10,10 +9,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.panel import Panel
 
-from metastable.cli.arguments import Parser, add_options
+from metastable.cli.arguments import Parser, add_options, named_study
 from metastable.cli.progress_bars import RichStages
 from metastable.errors import InputError
-from metastable.study import Option
+from metastable.program import typed
+from metastable.study import Option, Study
+from metastable.study.options import COMMON_OPTIONS, check_options
 from metastable.study.registry import Registry
 
 __all__ = ["run"]
@@ -27,31 +28,39 @@ def _as_list(option: Option) -> Option:
     return replace(option, many=True, default=default)
 
 
-def run(registry: Registry, arguments: Sequence[str], console: Console) -> None:
-    """Sweep the study that is named first."""
-    # scipy and pandas take a second to import: only when something will be run
-    from metastable.heads.sweep_axes import may_vary, read_sweep, sweep_options
+def _parser(study: Study | None) -> Parser:
+    """Make the parser for a study; for none it shows what every study has."""
+    # only when something will be run or shown
+    from metastable.heads.sweep_axes import may_vary, sweep_options
 
-    if not arguments or arguments[0].startswith("-"):
-        raise InputError("sweep needs a study: python -m studies sweep STUDY --k 500,1000 (python -m studies list)")
-    study = registry.get(arguments[0])
-    if f"{study.name}_sweep" in registry.studies:
-        raise InputError(f"{study.name}_sweep is a study, whose report would be lost; rename it")
     parser = Parser(
-        prog=f"python -m studies sweep {study.name}",
+        prog=typed("sweep", "STUDY" if study is None else study.name),
+        usage="%(prog)s --OPTION VALUE,VALUE [--OPTION VALUE ...]",
         description="Run a study at every combination of the values given, corrected as one analysis. A list of values "
         "is separated by commas or spaces.",
         allow_abbrev=False,
     )
-    options = sweep_options(study)
+    options = COMMON_OPTIONS if study is None else sweep_options(study)
     add_options(parser, map(_as_list, filter(may_vary, options)), "options that may take several values")
     add_options(parser, (option for option in options if not may_vary(option)), "options of the whole sweep")
-    values, axes = read_sweep(study, vars(parser.parse_args(arguments[1:])))
+    return parser
+
+
+def run(registry: Registry, arguments: Sequence[str], console: Console) -> None:
+    """Sweep the study that is named first."""
+    from metastable.heads.sweep_axes import read_sweep
+
+    example = typed("sweep", "STUDY", "--k", "500,1000")
+    study = named_study(registry, arguments, _parser, f"sweep needs a study: {example}")
+    if f"{study.name}_sweep" in registry.studies:
+        raise InputError(f"{study.name}_sweep is a study, whose report would be lost; rename it")
+    values, axes = read_sweep(study, _parser(study).read(arguments[1:]))
+    check_options(study, values)
     from metastable.report.sweep.sentences import verdict
     from metastable.runs.sweep import run_sweep
 
     console.print(f"[bold]Sweep: {escape(study.title)}[/]")
-    command = shlex.join(["python", "-m", "studies", "sweep", *arguments])
+    command = typed("sweep", *arguments)
     result = run_sweep(study, values, axes, stages=RichStages(console), command=command)
     if result is None:
         return

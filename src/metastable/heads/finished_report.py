@@ -13,6 +13,7 @@ import pandas as pd
 
 from metastable.errors import InputError
 from metastable.files import sha256_of
+from metastable.program import typed
 from metastable.stats.balance import balance_table
 from metastable.stats.effect_kinds import DIFFERENCE, SLOPE, Effect
 
@@ -72,7 +73,7 @@ class FinishedReport:
 
 
 def _command(name: str, out: Path) -> str:
-    return f"python -m studies {name}" + ("" if out == Path("reports") else f" --out {out}")
+    return typed(name, *(() if out == Path("reports") else ("--out", str(out))))
 
 
 def find_report(given: str, out: Path, studies: Collection[str]) -> Path:

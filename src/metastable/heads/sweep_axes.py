@@ -9,6 +9,7 @@ from typing import Any
 
 from metastable.errors import InputError
 from metastable.measures import COUNT, measure_named
+from metastable.program import typed
 from metastable.stats.effect_kinds import EFFECTS, head_columns
 from metastable.study import Option, Study
 from metastable.study.options import options_of, parse_option
@@ -121,7 +122,7 @@ def read_sweep(study: Study, given: Mapping[str, Any]) -> tuple[dict[str, Any], 
     if not axes:
         raise InputError(
             "a sweep needs an option with several values, such as --threshold 0.5,0.9; one setting is run by "
-            f"python -m studies {study.name}"
+            f"{typed(study.name)}"
         )
     if len(options["threshold"]) > 1:
         measures = next((axis.levels for axis in axes if axis.name == "measure"), (options["measure"],))

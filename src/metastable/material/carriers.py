@@ -6,12 +6,12 @@ from collections.abc import Sequence as SequenceOf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pandas as pd
-
 from metastable.errors import InputError
 from metastable.study import Sequence
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from metastable.models.encoders import Encoded, Tokenizer
 
 __all__ = ["CARRIERS", "SLOT", "carried_sequences", "load_carriers", "split_carrier"]

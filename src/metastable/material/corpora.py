@@ -7,15 +7,23 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from metastable.errors import InputError
 from metastable.files import sha256_of
 from metastable.material.norms import Norms, find_ratings
+from metastable.study import Option
+from metastable.study.options import existing_file
 
-__all__ = ["TVQA_HOME", "Corpus", "load_tvqa", "normalize_answer", "rate_answers"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["TVQA", "TVQA_HOME", "Corpus", "load_tvqa", "normalize_answer", "rate_answers"]
+
+TVQA = Option("tvqa", existing_file, (),
+              "TVQA's question files, jsonl (train and val; the public test file has no answers)",
+              many=True)  # fmt: skip
+"""The option of a study of TVQA's questions."""
 
 TVQA_HOME = "https://github.com/jayleicn/TVQA/tree/master/data"
 """Where TVQA's question files can be had."""
@@ -77,6 +85,8 @@ def load_tvqa(paths: Iterable[str | Path]) -> Corpus:
     Lei, J., Yu, L., Bansal, M., & Berg, T. L. (2018). TVQA: Localized, compositional video question
     answering. EMNLP. arXiv:1809.01696.
     """
+    import pandas as pd
+
     files = [Path(path) for path in paths]
     if not files:
         raise InputError(f"no TVQA file is given; give tvqa_train.jsonl and tvqa_val.jsonl, which are at {TVQA_HOME}")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
-from wordfreq import zipf_frequency
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["sequence_covariates", "word_covariates"]
 
@@ -38,6 +40,9 @@ def word_covariates(words: Sequence[str], count_pieces: Callable[[Sequence[str]]
     word frequency database for British English. Quarterly Journal of Experimental Psychology, 67, 1176-1190.
     Speer, R. (2022). rspeer/wordfreq: v3.0. Zenodo. doi:10.5281/zenodo.7199437.
     """
+    import pandas as pd
+    from wordfreq import zipf_frequency
+
     words = list(words)
     return pd.DataFrame(
         {

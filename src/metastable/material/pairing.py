@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
-from scipy.sparse import coo_array, csr_array, hstack
-from scipy.sparse.csgraph import min_weight_full_bipartite_matching
-from scipy.spatial import KDTree
 
 from metastable.errors import InputError
 from metastable.material.parts_of_speech import UNKNOWN
-from metastable.stats.balance import balance_table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["CALIPERS", "EXACT", "Matching", "assign_pairs", "match_words"]
 
@@ -93,6 +92,8 @@ def match_words(
     Rosenbaum, P. R. (1989). Optimal matching for observational studies. Journal of the American
     Statistical Association, 84, 1024-1032.
     """
+    import pandas as pd
+
     a, b = a.sort_index(), b.sort_index()
     _check(a, b, exact, calipers)
     rows, columns, distances = [], [], []
@@ -150,6 +151,9 @@ def assign_pairs(
     form of the algorithm of Jonker and Volgenant (1987) applies. A real pair costs 1 to 2, the row's own
     partner more than all that real pairs could save, so no real pair is given up for a cheaper choice.
     """
+    from scipy.sparse import coo_array, csr_array, hstack
+    from scipy.sparse.csgraph import min_weight_full_bipartite_matching
+
     if rows.size == 0:
         return np.zeros(0, dtype=np.intp)
     n_rows = shape[0]
@@ -180,6 +184,8 @@ def _within_calipers(
     a: pd.DataFrame, b: pd.DataFrame, calipers: Mapping[str, float]
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]:
     """All pairs of positions that no caliper forbids, and their distances."""
+    from scipy.spatial import KDTree
+
     if not calipers:
         i, j = np.indices((len(a), len(b))).reshape(2, -1)
         return i, j, np.zeros(i.size)
@@ -199,6 +205,10 @@ def _within_calipers(
 def _balance(
     a: pd.DataFrame, b: pd.DataFrame, all_a: pd.DataFrame, all_b: pd.DataFrame, names: Sequence[str]
 ) -> pd.DataFrame:
+    import pandas as pd
+
+    from metastable.stats.balance import balance_table
+
     table, everyone = pd.concat([a, b]), pd.concat([all_a, all_b])
     columns: dict[str, NDArray[np.float64]] = {}
     for name in names:
@@ -226,6 +236,8 @@ def _describe(exact: Sequence[str], calipers: Mapping[str, float]) -> str:
 
 
 def _check(a: pd.DataFrame, b: pd.DataFrame, exact: Sequence[str], calipers: Mapping[str, float]) -> None:
+    import pandas as pd
+
     for name in (*exact, *calipers):
         if name not in a.columns or name not in b.columns:
             raise InputError(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
-import lemminflect
-import pandas as pd
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["LEXICON", "UNKNOWN", "part_of_speech", "parts_of_speech"]
 
@@ -38,6 +39,8 @@ def part_of_speech(word: str) -> str:
     >>> part_of_speech("hardship"), part_of_speech("run"), part_of_speech("children")
     ('NOUN', 'NOUN+VERB', 'NOUN*')
     """
+    import lemminflect
+
     lemmas = lemminflect.getAllLemmas(word)
     return "+".join(name if lemmas[name] == (word,) else f"{name}*" for name in sorted(lemmas))
 
@@ -54,6 +57,8 @@ def parts_of_speech(words: Sequence[str]) -> pd.Series[str]:
     pandas.Series of str
         Named ``part_of_speech``, with the word as index.
     """
+    import pandas as pd
+
     return pd.Series(
         [part_of_speech(word) for word in words],
         index=pd.Index(list(words), name="word", dtype="str"),

@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree.ElementTree import ParseError
 
-import openpyxl
-
 from metastable.errors import InputError
 
 __all__ = ["SUFFIXES", "Row", "read_rows"]
@@ -81,7 +79,7 @@ def _text_cells(path: Path, delimiter: str | None) -> Iterator[tuple[str, ...]]:
     try:
         for row in rows:
             n_read += 1
-            yield tuple(cell.strip() for cell in row)
+            yield tuple(map(str.strip, row))
     except csv.Error as error:
         raise InputError(
             f"{path.name}, row {n_read + 1}: {error}; put quotes around a whole cell and double those within it"
@@ -89,6 +87,8 @@ def _text_cells(path: Path, delimiter: str | None) -> Iterator[tuple[str, ...]]:
 
 
 def _workbook_cells(path: Path) -> Iterator[tuple[str, ...]]:
+    import openpyxl
+
     try:
         workbook = openpyxl.load_workbook(path, read_only=True, data_only=True)
         sheet = workbook.worksheets[0]

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence as SequenceOf
 from typing import TYPE_CHECKING, Any
 
-from wordfreq import zipf_frequency
-
 from metastable.study import Sequence
 
 if TYPE_CHECKING:
@@ -63,6 +61,8 @@ def text_covariates(words: SequenceOf[str], answer: str, n_tokens: int, tokenize
     -------
     dict of str to float
     """
+    from wordfreq import zipf_frequency
+
     pieces = tokenizer.count_pieces(list(words))
     frequencies = [zipf_frequency(word, "en") for word in words]
     return {

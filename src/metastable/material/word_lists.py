@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence as SequenceOf
 from typing import TYPE_CHECKING
 
-import pandas as pd
-
 from metastable.errors import InputError
 from metastable.material.covariates import sequence_covariates, word_covariates
 from metastable.material.packing import pack_words
@@ -71,9 +69,11 @@ def word_sequences(
         If the length is too short for one word, too long for the model, or not filled by the words.
     """
     check_length(max_length, tokenizer)
-    packing = pack_words(words, tokenizer.encode_words, max_length)
+    packing = pack_words(words, tokenizer.encode_words, max_length, count_tokens=tokenizer.count_tokens)
     table = word_covariates(list(dict.fromkeys(words)), tokenizer.count_pieces)
     if ratings is not None:
+        import pandas as pd
+
         table = table.join(pd.Series(list(ratings), index=list(words), name="rating"))
     digits = max(4, len(str(len(packing.sequences))))
     sequences = tuple(

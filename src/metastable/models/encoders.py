@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
-
-import numpy as np
 
 from metastable.errors import InputError
 from metastable.models.devices import resolve_device
@@ -156,7 +155,7 @@ class Tokenizer:
             truncation=False,
             verbose=False,
         )
-        ends = [_word_ends(words, text), _word_ends(pair or (), pair_text or "")]
+        ends = (_word_ends(words, text), _word_ends(pair or (), pair_text or ""))
         starts = (0, len(words))
         word_index = tuple(
             -1 if segment is None else starts[segment] + _word_of(offset, ends[segment])
@@ -184,8 +183,15 @@ class Tokenizer:
         output = self.backend(texts, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
         return [sum(end > 1 for _, end in offsets) for offsets in output["offset_mapping"]]
 
+    def count_tokens(self, words: Sequence[str]) -> list[int]:
+        """Count the tokens of each word as a text of its own, special ones included, all at once."""
+        if not words:
+            return []
+        output = self.backend(list(words), return_attention_mask=False, return_token_type_ids=False, verbose=False)
+        return [len(token_ids) for token_ids in output["input_ids"]]
 
-def _word_ends(words: Sequence[str], text: str) -> np.ndarray[Any, np.dtype[np.int64]]:
+
+def _word_ends(words: Sequence[str], text: str) -> list[int]:
     """End of each word in the text, found from left to right."""
     ends: list[int] = []
     position = 0
@@ -195,14 +201,14 @@ def _word_ends(words: Sequence[str], text: str) -> np.ndarray[Any, np.dtype[np.i
             raise InputError(f"word {word!r} is not in the text {text[:60]!r} in its order; give the words of the text")
         position = start + len(word)
         ends.append(position)
-    return np.asarray(ends, dtype=np.int64)
+    return ends
 
 
-def _word_of(offset: tuple[int, int], ends: np.ndarray[Any, np.dtype[np.int64]]) -> int:
+def _word_of(offset: tuple[int, int], ends: Sequence[int]) -> int:
     """Word that a token belongs to; a token that is a space alone belongs to the word after it."""
     start, end = offset
     last = max(start, end - 1)
-    return min(int(np.searchsorted(ends, last, side="right")), len(ends) - 1)
+    return min(bisect_right(ends, last), len(ends) - 1)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from metastable.report.markdown import as_text
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from metastable.figures.saving_beside import Save
     from metastable.figures.style import Drawing
 
 __all__ = ["Given", "Part", "PlacedPlate", "Plate", "given", "markdown", "placed_plates", "save_plates"]
@@ -172,7 +173,12 @@ def placed_plates(table: Sequence[Plate[R]], result: R) -> list[PlacedPlate[R]]:
     return [PlacedPlate(plate, part) for plate in table if plate.applies(result) for part in plate.parts(result)]
 
 
-def save_plates(plates: Sequence[PlacedPlate[Any]], folder: Path, advance: Callable[[int, int], None]) -> None:
+def save_plates(
+    plates: Sequence[PlacedPlate[Any]],
+    folder: Path,
+    advance: Callable[[int, int], None],
+    save: Save = save_figure,
+) -> None:
     """Draw the figures and save each as svg and png under ``folder/figures``.
 
     Parameters
@@ -182,10 +188,12 @@ def save_plates(plates: Sequence[PlacedPlate[Any]], folder: Path, advance: Calla
         Of the report.
     advance : callable
         Told of progress as ``f(done, total)``.
+    save : callable
+        Saves a figure, or hands it to a process that will (`metastable.figures.saving_beside`).
     """
     for done, plate in enumerate(plates):
         advance(done, len(plates))
-        save_figure(plate.draw(), folder / "figures", plate.stem, alt=plate.alt)
+        save(plate.draw(), folder / "figures", plate.stem, alt=plate.alt)
     advance(len(plates), len(plates))
 
 

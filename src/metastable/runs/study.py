@@ -11,6 +11,7 @@ from metastable.browser.run_browser import write_run_browser
 from metastable.extraction import extract
 from metastable.extraction.distributed import current_processes
 from metastable.extraction.summarizing import check_needs, check_sites
+from metastable.figures.saving_beside import Save, saving_beside
 from metastable.files import require_writable, write_text
 from metastable.heads.contrasts import Contrast, contrasts_of
 from metastable.heads.head_tests import (
@@ -25,7 +26,7 @@ from metastable.heads.head_tests import (
 from metastable.heads.record import run_recipe
 from metastable.heads.results import Counted, RunResult
 from metastable.heads.run_files import write_tables
-from metastable.models.devices import resolve_device
+from metastable.models.devices import local_rank, resolve_device
 from metastable.models.encoders import Tokenizer, load_encoder, load_tokenizer
 from metastable.progress import Advance, Silent, Stages
 from metastable.report import verdict_record, write_index, write_report
@@ -33,6 +34,7 @@ from metastable.runs.clock import Clock
 from metastable.stats.analysis import Analysis
 from metastable.stats.balance import balance_table
 from metastable.study import Material, Sequence, Study
+from metastable.study.options import check_options
 
 __all__ = ["compared_measures", "count_study", "prepare_study", "run_study"]
 
@@ -66,6 +68,7 @@ def prepare_study(
     InputError
         For anything that the user can mend.
     """
+    check_options(study, options)
     material = study.build(options, tokenizer)
     contrasts = contrasts_of(study, material.sequences)
     for contrast in contrasts:
@@ -159,7 +162,19 @@ def run_study(
     InputError
         For anything that the user can mend; nothing is left half written.
     """
-    clock = Clock(stages or Silent())
+    # begun first, to import what they need while this one loads the model; torchrun's processes fill the cores already
+    with saving_beside(None if local_rank() is None else 0) as save:
+        result = _run(study, options, Clock(stages or Silent()), command, save)
+    if result is None:
+        return None
+    # the last thing written says that the report is whole
+    write_text(result.folder / "run.json", json.dumps(result.recipe, indent=2, ensure_ascii=False) + "\n")
+    write_index(result.folder.parent)
+    return result
+
+
+def _run(study: Study, options: Mapping[str, Any], clock: Clock, command: str, save: Save) -> RunResult | None:
+    """Count, test and write all but the record of the run."""
     counted = count_study(study, options, clock)
     if not current_processes().is_first:
         return None
@@ -205,12 +220,10 @@ def run_study(
     )
     with clock.stage("report", "figures and report") as advance:
         write_tables(result)
-        write_report(result, advance)
+        write_report(result, advance, save)
     with clock.stage("browser", "head browser"):
         write_run_browser(result, cube, counted.encoder)
     recipe["verdict"] = verdict_record(result)
-    write_text(folder / "run.json", json.dumps(recipe, indent=2, ensure_ascii=False) + "\n")
-    write_index(folder.parent)
     return result
 
 

@@ -265,6 +265,9 @@ class Study:
         What may be exchanged.
     options : tuple of Option
         The study's own options; one that bears the name of a common option replaces it.
+    check : callable or None
+        ``check(options)`` raises an `InputError` where the options cannot go together. It is called before a model is
+        loaded, so that what can be refused at once is.
     caveat : str
         The warning that its verdict deserves, in plain words; empty if none.
     claims : tuple of Claim
@@ -280,6 +283,7 @@ class Study:
     build: Callable[[Mapping[str, Any], Tokenizer], Material]
     design: Design = field(default_factory=Design)
     options: tuple[Option, ...] = ()
+    check: Callable[[Mapping[str, Any]], None] | None = None
     caveat: str = ""
     claims: tuple[Claim, ...] = (Claim(),)
     views: tuple[View, ...] = ()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from metastable.errors import InputError
@@ -13,6 +14,8 @@ from metastable.study.definition import Option, Study
 
 __all__ = [
     "COMMON_OPTIONS",
+    "check_options",
+    "existing_file",
     "fraction",
     "natural",
     "options_of",
@@ -44,6 +47,13 @@ def seed(text: str) -> int:
     if value < 0:
         raise InputError(f"{text} is below 0; give a whole number of at least 0")
     return value
+
+
+def existing_file(text: str) -> str:
+    """Take the path of a file that is there."""
+    if not Path(text).is_file():
+        raise InputError("there is no such file; give the path of one")
+    return text
 
 
 def _number(text: str) -> float:
@@ -150,3 +160,29 @@ def options_of(study: Study) -> tuple[Option, ...]:
     """Return a study's own options, then the common ones that it does not declare anew with another default."""
     own = {option.name for option in study.options}
     return (*study.options, *(option for option in COMMON_OPTIONS if option.name not in own))
+
+
+def check_options(study: Study, options: Mapping[str, Any]) -> None:
+    """Refuse options that cannot go together, before anything heavy is loaded.
+
+    Parameters
+    ----------
+    study : Study
+        Whose own check is asked as well.
+    options : mapping
+        Values of the common options and of the study's own.
+
+    Raises
+    ------
+    InputError
+        If so few permutations leave no p-value that reaches the significance level, or if the study refuses.
+    """
+    n_permutations, alpha = options["permutations"], options["alpha"]
+    least = 1 / (n_permutations + 1)
+    if least > alpha:
+        raise InputError(
+            f"--permutations {n_permutations}: p is at least {least:.2g} then and never reaches --alpha {alpha:g}; "
+            f"give {math.ceil(1 / alpha) - 1:,} permutations or more"
+        )
+    if study.check is not None:
+        study.check(options)

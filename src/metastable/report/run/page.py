@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from metastable.figures.save import save_figure
 from metastable.files import write_text
 from metastable.heads.results import RunResult
 from metastable.report.apa import plural
@@ -22,6 +23,9 @@ from metastable.report.run.sentences import words_of
 from metastable.report.run.verdict_sentences import verdict_sentences
 from metastable.report.sections import Section, bullets, table, with_plates
 from metastable.report.templating import environment
+
+if TYPE_CHECKING:
+    from metastable.figures.saving_beside import Save
 
 __all__ = ["SECTIONS", "render_report", "write_report"]
 
@@ -222,7 +226,7 @@ def render_report(result: RunResult, plates: Sequence[PlacedPlate[Scene]]) -> st
     )
 
 
-def write_report(result: RunResult, advance: Callable[[int, int], None]) -> None:
+def write_report(result: RunResult, advance: Callable[[int, int], None], save: Save = save_figure) -> None:
     """Draw the figures and write report.md and references.bib into the run's folder.
 
     Parameters
@@ -231,9 +235,11 @@ def write_report(result: RunResult, advance: Callable[[int, int], None]) -> None
         What the run found.
     advance : callable
         Told of progress as ``f(done, total)``.
+    save : callable
+        Saves a figure, or hands it to a process that will (`metastable.figures.saving_beside`).
     """
     plates = run_plates(result)
-    save_plates(plates, result.folder, advance)
+    save_plates(plates, result.folder, advance, save)
     report = render_report(result, plates)
     write_text(result.folder / "references.bib", bibliography(report))
     write_text(result.folder / "report.md", report)

@@ -1,0 +1,3 @@
+"""The public names of the command line."""
+
+from .dispatch import main as main
