@@ -16,7 +16,7 @@ from metastable.errors import InputError
 from metastable.extraction import Extraction, extract, load_counts
 from metastable.extraction import counting as counting_module
 from metastable.extraction.extracting import extraction_key
-from metastable.extraction.measures import RowOptions
+from metastable.extraction.summarizing import RowOptions
 from metastable.models.encoders import Encoder, wrap_model
 from metastable.study import Sequence
 from tests.extraction.oracle import text_sequences

@@ -12,8 +12,10 @@ import pandas as pd
 
 from metastable.heads.contrasts import Contrast, contrasts_of
 from metastable.heads.results import RunResult
-from metastable.stats.analysis import Analysis, Settings, TokenRows, analyse, join_analyses
+from metastable.measures import MEASURES, measure_named
+from metastable.stats.analysis import Analysis, Settings, TokenRows, join_analyses
 from metastable.stats.balance import balance_table
+from metastable.stats.difference import analyse
 from metastable.stats.simulation.sensitivity import Sensitivity
 from metastable.stats.slope import analyse_slope
 from metastable.study import Claim, Condition, Design, Factor, Material, Sequence, Study
@@ -119,6 +121,7 @@ def _analysis(contrast: Contrast, counts: np.ndarray[Any, Any], options: dict[st
     sides = contrast.sides
     arguments: dict[str, Any] = {
         "threshold": threshold,
+        "measure": options["measure"],
         "medians": np.stack([np.median(counts[sides == side].reshape(-1, len(FEATURES)), axis=0) for side in (0, 1)]),
         "tokens": rows,
         "recorded": contrast.covariates,
@@ -189,7 +192,7 @@ def fixed_result(name: str, folder: Path = Path("fixed"), *, scale: float = 1.0,
         )
     contrasts = contrasts_of(study, sequences)
     counts = _counts(sequences, scale) - 1
-    thresholds = options["threshold"] if options["measure"] == "count" else options["threshold"][:1]
+    thresholds = options["threshold"] if measure_named(options["measure"]).of_threshold else options["threshold"][:1]
     analyses = tuple(
         # a smaller share of the mass is held by fewer tokens
         join_analyses(
@@ -226,4 +229,4 @@ def fixed_result(name: str, folder: Path = Path("fixed"), *, scale: float = 1.0,
 
 def every_measure() -> Iterator[str]:
     """Yield the names of all measures."""
-    yield from ("count", "entropy", "effective_number", "largest_weight", "special_mass", "self_mass", "target_mass")
+    yield from (measure.name for measure in MEASURES)

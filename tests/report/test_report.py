@@ -8,6 +8,7 @@ from dataclasses import replace
 import markdown_it
 import pytest
 
+from metastable.measures import call_measure
 from metastable.report.markdown import as_text
 from metastable.report.run.page import render_report
 from tests.report.fixed_results import STUDIES, every_measure, fixed_result
@@ -54,7 +55,7 @@ def test_no_report_shows_nan_or_a_p_of_zero(design, report):
 @pytest.mark.parametrize("measure", [name for name in every_measure() if name != "count"])
 def test_a_report_of_another_measure_does_not_call_it_the_count(measure, report):
     text = report("plain", measure=measure)
-    name = measure.replace("_", " ")
+    name = call_measure(measure)
     assert f"the **{name}** is " in text
     # only the founding figure is about the count, and says so; and a file's name
     about_counts = [line for line in text.splitlines() if re.search(r"\bcounts?\b", line)]
@@ -120,9 +121,7 @@ def test_names_of_conditions_do_not_break_tables():
     result = fixed_result("plain")
     contrast = result.contrast
     named = replace(contrast, a=replace(contrast.a, name="a|b <i>"), b=replace(contrast.b, name="_c_ `d`"))
-    plates = {name: [] for name in ("summary", "layers", "heatmap_a", "heatmap_b", "difference", "significance",
-                                    "p_values", "violins")}  # fmt: skip
-    page = html(render_report(replace(result, contrasts=(named,)), plates))
+    page = html(render_report(replace(result, contrasts=(named,)), []))
     for table in re.findall(r"<table>.*?</table>", page, re.DOTALL):
         rows = [row.count("<t") - 1 for row in re.findall(r"<tr>.*?</tr>", table, re.DOTALL)]
         assert len(set(rows)) == 1

@@ -57,12 +57,18 @@ def _default_text(option: Option) -> str:
     return f" (default: {shown})"
 
 
+def _choices_text(option: Option) -> str:
+    if not isinstance(option.choices, Mapping):
+        return ""
+    return "; " + "; ".join(f"{name}: {line}" for name, line in option.choices.items())
+
+
 def add_options(parser: argparse.ArgumentParser, options: Iterable[Option], title: str) -> None:
     """Add options to a parser under a heading, each with its default in the help."""
     group = parser.add_argument_group(title)
     for option in options:
         flag = f"--{option.name.replace('_', '-')}"
-        text = (option.help + _default_text(option)).replace("%", "%%")
+        text = (option.help + _choices_text(option) + _default_text(option)).replace("%", "%%")
         if option.kind is bool:
             group.add_argument(flag, dest=option.name, action="store_true", help=text)
             continue

@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from metastable.measures import known_measures
 from metastable.program import typed
 from metastable.study.registry import Registry
 
@@ -24,6 +25,8 @@ def print_studies(registry: Registry, console: Console, commands: dict[str, str]
     console.print(table)
     for name, problem in registry.problems.items():
         console.print(Text(f"{name} cannot be used: {problem}", style="red"))
+    for name, problem in known_measures().problems.items():
+        console.print(Text(f"measure {name} cannot be used: {problem}", style="red"))
     for hint in registry.hints:
         console.print(Text(hint, style="yellow"))
     console.print()

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from metastable.errors import InputError
 from metastable.extraction.batches import Batch, make_batch, plan_batches
 from metastable.extraction.fused import Counting, LayerCounts
-from metastable.extraction.measures import RowOptions, select_queries, summarize_rows
 from metastable.extraction.store import Layout
+from metastable.extraction.summarizing import RowOptions, select_queries, summarize_rows
+from metastable.measures import COUNT, measure_named
 from metastable.models.capture import LayerAttention, Listener, Read, accepts
 from metastable.models.sites import Stream
 
@@ -199,7 +200,7 @@ class Counter:
             return select_queries(words, batch.present.get(stream, torch.ones_like(words) > 0), options.queries)
 
         def take(layer: LayerCounts) -> None:
-            self._keep(arrays, rows, layer.site, layer.layer, {"count": layer.counts})
+            self._keep(arrays, rows, layer.site, layer.layer, {COUNT.name: layer.counts})
 
         def summarize(layer: LayerAttention) -> None:
             site = self._sites[layer.site]
@@ -233,17 +234,19 @@ class Counter:
         summary: dict[str, torch.Tensor],
     ) -> None:
         site = self._layout.sites.index(site_name)
-        values_of = {name: values.cpu().numpy() for name, values in summary.items()}
-        counts = values_of.pop("count").transpose(0, 1, 3, 2)
-        n_heads, n_queries = counts.shape[1], counts.shape[3]
-        n_asked = np.count_nonzero(counts, axis=-1)
-        arrays["count"][rows, site, layer, :n_heads, :, :n_queries] = counts
-        arrays["mean_count"][rows, site, layer, :n_heads] = _mean(counts.sum(-1, dtype=np.int64), n_asked)
-        for name, values in values_of.items():
-            n_values = np.count_nonzero(~np.isnan(values), axis=-1)
-            total = np.nansum(values, axis=-1, dtype=np.float64)
-            arrays[name][rows, site, layer, :n_heads, :n_queries] = values
-            arrays[f"mean_{name}"][rows, site, layer, :n_heads] = _mean(total, n_values)
+        for name, tensor in summary.items():
+            measure, values = measure_named(name), tensor.cpu().numpy()
+            if measure.of_threshold:
+                values = values.swapaxes(-1, -2)
+            n_heads, n_queries = values.shape[1], values.shape[-1]
+            if measure.whole:
+                number = np.count_nonzero(values, axis=-1)
+                total = values.sum(-1, dtype=np.int64)
+            else:
+                number = np.count_nonzero(~np.isnan(values), axis=-1)
+                total = np.nansum(values, axis=-1, dtype=np.float64)
+            arrays[name][rows, site, layer, :n_heads, ..., :n_queries] = values
+            arrays[f"mean_{name}"][rows, site, layer, :n_heads] = _mean(total, number)
 
 
 def _words(batch: Batch, stream: Stream, n_tokens: int) -> torch.Tensor:

@@ -19,14 +19,16 @@ from metastable.extraction.batches import plan_blocks
 from metastable.extraction.counting import Counter, Reader, choose_part, vision_tokens
 from metastable.extraction.distributed import Processes, current_processes
 from metastable.extraction.mass import check_thresholds
-from metastable.extraction.measures import RowOptions, check_row_options
+from metastable.extraction.sequence_labels import SequenceLabels, labels_of
 from metastable.extraction.store import CountStore, Layout, create_store, load_counts, open_store, publish
+from metastable.extraction.summarizing import RowOptions, check_needs, check_row_options
+from metastable.measures import TARGETS, measure_named
 from metastable.models.capture import reading
 from metastable.models.sites import Site
 
 if TYPE_CHECKING:
     from metastable.models.encoders import Encoder
-    from metastable.study import Sequence
+    from metastable.study import Sequence, Study
 
 __all__ = ["FORMAT", "Extraction", "check_sequences", "extract", "extraction_key"]
 
@@ -91,6 +93,7 @@ def extract(
     unit: str = "tokens",
     measures: SequenceOf[str] = ("count",),
     features: Mapping[str, NDArray[Any]] | None = None,
+    study: Study | None = None,
     callback: Callable[[int, int], None] | None = None,
 ) -> Extraction:
     """Count the attention of every sequence, and keep the counts at `path`.
@@ -119,11 +122,13 @@ def extract(
     unit : {"tokens", "words"}
         What is counted: tokens, or words whose pieces' mass is summed first.
     measures : sequence of str
-        ``"count"``, which is always there, and others of `metastable.extraction.measures.MEASURES`.
+        ``"count"``, which is always there, and other names of `metastable.measures`.
     features : mapping of str to ndarray, optional
         Inputs that are no tokens, by the name that the model's forward pass gives them (``pixel_values``,
         ``visual_feats``, ``visual_pos``, ``visual_attention_mask``); first axis the sequences. Of a model
         with two towers, the one that has no input stays out.
+    study : Study, optional
+        What the sequences are of: the cube then names it and its two conditions.
     callback : callable, optional
         Called with the sequences done and all of them; under torchrun, with this process's share.
 
@@ -153,7 +158,8 @@ def extract(
         lengths = np.maximum([len(sequence.token_ids) for sequence in sequences], n_vision)
         layout = _layout(sequences, sites, lengths, thresholds, options, batch_tokens)
         attributes = _attributes(encoder, key, options)
-        finished, missing = processes.from_first(lambda: _survey(path, partial, key, layout, attributes))
+        labels, names = labels_of(sequences), _names(study)
+        finished, missing = processes.from_first(lambda: _survey(path, partial, key, layout, attributes, labels, names))
         store = _require_store(path if finished else partial)
         share = missing[processes.rank :: processes.size]
         counter = Counter(reader, layout, lengths, options, batch_tokens)
@@ -202,11 +208,16 @@ def extraction_key(
     }
     if not encoder.pads:
         recipe["pads"] = False
+    measures = [measure_named(name) for name in (options or RowOptions()).measures]
+    renewed = {measure.name: measure.version for measure in measures if measure.version > 1}
+    if renewed:
+        recipe["measures"] = renewed
     digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode())
+    of_targets = any(TARGETS in measure.needs for measure in measures)
     for sequence in sequences:
         row = (sequence.identifier, sequence.token_ids, sequence.word_index, sequence.segment_ids)
         digest.update(json.dumps(row).encode())
-        if options is not None and "target_mass" in options.measures:
+        if of_targets:
             digest.update(json.dumps(sequence.target).encode())
     for name, values in sorted((features or {}).items()):
         digest.update(f"{name} {values.dtype} {values.shape}".encode())
@@ -216,7 +227,13 @@ def extraction_key(
 
 
 def _survey(
-    path: Path, partial: Path, key: str, layout: Layout, attributes: Mapping[str, Any]
+    path: Path,
+    partial: Path,
+    key: str,
+    layout: Layout,
+    attributes: Mapping[str, Any],
+    labels: SequenceLabels,
+    names: Mapping[str, str],
 ) -> tuple[bool, list[slice]]:
     """Find or make the store; whether it is a finished one, and the blocks that it lacks."""
     if path.exists() and not path.is_dir():
@@ -228,6 +245,10 @@ def _survey(
             path.parent.mkdir(parents=True, exist_ok=True)
             store = create_store(partial, layout, attributes)
         store.write_labels(layout)
+        # the key does not say what the sequences are called, so that a finished cube may be of other names
+        store.write_sequence_labels(labels)
+        if any(store.attributes.get(name) != value for name, value in names.items()):
+            store.update_attributes(names)
     except OSError as error:
         raise InputError(
             f"the cube of counts cannot be written to {path.parent} ({error.strerror}); choose another folder"
@@ -296,6 +317,14 @@ def _attributes(encoder: Encoder, key: str, options: RowOptions) -> dict[str, An
     }
 
 
+def _names(study: Study | None) -> dict[str, str]:
+    """Return what a cube says of its study: its name and its conditions a and b, whose difference is a - b."""
+    if study is None:
+        return {}
+    a, b = study.conditions
+    return {"study": study.name, "a": a.name, "b": b.name}
+
+
 def check_sequences(encoder: Encoder, sequences: SequenceOf[Sequence], options: RowOptions, batch_tokens: int) -> None:
     """Refuse sequences that a model cannot read, or that lack what the row options ask for.
 
@@ -308,6 +337,7 @@ def check_sequences(encoder: Encoder, sequences: SequenceOf[Sequence], options: 
         raise InputError("there are no sequences to extract; give at least one")
     if batch_tokens < 1:
         raise InputError(f"batch_tokens is {batch_tokens}; give at least 1")
+    check_needs(options.measures, sequences)
     vocabulary = getattr(encoder.model.config.get_text_config(), "vocab_size", None)
     seen: set[str] = set()
     for sequence in sequences:
@@ -327,8 +357,6 @@ def check_sequences(encoder: Encoder, sequences: SequenceOf[Sequence], options: 
             )
         if options.queries == "special" and all(word >= 0 for word in sequence.word_index):
             raise InputError(f"{name} has no special token that could query; choose queries all or words")
-        if "target_mass" in options.measures and not any(sequence.target_tokens):
-            raise InputError(f"{name} has no target word; leave the measure target_mass out")
         if "words" in (options.queries, options.keys) and all(word < 0 for word in sequence.word_index):
             raise InputError(f"{name} has no token of a word; leave it out, or choose queries and keys all")
 

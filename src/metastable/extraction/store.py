@@ -15,10 +15,15 @@ from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from metastable.errors import InputError
+from metastable.extraction.descriptions import describe
+from metastable.extraction.sequence_labels import GROUPINGS, SequenceLabels
+from metastable.measures import COUNT, measure_named
 
 __all__ = ["CountStore", "Layout", "create_store", "load_counts", "open_store", "publish"]
 
 _COORDINATES = ("sequence", "site", "layer", "head", "threshold")
+# What is raised by an array whose bytes are damaged or gone.
+_DAMAGED = (ValueError, RuntimeError, OSError, KeyError)
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,7 @@ class Layout:
     max_count : int
         The largest count possible: the most keys.
     measures : tuple of str
-        Summaries stored beside the count, floats without a threshold.
+        Names of what is stored beside the count.
     block : int
         Sequences that are written together.
     """
@@ -73,13 +78,13 @@ class Layout:
     def empty_block(self, n_sequences: int) -> dict[str, NDArray[Any]]:
         """Make the arrays of a block, as if no token queried."""
         heads = (n_sequences, len(self.sites), self.n_layers, self.n_heads)
-        arrays: dict[str, NDArray[Any]] = {
-            "count": np.zeros((*heads, len(self.thresholds), self.n_tokens), dtype=self.count_dtype),
-            "mean_count": np.full((*heads, len(self.thresholds)), np.nan),
-        }
-        for measure in self.measures:
-            arrays[measure] = np.full((*heads, self.n_tokens), np.nan, dtype=np.float32)
-            arrays[f"mean_{measure}"] = np.full(heads, np.nan)
+        arrays: dict[str, NDArray[Any]] = {}
+        for name in (COUNT.name, *self.measures):
+            measure = measure_named(name)
+            rows = (*heads, len(self.thresholds)) if measure.of_threshold else heads
+            fill, dtype = (0, self.count_dtype) if measure.whole else (np.nan, np.dtype(np.float32))
+            arrays[name] = np.full((*rows, self.n_tokens), fill, dtype=dtype)
+            arrays[f"mean_{name}"] = np.full(rows, np.nan)
         return arrays
 
 
@@ -106,12 +111,12 @@ class CountStore:
     @property
     def block(self) -> int:
         """Sequences of a block."""
-        return int(self._array("count").chunks[0])
+        return int(self._array(COUNT.name).chunks[0])
 
     @property
     def n_sequences(self) -> int:
         """Number of sequences."""
-        return int(self._array("count").shape[0])
+        return int(self._array(COUNT.name).shape[0])
 
     @property
     def attributes(self) -> dict[str, Any]:
@@ -136,11 +141,43 @@ class CountStore:
             if not whole:
                 self._array(name)[:] = values
 
+    def write_sequence_labels(self, labels: SequenceLabels) -> None:
+        """Write what the sequences are, unless it stands there already."""
+        try:
+            known = self.read_sequence_labels()
+        except _DAMAGED:
+            known = None
+        if known is not None and known.equals(labels):
+            return
+        group = self.group.create_group("labels", overwrite=True)
+        for name, names in labels.groupings.items():
+            array = _create_array(group, name, names.shape, names.shape, np.dtypes.StringDType(), ("sequence",))
+            _write_whole(array, names)
+        if labels.covariates:
+            table = np.column_stack(list(labels.covariates.values()))
+            array = _create_array(group, "covariates", table.shape, table.shape, table.dtype, ("sequence", "covariate"))
+            array.attrs["names"] = list(labels.covariates)
+            _write_whole(array, table)
+
+    def read_sequence_labels(self) -> SequenceLabels | None:
+        """Read what the sequences are; None of a cube that an older version wrote, which does not say it."""
+        if "labels" not in self.group:
+            return None
+        groupings = {name: np.array(self._read_label(name).tolist(), dtype=str) for name in GROUPINGS}
+        if "labels/covariates" not in self.group:
+            return SequenceLabels(groupings, {})
+        names: Any = self._array("labels/covariates").attrs["names"]
+        return SequenceLabels(groupings, dict(zip(names, self._read_label("covariates").T, strict=True)))
+
+    def _read_label(self, name: str) -> NDArray[Any]:
+        if _n_missing(self._array(f"labels/{name}")):
+            raise ValueError(f"the label {name} lacks its values")  # they would read as empty names
+        return self.read(f"labels/{name}")
+
     def write(self, block: slice, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Write one block; each chunk is checked by its own CRC-32C."""
         for name, values in arrays.items():
-            # A chunk of fill values alone is written too, so that a missing one is known to be missing.
-            self._array(name).with_config({"write_empty_chunks": True})[block] = values
+            _write_whole(self._array(name), values, block)
 
     def is_whole(self, block: slice) -> bool:
         """Whether every chunk of a block is there and passes its checksum."""
@@ -190,7 +227,7 @@ def create_store(path: Path, layout: Layout, attributes: Mapping[str, Any]) -> C
     store.write_labels(layout)
     for name, values in layout.empty_block(1).items():
         dimensions = ["sequence", "site", "layer", "head"]
-        if name in ("count", "mean_count"):
+        if measure_named(name.removeprefix("mean_")).of_threshold:
             dimensions.append("threshold")
         if not name.startswith("mean_"):
             dimensions.append("token")
@@ -198,6 +235,11 @@ def create_store(path: Path, layout: Layout, attributes: Mapping[str, Any]) -> C
         block = (min(layout.block, shape[0]), *values.shape[1:])
         _create_array(group, name, shape, block, values.dtype, tuple(dimensions))
     return store
+
+
+def _write_whole(array: zarr.Array[Any], values: NDArray[Any], where: slice = slice(None)) -> None:
+    """Write values; a chunk of fill values alone is written too, so that a missing one is known to be missing."""
+    array.with_config({"write_empty_chunks": True})[where] = values
 
 
 def _create_array(
@@ -273,7 +315,15 @@ def load_counts(path: str | Path) -> xr.Dataset:
         ``count`` (sequence, site, layer, head, threshold, token), unsigned integers, 0 where a token is
         no query; ``mean_count`` (sequence, site, layer, head, threshold) float64, NaN where a site has no
         such layer or head; and for each further measure ``NAME`` (sequence, site, layer, head, token)
-        float32 and ``mean_NAME`` (sequence, site, layer, head) float64. Values are read when they are used.
+        float32 and ``mean_NAME`` (sequence, site, layer, head) float64, both with thresholds and whole numbers where
+        `metastable.measures` says so. Values are read when they are used.
+
+        Along ``sequence`` lie the coordinates ``condition``, ``cluster``, ``pair``, ``level`` and ``context``,
+        ``""`` where a sequence has none, and each covariate by its name, with ``covariate_`` before it where a variable
+        has that name already. The attributes ``study``, ``a`` and ``b`` are the names of the study and of its two
+        conditions, ``model`` that of the model; those of each variable and coordinate (``long_name``, ``units``,
+        ``missing``) say what it is. A cube of an older version has neither these coordinates nor the three names;
+        another run of its study writes them and counts nothing again.
 
     Raises
     ------
@@ -288,11 +338,18 @@ def load_counts(path: str | Path) -> xr.Dataset:
         raise InputError(f"{path} is not a cube of counts, or is damaged; run the study again to write it anew")
     _require_chunks(store)
     try:
-        labels = {name: np.array(store.read(name).tolist(), dtype=str) for name in ("sequence", "site")}
-    except (ValueError, RuntimeError) as error:
+        axes = {name: np.array(store.read(name).tolist(), dtype=str) for name in ("sequence", "site")}
+        labels = store.read_sequence_labels()
+    except _DAMAGED as error:
         raise InputError(f"the labels of {path} are damaged ({error}); run the study again") from error
     dataset: xr.Dataset = xr.open_zarr(path, chunks=None, consolidated=False)
-    return dataset.assign_coords(labels)
+    dataset = dataset.assign_coords(axes)
+    if labels is None:
+        return describe(dataset, {})
+    called = labels.coordinate_names([*map(str, dataset.variables), *map(str, dataset.dims)])
+    coordinates = {**labels.groupings, **{called[name]: values for name, values in labels.covariates.items()}}
+    dataset = dataset.assign_coords({name: ("sequence", values) for name, values in coordinates.items()})
+    return describe(dataset, {coordinate: name for name, coordinate in called.items()})
 
 
 def _require_chunks(store: CountStore) -> None:

@@ -31,6 +31,8 @@ from .settings import settings_plot as settings_plot
 from .settings import settings_plot_alt as settings_plot_alt
 from .slopes import slope_plot as slope_plot
 from .slopes import slope_plot_alt as slope_plot_alt
+from .stability import stability_map as stability_map
+from .stability import stability_map_alt as stability_map_alt
 from .summary import summary_figure as summary_figure
 from .summary import summary_figure_alt as summary_figure_alt
 from .two_estimates import adjustment_plot as adjustment_plot

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from metastable.errors import InputError
+from metastable.measures import call_measure
 from metastable.study import Condition, Sequence, Study
 
 __all__ = ["Contrast", "contrasts_of"]
@@ -70,7 +71,7 @@ class Contrast:
 
     def mixed_formula(self, measure: str, covariates: tuple[str, ...] = ()) -> str:
         """Write the mixed model as lme4 does; `covariates` are nuisance covariates."""
-        measure, fixed = measure.replace("_", " "), " + ".join([self.formula, *covariates])
+        measure, fixed = call_measure(measure), " + ".join([self.formula, *covariates])
         second = f" + (1 | {self.crossed_name})" if self.crossed is not None else ""
         if self.repeated is not None:
             return f"mean {measure} ~ {fixed} + (1 | {self.repeated_name}){second}"

@@ -20,8 +20,10 @@ from metastable.heads.cube import (
     token_values,
     unit_means,
 )
+from metastable.measures import COUNT, known_measures, measure_named
 from metastable.progress import Advance
-from metastable.stats.analysis import Analysis, Settings, TokenRows, analyse, join_analyses
+from metastable.stats.analysis import Analysis, Settings, TokenRows, join_analyses
+from metastable.stats.difference import analyse
 from metastable.stats.mixed_models.joint import JointModel, fit_joint_model
 from metastable.stats.simulation.sensitivity import Sensitivity, sensitivity
 from metastable.stats.slope import analyse_slope
@@ -126,7 +128,7 @@ def _medians(
     histograms: NDArray[np.int64],
 ) -> NDArray[np.float64]:
     """Median over the tokens of either condition, shape (2, n_features)."""
-    if measure == "count":
+    if measure == COUNT.name:
         return histogram_medians(histograms)
     means = unit_means(cube, features, threshold, measure)
     values = contrast.values(means)
@@ -175,6 +177,7 @@ def analyse_cube(
         values = contrast.values(unit_means(cube, features, threshold, measure))
         arguments: dict[str, Any] = {
             "threshold": threshold,
+            "measure": measure,
             "medians": _medians(cube, features, threshold, contrast, measure, histograms[index]),
             "tokens": _token_rows(cube, features, threshold, contrast, sequences, options["covariates"], measure),
             "recorded": contrast.covariates,
@@ -193,7 +196,7 @@ def analyse_cube(
                     values, contrast.predictor, features, condition=contrast.condition, covariates=held, **arguments
                 )
             )
-    return join_analyses(analyses)
+    return join_analyses(analyses).naming((contrast.a.name, contrast.b.name))
 
 
 # Below this many units of a condition the sample says too little about itself to be drawn from.
@@ -239,14 +242,15 @@ def joint_model(cube: xr.Dataset, contrast: Contrast, options: Mapping[str, Any]
     fits = (
         contrast.unit == "sequence"
         and contrast.predictor is None
-        and options["measure"] in {"count", "effective_number"}
+        and measure_named(options["measure"]).joint
         and len(features["site"].unique()) == 1
         and len(sizes) > 1
         and sizes.min() > 1
     )
     if not fits:
         raise InputError(
-            "--joint: the joint model needs counts of unpaired sequences and one attention site of several layers; "
+            "--joint: the joint model needs unpaired sequences, one attention site of several layers, and one of the "
+            f"measures {', '.join(name for name, measure in known_measures().measures.items() if measure.joint)}; "
             "leave it out"
         )
     values = unit_values(cube, contrast, options)

@@ -8,8 +8,9 @@ from itertools import product
 from typing import Any
 
 from metastable.errors import InputError
+from metastable.measures import COUNT, measure_named
 from metastable.program import typed
-from metastable.stats.analysis import HEAD_COLUMNS
+from metastable.stats.effect_kinds import EFFECTS, head_columns
 from metastable.study import Option, Study
 from metastable.study.options import options_of, parse_option
 
@@ -18,7 +19,8 @@ __all__ = ["Axis", "combinations", "level_text", "may_vary", "read_sweep", "sett
 # The tests are one analysis: how they judge, and where and how fast the model runs, is one for the whole sweep.
 _ONE_FOR_ALL = frozenset({"permutations", "alpha", "correction", "margin", "device", "batch_tokens", "out"})
 _FIRST = ("model", "revision")
-_RESERVED = frozenset({*HEAD_COLUMNS, "setting"}) - {"threshold"}
+_COLUMNS = frozenset(name for effect in EFFECTS for name in head_columns(effect))
+_RESERVED = (_COLUMNS | {"setting"}) - {"threshold", "measure"}
 
 
 @dataclass(frozen=True)
@@ -124,10 +126,11 @@ def read_sweep(study: Study, given: Mapping[str, Any]) -> tuple[dict[str, Any], 
         )
     if len(options["threshold"]) > 1:
         measures = next((axis.levels for axis in axes if axis.name == "measure"), (options["measure"],))
-        other = next((measure for measure in measures if measure != "count"), None)
+        other = next((measure for measure in measures if not measure_named(measure).of_threshold), None)
         if other is not None:
             raise InputError(
-                f"--threshold: the measure {other} depends on no threshold; give one threshold, or the count alone"
+                f"--threshold: the measure {other} depends on no threshold; give one threshold, or measures that do, "
+                f"such as {COUNT.name}"
             )
     return options, tuple(sorted(axes, key=_place))
 

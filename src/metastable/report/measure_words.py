@@ -1,4 +1,4 @@
-"""What each measure of an attention row is called, what it is, and what more of it means."""
+"""What a run's measure of an attention row is called, what it is, and what more of it means."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from metastable.measures import measure_named
 from metastable.report.apa import format_g
 from metastable.study import Sequence
 
-__all__ = ["MeasureWords", "count_clause", "measure_words", "row_clauses", "row_length"]
+__all__ = ["MeasureWords", "define_measure", "measure_words", "row_clauses", "row_length"]
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class MeasureWords:
         What it is counted in: "tokens", "words", "nats"; empty for a share of the attention.
     digits : int
         Digits after the point in tables.
+    meaning : str
+        What it stands for, after "which is"; empty where the definition says it all.
     cited : str
         The paper that it comes from; empty if it needs none.
     """
@@ -37,7 +40,13 @@ class MeasureWords:
     wider: bool
     unit: str
     digits: int
+    meaning: str = ""
     cited: str = ""
+
+    @property
+    def in_entries(self) -> bool:
+        """Whether it says over how many entries of the row the attention spreads."""
+        return self.wider and self.unit in {"tokens", "words"}
 
     def amount(self, value: float) -> str:
         """Return a difference of the measure with its unit, without sign."""
@@ -46,7 +55,7 @@ class MeasureWords:
 
     def more_in(self, more: str, fewer: str, value: float) -> str:
         """Say of a head that it has so much more of the measure in one condition than in the other."""
-        if self.wider and self.unit in {"tokens", "words"}:
+        if self.in_entries:
             number = format_g(abs(value), self.digits, sign=False)
             return f"which spreads over {number} more {self.unit} in {more} than in {fewer}"
         return f"whose mean {self.name} is {self.amount(value)} higher in {more} than in {fewer}"
@@ -62,10 +71,22 @@ class MeasureWords:
         return "spread wider" if self.wider else f"have a higher {self.name}"
 
 
-def count_clause(options: Mapping[str, Any], threshold: str) -> str:
-    """Say what the count is, after "the count is"; `threshold` is the share or list of shares in words."""
-    what = "entries" if options["unit"] == "tokens" else "words"
-    return f"the smallest number of {what} of its attention row that together hold {threshold} of the row's mass"
+def define_measure(options: Mapping[str, Any], share: str) -> str:
+    """Say what the measure of a run is, after "the count is".
+
+    Parameters
+    ----------
+    options : mapping
+        The run's options: measure and unit.
+    share : str
+        The threshold's share of the attention, or the list of shares, in words.
+
+    Returns
+    -------
+    str
+    """
+    measure = measure_named(options["measure"])
+    return measure.fill(measure.definition, unit=options["unit"], share=share)
 
 
 def measure_words(options: Mapping[str, Any]) -> MeasureWords:
@@ -80,39 +101,17 @@ def measure_words(options: Mapping[str, Any]) -> MeasureWords:
     -------
     MeasureWords
     """
-    unit = options["unit"]
-    share = f"{100 * options['threshold'][0]:g}%"
-    one = unit.removesuffix("s")
-    table = {
-        "count": MeasureWords(
-            "count", f"{count_clause(options, share)}: the size of the head's metastable state", True, unit, 2
-        ),
-        "entropy": MeasureWords(
-            "entropy",
-            "the Shannon entropy of its attention row, −Σ p ln p in nats: 0 where all attention lies on one "
-            f"{one}, ln n where it is spread evenly over n",
-            True, "nats", 3,
-        ),
-        "effective_number": MeasureWords(
-            "effective number",
-            f"the exponential of the entropy of its attention row: 1 where all attention lies on one {one}, n where "
-            "it is spread evenly over n",
-            True, unit, 2, "Hill, 1973",
-        ),
-        "largest_weight": MeasureWords(
-            "largest weight", f"the share of the attention that goes to the {one} attended most", False, "", 3
-        ),
-        "special_mass": MeasureWords(
-            "special mass", "the share of the attention that goes to special tokens", False, "", 3
-        ),
-        "self_mass": MeasureWords(
-            "self mass", "the share of the attention that the token pays to itself", False, "", 3
-        ),
-        "target_mass": MeasureWords(
-            "target mass", "the share of its attention that the study's target words receive from it", False, "", 3
-        ),
-    }  # fmt: skip
-    return table[str(options["measure"])]
+    measure = measure_named(options["measure"])
+    meaning = f": {measure.meaning}" if measure.meaning else ""
+    return MeasureWords(
+        name=measure.called,
+        definition=define_measure(options, f"{100 * options['threshold'][0]:g}%") + meaning,
+        wider=measure.wider,
+        unit=measure.fill(measure.unit, unit=options["unit"]),
+        digits=measure.digits,
+        meaning=measure.meaning,
+        cited=measure.cited,
+    )
 
 
 def row_clauses(options: Mapping[str, Any]) -> tuple[str, list[str]]:
@@ -132,8 +131,7 @@ def row_clauses(options: Mapping[str, Any]) -> tuple[str, list[str]]:
     """
     asked = {"all": "query token", "words": "query token that belongs to a word", "special": "special query token"}
     changes = []
-    # shares of the whole row, whatever keys count
-    if options["measure"] not in {"special_mass", "self_mass", "target_mass"}:
+    if not measure_named(options["measure"]).whole_row:
         if options["keys"] == "words":
             changes.append("Special tokens were taken out of the keys and the rest of each row was renormalized.")
         if options["unit"] == "words":

@@ -6,6 +6,9 @@ import re
 from functools import cache
 from importlib.resources import files
 
+from metastable.measures import known_measures
+from metastable.stats.corrections import CORRECTIONS
+
 __all__ = ["all_references", "bibliography", "is_cited"]
 
 _ENTRY = re.compile(r"^@\w+\{(?P<key>\w+),\n.*?^\}\n", re.MULTILINE | re.DOTALL)
@@ -15,7 +18,7 @@ _YEAR = re.compile(r"year = \{(?P<year>\d{4})\}")
 
 @cache
 def all_references() -> dict[str, str]:
-    """Return every reference that a report may cite.
+    """Return every reference that a report may cite: those of the file, then those of measures and corrections.
 
     Returns
     -------
@@ -23,7 +26,9 @@ def all_references() -> dict[str, str]:
         Its BibTeX entry by key.
     """
     text = files("metastable.report").joinpath("templates/references.bib").read_text(encoding="utf-8")
-    return {match["key"]: match[0] for match in _ENTRY.finditer(text)}
+    of_tables = [entry.bibtex for table in (known_measures().measures, CORRECTIONS) for entry in table.values()]
+    entries = "\n".join([text, *(f"{entry.strip()}\n" for entry in of_tables)])
+    return {match["key"]: match[0] for match in _ENTRY.finditer(entries)}
 
 
 def is_cited(entry: str, text: str) -> bool:
@@ -54,7 +59,7 @@ def is_cited(entry: str, text: str) -> bool:
 
 
 def bibliography(text: str) -> str:
-    """Return the BibTeX entries of all that a text cites, in the order of the file.
+    """Return the BibTeX entries of all that a text cites, in the order of `all_references`.
 
     Parameters
     ----------

@@ -5,41 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from metastable.files import write_text, written_whole
+from metastable.heads.sweep_run import FinishedRun
 from metastable.study import Material, Study
 
-__all__ = ["FORMAT", "Finished", "load_finished", "result_key", "save_finished"]
+__all__ = ["FORMAT", "load_finished", "result_key", "save_finished"]
 
-FORMAT = 1
+FORMAT = 2
 """Number of the format of a kept result and of the tests behind it; a new one never reuses an older result."""
 
 _TEST_OPTIONS = ("threshold", "permutations", "alpha", "correction", "margin", "seed", "covariates", "measure")
-
-
-@dataclass(frozen=True)
-class Finished:
-    """What one run of a sweep found, at all its thresholds.
-
-    Attributes
-    ----------
-    heads : pandas.DataFrame
-        One row per head and threshold: `metastable.stats.analysis.HEAD_COLUMNS`, ``g_low`` and ``g_high``,
-        corrected within the setting.
-    omnibus : pandas.DataFrame
-        One row per threshold: ``threshold, p_sum_squares, p_max, n_below_alpha`` of all heads together.
-    facts : mapping
-        What else the report tells: sizes, the model, notes; as JSON holds it.
-    """
-
-    heads: pd.DataFrame
-    omnibus: pd.DataFrame
-    facts: Mapping[str, Any] = field(repr=False)
 
 
 def result_key(
@@ -90,7 +71,7 @@ def _paths(folder: Path, key: str) -> tuple[Path, Path, Path]:
     return home / "heads.parquet", home / "omnibus.parquet", home / "facts.json"
 
 
-def save_finished(folder: Path, key: str, finished: Finished) -> None:
+def save_finished(folder: Path, key: str, finished: FinishedRun) -> None:
     """Keep a result; the file that says that it is whole is written last."""
     heads, omnibus, facts = _paths(folder, key)
     for path, table in ((heads, finished.heads), (omnibus, finished.omnibus)):
@@ -99,14 +80,14 @@ def save_finished(folder: Path, key: str, finished: Finished) -> None:
     write_text(facts, json.dumps({"key": key, **finished.facts}, indent=2, ensure_ascii=False) + "\n")
 
 
-def load_finished(folder: Path, key: str) -> Finished | None:
+def load_finished(folder: Path, key: str) -> FinishedRun | None:
     """Return the result of that key; None where there is none, or where it cannot be read."""
     heads, omnibus, facts = _paths(folder, key)
     try:
         record = json.loads(facts.read_text(encoding="utf-8"))
         if record.pop("key") != key:
             return None
-        return Finished(pd.read_parquet(heads), pd.read_parquet(omnibus), record)
+        return FinishedRun(pd.read_parquet(heads), pd.read_parquet(omnibus), record)
     except (OSError, ValueError, KeyError):
         # a damaged result is computed anew
         return None

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from metastable.browser.run_browser import write_run_browser
 from metastable.extraction import extract
-from metastable.extraction.distributed import current_processes, local_rank
+from metastable.extraction.distributed import current_processes
+from metastable.extraction.summarizing import check_needs, check_sites
 from metastable.figures.saving_beside import Save, saving_beside
 from metastable.files import require_writable, write_text
 from metastable.heads.contrasts import Contrast, contrasts_of
@@ -28,46 +26,28 @@ from metastable.heads.head_tests import (
 from metastable.heads.record import run_recipe
 from metastable.heads.results import Counted, RunResult
 from metastable.heads.run_files import write_tables
-from metastable.models.devices import resolve_device
+from metastable.models.devices import local_rank, resolve_device
 from metastable.models.encoders import Tokenizer, load_encoder, load_tokenizer
 from metastable.progress import Advance, Silent, Stages
 from metastable.report import verdict_record, write_index, write_report
+from metastable.runs.clock import Clock
 from metastable.stats.analysis import Analysis
 from metastable.stats.balance import balance_table
 from metastable.study import Material, Sequence, Study
 from metastable.study.options import check_options
 
-__all__ = ["Clock", "count_study", "prepare_study", "run_study"]
+__all__ = ["compared_measures", "count_study", "prepare_study", "run_study"]
 
 
-@dataclass
-class Clock:
-    """Wall time of each stage, for run.json.
-
-    Attributes
-    ----------
-    stages : Stages
-        Who is told of progress.
-    seconds : dict of str to float
-        Wall time of each stage that is over.
-    """
-
-    stages: Stages
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def stage(self, key: str, title: str) -> Iterator[Advance]:
-        """Open a stage under a key of `seconds` and a title for readers."""
-        start = time.perf_counter()
-        with self.stages.stage(title) as advance:
-            yield advance
-        self.seconds[key] = round(time.perf_counter() - start, 3)
+def compared_measures(study: Study, options: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names of all that a run compares: its measure, and those of the study's views."""
+    return tuple(dict.fromkeys((options["measure"], *(view.measure for view in study.views))))
 
 
 def prepare_study(
     study: Study, options: Mapping[str, Any], tokenizer: Tokenizer
 ) -> tuple[Material, tuple[Contrast, ...]]:
-    """Make a study's sequences and contrasts, and see that the covariates to adjust for are there.
+    """Make a study's sequences and contrasts, and see that they have what covariates and measures need.
 
     Parameters
     ----------
@@ -93,6 +73,7 @@ def prepare_study(
     contrasts = contrasts_of(study, material.sequences)
     for contrast in contrasts:
         adjusting(contrast, options["covariates"])
+    check_needs(compared_measures(study, options), material.sequences)
     return material, contrasts
 
 
@@ -127,6 +108,7 @@ def count_study(study: Study, options: Mapping[str, Any], clock: Clock, *, cube:
     clock.stages.say(_what(study, material.sequences))
     with clock.stage("model", f"loading {tokenizer.model_id}"):
         encoder = load_encoder(options["model"], revision=options["revision"], device=options["device"])
+    check_sites(compared_measures(study, options), encoder.sites)
     require_writable(folder, "--out")  # makes the folder, so only once all else is known to be good
     with clock.stage("extraction", "attention counts") as advance:
         extraction = extract(
@@ -138,7 +120,8 @@ def count_study(study: Study, options: Mapping[str, Any], clock: Clock, *, cube:
             queries=options["queries"],
             keys=options["keys"],
             unit=options["unit"],
-            measures=tuple(dict.fromkeys(("count", options["measure"], *(view.measure for view in study.views)))),
+            measures=compared_measures(study, options),
+            study=study,
             callback=advance,
         )
     if extraction.reused:
@@ -240,7 +223,7 @@ def _run(study: Study, options: Mapping[str, Any], clock: Clock, command: str, s
         write_report(result, advance, save)
     with clock.stage("browser", "head browser"):
         write_run_browser(result, cube, counted.encoder)
-    recipe["verdict"] = verdict_record(result.contrast, result.analysis, recipe)
+    recipe["verdict"] = verdict_record(result)
     return result
 
 

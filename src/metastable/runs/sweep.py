@@ -13,24 +13,24 @@ import numpy as np
 from metastable.errors import InputError
 from metastable.extraction import extract
 from metastable.extraction.distributed import Processes, current_processes
-from metastable.files import require_writable, write_text, written_whole
+from metastable.files import require_writable, write_text
 from metastable.heads.head_tests import analyse_cube, side_histograms
-from metastable.heads.record import model_record, software_record
+from metastable.heads.record import software_record
 from metastable.heads.sweep_axes import Axis, setting_text
 from metastable.heads.sweep_result import SweepResult
+from metastable.heads.sweep_run import FinishedRun, finished_run
 from metastable.heads.sweep_tables import corrected_heads, head_table, settings_table
 from metastable.progress import Silent, Stages
 from metastable.report.apa import plural
 from metastable.report.index import write_index
-from metastable.report.sweep.page import sweep_record, write_sweep_report
-from metastable.runs.kept_settings import Finished, load_finished, save_finished
-from metastable.runs.study import Clock
+from metastable.report.sweep.page import write_page
+from metastable.report.sweep.sentences import verdict_record
+from metastable.runs.clock import Clock
+from metastable.runs.kept_settings import load_finished, save_finished
 from metastable.runs.sweep_plan import EncoderShelf, PlannedRun, naming_the_setting, plan_runs
-from metastable.stats.balance import balance_table
 from metastable.study import Study
 
 if TYPE_CHECKING:
-    from metastable.extraction import Extraction
     from metastable.models.encoders import Encoder
 
 __all__ = ["run_sweep", "sweep_folder"]
@@ -41,33 +41,9 @@ def sweep_folder(study: Study, out: str | Path) -> Path:
     return Path(out) / f"{study.name}_sweep"
 
 
-def _facts(run: PlannedRun, encoder: Encoder, extraction: Extraction, relabelings: tuple[int, bool]) -> dict[str, Any]:
-    sequences, contrast = run.material.sequences, run.contrast
-    balance = balance_table(contrast.covariates, contrast.condition)
-    worst = None if balance.empty else balance.iloc[int(balance["smd"].abs().to_numpy().argmax())]
-    # an infinite difference (a covariate constant within each condition) has no place in JSON
-    finite = worst is not None and bool(np.isfinite(worst["smd"]))
-    return {
-        "unit": contrast.unit,
-        "n_a": contrast.n_a,
-        "n_b": contrast.n_b,
-        "n_sequences": len(sequences),
-        "tokens_per_sequence": float(np.mean([len(s.token_ids) for s in sequences])),
-        "n_permutations": relabelings[0],
-        "exact": relabelings[1],
-        "alpha": run.options["alpha"],
-        "worst_covariate": None if worst is None else str(worst["covariate"]),
-        "worst_smd": float(worst["smd"]) if worst is not None and finite else None,
-        "model": model_record(encoder),
-        "mixed_model": contrast.mixed_formula(run.options["measure"], tuple(run.options["covariates"])),
-        "notes": list(run.material.notes),
-        "sources": dict(run.material.sources),
-        "capture": extraction.capture,
-        "device": str(encoder.device),
-    }
-
-
-def _compute(run: PlannedRun, encoder: Encoder, cubes: Path, name: str, key: str, clock: Clock) -> Finished | None:
+def _compute(
+    study: Study, run: PlannedRun, encoder: Encoder, cubes: Path, name: str, key: str, clock: Clock
+) -> FinishedRun | None:
     """Count and test one run; None in processes that only help to count."""
     options = run.options
     with clock.stage(f"{key} extraction", f"{name}: attention counts") as advance:
@@ -81,6 +57,7 @@ def _compute(run: PlannedRun, encoder: Encoder, cubes: Path, name: str, key: str
             keys=options["keys"],
             unit=options["unit"],
             measures=("count", *run.row_options.measures),
+            study=study,
             callback=advance,
         )
     if extraction.reused:
@@ -93,12 +70,7 @@ def _compute(run: PlannedRun, encoder: Encoder, cubes: Path, name: str, key: str
     with clock.stage(f"{key} statistics", f"{name}: tests of every head") as advance:
         histograms = side_histograms(cube, run.contrast, options["threshold"])
         found = analyse_cube(cube, run.contrast, run.material.sequences, options, histograms, advance)
-    whole = found.omnibus[found.omnibus["site"] == "all"]
-    return Finished(
-        heads=found.heads.join(found.details[["g_low", "g_high"]]),
-        omnibus=whole[["threshold", "p_sum_squares", "p_max", "n_below_alpha"]].reset_index(drop=True),
-        facts=_facts(run, encoder, extraction, (found.n_permutations, found.exact)),
-    )
+    return finished_run(found, run.material, run.contrast, options, encoder, extraction)
 
 
 def _announce(runs: Sequence[PlannedRun], axes: Sequence[Axis], options: Mapping[str, Any], clock: Clock) -> None:
@@ -115,10 +87,10 @@ def _announce(runs: Sequence[PlannedRun], axes: Sequence[Axis], options: Mapping
 
 
 def _run_all(
-    runs: Sequence[PlannedRun], folder: Path, shelf: EncoderShelf, processes: Processes, clock: Clock
-) -> tuple[list[Finished], int]:
+    study: Study, runs: Sequence[PlannedRun], folder: Path, shelf: EncoderShelf, processes: Processes, clock: Clock
+) -> tuple[list[FinishedRun], int]:
     """Return the result of every run, and how many were kept from before."""
-    kept: list[Finished] = []
+    kept: list[FinishedRun] = []
     n_reused = 0
     for number, run in enumerate(runs, start=1):
         name = f"{number}/{len(runs)}" + (f" {setting_text(run.levels)}" if run.levels else "")
@@ -128,7 +100,7 @@ def _run_all(
             clock.stages.say(f"{name}: finished before with the same recipe, its result is reused")
         else:
             try:
-                finished = _compute(run, shelf.get(run.options), folder / "cubes", name, str(number), clock)
+                finished = _compute(study, run, shelf.get(run.options), folder / "cubes", name, str(number), clock)
             except InputError as error:
                 raise naming_the_setting(run.levels, error) from error
             if finished is not None:
@@ -182,7 +154,7 @@ def run_sweep(
     _announce(runs, axes, options, clock)
     require_writable(folder, "--out")
     processes = current_processes()
-    kept, n_reused = _run_all(runs, folder, shelf, processes, clock)
+    kept, n_reused = _run_all(study, runs, folder, shelf, processes, clock)
     if not processes.is_first:
         return None
     if n_reused == len(runs):
@@ -201,9 +173,8 @@ def run_sweep(
         n_reused=n_reused,
     )
     with clock.stage("report", "figures and report") as advance:
-        _write_tables(result)
-        write_sweep_report(result, advance)
-    record = {**result.recipe, "verdict": sweep_record(result)}
+        write_page(result, advance)
+    record = {**result.recipe, "verdict": verdict_record(result)}
     write_text(folder / "run.json", json.dumps(record, indent=2, ensure_ascii=False, default=str) + "\n")
     write_index(folder.parent)
     return result
@@ -214,7 +185,7 @@ def _recipe(
     options: Mapping[str, Any],
     axes: Sequence[Axis],
     runs: Sequence[PlannedRun],
-    kept: Sequence[Finished],
+    kept: Sequence[FinishedRun],
     n_reused: int,
     clock: Clock,
     command: str,
@@ -251,15 +222,3 @@ def _recipe(
         "seconds": clock.seconds,
         **software_record(),
     }
-
-
-def _write_tables(result: SweepResult) -> None:
-    for name, table in (
-        ("settings", result.settings),
-        ("heads", result.heads),
-        ("stability", result.stability),
-    ):
-        # repr's shortest digits give every float back exactly
-        write_text(result.folder / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
-    with written_whole(result.folder / "heads.parquet") as path:
-        result.heads.to_parquet(path, index=False)

@@ -4,12 +4,16 @@ from .adjustment import adjustment_table as adjustment_table
 from .analysis import Analysis as Analysis
 from .analysis import Settings as Settings
 from .analysis import TokenRows as TokenRows
-from .analysis import analyse as analyse
 from .balance import balance_table as balance_table
 from .bayes import jzs_bayes_factor as jzs_bayes_factor
 from .bootstrap import bootstrap_g as bootstrap_g
 from .corrections import adjust_p_values as adjust_p_values
 from .corrections import null_proportion as null_proportion
+from .difference import analyse as analyse
+from .effect_kinds import DIFFERENCE as DIFFERENCE
+from .effect_kinds import SLOPE as SLOPE
+from .effect_kinds import Effect as Effect
+from .effect_kinds import effect_of as effect_of
 from .effects import EffectSize as EffectSize
 from .effects import hedges_g as hedges_g
 from .effects import mean_difference as mean_difference
@@ -18,6 +22,9 @@ from .hierarchical import hierarchical_test as hierarchical_test
 from .mixed_models.joint import fit_joint_model as fit_joint_model
 from .mixed_models.mixed import MixedModels as MixedModels
 from .mixed_models.mixed import fit_mixed_models as fit_mixed_models
+from .own_covariate import HeldEffect as HeldEffect
+from .own_covariate import held_difference as held_difference
+from .own_covariate import held_slope as held_slope
 from .permutations.permutation import PermutationResult as PermutationResult
 from .permutations.permutation import permutation_test as permutation_test
 from .permutations.permutation import permutation_test_contrast as permutation_test_contrast

@@ -1,16 +1,17 @@
-"""Corrections of p-values for the number of tests: false discovery rate and Holm, within families."""
+"""The table of corrections of p-values for the number of tests, and their use within families."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from metastable.errors import InputError
 
-__all__ = ["CORRECTIONS", "adjust_p_values", "null_proportion"]
+__all__ = ["CORRECTIONS", "Correction", "adjust_p_values", "null_proportion"]
 
 Floats = NDArray[np.float64]
 
@@ -42,6 +43,7 @@ def _holm(p: Floats, alpha: float) -> Floats:  # noqa: ARG001
 
 
 def _two_stage(p: Floats, alpha: float) -> Floats:
+    """Benjamini, Krieger & Yekutieli (2006, definition 6); the first stage runs at `alpha`."""
     m = len(p)
     first = _benjamini_hochberg(p, alpha)
     level = alpha / (1 + alpha)
@@ -52,16 +54,108 @@ def _two_stage(p: Floats, alpha: float) -> Floats:
 
 
 def _storey(p: Floats, alpha: float) -> Floats:  # noqa: ARG001
+    """Benjamini-Hochberg times the estimated proportion of true nulls."""
     return np.minimum(_benjamini_hochberg(p, 0.0) * null_proportion(p), 1.0)
 
 
-CORRECTIONS: dict[str, Callable[[Floats, float], Floats]] = {
-    "bh": _benjamini_hochberg,
-    "by": _benjamini_yekutieli,
-    "tsbh": _two_stage,
-    "storey": _storey,
-    "holm": _holm,
-}
+@dataclass(frozen=True)
+class Correction:
+    """A correction for the number of tests: all that anything knows of it.
+
+    Attributes
+    ----------
+    name : str
+        On the command line and in tables: ``"bh"``.
+    adjust : callable
+        ``adjust(p, alpha)`` takes the p-values of one family and gives the adjusted ones.
+    called : str
+        Whose method it is, as a sentence names it: "Benjamini and Hochberg (1995)"; the report's references find the
+        paper by the first author's name and the year.
+    controls : {"FDR", "FWER"}
+        The rate that it holds: of false discoveries, or of families with any.
+    dependence : {"any", "positive", "independent"}
+        Which tests that is proved for: all, those that are independent or positively dependent, or independent ones.
+    help : str
+        One line for the command line.
+    price : str
+        What it costs, after "This correction holds under any dependence between the tests"; ``{harmonic}`` is the sum
+        1 + 1/2 + ... + 1/m over the number m of tests.
+    bibtex : str
+        The paper's BibTeX entry, where the references of the reports do not have it.
+    uses_alpha : bool
+        Whether the adjusted values depend on the level that they are compared with.
+    for_heads : bool
+        Whether it can be chosen for the heads of a study.
+    calibrated : bool
+        Whether a calibration tries it.
+    """
+
+    name: str
+    adjust: Callable[[Floats, float], Floats] = field(repr=False)
+    called: str
+    controls: Literal["FDR", "FWER"]
+    dependence: Literal["any", "positive", "independent"]
+    help: str
+    price: str = ""
+    bibtex: str = ""
+    uses_alpha: bool = False
+    for_heads: bool = True
+    calibrated: bool = True
+
+    @property
+    def rate(self) -> str:
+        """What it holds, in words."""
+        return {"FDR": "false discovery rate", "FWER": "family-wise error rate"}[self.controls]
+
+
+_TABLE = (
+    Correction(
+        name="bh",
+        adjust=_benjamini_hochberg,
+        called="Benjamini and Hochberg (1995)",
+        controls="FDR",
+        dependence="positive",
+        help="false discovery rate, for tests that are independent or positively dependent",
+    ),
+    Correction(
+        name="by",
+        adjust=_benjamini_yekutieli,
+        called="Benjamini and Yekutieli (2001)",
+        controls="FDR",
+        dependence="any",
+        help="false discovery rate under any dependence",
+        price=", and pays for it with power: its p-values are {harmonic:.1f} times those of Benjamini and Hochberg",
+    ),
+    Correction(
+        name="tsbh",
+        adjust=_two_stage,
+        called="Benjamini, Krieger and Yekutieli (2006, two-stage)",
+        controls="FDR",
+        dependence="independent",
+        help="bh in two stages, with the number of true nulls estimated, for independent tests",
+        uses_alpha=True,
+    ),
+    Correction(
+        name="storey",
+        adjust=_storey,
+        called="Storey (2002)",
+        controls="FDR",
+        dependence="independent",
+        help="bh times the estimated share of true nulls, for independent tests",
+    ),
+    Correction(
+        name="holm",
+        adjust=_holm,
+        called="Holm (1979)",
+        controls="FWER",
+        dependence="any",
+        help="family-wise error rate under any dependence",
+        for_heads=False,
+    ),
+)
+
+CORRECTIONS: Mapping[str, Correction] = {correction.name: correction for correction in _TABLE}
+"""The corrections by their names, in the order in which they are listed."""
 
 
 def null_proportion(p: ArrayLike, *, cut: float = 0.5) -> float:
@@ -119,22 +213,14 @@ def adjust_p_values(
     ----------
     p : array_like of float, shape (n_tests,)
         Unadjusted p-values in 0..1.
-    method : {"bh", "by", "tsbh", "storey", "holm"}
-        - ``"bh"``: Benjamini & Hochberg (1995); false discovery rate, for independent or positively
-          dependent tests.
-        - ``"by"``: Benjamini & Yekutieli (2001); false discovery rate under any dependence.
-        - ``"holm"``: Holm (1979); family-wise error rate under any dependence.
-        - ``"tsbh"``: two-stage adaptive BH, Benjamini, Krieger & Yekutieli (2006, definition 6). The
-          first stage runs at `alpha`, so the adjusted values are meant for comparison with `alpha`.
-        - ``"storey"``: BH times the estimated proportion of true nulls, `null_proportion`.
-
-        The last two hold for independent tests. Where tests go together, as heads do, the proportion is estimated
-        too low in some samples, and the rate comes out above its level (`calibrate` shows by how much).
-
+    method : str
+        Name in `CORRECTIONS`, whose entry says what it controls and under which dependence. Those for independent
+        tests estimate the proportion of true nulls: where tests go together, as heads do, it is estimated too low in
+        some samples, and the rate comes out above its level (`calibrate` shows by how much).
     family : array_like or None, shape (n_tests,)
         Code of the family that a test belongs to; each family is corrected on its own. One family if None.
     alpha : float
-        Level of the first stage of ``"tsbh"``; the other methods do not use it.
+        Level that the adjusted p will be compared with, for the methods whose entry says `uses_alpha`.
 
     Returns
     -------
@@ -160,5 +246,5 @@ def adjust_p_values(
     adjusted = np.empty_like(values)
     for code in np.unique(codes):
         members = codes == code
-        adjusted[members] = CORRECTIONS[method](values[members], alpha)
+        adjusted[members] = CORRECTIONS[method].adjust(values[members], alpha)
     return adjusted

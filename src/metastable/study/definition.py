@@ -228,8 +228,8 @@ class Option:
         The value when the option is not given.
     help : str
         One line for ``--help``.
-    choices : tuple of str
-        The values allowed, where they are few.
+    choices : tuple of str, or mapping of str to str
+        The values allowed, where they are few; a mapping says of each in a line what it is.
     many : bool
         Whether several values may be given, separated by spaces or commas; the value is then a tuple.
     empty : bool
@@ -240,7 +240,7 @@ class Option:
     kind: Callable[[str], Any]
     default: Any
     help: str
-    choices: tuple[str, ...] = ()
+    choices: tuple[str, ...] | Mapping[str, str] = ()
     many: bool = False
     empty: bool = False
 

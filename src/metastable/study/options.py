@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from metastable.errors import InputError
+from metastable.measures import MEASURE_CHOICES
+from metastable.stats.corrections import CORRECTIONS
 from metastable.study.definition import Option, Study
 
 __all__ = [
@@ -135,12 +137,11 @@ COMMON_OPTIONS: tuple[Option, ...] = (
     Option("device", str, "auto", "where the model runs", choices=("auto", "cpu", "cuda", "mps")),
     Option("permutations", natural, 10_000, "number of relabelings of the permutation test"),
     Option("alpha", probability, 0.05, "significance level"),
-    Option("correction", str, "bh", "false discovery rate correction over the heads of a site",
-           choices=("bh", "by", "tsbh", "storey")),
+    Option("correction", str, "bh", "correction of p-values over the heads of a site",
+           choices={name: one.help for name, one in CORRECTIONS.items() if one.for_heads}),
     Option("margin", positive, 0.2, "smallest effect of interest, in units of Hedges' g, for the equivalence test"),
-    Option("measure", str, "count", "what is compared: the count, or another summary of each attention row",
-           choices=("count", "entropy", "effective_number", "largest_weight", "special_mass", "self_mass",
-                    "target_mass")),
+    Option("measure", str, "count", "what is compared of each attention row",
+           choices=MEASURE_CHOICES),
     Option("queries", str, "all", "which tokens query", choices=("all", "words", "special")),
     Option("keys", str, "all", "which keys count; words drops the special tokens and renormalizes",
            choices=("all", "words")),

@@ -2,46 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
 from metastable.heads.sweep_axes import Axis, level_text, setting_text
+from metastable.heads.sweep_result import SweepResult
 from metastable.heads.sweep_tables import KIND_AXES, map_correlations
-from metastable.report.apa import format_g, format_level, format_p, format_share, p_phrase, plural
+from metastable.report.apa import format_g, format_level, format_p, format_share, listed, p_phrase, plural
 from metastable.report.names import COVARIATE_NAMES
-from metastable.report.run.methods import CORRECTIONS
 from metastable.stats.balance import BALANCE_LINE
-
-if TYPE_CHECKING:
-    from metastable.heads.sweep_result import SweepResult
+from metastable.stats.corrections import CORRECTIONS
 
 __all__ = [
     "along",
+    "combinations",
     "corrections",
+    "files",
     "heads",
-    "imbalance",
     "limitations",
-    "listed",
     "methods",
     "reuse",
+    "settings",
     "symbol",
     "verdict",
+    "verdict_record",
+    "warnings",
 ]
 
 # Sizes that differ by less than this factor along an axis are the same for practical purposes.
 _WORTH_TELLING = 1.1
 
 
-def listed(names: Sequence[str]) -> str:
-    """Return names as a list in a sentence."""
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
-
-
 def symbol(result: SweepResult) -> str:
     """Return the letter of the effect: g of two conditions, d of a slope."""
-    return "g" if result.contrast.predictor is None else "d"
+    return result.effect.symbol
 
 
 def _compared(result: SweepResult) -> str:
@@ -62,7 +57,7 @@ def verdict(result: SweepResult) -> list[str]:
     settings, table, options = result.settings, result.stability, result.recipe["options"]
     alpha, letter, n = options["alpha"], symbol(result), len(settings)
     found = int((settings["omnibus_p_holm"] < alpha).sum())
-    sizes = settings["median_abs_g"]
+    sizes = settings[f"median_abs_{letter}"]
     largest_p = float(settings["omnibus_p_holm"].max())
     same, always = int(table["same_sign"].sum()), int((table["n_different"] == table["n_settings"]).sum())
     tests = int((result.heads["verdict"] == "different").sum())
@@ -82,7 +77,54 @@ def verdict(result: SweepResult) -> list[str]:
     ]
 
 
-def imbalance(result: SweepResult) -> str:
+def verdict_record(result: SweepResult) -> dict[str, Any]:
+    """Return the verdict for programs: a word, a sentence, and the verdicts counted over all settings and heads."""
+    alpha = result.recipe["options"]["alpha"]
+    found = result.settings["omnibus_p_holm"] < alpha
+    counts = result.heads["verdict"].value_counts()
+    return {
+        "word": "different" if found.all() else "mixed" if found.any() else "undecided",
+        "sentence": verdict(result)[0],
+        **{name: int(counts.get(name, 0)) for name in ("different", "equivalent", "undecided")},
+    }
+
+
+def warnings(result: SweepResult) -> list[str]:
+    """Return what a reader must know before believing the verdict."""
+    return [text for text in (_imbalance(result), result.study.caveat) if text]
+
+
+def combinations(result: SweepResult) -> str:
+    """Say how many settings there are, and how often attention was counted for them."""
+    n_cubes = len({run["counts"] for run in result.recipe["runs"]})
+    return (
+        f"All combinations make {plural(len(result.settings), 'setting')}, from "
+        f"{plural(n_cubes, 'extraction')} of attention counts; thresholds and measures share one."
+    )
+
+
+def settings(result: SweepResult) -> str:
+    """Say how to read the table of settings."""
+    return (
+        f"*a* is {result.contrast.a.name}, *b* {result.contrast.b.name}. "
+        "Heads are counted by their verdict after correction over the whole sweep. "
+        "The imbalance is the covariate with the largest standardized mean difference between the conditions."
+    )
+
+
+def files() -> str:
+    """Say what lies beside the report."""
+    return (
+        "Beside this report: [settings.csv](settings.csv) (one row per setting), "
+        "[heads.csv](heads.csv) (one row per setting and head, with the axes; also as parquet), "
+        "[stability.csv](stability.csv) (one row per head over all settings) "
+        "and [run.json](run.json) (the whole recipe, with the notes of every setting). "
+        "Every figure is under [figures/](figures/) as svg and png. "
+        "The counts (`cubes/`) and the finished results (`finished/`) are kept for the next run and not kept in git."
+    )
+
+
+def _imbalance(result: SweepResult) -> str:
     """Say in how many settings a covariate is not balanced; empty if in none."""
     settings = result.settings.dropna(subset=["worst_smd"])
     settings = settings[settings["worst_smd"].astype(float).abs() >= BALANCE_LINE]
@@ -103,7 +145,7 @@ def along(result: SweepResult, axis: Axis) -> str:
     settings, letter = result.settings, symbol(result)
     texts = settings[axis.name].map(level_text)
     groups = [settings[texts == level_text(value)] for value in axis.levels]
-    sizes = [float(group["median_abs_g"].median()) for group in groups]
+    sizes = [float(group[f"median_abs_{letter}"].median()) for group in groups]
     least, most = int(np.argmin(sizes)), int(np.argmax(sizes))
     text = (
         f"The median |*{letter}*| is least at {axis.title} = {level_text(axis.levels[least])} ({sizes[least]:.2f}) and "
@@ -157,25 +199,23 @@ def corrections(result: SweepResult) -> list[str]:
     options, settings = result.recipe["options"], result.settings
     alpha, n_tests, n = options["alpha"], len(result.heads), len(settings)
     alone, together = int(settings["n_different_setting"].sum()), int(settings["n_different"].sum())
-    method = CORRECTIONS[options["correction"]]
+    correction = CORRECTIONS[options["correction"]]
     harmonic = float(np.sum(1 / np.arange(1, n_tests + 1)))
     dependence = {
-        "bh": "This correction is proved for tests that are independent or positively dependent, as the tests of one "
-        "head over overlapping words are; that it also holds for two-sided tests of heads that go against each other "
-        "is known from simulations, not from a proof. `--correction by` (Benjamini & Yekutieli, 2001) holds under any "
-        f"dependence, at the price of p-values {harmonic:.1f} times as large here.",
-        "by": "This correction holds under any dependence between the tests, and pays for it with power: its p-values "
-        f"are {harmonic:.1f} times those of Benjamini and Hochberg.",
-    }.get(
-        options["correction"],
-        "This correction estimates the share of true nulls as if tests were independent, which the settings of one "
-        "study are not; `--correction by` holds under any dependence.",
-    )
+        "positive": "This correction is proved for tests that are independent or positively dependent, as the tests "
+        "of one head over overlapping words are; that it also holds for two-sided tests of heads that go against each "
+        "other is known from simulations, not from a proof. `--correction by` (Benjamini & Yekutieli, 2001) holds "
+        f"under any dependence, at the price of p-values {harmonic:.1f} times as large here.",
+        "any": f"This correction holds under any dependence between the tests"
+        f"{correction.price.format(harmonic=harmonic)}.",
+        "independent": "This correction is proved for independent tests, which the settings of one study are not; "
+        "`--correction by` holds under any dependence.",
+    }[correction.dependence]
     return [
-        f"**Heads.** The {n_tests:,} tests of {n} settings are one family, corrected by the method of {method}. A "
-        f"discovery is one head in one setting; a false discovery rate of {format_level(alpha)} means that of "
-        f"all discoveries of "
-        f"the sweep at most {100 * alpha:g}% are expected to be false, not of each setting's. Settings with much to "
+        f"**Heads.** The {n_tests:,} tests of {n} settings are one family, corrected by the method of "
+        f"{correction.called}. A discovery is one head in one setting; a false discovery rate of {format_level(alpha)} "
+        f"means that of all discoveries of the sweep at most {100 * alpha:g}% are expected to be false, not of each "
+        "setting's. Settings with much to "
         f"find make the bar lower for the others, so a head found in one setting alone is weak evidence. Corrected one "
         f"by one, the settings would call {alone:,} heads different; together they call {together:,}.",
         f"**Settings.** Whether a setting shows any difference is decided before its heads by one omnibus permutation "
@@ -191,6 +231,7 @@ def methods(result: SweepResult) -> str:
     """Write the methods of the sweep as a journal wants them."""
     recipe, contrast, settings = result.recipe, result.contrast, result.settings
     options = recipe["options"]
+    correction = CORRECTIONS[options["correction"]]
     varied = "; ".join(f"{axis.title}: {', '.join(map(level_text, axis.levels))}" for axis in result.axes)
     test = (
         "the paired t statistic, by flipping the signs of the pair differences"
@@ -209,9 +250,9 @@ def methods(result: SweepResult) -> str:
         f"{recipe['packages']['torch']}. In each setting the mean of each {contrast.unit} was the unit of analysis, "
         f"and every head was tested two-sidedly by a permutation test on {test}, with {number} relabelings shared by "
         f"all heads, p = (b + 1) / (m + 1) where they were drawn (Phipson & Smyth, 2010). The sum of squared "
-        f"statistics over all heads gave one omnibus p per setting, corrected by Holm's (1979) method. The false "
-        f"discovery rate was held at {format_level(options['alpha'])} over all heads of all settings by the method of "
-        f"{CORRECTIONS[options['correction']]}. We report {effect} and two one-sided tests against ±"
+        f"statistics over all heads gave one omnibus p per setting, corrected by Holm's (1979) method. The "
+        f"{correction.rate} was held at {format_level(options['alpha'])} over all heads of all settings by the method "
+        f"of {correction.called}. We report {effect} and two one-sided tests against ±"
         f"{options['margin']:g} (Lakens, 2017), corrected over the whole sweep by the method of Benjamini and Hochberg "
         "(1995)."
     )

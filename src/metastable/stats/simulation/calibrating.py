@@ -11,26 +11,26 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from metastable.errors import InputError
-from metastable.stats.corrections import adjust_p_values
+from metastable.stats.corrections import CORRECTIONS, adjust_p_values
 from metastable.stats.effects import welch
 from metastable.stats.mixed_models.mixed import fit_mixed_models
 from metastable.stats.permutations.permutation import PermutationResult, permutation_test
 from metastable.stats.samples import is_constant, sample_moments, split_samples
-from metastable.stats.simulation.error_rates import Key, group_rates, rate_table, rates
+from metastable.stats.simulation.error_rates import OF_PERMUTATION, PROMISES, Key, group_rates, rate_table, rates
 from metastable.stats.simulation.feature_groups import FeatureGroups, feature_groups
 from metastable.stats.simulation.halves import Split, TokenValues, Units, UnitTokens, divide, prepare
 from metastable.stats.simulation.planting import check_share, plant_effects
 
-__all__ = ["CORRECTIONS", "TESTS", "TokenValues", "calibrate"]
+__all__ = ["CALIBRATED", "TESTS", "TokenValues", "calibrate"]
 
 Floats = NDArray[np.float64]
 
 #: Tests on offer: permutation (Welch's t, paired t for pairs), its omnibus tests of groups of features, the same t
 #: with its parametric p, mixed model.
 TESTS = ("permutation", "omnibus", "welch", "mixed")
-#: Corrections on offer; the last three come with the permutation test alone, the first of them with layers.
-CORRECTIONS = ("none", "bh", "by", "tsbh", "storey", "holm", "layers-first", "max-t", "max-t-stepdown")
-_OF_PERMUTATION = CORRECTIONS[-3:]
+#: Corrections on offer: none, those of the table, and those that come with the permutation test ("layers-first" with
+#: layers).
+CALIBRATED = tuple(PROMISES)
 # Omnibus combinations, and how the table names them.
 _COMBINATIONS = {"p_max": "maximum", "p_sum_squares": "sum of squares", "p_count": "number below alpha"}
 # Features per call of the mixed model, whose token values are copied.
@@ -84,7 +84,7 @@ def calibrate(
     tests : sequence of str or None
         Of `TESTS`; None is all that can be run.
     corrections : sequence of str or None
-        Of `CORRECTIONS`; None is all that can be run.
+        Of `CALIBRATED`; None is all that can be run.
     n_splits : int
         Random divisions; each is tested twice, without and with the planted difference.
     n_model_splits : int or None
@@ -187,7 +187,7 @@ def calibrate(
         if callback is not None:
             callback(done + 1, n_splits)
     rows = [row for test in TESTS for row in (omnibus if test == "omnibus" else [test])]
-    return rate_table(records, tests=rows, corrections=CORRECTIONS, alpha=alpha, confidence=confidence)
+    return rate_table(records, tests=rows, corrections=CALIBRATED, alpha=alpha, confidence=confidence)
 
 
 def _options(
@@ -199,15 +199,15 @@ def _options(
     has_layers: bool,
 ) -> _Options:
     wanted = tuple(tests) if tests is not None else TESTS if has_tokens else TESTS[:3]
-    possible = tuple(c for c in CORRECTIONS if c != "layers-first" or has_layers)
+    possible = tuple(c for c in CALIBRATED if c != "layers-first" or has_layers)
     asked = possible if corrections is None else tuple(corrections)
-    for name, given, known in (("tests", wanted, TESTS), ("corrections", asked, CORRECTIONS)):
+    for name, given, known in (("tests", wanted, TESTS), ("corrections", asked, CALIBRATED)):
         unknown = [item for item in given if item not in known]
         if unknown or not given:
             raise InputError(f"{name} has {unknown or 'nothing'}; choose from {', '.join(known)}")
     if "layers-first" in asked and not has_layers:
         raise InputError("corrections has 'layers-first', but layer is None; give the layer of each feature")
-    if "permutation" not in wanted and set(asked) <= set(_OF_PERMUTATION):
+    if "permutation" not in wanted and set(asked) <= set(OF_PERMUTATION):
         raise InputError(f"corrections has only {', '.join(asked)}, which need the permutation test")
     if "mixed" in wanted and not has_tokens:
         raise InputError("tests has 'mixed' but tokens is None; give the values of the tokens, or leave it out")
@@ -266,7 +266,7 @@ def _corrected(
     for (test, kind), p in p_values.items():
         if kind == "none":
             for method in options.corrections:
-                if method != "none" and method not in _OF_PERMUTATION:
+                if method in CORRECTIONS:
                     corrected[test, method] = adjust_p_values(p, method=method, family=families, alpha=options.alpha)
     return corrected
 

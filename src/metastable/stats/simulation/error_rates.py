@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from metastable.stats.corrections import CORRECTIONS
 from metastable.stats.simulation.monte_carlo import estimate_rate
 
-__all__ = ["BOUND_FAMILY_WISE", "FALSE_DISCOVERY", "MEASURES", "group_rates", "rate_table", "rates"]
+__all__ = ["MEASURES", "OF_PERMUTATION", "PROMISES", "group_rates", "rate_table", "rates"]
 
 Bools = NDArray[np.bool_]
 #: Test, correction, scenario ("null" or "planted") and measure.
@@ -18,10 +19,14 @@ Key = tuple[str, str, str, str]
 
 #: What is counted, in the order of the table.
 MEASURES = ("false_positive_rate", "fwer", "fdr", "power")
-#: Corrections that promise to bound the family-wise error.
-BOUND_FAMILY_WISE = ("holm", "max-t", "max-t-stepdown")
-#: Corrections that promise to bound the false discovery rate (those above do, too).
-FALSE_DISCOVERY = ("bh", "by", "tsbh", "storey")
+#: Corrections that come with the permutation test alone, each with the rate that it promises to bound.
+OF_PERMUTATION: Mapping[str, str] = {"layers-first": "", "max-t": "FWER", "max-t-stepdown": "FWER"}
+#: All that a calibration tries, each with the rate that it promises to bound; no correction first.
+PROMISES: Mapping[str, str] = {
+    "none": "",
+    **{name: correction.controls for name, correction in CORRECTIONS.items() if correction.calibrated},
+    **OF_PERMUTATION,
+}
 
 
 def rates(called: Bools, planted: Bools, families: NDArray[np.intp]) -> dict[str, float]:
@@ -73,10 +78,11 @@ def group_rates(called: Bools, planted: Bools) -> dict[str, float]:
 
 def _nominal(correction: str, scenario: str, measure: str, alpha: float) -> float:
     """Level that a correction promises: without any difference all but "none" bound the family-wise error."""
+    rate = PROMISES[correction]
     promised = {
         "false_positive_rate": correction == "none",
-        "fwer": correction in BOUND_FAMILY_WISE or (scenario == "null" and correction != "none"),
-        "fdr": correction in FALSE_DISCOVERY + BOUND_FAMILY_WISE,
+        "fwer": rate == "FWER" or (scenario == "null" and correction != "none"),
+        "fdr": rate != "",
         "power": False,
     }
     return alpha if promised[measure] else float("nan")

@@ -1,24 +1,28 @@
-"""What is made of an attention row: which tokens query, which keys count, and the summaries of the row."""
+"""What is made of an attention row: which tokens query, which keys count, and the pass that measures the row."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from functools import partial
+from typing import TYPE_CHECKING, Literal, get_args
 
 import torch
 
 from metastable.errors import InputError
 from metastable.extraction.mass import count_entries
+from metastable.measures import COUNT, Rows, known_measures, measure_named
 from metastable.models.sites import Site, Stream
 
+if TYPE_CHECKING:
+    from metastable import study
+
 __all__ = [
-    "MEASURES",
     "RowOptions",
+    "check_needs",
     "check_row_options",
-    "effective_number",
+    "check_sites",
     "keep_word_keys",
-    "row_entropy",
     "select_queries",
     "sum_word_mass",
     "summarize_rows",
@@ -27,9 +31,6 @@ __all__ = [
 Queries = Literal["all", "words", "special"]
 Keys = Literal["all", "words"]
 Unit = Literal["tokens", "words"]
-
-MEASURES = ("entropy", "effective_number", "largest_weight", "special_mass", "self_mass", "target_mass")
-"""Summaries of a row that can be stored beside the count."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class RowOptions:
         ``"words"`` sums the mass of each word's pieces before anything is counted; a special token is a
         unit of its own.
     measures : tuple of str
-        Of `MEASURES`: what is stored beside the count.
+        Names of `metastable.measures`: what is stored beside the count.
     """
 
     queries: Queries = "all"
@@ -75,12 +76,48 @@ def check_row_options(
         ("queries", queries, get_args(Queries)),
         ("keys", keys, get_args(Keys)),
         ("unit", unit, get_args(Unit)),
-        *(("measure", measure, ("count", *MEASURES)) for measure in measures),
     ):
         if value not in allowed:
             raise InputError(f"{name} {value!r} is unknown; choose one of {', '.join(allowed)}")
-    extra = tuple(measure for measure in MEASURES if measure in measures)
+    asked = {measure_named(measure).name for measure in measures} - {COUNT.name}
+    extra = tuple(name for name in known_measures().measures if name in asked)
     return RowOptions(queries, keys, unit, extra)  # type: ignore[arg-type]
+
+
+def check_needs(measures: Iterable[str], sequences: Sequence[study.Sequence]) -> None:
+    """Refuse sequences that lack what measures of their rows need.
+
+    Raises
+    ------
+    InputError
+        Naming the measure, the first such sequence, and what would do.
+    """
+    for name in measures:
+        for need in measure_named(name).needs:
+            lacking = next((sequence for sequence in sequences if not need.is_met(sequence)), None)
+            if lacking is not None:
+                raise InputError(
+                    f"the measure {name} needs a {need.what}, and sequence {lacking.identifier!r} has no {need.what}; "
+                    f"choose another --measure, or {need.remedy}"
+                )
+
+
+def check_sites(measures: Iterable[str], sites: Iterable[Site]) -> None:
+    """Refuse measures that have no value at a site of the model, where they are to be compared.
+
+    Raises
+    ------
+    InputError
+        Naming the measure and the site.
+    """
+    for name in measures:
+        without = next((site for site in sites if not measure_named(name).has_values_at(site)), None)
+        if without is not None:
+            raise InputError(
+                f"the measure {name} has no value at site {without.name!r}, where queries are of the stream "
+                f"{without.queries!r} and keys of {without.keys!r}; choose another --measure, or a model without such "
+                "a site"
+            )
 
 
 def select_queries(word_index: torch.Tensor, present: torch.Tensor, queries: Queries) -> torch.Tensor:
@@ -149,17 +186,6 @@ def sum_word_mass(weights: torch.Tensor, word_index: torch.Tensor) -> torch.Tens
     return torch.matmul(weights, membership[:, None])
 
 
-def row_entropy(weights: torch.Tensor) -> torch.Tensor:
-    """Shannon entropy of each row in nats, - sum p log p; 0 log 0 is 0."""
-    entropy: torch.Tensor = torch.special.entr(weights).sum(dim=-1)
-    return entropy
-
-
-def effective_number(weights: torch.Tensor) -> torch.Tensor:
-    """Effective number of entries, exp(entropy): n for a uniform row of n (Hill 1973, order 1)."""
-    return row_entropy(weights).exp()
-
-
 def summarize_rows(
     weights: torch.Tensor,
     thresholds: Sequence[float],
@@ -192,44 +218,22 @@ def summarize_rows(
     Returns
     -------
     dict of str to torch.Tensor
-        ``count`` (batch, heads, queries, thresholds) int32, 0 where nothing is asked; and each further
-        measure (batch, heads, queries) float32, NaN where nothing is asked. ``special_mass``,
-        ``self_mass`` and ``target_mass`` are shares of the whole row, whatever keys count. ``self_mass`` is NaN
-        at a cross site, where no key is the query; ``target_mass``, what the target receives from the other
-        tokens, is NaN at queries of the target itself, and where no key is of the target's stream.
+        ``count`` (batch, heads, queries, thresholds) int32, and each further measure, (batch, heads, queries) or with
+        a last axis of thresholds. Where nothing is asked, and where no mass is left to the keys that count, whole
+        numbers are 0 and floats NaN.
     """
-    targets = targets or {}
-    rows = weights
+    kept = weights
     if options.keys == "words":
-        rows = keep_word_keys(rows, words[site.keys])
+        kept = keep_word_keys(kept, words[site.keys])
     if options.unit == "words":
-        rows = sum_word_mass(rows, words[site.keys])
-    count = count_entries(rows, thresholds) * asked[:, None, :, None]
-    summary = {"count": count}
-    nothing = count[..., 0] == 0
-    for measure in options.measures:
-        if measure == "entropy":
-            value = row_entropy(rows)
-        elif measure == "effective_number":
-            value = effective_number(rows)
-        elif measure == "largest_weight":
-            value = rows.amax(dim=-1)
-        elif measure == "special_mass":
-            value = (weights * (words[site.keys] < 0)[:, None, None, :]).sum(dim=-1)
-        elif measure == "target_mass":
-            value = _target_mass(weights, site, targets)
-        elif site.queries == site.keys:
-            value = weights.diagonal(dim1=-2, dim2=-1)
-        else:
-            value = torch.full_like(weights[..., 0], torch.nan)
-        summary[measure] = value.masked_fill(nothing, torch.nan)
+        kept = sum_word_mass(kept, words[site.keys])
+    count = partial(count_entries, thresholds=thresholds)
+    rows = Rows(weights, kept, site, asked, words, targets or {}, count)
+    counts = COUNT.of_rows(rows) * asked[:, None, :, None]
+    nothing = counts[..., 0] == 0
+    summary = {COUNT.name: counts}
+    for name in options.measures:
+        measure = measure_named(name)
+        blank = nothing[..., None] if measure.of_threshold else nothing
+        summary[name] = measure.of_rows(rows).masked_fill(blank, 0 if measure.whole else torch.nan)
     return summary
-
-
-def _target_mass(weights: torch.Tensor, site: Site, targets: Mapping[Stream, torch.Tensor]) -> torch.Tensor:
-    """Mass of each row on the target's keys, shape (batch, heads, queries)."""
-    keys, queries = targets.get(site.keys), targets.get(site.queries)
-    if keys is None:
-        return torch.full_like(weights[..., 0], torch.nan)
-    mass = (weights * keys[:, None, None, :]).sum(dim=-1)
-    return mass if queries is None else mass.masked_fill(queries[:, None, :], torch.nan)

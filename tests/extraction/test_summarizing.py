@@ -14,15 +14,15 @@ from hypothesis import strategies as st
 
 from metastable.errors import InputError
 from metastable.extraction import extract
-from metastable.extraction.measures import (
-    MEASURES,
+from metastable.extraction.summarizing import (
     check_row_options,
-    effective_number,
+    check_sites,
     keep_word_keys,
-    row_entropy,
     sum_word_mass,
     summarize_rows,
 )
+from metastable.measures import COUNT, MEASURES, TARGETS
+from metastable.measures.table import effective_number, row_entropy
 from metastable.models.encoders import wrap_model
 from metastable.models.sites import Site
 from tests.extraction.oracle import count_row, plain_attention, text_sequences
@@ -30,7 +30,7 @@ from tests.extraction.tiny_models import tiny_model
 
 LENGTHS = [4, 11, 7, 3, 9]
 THRESHOLDS = (0.5, 0.9)
-OF_EVERY_ROW = tuple(name for name in MEASURES if name != "target_mass")
+OF_EVERY_ROW = tuple(one.name for one in MEASURES if one is not COUNT and TARGETS not in one.needs)
 
 
 def _expected_row(row: np.ndarray, words: tuple[int, ...], keys: str, unit: str) -> list[float]:
@@ -80,13 +80,15 @@ def test_every_option_counts_what_it_says(queries: str, keys: str, unit: str, tm
                     assert near or counts[layer, head, k, query] == expected
                 entropy = -sum(p * math.log(p) for p in row if p > 0)
                 special = sum(p for p, word in zip(heads[head, query], sequence.word_index, strict=True) if word < 0)
-                for name, value in (
-                    ("entropy", entropy),
-                    ("effective_number", math.exp(entropy)),
-                    ("largest_weight", max(row)),
-                    ("special_mass", special),
-                    ("self_mass", heads[head, query, query]),
-                ):
+                oracle = {
+                    "entropy": entropy,
+                    "effective_number": math.exp(entropy),
+                    "largest_weight": max(row),
+                    "special_mass": special,
+                    "self_mass": heads[head, query, query],
+                }
+                assert set(oracle) == set(OF_EVERY_ROW), "a measure lacks its oracle"
+                for name, value in oracle.items():
                     got = float(cube[name][index, 0, layer, head, query])
                     assert got == pytest.approx(value, abs=2e-5, rel=2e-5), name
         for name in OF_EVERY_ROW:
@@ -169,6 +171,25 @@ def test_the_mass_of_a_target_depends_on_the_target(tmp_path: Path) -> None:
 def test_a_sequence_without_target_has_no_target_mass(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="'s0' has no target word"):
         extract(wrap_model(tiny_model("bert")), text_sequences([5]), path=tmp_path / "c", measures=["target_mass"])
+
+
+def test_without_special_tokens_there_is_no_special_mass(tmp_path: Path) -> None:
+    sequence = replace(text_sequences([4])[0], word_index=(0, 0, 1, 2))
+    message = "the measure special_mass needs a special token, and sequence 's0' has no special token; choose another"
+    with pytest.raises(InputError, match=message):
+        extract(wrap_model(tiny_model("gpt2")), [sequence], path=tmp_path / "c", measures=["special_mass"])
+    assert not (tmp_path / "c").exists()
+
+
+@pytest.mark.parametrize("measure", [one.name for one in MEASURES])
+def test_a_measure_is_compared_only_where_it_has_values(measure: str) -> None:
+    sites = (Site("encoder", 1, 1), Site("cross", 1, 1, "decoder", "text"), Site("seeing", 1, 1, "text", "vision"))
+    refused = {"self_mass": "cross", "target_mass": "seeing"}
+    if measure not in refused:
+        return check_sites([measure], sites)
+    with pytest.raises(InputError, match=f"{measure} has no value at site '{refused[measure]}'"):
+        check_sites([measure], sites)
+    return check_sites([measure], sites[:1])
 
 
 def test_a_first_query_that_sees_no_word_is_not_asked(tmp_path: Path) -> None:

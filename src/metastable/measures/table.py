@@ -1,0 +1,175 @@
+"""The table of measures: how each is taken of an attention row, and what is said of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from metastable.measures.measure import Measure, Need, Rows, Tokens
+from metastable.models.sites import Site
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["COUNT", "MEASURES", "SPECIAL_TOKENS", "TARGETS", "effective_number", "row_entropy"]
+
+
+def _has_target(sequence: Tokens) -> bool:
+    return any(sequence.target_tokens)
+
+
+def _has_special_token(sequence: Tokens) -> bool:
+    return any(word < 0 for word in sequence.word_index)
+
+
+TARGETS = Need("target word", "a study whose sequences name their target words", _has_target)
+"""The study says which words it is about."""
+
+SPECIAL_TOKENS = Need("special token", "a model whose tokenizer adds special tokens", _has_special_token)
+"""The tokenizer adds tokens that are of no word."""
+
+
+def _count(rows: Rows) -> torch.Tensor:
+    return rows.count(rows.kept)
+
+
+def row_entropy(weights: torch.Tensor) -> torch.Tensor:
+    """Shannon entropy of each row in nats, - sum p log p; 0 log 0 is 0."""
+    import torch
+
+    entropy: torch.Tensor = torch.special.entr(weights).sum(dim=-1)
+    return entropy
+
+
+def effective_number(weights: torch.Tensor) -> torch.Tensor:
+    """Effective number of entries, exp(entropy): n for a uniform row of n (Hill 1973, order 1)."""
+    return row_entropy(weights).exp()
+
+
+def _entropy(rows: Rows) -> torch.Tensor:
+    return row_entropy(rows.kept)
+
+
+def _effective_number(rows: Rows) -> torch.Tensor:
+    return effective_number(rows.kept)
+
+
+def _largest_weight(rows: Rows) -> torch.Tensor:
+    return rows.kept.amax(dim=-1)
+
+
+def _special_mass(rows: Rows) -> torch.Tensor:
+    return (rows.weights * (rows.words[rows.site.keys] < 0)[:, None, None, :]).sum(dim=-1)
+
+
+def _nowhere(rows: Rows) -> torch.Tensor:
+    return rows.weights.new_full(rows.weights.shape[:-1], float("nan"))
+
+
+def _self_mass(rows: Rows) -> torch.Tensor:
+    """Mass on the query's own key; NaN at a cross site, where no key is the query."""
+    if rows.site.queries == rows.site.keys:
+        return rows.weights.diagonal(dim1=-2, dim2=-1)
+    return _nowhere(rows)
+
+
+def _target_mass(rows: Rows) -> torch.Tensor:
+    """Mass on the target's keys; NaN at queries of the target itself, and where no key is of the target's stream."""
+    keys, queries = rows.targets.get(rows.site.keys), rows.targets.get(rows.site.queries)
+    if keys is None:
+        return _nowhere(rows)
+    mass = (rows.weights * keys[:, None, None, :]).sum(dim=-1)
+    return mass if queries is None else mass.masked_fill(queries[:, None, :], float("nan"))
+
+
+def _attends_to_itself(site: Site) -> bool:
+    return site.queries == site.keys
+
+
+def _reads_text(site: Site) -> bool:
+    return site.keys != "vision"
+
+
+COUNT = Measure(
+    name="count",
+    of_rows=_count,
+    called="count",
+    definition="the smallest number of {entries} of its attention row that together hold {share} of the row's mass",
+    meaning="the size of the head's metastable state",
+    help="how many keys hold the share of the attention that --threshold asks for",
+    wider=True,
+    unit="{unit}",
+    digits=2,
+    label="count k, to {share} of the attention",
+    cited="Ramsauer et al., 2021",
+    of_threshold=True,
+    whole=True,
+    joint=True,
+)
+"""The founding quantity, which every cube has."""
+
+MEASURES = (
+    COUNT,
+    Measure(
+        name="entropy",
+        of_rows=_entropy,
+        called="entropy",
+        definition=(
+            "the Shannon entropy of its attention row, −Σ p ln p in nats: 0 where all attention lies on one {one}, "
+            "ln n where it is spread evenly over n"
+        ),
+        help="Shannon entropy of the row, in nats",
+        wider=True,
+        unit="nats",
+    ),
+    Measure(
+        name="effective_number",
+        of_rows=_effective_number,
+        called="effective number",
+        definition=(
+            "the exponential of the entropy of its attention row: 1 where all attention lies on one {one}, n where it "
+            "is spread evenly over n"
+        ),
+        help="exponential of the entropy, an effective number of keys",
+        wider=True,
+        unit="{unit}",
+        digits=2,
+        cited="Hill, 1973",
+        joint=True,
+    ),
+    Measure(
+        name="largest_weight",
+        of_rows=_largest_weight,
+        called="largest weight",
+        definition="the share of the attention that goes to the {one} attended most",
+        help="share of the attention on the key attended most",
+    ),
+    Measure(
+        name="special_mass",
+        of_rows=_special_mass,
+        called="special mass",
+        definition="the share of the attention that goes to special tokens",
+        help="share of the attention on special tokens",
+        whole_row=True,
+        needs=(SPECIAL_TOKENS,),
+    ),
+    Measure(
+        name="self_mass",
+        of_rows=_self_mass,
+        called="self mass",
+        definition="the share of the attention that the token pays to itself",
+        help="share of the attention that a token pays to itself",
+        whole_row=True,
+        has_values_at=_attends_to_itself,
+    ),
+    Measure(
+        name="target_mass",
+        of_rows=_target_mass,
+        called="target mass",
+        definition="the share of its attention that the study's target words receive from it",
+        help="share of the attention on the words that the study names as its targets",
+        whole_row=True,
+        needs=(TARGETS,),
+        has_values_at=_reads_text,
+    ),
+)
+"""The measures that are built in, in the order in which they are listed."""
