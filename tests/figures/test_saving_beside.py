@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from functools import partial
 from io import BytesIO
 
 import numpy as np
@@ -64,10 +65,20 @@ def test_the_files_are_the_same_however_many_processes_save_them(tmp_path, drawn
     assert all(process.poll() is not None for process in processes)
 
 
-def test_a_process_saves_every_figure_that_is_handed_to_it(tmp_path, drawn):
-    expected = saved_here(drawn, tmp_path / "here")
+def test_a_figure_can_be_drawn_beside_too(tmp_path, heads):
+    table = heads(6, 12)
+    expected = saved_here({"x": figures.heatmap(table, "mean_b")}, tmp_path / "here")
+    with saving_beside(1) as save:
+        save(partial(figures.heatmap, table, "mean_b"), tmp_path / "beside", "x", alt="what x shows")
+    assert files_of(tmp_path / "beside") == expected
+
+
+def test_a_process_saves_every_figure_that_is_handed_to_it(tmp_path, drawn, heads):
     jobs = BytesIO()
-    for stem, figure in drawn.items():
+    drawn["layers"] = figures.difference_map(heads(6, 12))
+    drawings = {**drawn, "layers": partial(figures.difference_map, heads(6, 12))}
+    expected = saved_here(drawn, tmp_path / "here")
+    for stem, figure in drawings.items():
         message = pickle.dumps(module._Job(figure, tmp_path / "beside", stem, f"what {stem} shows"))
         jobs.write(len(message).to_bytes(8, "big") + message)
     jobs.seek(0)

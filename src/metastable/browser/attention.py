@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from metastable.extraction.batches import Batch, plan_batches
-from metastable.extraction.counting import Reader, choose_part
+from metastable.extraction.counting import Reader, choose_part, sites_of_part
 from metastable.extraction.mass import count_entries
 from metastable.models.capture import LayerAttention, reading
 
@@ -142,7 +142,8 @@ def attention_of(
             return
         part = choose_part(encoder, sequences, given)
         lengths = np.array([len(sequences[position].token_ids) for position in positions])
-        with reading(encoder.model, encoder.way, part=part) as read:
+        n_layers = sum(site.n_layers for site in sites_of_part(encoder.sites, part))
+        with reading(encoder.model, encoder.way, part=part, n_layers=n_layers) as read:
             reader = Reader(encoder, sequences, given, read)
             for rows in plan_batches(lengths, batch_tokens):
                 yield from _read_batch(reader, positions[rows], wanted, thresholds)

@@ -18,13 +18,13 @@ from metastable.extraction.store import Layout
 from metastable.extraction.summarizing import RowOptions, select_queries, summarize_rows
 from metastable.measures import COUNT, measure_named
 from metastable.models.capture import LayerAttention, Listener, Read, accepts
-from metastable.models.sites import Stream
+from metastable.models.sites import Site, Stream
 
 if TYPE_CHECKING:
     from metastable.models.encoders import Encoder
     from metastable.study import Sequence
 
-__all__ = ["Counter", "Reader", "choose_part", "vision_tokens"]
+__all__ = ["Counter", "Reader", "choose_part", "sites_of_part", "vision_tokens"]
 
 
 def choose_part(encoder: Encoder, sequences: SequenceOf[Sequence], features: Mapping[str, NDArray[Any]]) -> str | None:
@@ -91,6 +91,12 @@ class Reader:
             device=self.encoder.device,
             dtype=self.encoder.dtype,
         )
+
+
+def sites_of_part(sites: tuple[Site, ...], part: str | None) -> tuple[Site, ...]:
+    """Return the sites of a tower; all of them where the whole model is read."""
+    stream = {"text_model": "text", "vision_model": "vision"}.get(part or "")
+    return tuple(site for site in sites if stream is None or site.queries == stream)
 
 
 def vision_tokens(reader: Reader) -> int:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from metastable.errors import InputError
 from metastable.extraction.batches import plan_blocks
-from metastable.extraction.counting import Counter, Reader, choose_part, vision_tokens
+from metastable.extraction.counting import Counter, Reader, choose_part, sites_of_part, vision_tokens
 from metastable.extraction.distributed import Processes, current_processes
 from metastable.extraction.mass import check_thresholds
 from metastable.extraction.sequence_labels import SequenceLabels, labels_of
@@ -151,9 +151,10 @@ def extract(
     processes = current_processes()
     key = extraction_key(encoder, sequences, thresholds=thresholds, options=options, features=features)
     partial = path.with_name(f".{path.stem}-{key[:16]}{path.suffix}")
-    with reading(encoder.model, encoder.way, part=part) as read:
+    sites = sites_of_part(encoder.sites, part)
+    n_layers = sum(site.n_layers for site in sites)
+    with reading(encoder.model, encoder.way, part=part, n_layers=n_layers) as read:
         reader = Reader(encoder, sequences, features, read)
-        sites = _sites_of_part(encoder.sites, part)
         n_vision = vision_tokens(reader) if any(site.keys == "vision" for site in sites) else 0
         lengths = np.maximum([len(sequence.token_ids) for sequence in sequences], n_vision)
         layout = _layout(sequences, sites, lengths, thresholds, options, batch_tokens)
@@ -385,8 +386,3 @@ def _layout(
     by_tokens = batch_tokens // most if mean > _EVEN * most else int(_BATCHES_PER_BLOCK * batch_tokens / mean)
     bytes_each = sum(values.nbytes for values in layout.empty_block(1).values())
     return replace(layout, block=max(1, min(by_tokens, _BLOCK_BYTES // bytes_each, len(lengths))))
-
-
-def _sites_of_part(sites: tuple[Site, ...], part: str | None) -> tuple[Site, ...]:
-    stream = {"text_model": "text", "vision_model": "vision"}.get(part or "")
-    return tuple(site for site in sites if stream is None or site.queries == stream)

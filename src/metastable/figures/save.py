@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,15 @@ __all__ = ["save_figure"]
 _DPI = 200  # twice the pixels of a page 830 px wide, for dense screens
 
 
-def save_figure(figure: Figure, folder: str | Path, stem: str, *, alt: str | None = None) -> tuple[Path, Path]:
+def save_figure(
+    figure: Figure | Callable[[], Figure], folder: str | Path, stem: str, *, alt: str | None = None
+) -> tuple[Path, Path]:
     """Save a figure as svg and png.
 
     Parameters
     ----------
-    figure : matplotlib.figure.Figure
-        Any figure; the background is saved opaque, so that it can be read on a dark page.
+    figure : matplotlib.figure.Figure or callable
+        Any figure, or a function that draws it; the background is saved opaque, so that it can be read on a dark page.
     folder : str or Path
         Made where it is missing.
     stem : str
@@ -46,6 +49,7 @@ def save_figure(figure: Figure, folder: str | Path, stem: str, *, alt: str | Non
     """
     if not stem or Path(stem).name != stem or stem.startswith("."):
         raise InputError(f"stem {stem!r} must be a plain file name without folder; give for instance 'heatmap'")
+    drawn = figure if isinstance(figure, Figure) else figure()
     description = {} if alt is None else {"Description": alt}
     svg, png = Path(folder) / f"{stem}.svg", Path(folder) / f"{stem}.png"
     kinds: tuple[tuple[Path, dict[str, Any]], ...] = (
@@ -56,7 +60,7 @@ def save_figure(figure: Figure, folder: str | Path, stem: str, *, alt: str | Non
         with settings():
             for path, options in kinds:
                 with written_whole(path) as temporary:
-                    figure.savefig(temporary, format=path.suffix[1:], facecolor="white", transparent=False, **options)
+                    drawn.savefig(temporary, format=path.suffix[1:], facecolor="white", transparent=False, **options)
     except OSError as error:
         raise InputError(
             f"cannot write {stem} to {folder} ({error.strerror}); choose a folder that you may write to"

@@ -8,7 +8,7 @@ import pickle
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import BytesIO
@@ -30,13 +30,15 @@ _MOST = 3
 class Save(Protocol):
     """Saves a figure as `metastable.figures.save_figure` does, now or soon."""
 
-    def __call__(self, figure: Figure, folder: str | Path, stem: str, *, alt: str | None = None) -> Any:
+    def __call__(
+        self, figure: Figure | Callable[[], Figure], folder: str | Path, stem: str, *, alt: str | None = None
+    ) -> Any:
         """Save it."""
 
 
 @dataclass(frozen=True)
 class _Job:
-    figure: Figure
+    figure: Figure | Callable[[], Figure]
     folder: Path
     stem: str
     alt: str | None
@@ -66,8 +68,10 @@ def saving_beside(n_processes: int | None = None) -> Iterator[Save]:
     Yields
     ------
     callable
-        ``save(figure, folder, stem, alt=...)``, which returns at once. The figure must not be changed after. All files
-        are there when the context is left; if it is left by an exception, what was not saved by then is dropped.
+        ``save(figure, folder, stem, alt=...)``, which returns at once. In the place of a figure stands better the
+        function that draws it (`functools.partial`), since it is then drawn beside too. What it is drawn from must not
+        be changed after. All files are there when the context is left; if it is left by an exception, what was not
+        saved by then is dropped.
 
     Raises
     ------
@@ -96,7 +100,7 @@ def saving_beside(n_processes: int | None = None) -> Iterator[Save]:
             if not _saved(process, job):
                 failed.append(job)
 
-    def save(figure: Figure, folder: str | Path, stem: str, *, alt: str | None = None) -> None:
+    def save(figure: Figure | Callable[[], Figure], folder: str | Path, stem: str, *, alt: str | None = None) -> None:
         todo.append(_Job(figure, Path(folder), stem, alt))
         for index, process in enumerate(processes):
             if index == len(threads) or not threads[index].is_alive():
@@ -158,8 +162,11 @@ def _saved(process: subprocess.Popen[bytes], job: _Job) -> bool:
 
 def _warm_up() -> None:
     """Import all that a figure needs, and read the fonts."""
+    from metastable import figures
     from metastable.figures.style import NotebookFigure
 
+    for name in dir(figures):
+        getattr(figures, name)
     figure = NotebookFigure()
     figure.add_subplot().set_title("a")
     for kind in ("svg", "png"):

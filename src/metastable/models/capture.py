@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
@@ -208,8 +208,12 @@ def _implementation(model: Any, name: str) -> Iterator[None]:
         model.set_attn_implementation(before)
 
 
+class _AllRead(Exception):  # noqa: N818
+    """Ends a forward pass of which nothing more is wanted."""
+
+
 @contextmanager
-def reading(model: Any, way: Way, *, part: str | None = None) -> Iterator[Read]:
+def reading(model: Any, way: Way, *, part: str | None = None, n_layers: int | None = None) -> Iterator[Read]:
     """Make a model's attention readable for as long as the context lasts.
 
     Parameters
@@ -221,6 +225,10 @@ def reading(model: Any, way: Way, *, part: str | None = None) -> Iterator[Read]:
         attention of all layers of a batch at a time.
     part : str, optional
         A tower to run alone: ``"text_model"`` or ``"vision_model"``.
+    n_layers : int, optional
+        How many layers attend, all sites together. Within the interface the forward pass then ends with the last of
+        them, since what the model makes of it is not wanted; but not in a model that computes the attention of one
+        module several times, whose last call is not known.
 
     Yields
     ------
@@ -244,18 +252,24 @@ def reading(model: Any, way: Way, *, part: str | None = None) -> Iterator[Read]:
 
     def read_inside(inputs: Mapping[str, torch.Tensor], listener: Listener) -> None:
         seen: dict[str, int] = {}
+        modules: set[torch.nn.Module] = set()
 
         def attend(module: torch.nn.Module, scores: Scores) -> torch.Tensor:
             site = site_name(names.get(module, ""), model.config)
             layer = seen.get(site, 0)
             seen[site] = layer + 1
+            modules.add(module)
             if isinstance(listener, Attending):
-                return listener.attend(scores, site, layer)
-            return _weigh(scores, lambda weights: listener(LayerAttention(site, layer, weights)))
+                attended = listener.attend(scores, site, layer)
+            else:
+                attended = _weigh(scores, lambda weights: listener(LayerAttention(site, layer, weights)))
+            if len(modules) == sum(seen.values()) == n_layers:
+                raise _AllRead
+            return attended
 
         token = _attend.set(attend)
         try:
-            with torch.inference_mode():
+            with torch.inference_mode(), suppress(_AllRead):
                 network(**inputs, **options)
         finally:
             _attend.reset(token)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -157,6 +158,11 @@ class PlacedPlate(Generic[R]):
         """Draw the figure."""
         return self.plate.draw(self.part.result)
 
+    def drawing(self) -> Callable[[], Figure]:
+        """Return a function that draws the figure and can be handed to another process."""
+        arguments = self.plate.given(self.part.result)
+        return partial(self.plate.drawing, *arguments.args, **arguments.kwargs, **arguments.looks)
+
 
 def placed_plates(table: Sequence[Plate[R]], result: R) -> list[PlacedPlate[R]]:
     """Return the figures that a result's report has, in the order of the table, none of them drawn yet.
@@ -193,7 +199,7 @@ def save_plates(
     """
     for done, plate in enumerate(plates):
         advance(done, len(plates))
-        save(plate.draw(), folder / "figures", plate.stem, alt=plate.alt)
+        save(plate.drawing(), folder / "figures", plate.stem, alt=plate.alt)
     advance(len(plates), len(plates))
 
 
