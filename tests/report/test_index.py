@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
+from metastable.heads.record import write_record
 from metastable.report import verdict_record, write_index
 from tests.report.fixed_results import fixed_result
 
@@ -13,9 +15,9 @@ def test_the_index_lists_the_reports_that_are_there(tmp_path):
         folder = tmp_path / name
         folder.mkdir()
         result = fixed_result("plain")
-        verdict = verdict_record(result.contrast, result.analysis, result.recipe)
+        verdict = verdict_record(result.contrast, result.analysis, result.record)
         (folder / "report.md").write_text("# x")
-        (folder / "run.json").write_text(json.dumps({**result.recipe, "title": title, "verdict": verdict}))
+        write_record(replace(result.record, title=title, verdict=verdict), folder / "run.json")
     (tmp_path / "unfinished").mkdir()
     (tmp_path / "unfinished" / "run.json").write_text(json.dumps({"title": "C"}))
     text = write_index(tmp_path).read_text(encoding="utf-8")

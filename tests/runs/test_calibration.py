@@ -10,6 +10,7 @@ import pytest
 import studies
 from metastable.cli import main
 from metastable.errors import InputError
+from metastable.heads.calibration_options import CalibrationOptions
 from metastable.heads.contrasts import contrasts_of
 from metastable.report.calibration.sentences import calibration_text
 from metastable.runs import calibration
@@ -73,7 +74,7 @@ def counted(design, rows, monkeypatch, *, n_tokens=3):
     return found, means, tokens, owner
 
 
-OPTIONS = {"side": "b", "threshold": (0.9,), "measure": "count"}
+OPTIONS = CalibrationOptions(side="b")
 BOTH = ("concrete", "abstract")
 
 
@@ -168,8 +169,7 @@ def test_a_broken_promise_is_told_beside_what_chance_would_do():
     contrast = SimpleNamespace(
         a=Condition("concrete", "a"), b=Condition("abstract", "b"), pair=None, unit="answer", predictor=None
     )
-    options = {"side": "b", "alpha": 0.05, "splits": 50, "permutations": 5000, "shift": 0.5, "share": 0.1,
-               "covariates": ("zipf",)}  # fmt: skip
+    options = CalibrationOptions(side="b", splits=50, covariates=("zipf",))
     text = calibration_text(
         study, table, {}, contrast=contrast, n_units=12, n_heads=72, options=options, command="run it"
     )

@@ -19,18 +19,20 @@ from metastable.heads.compared_heads import (
     option_differences,
     shared_thresholds,
 )
+from metastable.heads.comparison_options import ComparisonOptions
 from metastable.heads.finished_report import find_report, read_report
 from metastable.report.comparison.page import (
     comparison_plates,
-    comparison_recipe,
+    comparison_record,
     render_comparison,
     write_comparison,
 )
 from metastable.report.comparison.sentences import comparison_warnings, depth_thirds, expected_same_sign, limitations
 from metastable.report.plate import Plate
+from metastable.study import Options
 from tests.report_folders import report_folder
 
-OPTIONS = {"alpha": 0.05, "permutations": 200, "seed": 20, "threshold": (), "out": "reports", "name": None}
+OPTIONS = ComparisonOptions(permutations=200)
 
 
 def pair(tmp_path, first=None, second=None):
@@ -50,9 +52,9 @@ def written(tmp_path, reports, **given):
 def rendered(reports):
     """The text alone: drawing figures takes most of the time."""
     found = compare_reports(*reports, n_permutations=200)
-    recipe = comparison_recipe(found, OPTIONS, "python -m studies compare one two")
+    record = comparison_record(found, OPTIONS, "python -m studies compare one two")
     plates = {name: [Plate(name, None, "alt", "caption")] for name in ("maps", "scatter", "profiles", "shares")}
-    return found, render_comparison(found, plates, recipe, OPTIONS)
+    return found, render_comparison(found, plates, record, OPTIONS)
 
 
 def verdict(text):
@@ -144,7 +146,7 @@ def test_effects_are_on_one_scale_when_units_measures_and_kinds_are_alike(tmp_pa
 
 def test_options_that_differ_are_listed_with_a_dash_where_there_is_none():
     rows = option_differences(
-        {"k": 3000, "threshold": [0.9, 0.5], "out": "x", "seed": 1}, {"threshold": [0.9], "out": "y", "seed": 1}
+        Options(threshold=(0.9, 0.5), out="x", seed=1, own={"k": 3000}), Options(threshold=(0.9,), out="y", seed=1)
     )
     assert rows == [("k", "3000", "–"), ("threshold", "0.9, 0.5", "0.9")]
 

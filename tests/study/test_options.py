@@ -1,8 +1,9 @@
 import pytest
 
 from metastable.errors import InputError
-from metastable.study import Condition, Material, Option, Study
-from metastable.study.options import COMMON_OPTIONS, options_of, parse_option
+from metastable.study import Condition, Material, Study
+from metastable.study.options import COMMON_OPTIONS, common_option, parse_option
+from metastable.study.own_options import options_of
 
 OPTIONS = {option.name: option for option in COMMON_OPTIONS}
 
@@ -52,7 +53,7 @@ def test_none_empties_the_covariates_and_nothing_else():
 
 
 def test_a_study_replaces_the_default_of_a_common_option():
-    own = Option("covariates", str, ("zipf",), "adjusted for", many=True, empty=True)
+    own = common_option("covariates", default=("zipf",), help="adjusted for")
     study = Study(
         name="x",
         title="X",

@@ -8,7 +8,8 @@ from typing import Any, NoReturn
 
 from metastable.errors import InputError
 from metastable.study import Option, Study
-from metastable.study.options import options_of, parse_option
+from metastable.study.options import parse_option
+from metastable.study.own_options import options_of
 
 __all__ = ["Parser", "add_options", "read_options", "study_parser"]
 

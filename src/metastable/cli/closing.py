@@ -21,8 +21,8 @@ _LARGEST = 3
 
 def print_summary(result: RunResult, console: Console) -> None:
     """Print the verdict, the number of heads by verdict, the three largest, and where the report lies."""
-    options = result.recipe["options"]
-    sentences = verdict_sentences(result.contrast, result.analysis, result.recipe)
+    options = result.record.options
+    sentences = verdict_sentences(result.contrast, result.analysis, result.record)
     console.print(
         Panel(
             escape("\n\n".join(sentences)),
@@ -37,7 +37,7 @@ def print_summary(result: RunResult, console: Console) -> None:
     console.print(
         "heads: "
         + ", ".join(f"{int(counts.get(name, 0))} {name}" for name in ("different", "equivalent", "undecided"))
-        + f" (false discovery rate {format_level(options['alpha'])})",
+        + f" (false discovery rate {format_level(options.alpha)})",
         highlight=False,
     )
     slope = result.contrast.predictor is not None

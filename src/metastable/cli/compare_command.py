@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 from collections.abc import Sequence
@@ -14,23 +13,14 @@ from rich.panel import Panel
 
 from metastable.cli.arguments import Parser, add_options, read_options
 from metastable.errors import InputError
-from metastable.study import Option
-from metastable.study.options import COMMON_OPTIONS, fraction, natural
+from metastable.heads.comparison_options import ComparisonOptions
+from metastable.heads.record import record_kind
+from metastable.study.entries import declared_options
 from metastable.study.registry import Registry
 
 __all__ = ["OPTIONS", "run"]
 
-_COMMON = {option.name: option for option in COMMON_OPTIONS}
-
-OPTIONS = (
-    Option("name", str, None, "name of the comparison's folder (none: compare_A_B)"),
-    Option("threshold", fraction, (), "thresholds to compare, the first is primary (none: all that both reports have)",
-           many=True),
-    Option("permutations", natural, 10_000, "permutations of heads for the p of the correlation"),
-    _COMMON["alpha"],
-    _COMMON["seed"],
-    Option("out", str, "reports", "folder that holds the reports and receives the comparison's"),
-)  # fmt: skip
+OPTIONS = declared_options(ComparisonOptions)
 
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,120}")
 
@@ -49,10 +39,10 @@ def _folder(given: str | None, folders: tuple[str, str], names: tuple[str, str],
         given = re.sub(r"[^A-Za-z0-9_.-]+", "_", "_".join(("compare", *parts)))
     if not _PLAIN.fullmatch(given):
         raise InputError(f"{given!r} cannot name a folder; give --name with letters, digits, dashes and underscores")
-    recipe = out / given / "run.json"
+    record = out / given / "run.json"
     taken = given in registry.studies
-    if recipe.is_file():
-        taken |= "comparison" not in json.loads(recipe.read_text(encoding="utf-8"))
+    if record.is_file():
+        taken |= record_kind(record) != "comparison"
     if taken:
         raise InputError(f"{out / given} is the folder of a study, whose report would be lost; give another --name")
     return out / given
@@ -70,7 +60,7 @@ def run(registry: Registry, arguments: Sequence[str], console: Console) -> None:
     parsed, rest = parser.parse_known_intermixed_args(arguments)
     if unknown := [word for word in rest if word.startswith("-")]:
         parser.error(f"unrecognized arguments: {unknown[0]}")
-    options = read_options(vars(parsed), OPTIONS)
+    options = ComparisonOptions(**read_options(vars(parsed), OPTIONS))
     first, second = _two([*parsed.reports, *rest])
     # pandas and matplotlib take a second to import: only when something will be read
     from metastable.files import require_writable
@@ -80,23 +70,23 @@ def run(registry: Registry, arguments: Sequence[str], console: Console) -> None:
     from metastable.report.comparison.sentences import comparison_verdict
     from metastable.report.index import write_index
 
-    out = Path(options["out"])
+    out = Path(options.out)
     folders = [find_report(given, out, tuple(registry.studies)) for given in (first, second)]
     found = compare_reports(
         *(read_report(folder) for folder in folders),
-        threshold=options["threshold"] or None,
-        n_permutations=options["permutations"],
-        alpha=options["alpha"],
-        seed=options["seed"],
+        threshold=options.threshold or None,
+        n_permutations=options.permutations,
+        alpha=options.alpha,
+        seed=options.seed,
     )
     names = (folders[0].resolve().name, folders[1].resolve().name)
-    folder = _folder(options["name"], names, found.names, out, registry)
+    folder = _folder(options.name, names, found.names, out, registry)
     require_writable(folder, "--out")
     write_comparison(found, folder, options, shlex.join(["python", "-m", "studies", "compare", *arguments]))
     write_index(out)
     console.print(
         Panel(
-            escape(" ".join(comparison_verdict(found, options["alpha"]))),
+            escape(" ".join(comparison_verdict(found, options.alpha))),
             title="verdict",
             title_align="left",
             expand=False,

@@ -17,8 +17,8 @@ from metastable.cli.arguments import read_options, study_parser
 from metastable.cli.listing import print_studies
 from metastable.cli.progress_bars import RichStages
 from metastable.errors import InputError
-from metastable.study import Study
-from metastable.study.options import options_of
+from metastable.study import Options, Study
+from metastable.study.own_options import options_of
 from metastable.study.registry import Registry, find_studies
 
 __all__ = ["COMMANDS", "main"]
@@ -67,7 +67,7 @@ COMMANDS: dict[str, Command] = {
 
 def _run_study(study: Study, arguments: Sequence[str], console: Console) -> None:
     given = vars(study_parser(study).parse_args(arguments))
-    options = read_options(given, options_of(study))
+    options = Options.of(read_options(given, options_of(study)))
     # torch and transformers take seconds to import: only when something will be run
     from metastable.cli.closing import print_summary
     from metastable.runs.study import run_study

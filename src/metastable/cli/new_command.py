@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -11,15 +12,23 @@ from rich.markup import escape
 from metastable.cli.arguments import Parser, add_options, read_options
 from metastable.cli.scaffold import write_study
 from metastable.errors import InputError
-from metastable.study import Option
+from metastable.study.entries import declared_options, option
 from metastable.study.registry import Registry
 
-__all__ = ["OPTIONS", "run"]
+__all__ = ["OPTIONS", "NewOptions", "run"]
 
-OPTIONS = (
-    Option("csv", str, None, "a file of texts that the study is to read, with columns condition and text"),
-    Option("folder", str, ".", "the folder that holds the folder studies"),
-)
+
+@dataclass(frozen=True)
+class NewOptions:
+    """What was chosen for a new study; each field's entry says what it is."""
+
+    csv: str | None = option(
+        None, str, "a file of texts that the study is to read, with columns condition and text", affects="nothing"
+    )
+    folder: str = option(".", str, "the folder that holds the folder studies", affects="nothing")
+
+
+OPTIONS = declared_options(NewOptions)
 
 
 def run(registry: Registry, arguments: Sequence[str], console: Console) -> None:
@@ -36,12 +45,12 @@ def run(registry: Registry, arguments: Sequence[str], console: Console) -> None:
     if not arguments or (arguments[0].startswith("-") and arguments[0] not in {"-h", "--help"}):
         raise InputError("new needs a name for the study: python -m studies new NAME")
     name, rest = (arguments[0], arguments[1:]) if not arguments[0].startswith("-") else ("", arguments)
-    options = read_options(vars(parser.parse_args(rest)), OPTIONS)
+    options = NewOptions(**read_options(vars(parser.parse_args(rest)), OPTIONS))
     made = write_study(
         name,
-        Path(options["folder"]),
+        Path(options.folder),
         taken={*registry.studies, *registry.problems, *COMMANDS},
-        csv=None if options["csv"] is None else Path(options["csv"]),
+        csv=None if options.csv is None else Path(options.csv),
     )
     for path, what in ((made.study, "the study"), (made.test, "its test")):
         console.print(f"wrote [bold]{escape(str(path))}[/]: {what}", highlight=False, soft_wrap=True)

@@ -23,13 +23,12 @@ _OF_WORDS = Template('''\
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from metastable.study.options import natural
-from metastable.study import Claim, Condition, Material, Option, Sequence, Study
+from metastable.study import Claim, Condition, Material, Option, Options, Sequence, Study
 from metastable.material.word_lists import word_sequences
 
 if TYPE_CHECKING:
@@ -54,15 +53,15 @@ WORDS = {
 }
 
 
-def build(options: Mapping[str, Any], tokenizer: Tokenizer) -> Material:
+def build(options: Options, tokenizer: Tokenizer) -> Material:
     """Shuffle the words of each condition and pack them into sequences."""
-    rng = np.random.default_rng(options["seed"])
+    rng = np.random.default_rng(options.seed)
     sequences: list[Sequence] = []
     notes: list[str] = []
     for condition in STUDY.conditions:
         words = WORDS[condition.name].split()
         shuffled = [words[index] for index in rng.permutation(len(words))]
-        packed, told = word_sequences(shuffled, condition.name, tokenizer, options["max_length"])
+        packed, told = word_sequences(shuffled, condition.name, tokenizer, options.own["max_length"])
         sequences.extend(packed)
         notes.extend(told)
     return Material(tuple(sequences), tuple(notes))
@@ -92,11 +91,10 @@ _OF_TEXTS = Template('''\
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from metastable.study import Claim, Condition, Design, Material, Study
+from metastable.study import Claim, Condition, Design, Material, Options, Study
 from metastable.material.texts import MAX_LENGTH, read_texts, text_material
 
 if TYPE_CHECKING:
@@ -107,9 +105,9 @@ __all__ = ["STUDY"]
 FILE = $path
 
 
-def build(options: Mapping[str, Any], tokenizer: Tokenizer) -> Material:
+def build(options: Options, tokenizer: Tokenizer) -> Material:
     """Make one sequence of each row of the file."""
-    return text_material(read_texts(FILE), tokenizer, options["max_length"])
+    return text_material(read_texts(FILE), tokenizer, options.own["max_length"])
 
 
 STUDY = Study(
@@ -140,11 +138,11 @@ import pandas as pd
 import studies
 from metastable.cli import main
 from metastable.models.encoders import load_tokenizer
-from metastable.study.options import options_of
+from metastable.study.own_options import options_for
 from studies.$name import STUDY
 
 TOKENIZER = load_tokenizer()
-OPTIONS = {option.name: option.default for option in options_of(STUDY)}
+OPTIONS = options_for(STUDY)
 
 
 def test_the_sequences_are_of_both_conditions_and_read_as_they_were_made():
@@ -153,7 +151,7 @@ def test_the_sequences_are_of_both_conditions_and_read_as_they_were_made():
     assert len({sequence.identifier for sequence in sequences}) == len(sequences)
     for sequence in sequences:
         assert TOKENIZER.encode(sequence.text).token_ids == sequence.token_ids
-        assert len(sequence.token_ids) <= (OPTIONS["max_length"] or TOKENIZER.max_length)
+        assert len(sequence.token_ids) <= (OPTIONS.own["max_length"] or TOKENIZER.max_length)
 
 
 def test_the_same_options_give_the_same_sequences():

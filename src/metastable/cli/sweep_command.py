@@ -30,7 +30,7 @@ def _as_list(option: Option) -> Option:
 def run(registry: Registry, arguments: Sequence[str], console: Console) -> None:
     """Sweep the study that is named first."""
     # scipy and pandas take a second to import: only when something will be run
-    from metastable.heads.sweep_axes import may_vary, read_sweep, sweep_options
+    from metastable.heads.sweep_axes import read_sweep, sweep_options
 
     if not arguments or arguments[0].startswith("-"):
         raise InputError("sweep needs a study: python -m studies sweep STUDY --k 500,1000 (python -m studies list)")
@@ -44,8 +44,9 @@ def run(registry: Registry, arguments: Sequence[str], console: Console) -> None:
         allow_abbrev=False,
     )
     options = sweep_options(study)
-    add_options(parser, map(_as_list, filter(may_vary, options)), "options that may take several values")
-    add_options(parser, (option for option in options if not may_vary(option)), "options of the whole sweep")
+    varying = [_as_list(option) for option in options if option.may_vary]
+    add_options(parser, varying, "options that may take several values")
+    add_options(parser, (option for option in options if not option.may_vary), "options of the whole sweep")
     values, axes = read_sweep(study, vars(parser.parse_args(arguments[1:])))
     from metastable.report.sweep.sentences import verdict
     from metastable.runs.sweep import run_sweep

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from metastable.report.apa import format_g
-from metastable.study import Sequence
+from metastable.study import Options, Sequence
 
 __all__ = ["MeasureWords", "count_clause", "measure_words", "row_clauses", "row_length"]
 
@@ -62,26 +60,26 @@ class MeasureWords:
         return "spread wider" if self.wider else f"have a higher {self.name}"
 
 
-def count_clause(options: Mapping[str, Any], threshold: str) -> str:
+def count_clause(options: Options, threshold: str) -> str:
     """Say what the count is, after "the count is"; `threshold` is the share or list of shares in words."""
-    what = "entries" if options["unit"] == "tokens" else "words"
+    what = "entries" if options.unit == "tokens" else "words"
     return f"the smallest number of {what} of its attention row that together hold {threshold} of the row's mass"
 
 
-def measure_words(options: Mapping[str, Any]) -> MeasureWords:
+def measure_words(options: Options) -> MeasureWords:
     """Return the words for the measure of a run.
 
     Parameters
     ----------
-    options : mapping
+    options : Options
         The run's options: measure, threshold, and what is kept of a row.
 
     Returns
     -------
     MeasureWords
     """
-    unit = options["unit"]
-    share = f"{100 * options['threshold'][0]:g}%"
+    unit = options.unit
+    share = f"{100 * options.threshold[0]:g}%"
     one = unit.removesuffix("s")
     table = {
         "count": MeasureWords(
@@ -112,15 +110,15 @@ def measure_words(options: Mapping[str, Any]) -> MeasureWords:
             "target mass", "the share of its attention that the study's target words receive from it", False, "", 3
         ),
     }  # fmt: skip
-    return table[str(options["measure"])]
+    return table[str(options.measure)]
 
 
-def row_clauses(options: Mapping[str, Any]) -> tuple[str, list[str]]:
+def row_clauses(options: Options) -> tuple[str, list[str]]:
     """Say which tokens query, and what is done to a row before anything is measured.
 
     Parameters
     ----------
-    options : mapping
+    options : Options
         The run's options: queries, keys, unit and measure.
 
     Returns
@@ -133,22 +131,22 @@ def row_clauses(options: Mapping[str, Any]) -> tuple[str, list[str]]:
     asked = {"all": "query token", "words": "query token that belongs to a word", "special": "special query token"}
     changes = []
     # shares of the whole row, whatever keys count
-    if options["measure"] not in {"special_mass", "self_mass", "target_mass"}:
-        if options["keys"] == "words":
+    if options.measure not in {"special_mass", "self_mass", "target_mass"}:
+        if options.keys == "words":
             changes.append("Special tokens were taken out of the keys and the rest of each row was renormalized.")
-        if options["unit"] == "words":
-            alone = "" if options["keys"] == "words" else "; a special token was a word of its own"
+        if options.unit == "words":
+            alone = "" if options.keys == "words" else "; a special token was a word of its own"
             changes.append(f"The mass of a word's pieces was summed first{alone}.")
-    return asked[options["queries"]], changes
+    return asked[options.queries], changes
 
 
-def row_length(sequence: Sequence, options: Mapping[str, Any]) -> int:
+def row_length(sequence: Sequence, options: Options) -> int:
     """Return how many tokens, or words, a row of a sequence can be spread over.
 
     Parameters
     ----------
     sequence : Sequence
-    options : mapping
+    options : Options
         The run's options: keys and unit.
 
     Returns
@@ -156,5 +154,5 @@ def row_length(sequence: Sequence, options: Mapping[str, Any]) -> int:
     int
     """
     of_words = [word for word in sequence.word_index if word >= 0]
-    special = 0 if options["keys"] == "words" else len(sequence.token_ids) - len(of_words)
-    return special + (len(set(of_words)) if options["unit"] == "words" else len(of_words))
+    special = 0 if options.keys == "words" else len(sequence.token_ids) - len(of_words)
+    return special + (len(set(of_words)) if options.unit == "words" else len(of_words))

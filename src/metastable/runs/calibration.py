@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,14 +13,16 @@ from metastable import figures
 from metastable.errors import InputError
 from metastable.extraction.distributed import current_processes
 from metastable.files import write_text
+from metastable.heads.calibration_options import CalibrationOptions, counts_as_recorded
 from metastable.heads.cube import feature_table, token_values, unit_means
+from metastable.heads.record import CalibrationRecord, ComparedModel, RunRecord, write_record
 from metastable.heads.results import Counted
 from metastable.progress import Silent, Stages
 from metastable.report.calibration.sentences import calibration_text
 from metastable.report.plate import Plate, save_plate
 from metastable.runs.study import Clock, count_study
 from metastable.stats.simulation.calibrating import TokenValues, calibrate
-from metastable.study import Study
+from metastable.study import Options, Study
 
 __all__ = ["Calibration", "calibrate_study", "recorded_options"]
 
@@ -44,18 +43,10 @@ class Calibration:
     table: pd.DataFrame
 
 
-_WITHOUT_EFFECT_ON_COUNTS = frozenset(
-    {"permutations", "alpha", "correction", "margin", "covariates", "out", "device", "batch_tokens"}
-)
-
-
-def recorded_options(folder: Path) -> dict[str, Any]:
-    """Return the options of the run whose report lies in a folder; empty where there is none."""
+def recorded_options(folder: Path) -> Options | None:
+    """Return the options of the run whose report lies in a folder; None where there is none."""
     path = folder / "run.json"
-    if not path.is_file():
-        return {}
-    options = json.loads(path.read_text(encoding="utf-8"))["options"]
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
+    return RunRecord.read(path).options if path.is_file() else None
 
 
 @dataclass(frozen=True)
@@ -80,13 +71,13 @@ class _Side:
     n_units: int
 
 
-def _side(counted: Counted, features: pd.DataFrame, options: Mapping[str, Any]) -> _Side:
+def _side(counted: Counted, features: pd.DataFrame, options: CalibrationOptions) -> _Side:
     contrast, cube = counted.contrasts[0], counted.extraction.dataset
-    threshold, measure = options["threshold"][0], options["measure"]
-    units = np.flatnonzero(contrast.condition if options["side"] == "a" else ~contrast.condition)
+    threshold, measure = options.threshold[0], options.measure
+    units = np.flatnonzero(contrast.condition if options.side == "a" else ~contrast.condition)
     means = unit_means(cube, features, threshold, measure)
     if len(units) < 8:
-        name = contrast.a.name if options["side"] == "a" else contrast.b.name
+        name = contrast.a.name if options.side == "a" else contrast.b.name
         raise InputError(f"condition {name} has {len(units)} {contrast.unit}s; a calibration needs at least eight")
     membership = contrast.weights[units].tocoo()
     if len(counted.contrasts) > 1:
@@ -123,7 +114,7 @@ def _second_factor(
 def _token_values(
     counted: Counted,
     features: pd.DataFrame,
-    options: Mapping[str, Any],
+    options: CalibrationOptions,
     means: NDArray[np.float64],
     row: NDArray[np.intp],
     crossed: NDArray[np.intp] | None,
@@ -134,7 +125,7 @@ def _token_values(
         values, owner, nuisance = means, np.arange(len(row)), contrast.design[:, 2:]
     else:
         cube = counted.extraction.dataset
-        values, owner = token_values(cube, features, options["threshold"][0], options["measure"])
+        values, owner = token_values(cube, features, options.threshold[0], options.measure)
         nuisance = np.zeros((len(row), 0))
     mine = np.flatnonzero(row[owner] >= 0)
     sequence = owner[mine]
@@ -146,7 +137,7 @@ def _token_values(
 
 def calibrate_study(
     study: Study,
-    options: Mapping[str, Any],
+    options: CalibrationOptions,
     *,
     stages: Stages | None = None,
     command: str = "",
@@ -159,8 +150,7 @@ def calibrate_study(
     Parameters
     ----------
     study : Study
-    options : mapping
-        The study's options and those of the command: ``side``, ``splits``, ``shift``, ``share``.
+    options : CalibrationOptions
     stages : Stages or None
         Listener for progress.
     command : str
@@ -177,11 +167,10 @@ def calibrate_study(
         If the condition has fewer than eight units.
     """
     clock = Clock(stages or Silent())
-    folder = Path(options["out"]) / study.name
-    recorded = recorded_options(folder)
+    folder = Path(options.out) / study.name
     # other counts than the report's go elsewhere, so that the report keeps its own
-    changed = any(recorded[name] != options.get(name) for name in recorded if name not in _WITHOUT_EFFECT_ON_COUNTS)
-    counted = count_study(study, options, clock, cube="calibration.zarr" if changed else "counts.zarr")
+    alike = counts_as_recorded(study, options, recorded_options(folder))
+    counted = count_study(study, options, clock, cube="counts.zarr" if alike else "calibration.zarr")
     if not current_processes().is_first:
         return None
     features = feature_table(counted.extraction.dataset)
@@ -194,26 +183,26 @@ def calibrate_study(
             paired=counted.contrasts[0].pair is not None,
             family=pd.factorize(features["site"])[0],
             layer=features["layer"].to_numpy(),
-            n_splits=options["splits"],
-            n_permutations=options["permutations"],
-            alpha=options["alpha"],
-            shift=options["shift"],
-            share=options["share"],
-            rng=options["seed"],
+            n_splits=options.splits,
+            n_permutations=options.permutations,
+            alpha=options.alpha,
+            shift=options.shift,
+            share=options.share,
+            rng=options.seed,
             callback=advance,
         )
-    plates = _plates(table, options["alpha"])
+    plates = _plates(table, options.alpha)
     for plate in plates.values():
         save_plate(plate, counted.folder)
     write_text(counted.folder / "calibration.csv", table.to_csv(index=False, lineterminator="\n"))
-    recipe = {
-        "command": command,
-        "options": {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()},
-        "model": {"id": counted.encoder.model_id, "weights_sha256": counted.encoder.weights_hash},
-        "n_units": side.n_units,
-        "seconds": clock.seconds,
-    }
-    write_text(counted.folder / "calibration.json", json.dumps(recipe, indent=2, ensure_ascii=False) + "\n")
+    record = CalibrationRecord(
+        command=command,
+        options=options,
+        model=ComparedModel(counted.encoder.model_id, counted.encoder.weights_hash),
+        n_units=side.n_units,
+        seconds=clock.seconds,
+    )
+    write_record(record, counted.folder / "calibration.json")
     write_text(
         counted.folder / "calibration.md",
         calibration_text(

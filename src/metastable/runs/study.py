@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from metastable.browser.run_browser import write_run_browser
 from metastable.extraction import extract
 from metastable.extraction.distributed import current_processes
-from metastable.files import require_writable, write_text
+from metastable.files import require_writable
 from metastable.heads.contrasts import Contrast, contrasts_of
 from metastable.heads.head_tests import (
     adjusting,
@@ -24,7 +22,8 @@ from metastable.heads.head_tests import (
     side_histograms,
     unit_values,
 )
-from metastable.heads.record import run_recipe
+from metastable.heads.record import write_record
+from metastable.heads.recording import run_record
 from metastable.heads.results import Counted, RunResult
 from metastable.heads.run_files import write_tables
 from metastable.models.encoders import Tokenizer, load_encoder, load_tokenizer, resolve_device
@@ -32,7 +31,7 @@ from metastable.progress import Advance, Silent, Stages
 from metastable.report import verdict_record, write_index, write_report
 from metastable.stats.analysis import Analysis
 from metastable.stats.balance import balance_table
-from metastable.study import Material, Sequence, Study
+from metastable.study import Material, Options, Sequence, Study
 
 __all__ = ["Clock", "count_study", "prepare_study", "run_study"]
 
@@ -61,16 +60,13 @@ class Clock:
         self.seconds[key] = round(time.perf_counter() - start, 3)
 
 
-def prepare_study(
-    study: Study, options: Mapping[str, Any], tokenizer: Tokenizer
-) -> tuple[Material, tuple[Contrast, ...]]:
+def prepare_study(study: Study, options: Options, tokenizer: Tokenizer) -> tuple[Material, tuple[Contrast, ...]]:
     """Make a study's sequences and contrasts, and see that the covariates to adjust for are there.
 
     Parameters
     ----------
     study : Study
-    options : mapping
-        Values of the common options and of the study's own.
+    options : Options
     tokenizer : Tokenizer
         The model's.
 
@@ -88,19 +84,18 @@ def prepare_study(
     material = study.build(options, tokenizer)
     contrasts = contrasts_of(study, material.sequences)
     for contrast in contrasts:
-        adjusting(contrast, options["covariates"])
+        adjusting(contrast, options.covariates)
     return material, contrasts
 
 
-def count_study(study: Study, options: Mapping[str, Any], clock: Clock, *, cube: str = "counts.zarr") -> Counted:
+def count_study(study: Study, options: Options, clock: Clock, *, cube: str = "counts.zarr") -> Counted:
     """Make a study's sequences and count their attention, or take the counts of an earlier run.
 
     Parameters
     ----------
     study : Study
         What is compared.
-    options : mapping
-        Values of the common options and of the study's own.
+    options : Options
     clock : Clock
         Tells the stages and times them.
     cube : str
@@ -115,26 +110,26 @@ def count_study(study: Study, options: Mapping[str, Any], clock: Clock, *, cube:
     InputError
         For anything that the user can mend.
     """
-    folder = Path(options["out"]) / study.name
-    resolve_device(options["device"])  # a missing one is told before the work, and before anything is written
+    folder = Path(options.out) / study.name
+    resolve_device(options.device)  # a missing one is told before the work, and before anything is written
     with clock.stage("sequences", "words to sequences"):
-        tokenizer = load_tokenizer(options["model"], revision=options["revision"])
+        tokenizer = load_tokenizer(options.model, revision=options.revision)
         material, contrasts = prepare_study(study, options, tokenizer)
     clock.stages.say(_what(study, material.sequences))
     with clock.stage("model", f"loading {tokenizer.model_id}"):
-        encoder = load_encoder(options["model"], revision=options["revision"], device=options["device"])
+        encoder = load_encoder(options.model, revision=options.revision, device=options.device)
     require_writable(folder, "--out")  # makes the folder, so only once all else is known to be good
     with clock.stage("extraction", "attention counts") as advance:
         extraction = extract(
             encoder,
             material.sequences,
-            thresholds=options["threshold"],
+            thresholds=options.threshold,
             path=folder / cube,
-            batch_tokens=options["batch_tokens"],
-            queries=options["queries"],
-            keys=options["keys"],
-            unit=options["unit"],
-            measures=tuple(dict.fromkeys(("count", options["measure"], *(view.measure for view in study.views)))),
+            batch_tokens=options.batch_tokens,
+            queries=options.queries,
+            keys=options.keys,
+            unit=options.unit,
+            measures=tuple(dict.fromkeys(("count", options.measure, *(view.measure for view in study.views)))),
             callback=advance,
         )
     if extraction.reused:
@@ -146,7 +141,7 @@ def count_study(study: Study, options: Mapping[str, Any], clock: Clock, *, cube:
 
 def run_study(
     study: Study,
-    options: Mapping[str, Any],
+    options: Options,
     *,
     stages: Stages | None = None,
     command: str = "",
@@ -157,8 +152,7 @@ def run_study(
     ----------
     study : Study
         What is compared.
-    options : mapping
-        Values of the common options (`metastable.study.options.COMMON_OPTIONS`) and of the study's own.
+    options : Options
     stages : Stages or None
         Listener for progress.
     command : str
@@ -183,7 +177,7 @@ def run_study(
     cube = counted.extraction.dataset
     analyses = []
     with clock.stage("statistics", "tests of every head") as advance:
-        histograms = side_histograms(cube, contrasts[0], options["threshold"])
+        histograms = side_histograms(cube, contrasts[0], options.threshold)
         for index, contrast in enumerate(contrasts):
 
             def tell(done: int, total: int, index: int = index, advance: Advance = advance) -> None:
@@ -201,10 +195,10 @@ def run_study(
     with clock.stage("sensitivity", "what this sample could find") as advance:
         power = power_of(cube, contrasts[0], options, advance)
     joint = None
-    if options["joint"]:
+    if options.joint:
         with clock.stage("joint", "one model of all heads"):
             joint = joint_model(cube, contrasts[0], options)
-    recipe = run_recipe(study, options, counted, analyses[0], seconds=clock.seconds, command=command)
+    record = run_record(study, options, counted, analyses[0], seconds=clock.seconds, command=command)
     result = RunResult(
         study=study,
         folder=folder,
@@ -217,15 +211,15 @@ def run_study(
         joint=joint,
         histograms=histograms,
         unit_values=unit_values(cube, contrasts[0], options),
-        recipe=recipe,
+        record=record,
     )
     with clock.stage("report", "figures and report") as advance:
         write_tables(result)
         write_report(result, advance)
     with clock.stage("browser", "head browser"):
         write_run_browser(result, cube, counted.encoder)
-    recipe["verdict"] = verdict_record(result.contrast, result.analysis, recipe)
-    write_text(folder / "run.json", json.dumps(recipe, indent=2, ensure_ascii=False) + "\n")
+    result = replace(result, record=replace(record, verdict=verdict_record(result.contrast, result.analysis, record)))
+    write_record(result.record, folder / "run.json")
     write_index(folder.parent)
     return result
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import pkgutil
 from collections.abc import Iterator, Mapping
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
 
-from metastable.errors import InputError
+from metastable.errors import InputError, did_you_mean
 from metastable.study.definition import Study
 
 __all__ = ["ENTRY_POINT_GROUP", "Registry", "find_studies"]
@@ -45,11 +44,10 @@ class Registry:
             return self.studies[name]
         if name in self.problems:
             raise InputError(f"study {name!r} cannot be used: {self.problems[name]}")
-        near = difflib.get_close_matches(name, self.studies, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
         known = ", ".join(self.studies) or "none"
         raise InputError(
-            f"there is no study {name!r}; {hint}the studies are: {known} (python -m studies list tells more)"
+            f"there is no study {name!r}; {did_you_mean(name, self.studies)}the studies are: {known} "
+            "(python -m studies list tells more)"
         )
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import pandas as pd
 
+from metastable.heads.calibration_options import CalibrationOptions
 from metastable.heads.contrasts import Contrast
 from metastable.report.apa import format_level
 from metastable.report.plate import Plate, markdown
@@ -75,8 +75,8 @@ def _finding(table: pd.DataFrame, alpha: float) -> str:
     )
 
 
-def _division(contrast: Contrast, options: Mapping[str, Any], n_units: int, name: str) -> str:
-    times = f"{options['splits']} times"
+def _division(contrast: Contrast, options: CalibrationOptions, n_units: int, name: str) -> str:
+    times = f"{options.splits} times"
     if contrast.pair is not None:
         return (
             f"The {n_units} units of the condition *{name}* were joined in pairs at random {times}, one of each pair "
@@ -86,20 +86,20 @@ def _division(contrast: Contrast, options: Mapping[str, Any], n_units: int, name
     return f"The {n_units} {kind} of the condition *{name}* were divided at random {times}"
 
 
-def _limits(contrast: Contrast, options: Mapping[str, Any], n_heads: int) -> str:
+def _limits(contrast: Contrast, options: CalibrationOptions, n_heads: int) -> str:
     limits = [
         "Both halves come from one condition and have the same variances: how a test fares where the conditions differ "
         "in variance and not in mean is not seen here."
     ]
     if contrast.predictor is not None:
         limits.append("The study itself tests a slope; what is tested here is the difference of two halves.")
-    if options["covariates"]:
+    if options.covariates:
         limits.append("The covariates that the study adjusts for are left out here; halves have them alike on average.")
-    least = 1 / (options["permutations"] + 1)
-    if least * n_heads >= options["alpha"]:
-        needed = int(n_heads / options["alpha"])
+    least = 1 / (options.permutations + 1)
+    if least * n_heads >= options.alpha:
+        needed = int(n_heads / options.alpha)
         limits.append(
-            f"With {options['permutations']:,} relabelings no permutation p is below {least:.2g}, which is too large "
+            f"With {options.permutations:,} relabelings no permutation p is below {least:.2g}, which is too large "
             f"for a single head to pass BH or Holm over {n_heads} heads: their power is understated. More than "
             f"{needed:,} relabelings (`--permutations`) would do."
         )
@@ -114,7 +114,7 @@ def calibration_text(
     contrast: Contrast,
     n_units: int,
     n_heads: int,
-    options: Mapping[str, Any],
+    options: CalibrationOptions,
     command: str,
 ) -> str:
     """Return calibration.md.
@@ -132,7 +132,7 @@ def calibration_text(
         Units of the condition that was divided.
     n_heads : int
         Heads of the largest site.
-    options : mapping
+    options : CalibrationOptions
         What was chosen.
     command : str
         What was typed.
@@ -141,17 +141,17 @@ def calibration_text(
     -------
     str
     """
-    condition = contrast.a if options["side"] == "a" else contrast.b
+    condition = contrast.a if options.side == "a" else contrast.b
     of_heads = table[table["test"].isin(table.loc[table["measure"] == "fwer", "test"])]
     omnibus = table.drop(of_heads.index)
     pictures = "\n\n".join(markdown(plate) for plate in plates.values())
     return f"""# Calibration of {study.name}
 
-{_finding(table, options["alpha"])}
+{_finding(table, options.alpha)}
 
 {_division(contrast, options, n_units, condition.name)}, so that
-nothing differs between the halves, and every test was run with {options["permutations"]:,} relabelings; then once more
-with a shift of {options["shift"]:g} standard deviations planted in {100 * options["share"]:g}% of the heads of each
+nothing differs between the halves, and every test was run with {options.permutations:,} relabelings; then once more
+with a shift of {options.shift:g} standard deviations planted in {100 * options.share:g}% of the heads of each
 site. No model was run again. A rate is followed by its 95% Monte Carlo interval over splits.
 
 {_table(of_heads)}

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import platform
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +14,30 @@ import pandas as pd
 from metastable import figures
 from metastable.files import write_text
 from metastable.heads.compared_heads import Comparison, effect_kind, option_differences
+from metastable.heads.comparison_options import ComparisonOptions
 from metastable.heads.finished_report import FinishedReport
+from metastable.heads.record import (
+    ComparedModel,
+    ComparedReport,
+    ComparisonRecord,
+    ComparisonVerdict,
+    write_record,
+)
+from metastable.heads.recording import software_record
 from metastable.report.apa import format_g, format_interval, format_level, format_p, format_r, format_share
 from metastable.report.comparison import sentences
 from metastable.report.plate import Plate, markdown, save_plate
 from metastable.report.references import bibliography
 from metastable.report.templating import environment
 
-__all__ = ["comparison_plates", "comparison_recipe", "render_comparison", "write_comparison"]
+__all__ = ["comparison_plates", "comparison_record", "render_comparison", "write_comparison"]
 
 _SHOWN = 10
 
 
 def _effect_name(found: Comparison) -> str:
     """Return what figures call the effect: d where both are slopes, Hedges' g where neither is."""
-    slopes = {report.recipe["contrast"]["predictor"] is not None for report in (found.first, found.second)}
+    slopes = {report.record.contrast.predictor is not None for report in (found.first, found.second)}
     if slopes == {True}:
         return "d of the slope"
     return "hedges_g" if slopes == {False} else "effect (g or d)"
@@ -102,27 +109,27 @@ def comparison_plates(found: Comparison, alpha: float) -> dict[str, list[Plate]]
 
 def _sizes(report: FinishedReport) -> str:
     heads = report.heads
-    return f"{heads['n_a'].iloc[0]:,} / {heads['n_b'].iloc[0]:,} {report.recipe['contrast']['unit']}s"
+    return f"{heads['n_a'].iloc[0]:,} / {heads['n_b'].iloc[0]:,} {report.record.contrast.unit}s"
 
 
 def _material_rows(found: Comparison, alpha: float) -> list[tuple[str, str, str]]:
     def column(report: FinishedReport) -> dict[str, str]:
-        recipe = report.recipe
-        contrast, model = recipe["contrast"], recipe["model"]
+        record = report.record
+        contrast, model = record.contrast, record.model
         rows = report.heads[np.isclose(report.heads["threshold"], found.thresholds[0])]
         return {
-            "study": f"{recipe['title']} (`{recipe['study']}`)",
+            "study": f"{record.title} (`{record.study}`)",
             "report": f"`{report.folder}`",
-            "model": str(model["id"]),
-            "weights": f"SHA-256 `{model['weights_sha256'][:12]}…`, {model['dtype'].removeprefix('torch.')}",
+            "model": str(model.id),
+            "weights": f"SHA-256 `{model.weights_sha256[:12]}…`, {model.dtype.removeprefix('torch.')}",
             "attention": "; ".join(f"{name}: {layers} × {heads} heads" for name, layers, heads in report.shape),
-            "compared": f"{contrast['a']} − {contrast['b']}",
+            "compared": f"{contrast.a} − {contrast.b}",
             "effect": effect_kind(report),
-            "measure": str(recipe["options"]["measure"]).replace("_", " "),
+            "measure": str(record.options.measure).replace("_", " "),
             "sizes (a / b)": _sizes(report),
             "tokens a unit averages over": f"{report.tokens_per_unit:.1f}",
             "worst covariate, standardized difference": sentences.worst_covariate(report.balance),
-            "covariates held fixed": ", ".join(recipe["options"]["covariates"]) or "none",
+            "covariates held fixed": ", ".join(record.options.covariates) or "none",
             f"heads different (FDR {format_level(alpha)})": format_share(
                 int((rows["p_perm_fdr"] < alpha).sum()), len(rows)
             ),
@@ -211,79 +218,79 @@ def _head_rows(table: pd.DataFrame, found: Comparison) -> list[list[str]]:
     return rows
 
 
-def _recipe_rows(recipe: Mapping[str, Any]) -> list[tuple[str, str]]:
-    rows = [("finished", str(recipe["finished"]))]
-    for name, part in recipe["comparison"].items():
-        hashes = ", ".join(f"{file} `{digest[:12]}…`" for file, digest in part["sha256"].items())
+def _recipe_rows(record: ComparisonRecord) -> list[tuple[str, str]]:
+    rows = [("finished", str(record.finished))]
+    for name, part in record.comparison.items():
+        hashes = ", ".join(f"{file} `{digest[:12]}…`" for file, digest in part.sha256.items())
         rows.append((f"SHA-256, {name}", hashes))
-        versions = ", ".join(f"{package} {number}" for package, number in part["packages"].items())
+        versions = ", ".join(f"{package} {number}" for package, number in part.packages.items())
         rows.append((f"packages of {name}", versions))
-    rows.append(("packages now", ", ".join(f"{name} {number}" for name, number in recipe["packages"].items())))
-    rows.append(("Python", f"{recipe['python']}, {recipe['platform']}"))
+    rows.append(("packages now", ", ".join(f"{name} {number}" for name, number in record.packages.items())))
+    rows.append(("Python", f"{record.python}, {record.platform}"))
     return rows
 
 
-def comparison_recipe(found: Comparison, options: Mapping[str, Any], command: str) -> dict[str, Any]:
+def comparison_record(found: Comparison, options: ComparisonOptions, command: str) -> ComparisonRecord:
     """Return what run.json holds: what was read, with its hashes, what was chosen, and the verdict.
 
     Parameters
     ----------
     found : Comparison
-    options : mapping
-        Values of the command's options.
+    options : ComparisonOptions
     command : str
         What was typed.
 
     Returns
     -------
-    dict
+    ComparisonRecord
     """
     agreed = found.agreement.get(found.thresholds[0])
-    studies = {report.recipe["study"] for report in (found.first, found.second)}
+    studies = {report.record.study for report in (found.first, found.second)}
     common = f"{studies.pop()}: " if len(studies) == 1 else ""
 
     def number(value: float) -> float | None:
         return float(value) if np.isfinite(value) else None
 
-    return {
-        "title": f"{common}{found.names[0]} against {found.names[1]}",
-        "command": command,
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "options": {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()},
-        "comparison": {
-            side: {
-                "name": name,
-                "folder": str(report.folder),
-                "study": report.recipe["study"],
-                "command": report.recipe.get("command", ""),
-                "model": {key: report.recipe["model"][key] for key in ("id", "weights_sha256")},
-                "sha256": dict(report.sha256),
-                "packages": dict(report.recipe["packages"]),
-            }
+    software = software_record(("metastable", "numpy", "scipy", "pandas", "matplotlib"))
+    same = found.relation == "same heads"
+    return ComparisonRecord(
+        title=f"{common}{found.names[0]} against {found.names[1]}",
+        command=command,
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        options=options,
+        comparison={
+            side: ComparedReport(
+                name=name,
+                folder=str(report.folder),
+                study=report.record.study,
+                command=report.record.command,
+                model=ComparedModel(report.record.model.id, report.record.model.weights_sha256),
+                sha256=dict(report.sha256),
+                packages=dict(report.record.packages),
+            )
             for side, name, report in zip(("first", "second"), found.names, (found.first, found.second), strict=True)
         },
-        "relation": found.relation,
-        "thresholds": list(found.thresholds),
-        "packages": {name: version(name) for name in ("metastable", "numpy", "scipy", "pandas", "matplotlib")},
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "verdict": {
-            "sentence": sentences.comparison_verdict(found, options["alpha"])[0],
-            "r": None if agreed is None else number(agreed.r),
-            "p": None if agreed is None else number(agreed.p),
-            "r_within": None if agreed is None else number(agreed.r_within),
-            "p_within": None if agreed is None else number(agreed.p_within),
+        relation=found.relation,
+        thresholds=found.thresholds,
+        packages=software.packages,
+        python=software.python,
+        platform=software.platform,
+        verdict=ComparisonVerdict(
+            sentence=sentences.comparison_verdict(found, options.alpha)[0],
+            r=None if agreed is None else number(agreed.r),
+            p=None if agreed is None else number(agreed.p),
+            r_within=None if agreed is None else number(agreed.r_within),
+            p_within=None if agreed is None else number(agreed.p_within),
             **{
-                name: int((found.primary["significant"] == name).sum())
+                name: int((found.primary["significant"] == name).sum()) if same else None
                 for name in ("both", "first", "second", "neither")
-                if found.relation == "same heads"
             },
-        },
-    }
+        ),
+    )
 
 
 def render_comparison(
-    found: Comparison, plates: Mapping[str, list[Plate]], recipe: Mapping[str, Any], options: Mapping[str, Any]
+    found: Comparison, plates: Mapping[str, list[Plate]], record: ComparisonRecord, options: ComparisonOptions
 ) -> str:
     """Return report.md as text.
 
@@ -292,22 +299,21 @@ def render_comparison(
     found : Comparison
     plates : mapping of str to list of Plate
         As `comparison_plates` draws them.
-    recipe : mapping
-        As `comparison_recipe` returns it.
-    options : mapping
-        Values of the command's options.
+    record : ComparisonRecord
+        As `comparison_record` returns it.
+    options : ComparisonOptions
 
     Returns
     -------
     str
     """
-    alpha = options["alpha"]
+    alpha = options.alpha
     table = found.primary
     order = table["g_difference"].abs().sort_values(ascending=False, kind="stable").index[:_SHOWN]
     joined = found.relation != "other shape"
-    named = dict(zip(found.names, recipe["comparison"].values(), strict=True))
+    named = dict(zip(found.names, record.comparison.values(), strict=True))
     context = {
-        "title": recipe["title"],
+        "title": record.title,
         "names": found.names,
         "verdict": sentences.comparison_verdict(found, alpha),
         "warnings": sentences.comparison_warnings(found),
@@ -316,7 +322,7 @@ def render_comparison(
         | ({} if "scatter" in plates or not joined else {"scatter": ""}),
         "material_rows": _material_rows(found, alpha),
         "overlap": sentences.overlap_sentence(found),
-        "option_rows": option_differences(found.first.recipe["options"], found.second.recipe["options"]),
+        "option_rows": option_differences(found.first.record.options, found.second.record.options),
         "joined": joined,
         "agreement": sentences.agreement_sentence(found) if joined else "",
         "agreement_rows": _agreement_rows(found),
@@ -328,16 +334,16 @@ def render_comparison(
         "heads_sentence": sentences.heads_sentence(found, alpha, len(order)) if joined else "",
         "top_rows": _head_rows(table.loc[order], found),
         "head_rows": _head_rows(table, found),
-        "methods": sentences.methods(found, dict(options)),
-        "command": recipe["command"],
-        "commands": [part["command"] for part in named.values()],
-        "recipe_rows": _recipe_rows({**recipe, "comparison": named}),
+        "methods": sentences.methods(found, options),
+        "command": record.command,
+        "commands": [part.command for part in named.values()],
+        "recipe_rows": _recipe_rows(replace(record, comparison=named)),
         "limitations": sentences.limitations(found),
     }
     return environment().get_template("comparison.md.j2").render(context)
 
 
-def write_comparison(found: Comparison, folder: Path, options: Mapping[str, Any], command: str) -> dict[str, Any]:
+def write_comparison(found: Comparison, folder: Path, options: ComparisonOptions, command: str) -> ComparisonRecord:
     """Write report.md, figures, table and run.json of a comparison into a folder.
 
     Parameters
@@ -345,24 +351,23 @@ def write_comparison(found: Comparison, folder: Path, options: Mapping[str, Any]
     found : Comparison
     folder : Path
         Made where it is missing.
-    options : mapping
-        Values of the command's options: ``alpha, permutations, seed, ...``.
+    options : ComparisonOptions
     command : str
         What was typed.
 
     Returns
     -------
-    dict
+    ComparisonRecord
         What run.json holds.
     """
-    recipe = comparison_recipe(found, options, command)
-    plates = comparison_plates(found, options["alpha"])
-    text = render_comparison(found, plates, recipe, options)
+    record = comparison_record(found, options, command)
+    plates = comparison_plates(found, options.alpha)
+    text = render_comparison(found, plates, record, options)
     for plate in (plate for group in plates.values() for plate in group):
         save_plate(plate, folder)
     name, table = ("effects", found.effects) if found.relation == "other shape" else ("heads", found.joined)
     write_text(folder / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
     write_text(folder / "references.bib", bibliography(text))
     write_text(folder / "report.md", text)
-    write_text(folder / "run.json", json.dumps(recipe, indent=2, ensure_ascii=False) + "\n")
-    return recipe
+    write_record(record, folder / "run.json")
+    return record

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 
-from metastable.heads.compared_heads import Comparison, effect_kind, one_scale
+from metastable.heads.compared_heads import MEASURED_OF_A_ROW, Comparison, effect_kind, one_scale
+from metastable.heads.comparison_options import ComparisonOptions
 from metastable.heads.finished_report import FinishedReport
 from metastable.report.apa import format_g, format_level, format_p, format_r, format_share, p_phrase, plural
 from metastable.report.names import COVARIATE_NAMES
@@ -29,7 +28,6 @@ __all__ = [
     "worst_covariate",
 ]
 
-_MEASURED = ("measure", "queries", "keys", "unit")
 _THIRDS = ("first", "middle", "last")
 # Below this many a correlation of 0.5 is not significant at 0.05 (by Fisher's z, 16).
 _FEW_LAYERS = 16
@@ -57,7 +55,7 @@ def not_held(report: FinishedReport) -> pd.DataFrame | None:
     """Rows of the balance table for the covariates that the tests do not hold fixed; None if there are none."""
     if report.balance.empty:
         return None
-    free: pd.DataFrame = report.balance[~report.balance["covariate"].isin(report.recipe["options"]["covariates"])]
+    free: pd.DataFrame = report.balance[~report.balance["covariate"].isin(report.record.options.covariates)]
     return None if free.empty else free
 
 
@@ -204,24 +202,25 @@ def _largest_third(found: Comparison, name: str) -> str:
 
 
 def _conditions_warning(found: Comparison) -> str:
-    (first, second), (x, y) = found.names, (report.recipe["contrast"] for report in (found.first, found.second))
-    if (x["a"], x["b"]) == (y["a"], y["b"]):
+    (first, second), (x, y) = found.names, (report.record.contrast for report in (found.first, found.second))
+    if (x.a, x.b) == (y.a, y.b):
         return ""
-    if (x["a"], x["b"]) == (y["b"], y["a"]):
+    if (x.a, x.b) == (y.b, y.a):
         return (
-            f"{first} takes {x['a']} − {x['b']} and {second} {y['a']} − {y['b']}: the signs are turned, and agreement "
+            f"{first} takes {x.a} − {x.b} and {second} {y.a} − {y.b}: the signs are turned, and agreement "
             "shows as a negative correlation. Run one of them again with its conditions the other way round."
         )
     return (
-        f"{first} compares {x['a']} with {x['b']}, and {second} {y['a']} with {y['b']}: a sign means something else in "
+        f"{first} compares {x.a} with {x.b}, and {second} {y.a} with {y.b}: a sign means something else in "
         "each, and so does a difference of their effects."
     )
 
 
 def _measured(found: Comparison) -> str:
     """Name the options by which the two measure other things."""
-    x, y = (report.recipe["options"] for report in (found.first, found.second))
-    parts = [f"--{name} {x.get(name)} against {y.get(name)}" for name in _MEASURED if x.get(name) != y.get(name)]
+    x, y = (report.record.options for report in (found.first, found.second))
+    values = [(name, getattr(x, name), getattr(y, name)) for name in MEASURED_OF_A_ROW]
+    parts = [f"--{name} {here} against {there}" for name, here, there in values if here != there]
     return f"; {', '.join(parts)}" if parts else ""
 
 
@@ -336,16 +335,16 @@ def heads_sentence(found: Comparison, alpha: float, n_shown: int) -> str:
     )
 
 
-def methods(found: Comparison, options: dict[str, Any]) -> str:
+def methods(found: Comparison, options: ComparisonOptions) -> str:
     """Write the methods as a journal wants them."""
     first, second = found.names
-    x, y = (report.recipe for report in (found.first, found.second))
+    x, y = (report.record for report in (found.first, found.second))
     thresholds = ", ".join(f"{value:g}" for value in found.thresholds)
     text = (
         f"We compared the effects of {plural(len(found.first.heads) // len(found.first.thresholds), 'attention head')} "
-        f"in {first} ({effect_kind(found.first)}; {x['model']['id']}, weights SHA-256 "
-        f"{x['model']['weights_sha256'][:12]}…) with those in {second} ({effect_kind(found.second)}; "
-        f"{y['model']['id']}, weights SHA-256 {y['model']['weights_sha256'][:12]}…) at the threshold "
+        f"in {first} ({effect_kind(found.first)}; {x.model.id}, weights SHA-256 "
+        f"{x.model.weights_sha256[:12]}…) with those in {second} ({effect_kind(found.second)}; "
+        f"{y.model.id}, weights SHA-256 {y.model.weights_sha256[:12]}…) at the threshold "
         f"{thresholds}."
     )
     if found.relation == "other shape":
@@ -356,14 +355,14 @@ def methods(found: Comparison, options: dict[str, Any]) -> str:
     return (
         f"{text} Agreement of the two maps is Pearson's correlation over heads, tested two-sidedly by permuting heads "
         f"over the whole map and, with each layer's mean taken out of both, within layers (Good, 2005), "
-        f"{options['permutations']:,} random permutations each, p = (b + 1) / (m + 1) (Phipson & Smyth, 2010); the "
+        f"{options.permutations:,} random permutations each, p = (b + 1) / (m + 1) (Phipson & Smyth, 2010); the "
         "permutations take heads as exchangeable. Significance of a head in either study is that of its report "
-        f"(permutation test, false discovery rate {format_level(options['alpha'])}). The difference of a "
+        f"(permutation test, false discovery rate {format_level(options.alpha)}). The difference of a "
         f"head's two effects has "
         "the 95% interval that the method of variance estimates recovery gives from the two effects' own intervals "
         "(Zou & Donner, 2008) and a p-value from the normal quantile of the arm that points to zero, which takes the "
         "effects as independent; the false discovery rate over the heads of a site was held by the method of Benjamini "
-        f"and Hochberg (1995). The seed was {options['seed']}."
+        f"and Hochberg (1995). The seed was {options.seed}."
     )
 
 

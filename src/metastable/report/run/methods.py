@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 
 from metastable.heads.contrasts import Contrast
+from metastable.heads.record import RunRecord
 from metastable.report.apa import format_level, listed, plural, with_article
 from metastable.report.measure_words import count_clause, measure_words, row_clauses
 from metastable.report.words import short_name
-from metastable.study import Study
+from metastable.study import Options, Study
 
 __all__ = [
     "CORRECTIONS",
@@ -33,19 +31,19 @@ CORRECTIONS = {
 }
 
 
-def model_clause(recipe: Mapping[str, Any]) -> str:
+def model_clause(record: RunRecord) -> str:
     """Name the model and the packages that ran it."""
-    model, packages = recipe["model"], recipe["packages"]
-    revision = f"revision {model['revision']}, " if model["revision"] else ""
+    model, packages = record.model, record.packages
+    revision = f"revision {model.revision}, " if model.revision else ""
     return (
-        f"{model['id']} ({revision}weights SHA-256 {model['weights_sha256'][:12]}…; transformers "
+        f"{model.id} ({revision}weights SHA-256 {model.weights_sha256[:12]}…; transformers "
         f"{packages['transformers']}, torch {packages['torch']})"
     )
 
 
-def ratings_clause(recipe: Mapping[str, Any]) -> str:
+def ratings_clause(record: RunRecord) -> str:
     """Say where questions and ratings come from, as far as the material's sources tell."""
-    sources, said = recipe["sources"], []
+    sources, said = record.sources, []
     if str(sources.get("questions", "")).startswith("TVQA"):
         said.append(" Questions and answers were those of TVQA (Lei et al., 2018).")
     norms = str(sources.get("norms", ""))
@@ -56,12 +54,12 @@ def ratings_clause(recipe: Mapping[str, Any]) -> str:
     return "".join(said)
 
 
-def measured_clause(options: Mapping[str, Any]) -> str:
+def measured_clause(options: Options) -> str:
     """Say what was taken of each attention row, as a sentence in the past."""
     measure = measure_words(options)
     asked, changes = row_clauses(options)
-    if options["measure"] == "count":
-        first, *others = (f"{100 * value:g}%" for value in options["threshold"])
+    if options.measure == "count":
+        first, *others = (f"{100 * value:g}%" for value in options.threshold)
         thresholds = listed([f"{first} (the primary threshold)", *others]) if others else first
         what = (
             f"the count: {count_clause(options, thresholds)}, which is the size of the head's metastable state "
@@ -111,12 +109,12 @@ def observation_clause(study: Study, contrast: Contrast, measure: str) -> str:
     return f"The mean {measure}s of the sequences of one {unit} were averaged to one observation."
 
 
-def relabelings_clause(recipe: Mapping[str, Any]) -> str:
+def relabelings_clause(record: RunRecord) -> str:
     """Say how many relabelings there were, and how p came of them."""
-    permutations = recipe["permutations"]
-    if permutations["exact"]:
-        return f"all {permutations['used']:,} distinct relabelings"
-    return f"{permutations['used']:,} random relabelings, *p* = (*b* + 1) / (*m* + 1) (Phipson & Smyth, 2010)"
+    permutations = record.permutations
+    if permutations.exact:
+        return f"all {permutations.used:,} distinct relabelings"
+    return f"{permutations.used:,} random relabelings, *p* = (*b* + 1) / (*m* + 1) (Phipson & Smyth, 2010)"
 
 
 def mixed_clause(model: str) -> str:
@@ -132,13 +130,13 @@ def mixed_clause(model: str) -> str:
 
 
 def methods_paragraph(
-    recipe: Mapping[str, Any], study: Study, contrast: Contrast, *, n_heads: int, model: str, balanced: bool
+    record: RunRecord, study: Study, contrast: Contrast, *, n_heads: int, model: str, balanced: bool
 ) -> str:
     """Write the methods as a journal wants them.
 
     Parameters
     ----------
-    recipe : mapping
+    record : RunRecord
         As in run.json.
     study : Study
     contrast : Contrast
@@ -154,7 +152,7 @@ def methods_paragraph(
     -------
     str
     """
-    options, unit = recipe["options"], contrast.unit
+    options, unit = record.options, contrast.unit
     paired = contrast.pair is not None
     test = (
         f"the paired *t* statistic, by flipping the signs of the differences of whole {unit}s"
@@ -162,10 +160,10 @@ def methods_paragraph(
         else f"Welch's *t* statistic (Welch, 1947), by exchanging the condition labels of whole {unit}s"
     )
     adjusted = (
-        f" Nuisance covariates ({listed([short_name(name) for name in options['covariates']])}) entered by the method "
+        f" Nuisance covariates ({listed([short_name(name) for name in options.covariates])}) entered by the method "
         "of Freedman and Lane (1983; Winkler et al., 2014); Bayes factors and equivalence tests hold them fixed by "
         "regression, while means, differences and *g* are as observed."
-        if options["covariates"]
+        if options.covariates
         else ""
     )
     size = (
@@ -185,20 +183,20 @@ def methods_paragraph(
         else ""
     )
     return (
-        f"We presented {_reading_clause(study, contrast)} to {model_clause(recipe)}.{ratings_clause(recipe)} "
+        f"We presented {_reading_clause(study, contrast)} to {model_clause(record)}.{ratings_clause(record)} "
         f"{measured_clause(options)} {observation_clause(study, contrast, measure_words(options).name)} Each of the "
         f"{n_heads} "
-        f"heads was tested two-sidedly by a permutation test on {test}, with {relabelings_clause(recipe)}; all heads "
+        f"heads was tested two-sidedly by a permutation test on {test}, with {relabelings_clause(record)}; all heads "
         "shared the relabelings, so that the maximum over heads gave family-wise *p*-values (Westfall & Young, 1993) "
         "and "
         f"sums of squares over heads gave one omnibus *p* per layer and for the model.{adjusted}{mixed_clause(model)} "
         "The "
-        f"false discovery rate was held at {format_level(options['alpha'])} over the heads of a site by the method of "
-        f"{CORRECTIONS[options['correction']]}. We report {size} with a Cauchy prior of scale 0.707 (Rouder et al., "
-        f"2009), and two one-sided tests against a smallest effect of interest of *g* = ±{options['margin']:g} "
+        f"false discovery rate was held at {format_level(options.alpha)} over the heads of a site by the method of "
+        f"{CORRECTIONS[options.correction]}. We report {size} with a Cauchy prior of scale 0.707 (Rouder et al., "
+        f"2009), and two one-sided tests against a smallest effect of interest of *g* = ±{options.margin:g} "
         "(Lakens, "
         f"2017), whose false discovery rate was held at the same level (Benjamini & Hochberg, 1995).{balance} The "
         "seed of "
-        f"all random choices was {options['seed']}; the analysis was run with metastable "
-        f"{recipe['packages']['metastable']}."
+        f"all random choices was {options.seed}; the analysis was run with metastable "
+        f"{record.packages['metastable']}."
     )

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from metastable.files import write_text
 from metastable.heads.modes import median_counts, operating_modes
+from metastable.heads.record import RunRecord
 from metastable.report.apa import plural
 from metastable.report.markdown import as_text, code, with_escaped_names
 from metastable.report.measure_words import measure_words, row_clauses, row_length
@@ -55,39 +56,39 @@ def _material_rows(result: RunResult) -> list[tuple[str, str, str]]:
     return rows
 
 
-def _recipe_rows(recipe: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _recipe_rows(record: RunRecord) -> list[tuple[str, str]]:
     rows = [
-        ("finished", recipe["finished"]),
-        ("model", f"{recipe['model']['id']}, weights SHA-256 `{recipe['model']['weights_sha256']}`"),
-        ("device, numbers", f"{recipe['device']}, {recipe['model']['dtype'].removeprefix('torch.')}"),
-        ("attention reached by", str(recipe["extraction"]["capture"])),
-        ("seed", str(recipe["options"]["seed"])),
-        ("packages", ", ".join(f"{name} {number}" for name, number in recipe["packages"].items())),
-        ("Python", f"{recipe['python']}, {recipe['platform']}"),
-        ("seconds", ", ".join(f"{name} {value:.1f}" for name, value in recipe["seconds"].items())),
+        ("finished", record.finished),
+        ("model", f"{record.model.id}, weights SHA-256 `{record.model.weights_sha256}`"),
+        ("device, numbers", f"{record.device}, {record.model.dtype.removeprefix('torch.')}"),
+        ("attention reached by", str(record.extraction.capture)),
+        ("seed", str(record.options.seed)),
+        ("packages", ", ".join(f"{name} {number}" for name, number in record.packages.items())),
+        ("Python", f"{record.python}, {record.platform}"),
+        ("seconds", ", ".join(f"{name} {value:.1f}" for name, value in record.seconds.items())),
     ]
-    rows[2:2] = [(as_text(name), code(value)) for name, value in recipe["sources"].items()]
+    rows[2:2] = [(as_text(name), code(value)) for name, value in record.sources.items()]
     return rows
 
 
-def _sites(recipe: Mapping[str, Any]) -> str:
+def _sites(record: RunRecord) -> str:
     return "; ".join(
-        f"{plural(site['layers'], 'layer')} of {plural(site['heads'], 'head')}"
-        + (f" ({site['name']})" if len(recipe["model"]["sites"]) > 1 else "")
-        for site in recipe["model"]["sites"]
+        f"{plural(site.layers, 'layer')} of {plural(site.heads, 'head')}"
+        + (f" ({site.name})" if len(record.model.sites) > 1 else "")
+        for site in record.model.sites
     )
 
 
 def _claims(result: RunResult) -> list[str]:
     names = [*(contrast.name for contrast in result.contrasts), *(view.name for view in result.study.views)]
-    options = result.recipe["options"]
-    measures = dict.fromkeys(names, options["measure"]) | {view.name: view.measure for view in result.study.views}
+    options = result.record.options
+    measures = dict.fromkeys(names, options.measure) | {view.name: view.measure for view in result.study.views}
     analyses = dict(zip(names, (*result.analyses, *result.views), strict=True))
     return claim_sentences(
         result.study.claims,
         measures,
         analyses,
-        alpha=options["alpha"],
+        alpha=options.alpha,
         slope=result.contrast.predictor is not None,
     )
 
@@ -100,18 +101,18 @@ def _modes(result: RunResult) -> tuple[NDArray[np.str_], NDArray[np.str_]]:
 
 
 def _context(result: RunResult, plates: Mapping[str, list[Plate]]) -> dict[str, Any]:
-    study, recipe, analysis = result.study, result.recipe, result.analysis
-    contrast, options = result.contrast, recipe["options"]
+    study, record, analysis = result.study, result.record, result.analysis
+    contrast, options = result.contrast, record.options
     sides, measure = sides_of(contrast), measure_words(options)
     asked, changes = row_clauses(options)
-    alpha, margin = options["alpha"], options["margin"]
+    alpha, margin = options.alpha, options.margin
     heads, details = primary(analysis.heads), primary(analysis.details)
     layers, omnibus = primary(analysis.layers), primary(analysis.omnibus)
     order = heads["hedges_g"].abs().sort_values(ascending=False, kind="stable").index[:10]
     n_keys = float(np.mean([row_length(sequence, options) for sequence in result.material.sequences]))
     several_thresholds = analysis.heads["threshold"].nunique() > 1
-    threshold = f"{100 * options['threshold'][0]:g}%"
-    mixed = contrast.mixed_formula(options["measure"], tuple(options["covariates"]))
+    threshold = f"{100 * options.threshold[0]:g}%"
+    mixed = contrast.mixed_formula(options.measure, tuple(options.covariates))
     model = "" if heads["lmm_p"].isna().all() else mixed
     paired = contrast.pair is not None
     context: dict[str, Any] = {
@@ -135,13 +136,13 @@ def _context(result: RunResult, plates: Mapping[str, list[Plate]]) -> dict[str, 
         ],
         "views": [view_row(view, analysis, alpha) for view, analysis in zip(study.views, result.views, strict=True)],
         "joint": sentences.joint_sentence(result.joint, alpha, measure.name),
-        "verdict": verdict_sentences(contrast, analysis, recipe),
+        "verdict": verdict_sentences(contrast, analysis, record),
         "warnings": [text for text in (imbalance_sentence(contrast, result.balance), study.caveat) if text],
         "plates": {name: "\n\n".join(map(markdown, group)) for name, group in plates.items()},
         "model": {
-            "id": recipe["model"]["id"],
-            "revision": recipe["model"]["revision"],
-            "sites": _sites(recipe),
+            "id": record.model.id,
+            "revision": record.model.revision,
+            "sites": _sites(record),
         },
         "measure": measure,
         "asked": asked,
@@ -169,17 +170,17 @@ def _context(result: RunResult, plates: Mapping[str, list[Plate]]) -> dict[str, 
         "violins": sentences.violins(*_modes(result), sides, measure.name, threshold),
         "thresholds_sentence": sentences.thresholds_sentence(analysis.heads, alpha) if several_thresholds else "",
         "methods": methods_paragraph(
-            recipe, study, contrast, n_heads=len(heads), model=model, balanced=not result.balance.empty
+            record, study, contrast, n_heads=len(heads), model=model, balanced=not result.balance.empty
         ),
-        "command": recipe["command"],
-        "recipe_rows": _recipe_rows(recipe),
+        "command": record.command,
+        "recipe_rows": _recipe_rows(record),
         "limitations": sentences.limitations(
             caveat=study.caveat,
             units=contrast.unit + "s",
             exact=analysis.exact,
-            adjusted=tuple(short_name(name) for name in options["covariates"]),
+            adjusted=tuple(short_name(name) for name in options.covariates),
             measure=measure,
-            special=options["queries"] == options["keys"] == "all",
+            special=options.queries == options.keys == "all",
         ),
     }
     if contrast.predictor is not None:

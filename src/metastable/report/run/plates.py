@@ -37,7 +37,7 @@ def _grid(histograms: np.ndarray[Any, Any], heads: pd.DataFrame, site: str) -> n
 
 def longest_count(result: RunResult) -> int:
     """Return the largest count that a head can have in a run, or has: the operating modes are shares of it."""
-    options = result.recipe["options"]
+    options = result.record.options
     possible = max(row_length(sequence, options) for sequence in result.material.sequences)
     # an image has more regions than its caption has words
     return max(possible, int(np.flatnonzero(result.histograms.any(axis=(0, 1, 2))).max()))
@@ -45,12 +45,12 @@ def longest_count(result: RunResult) -> int:
 
 def _site_plates(result: RunResult, site: str, ending: str, caption: str) -> dict[str, Plate]:
     """Draw the figures that show one site; `ending` and `caption` tell the sites apart."""
-    contrast, options = result.contrast, result.recipe["options"]
+    contrast, options = result.contrast, result.record.options
     heads, layers = primary(result.analysis.heads), primary(result.analysis.layers)
     conditions = (contrast.a.name, contrast.b.name)
-    alpha = options["alpha"]
+    alpha = options.alpha
     layers = layers[layers["site"] == site].reset_index(drop=True)
-    measure = options["measure"]
+    measure = options.measure
     measured: dict[str, Any] = {"site": site, "conditions": conditions, "measure": measure}
     tested: dict[str, Any] = {"site": site, "conditions": conditions, "alpha": alpha}
     words, fdr = measure_words(options), f"FDR {format_level(alpha)}"
@@ -93,7 +93,7 @@ def _site_plates(result: RunResult, site: str, ending: str, caption: str) -> dic
         "Every head's Hedges' g, layer by layer, with the layers' omnibus tests." + caption,
     )
     n_keys = longest_count(result)
-    at = "" if measure == "count" else f"at {100 * options['threshold'][0]:g}% of the attention, "
+    at = "" if measure == "count" else f"at {100 * options.threshold[0]:g}% of the attention, "
     first, second = (_grid(result.histograms[0, index], heads, site) for index in (0, 1))
     plates["violins"] = Plate(
         "violins" + ending,
@@ -115,8 +115,8 @@ def _site_plates(result: RunResult, site: str, ending: str, caption: str) -> dic
 
 def _whole_plates(result: RunResult) -> dict[str, Plate]:
     """Draw the figures of all sites together."""
-    heads, alpha = primary(result.analysis.heads), result.recipe["options"]["alpha"]
-    measure = result.recipe["options"]["measure"]
+    heads, alpha = primary(result.analysis.heads), result.record.options.alpha
+    measure = result.record.options.measure
     conditions = (result.contrast.a.name, result.contrast.b.name)
     plates = {
         "p_values": Plate(
@@ -167,8 +167,8 @@ def _whole_plates(result: RunResult) -> dict[str, Plate]:
 
 def _effect_plates(result: RunResult, site: str, ending: str, caption: str) -> dict[str, Plate]:
     """Draw the contrasts of a two-by-two design and the views of the sequences, at one site."""
-    options = result.recipe["options"]
-    shared: dict[str, Any] = {"site": site, "measure": options["measure"], "alpha": options["alpha"]}
+    options = result.record.options
+    shared: dict[str, Any] = {"site": site, "measure": options.measure, "alpha": options.alpha}
     plates = {}
     if len(result.analyses) > 1:
         tables = {

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from metastable.heads.contrasts import Contrast
+from metastable.heads.record import RunRecord
 from metastable.report.apa import (
     format_g,
     format_interval,
@@ -26,6 +27,7 @@ from metastable.report.run.sentences import layers_sentence, thresholds_sentence
 from metastable.report.run.slope_methods import slope_methods
 from metastable.report.words import covariate_name, held_clause, per_unit, predictor_of, short_name
 from metastable.stats.correlation import detectable_effect, slope_design
+from metastable.study import Options
 
 if TYPE_CHECKING:
     from metastable.heads.results import RunResult
@@ -42,7 +44,7 @@ def slope_verdict(
     details: pd.DataFrame,
     whole: Mapping[Any, Any],
     word: str,
-    recipe: Mapping[str, Any],
+    record: RunRecord,
 ) -> list[str]:
     """Say in two sentences what was found.
 
@@ -56,15 +58,15 @@ def slope_verdict(
         The omnibus row of all heads.
     word : str
         "different", "equivalent" or "undecided".
-    recipe : mapping
+    record : RunRecord
         As in run.json.
 
     Returns
     -------
     list of str
     """
-    options = recipe["options"]
-    alpha, margin, model = options["alpha"], options["margin"], recipe["model"]["id"]
+    options = record.options
+    alpha, margin, model = options.alpha, options.margin, record.model.id
     noun, held = f"the {covariate_name(contrast.formula)}", held_clause(options)
     verdicts = heads["verdict"].value_counts()
     different, equivalent, undecided = (int(verdicts.get(key, 0)) for key in ("different", "equivalent", "undecided"))
@@ -130,7 +132,7 @@ def _warning(contrast: Contrast) -> str:
     return f"The {noun} goes along with {listed(strong)}." if strong else ""
 
 
-def _fairness(contrast: Contrast, options: Mapping[str, Any]) -> str:
+def _fairness(contrast: Contrast, options: Options) -> str:
     noun, found = covariate_name(contrast.formula), _correlations(contrast)
     if not found:
         return "No covariate was recorded, so nothing can be said about what else goes along with the predictor."
@@ -145,10 +147,10 @@ def _fairness(contrast: Contrast, options: Mapping[str, Any]) -> str:
             f"{format_r(_WORTH_TELLING)} or "
             "more."
         )
-    if options["covariates"]:
-        left = _left(contrast, options["covariates"])
+    if options.covariates:
+        left = _left(contrast, options.covariates)
         text += (
-            f" The tests hold {listed([short_name(name) for name in options['covariates']])} fixed, which leaves "
+            f" The tests hold {listed([short_name(name) for name in options.covariates])} fixed, which leaves "
             f"{100 * left:.0f}% of the variance of the {noun}, and the slopes stand on that part."
         )
     else:
@@ -159,14 +161,12 @@ def _fairness(contrast: Contrast, options: Mapping[str, Any]) -> str:
     )
 
 
-def _adjustment(
-    contrast: Contrast, heads: pd.DataFrame, details: pd.DataFrame, options: Mapping[str, Any], reason: str
-) -> str:
+def _adjustment(contrast: Contrast, heads: pd.DataFrame, details: pd.DataFrame, options: Options, reason: str) -> str:
     if reason:
         return f"The slopes could not be adjusted for the covariates: {reason}."
-    alpha = options["alpha"]
-    held = options["covariates"] or tuple(contrast.covariates.columns)
-    chosen = "the tests of this report" if options["covariates"] else "not the tests of this report"
+    alpha = options.alpha
+    held = options.covariates or tuple(contrast.covariates.columns)
+    chosen = "the tests of this report" if options.covariates else "not the tests of this report"
     before, after = (details[f"p_perm_{name}_fdr"] < alpha for name in ("unadjusted", "adjusted"))
     slope, adjusted = details["difference_unadjusted"], details["difference_adjusted"]
     turned = np.sign(slope) != np.sign(adjusted)
@@ -219,11 +219,11 @@ def _heads(contrast: Contrast, heads: pd.DataFrame, details: pd.DataFrame, alpha
 
 
 def _effect_size(
-    contrast: Contrast, heads: pd.DataFrame, details: pd.DataFrame, n_keys: float, options: Mapping[str, Any]
+    contrast: Contrast, heads: pd.DataFrame, details: pd.DataFrame, n_keys: float, options: Options
 ) -> str:
     measure = measure_words(options)
     of = f" (a row has about {n_keys:.0f} {measure.unit})" if measure.wider and measure.unit != "nats" else ""
-    left = "of the variance that the covariates leave" if options["covariates"] else "of the variance of its means"
+    left = "of the variance that the covariates leave" if options.covariates else "of the variance of its means"
     x, noun, unit = predictor_of(contrast), covariate_name(contrast.formula), contrast.unit
     index = int(heads["hedges_g"].abs().to_numpy().argmax())
     top, extra = heads.iloc[index], details.iloc[index]
@@ -243,13 +243,13 @@ def _effect_size(
 
 
 def _sensitivity(result: RunResult, n_heads: int) -> str:
-    options = result.recipe["options"]
+    options = result.record.options
     n_units = len(predictor_of(result.contrast))
-    found = detectable_effect(n_units, len(options["covariates"]), n_heads, alpha=options["alpha"])
+    found = detectable_effect(n_units, len(options.covariates), n_heads, alpha=options.alpha)
     return (
         f"By formula, not by simulation: with {n_units:,} {result.contrast.unit}s a head whose true effect is |*d*| = "
         f"**{found:.2f}** is found with 80% power even if it is the only one (Fisher's *z* at "
-        f"α = {format_level(options['alpha'])} / {n_heads}; where more heads have a slope, the false discovery rate "
+        f"α = {format_level(options.alpha)} / {n_heads}; where more heads have a slope, the false discovery rate "
         "correction "
         "finds smaller ones). Smaller effects are likely to be missed. Studies of two groups say this by simulation "
         "from their own units, which has no counterpart where the predictor goes along with the covariates."
@@ -295,8 +295,8 @@ def slope_context(
     -------
     dict of str to object
     """
-    contrast, options = result.contrast, result.recipe["options"]
-    alpha = options["alpha"]
+    contrast, options = result.contrast, result.record.options
+    alpha = options.alpha
     return {
         "effect": "slope",
         "symbol": "d",
@@ -307,7 +307,7 @@ def slope_context(
         "omnibus_sentence": _omnibus(contrast, omnibus, alpha),
         "heads_sentence": _heads(contrast, heads, details, alpha),
         "effect_size": _effect_size(contrast, heads, details, n_keys, options),
-        "absence": absence(heads, alpha, options["margin"], effect="slope", symbol="d"),
+        "absence": absence(heads, alpha, options.margin, effect="slope", symbol="d"),
         "layers_sentence": layers_sentence(primary_layers, alpha, "d"),
         "thresholds_sentence": thresholds_sentence(result.analysis.heads, alpha, "have a slope", "d")
         if len(result.analysis.heads["threshold"].unique()) > 1

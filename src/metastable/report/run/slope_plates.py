@@ -27,7 +27,7 @@ _SHOWN = 9
 
 def _slope_plate(result: RunResult, heads: pd.DataFrame, details: pd.DataFrame, *, adjusted: bool) -> Plate:
     """Draw the strongest heads over the predictor, as they are or what the covariates leave of both."""
-    contrast, options = result.contrast, result.recipe["options"]
+    contrast, options = result.contrast, result.record.options
     x, values, noun = predictor_of(contrast), result.unit_values, covariate_name(contrast.formula)
     order = heads["hedges_g"].abs().sort_values(ascending=False, kind="stable").index[:_SHOWN].to_numpy()
     several = len(heads["site"].unique()) > 1
@@ -38,7 +38,7 @@ def _slope_plate(result: RunResult, heads: pd.DataFrame, details: pd.DataFrame, 
     shown = values[:, order]
     which = "adjusted" if adjusted else "unadjusted"
     if adjusted:
-        held = contrast.covariates[list(options["covariates"])].to_numpy(dtype=np.float64)
+        held = contrast.covariates[list(options.covariates)].to_numpy(dtype=np.float64)
         design = slope_design(x, held)
         nuisance = design[:, [0, *range(2, design.shape[1])]]
         x = x.mean() + x - nuisance @ np.linalg.lstsq(nuisance, x, rcond=None)[0]
@@ -84,15 +84,15 @@ def _adjustment_plate(heads: pd.DataFrame, details: pd.DataFrame, alpha: float) 
 
 def _site_plates(result: RunResult, heads: pd.DataFrame, layers: pd.DataFrame, site: str) -> dict[str, Plate]:
     """Draw anew the figures of one site that would call a slope a difference of the halves."""
-    contrast, options = result.contrast, result.recipe["options"]
-    noun, alpha, named = covariate_name(contrast.formula), options["alpha"], measure_words(options).name
+    contrast, options = result.contrast, result.record.options
+    noun, alpha, named = covariate_name(contrast.formula), options.alpha, measure_words(options).name
     held, over = held_clause(options), per_unit(contrast)
     amid = f",{held}" if held else ""
     conditions = (contrast.a.name, contrast.b.name)
     table = heads.assign(d=heads["hedges_g"])
     layers = layers[layers["site"] == site].reset_index(drop=True)
     shared: dict[str, Any] = {"site": site, "conditions": conditions, "alpha": alpha, "effect": "slope"}
-    measured = {**shared, "measure": options["measure"]}
+    measured = {**shared, "measure": options.measure}
     every = result.analysis.heads.assign(d=result.analysis.heads["hedges_g"])
     thresholds = {}
     if len(every["threshold"].unique()) > 1:
@@ -154,7 +154,7 @@ def slope_plates(
     -------
     dict of str to list of Plate
     """
-    noun, options = covariate_name(result.contrast.formula), result.recipe["options"]
+    noun, options = covariate_name(result.contrast.formula), result.record.options
     drawn = {name: list(group) for name, group in plates.items()}
     sites = list(dict.fromkeys(heads["site"]))
     for index, site in enumerate(sites):
@@ -168,8 +168,8 @@ def slope_plates(
         )
         drawn["balance"] = [replace(plate, caption=caption) for plate in drawn["balance"]]
     drawn["slopes"] = [_slope_plate(result, heads, details, adjusted=False)]
-    if options["covariates"]:
+    if options.covariates:
         drawn["slopes"].append(_slope_plate(result, heads, details, adjusted=True))
     if not result.analysis.no_adjustment:
-        drawn["adjustment"] = [_adjustment_plate(heads, details, options["alpha"])]
+        drawn["adjustment"] = [_adjustment_plate(heads, details, options.alpha)]
     return drawn

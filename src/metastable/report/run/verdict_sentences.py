@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import pandas as pd
 
 from metastable.heads.contrasts import Contrast
+from metastable.heads.record import RunRecord, RunVerdict
 from metastable.report.apa import format_g, format_interval, format_level, p_phrase, plural
 from metastable.report.measure_words import measure_words
 from metastable.report.names import COVARIATE_NAMES
@@ -37,7 +35,7 @@ def verdict_word(analysis: Analysis, alpha: float) -> str:
     return "equivalent" if (heads["verdict"] == "equivalent").all() else "undecided"
 
 
-def verdict_sentences(contrast: Contrast, analysis: Analysis, recipe: Mapping[str, Any]) -> list[str]:
+def verdict_sentences(contrast: Contrast, analysis: Analysis, record: RunRecord) -> list[str]:
     """Say in two sentences what was found.
 
     Parameters
@@ -45,7 +43,7 @@ def verdict_sentences(contrast: Contrast, analysis: Analysis, recipe: Mapping[st
     contrast : Contrast
         What was compared.
     analysis : Analysis
-    recipe : mapping
+    record : RunRecord
         As in run.json: its options and the model's id.
 
     Returns
@@ -55,10 +53,10 @@ def verdict_sentences(contrast: Contrast, analysis: Analysis, recipe: Mapping[st
     heads, details = primary(analysis.heads), primary(analysis.details)
     omnibus = primary(analysis.omnibus)
     whole = omnibus[omnibus["site"] == "all"].iloc[0]
-    alpha, margin = recipe["options"]["alpha"], recipe["options"]["margin"]
+    alpha, margin = record.options.alpha, record.options.margin
     if contrast.predictor is not None:
-        return slope_verdict(contrast, heads, details, whole.to_dict(), verdict_word(analysis, alpha), recipe)
-    sides, measure = sides_of(contrast), measure_words(recipe["options"])
+        return slope_verdict(contrast, heads, details, whole.to_dict(), verdict_word(analysis, alpha), record)
+    sides, measure = sides_of(contrast), measure_words(record.options)
     counts = heads["verdict"].value_counts()
     different, equivalent, undecided = (int(counts.get(name, 0)) for name in ("different", "equivalent", "undecided"))
     opening = {
@@ -67,7 +65,7 @@ def verdict_sentences(contrast: Contrast, analysis: Analysis, recipe: Mapping[st
         "undecided": f"No difference in attention between {sides.both} was shown",
     }[verdict_word(analysis, alpha)]
     first = (
-        f"{opening} in {recipe['model']['id']} (omnibus permutation {p_phrase(float(whole['p_sum_squares']), 'p')}): "
+        f"{opening} in {record.model.id} (omnibus permutation {p_phrase(float(whole['p_sum_squares']), 'p')}): "
         f"of {plural(len(heads), 'head')}, {different} {'is' if different == 1 else 'are'} different, {equivalent} "
         f"equivalent within g = ±{margin:g}, and {undecided} undecided at a false discovery rate of "
         f"{format_level(alpha)}."
@@ -85,16 +83,16 @@ def verdict_sentences(contrast: Contrast, analysis: Analysis, recipe: Mapping[st
     return [first, second]
 
 
-def verdict_record(contrast: Contrast, analysis: Analysis, recipe: Mapping[str, Any]) -> dict[str, Any]:
+def verdict_record(contrast: Contrast, analysis: Analysis, record: RunRecord) -> RunVerdict:
     """Return the verdict for programs: a word, a sentence, and the number of heads of each kind."""
     heads = primary(analysis.heads)
     counts = heads["verdict"].value_counts()
-    return {
-        "word": verdict_word(analysis, recipe["options"]["alpha"]),
-        "sentence": verdict_sentences(contrast, analysis, recipe)[0],
-        "heads": len(heads),
+    return RunVerdict(
+        word=verdict_word(analysis, record.options.alpha),
+        sentence=verdict_sentences(contrast, analysis, record)[0],
+        heads=len(heads),
         **{name: int(counts.get(name, 0)) for name in ("different", "equivalent", "undecided")},
-    }
+    )
 
 
 def imbalance_sentence(contrast: Contrast, balance: pd.DataFrame) -> str:

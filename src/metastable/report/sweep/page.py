@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from metastable.files import write_text
+from metastable.heads.record import SweepRecord, VerdictRecord
 from metastable.heads.sweep_axes import Axis, level_text
 from metastable.report.apa import format_g, format_interval, format_p, format_share, plural
 from metastable.report.names import COVARIATE_NAMES
@@ -26,16 +27,16 @@ __all__ = ["sweep_record", "write_sweep_report"]
 _SHOWN = 15
 
 
-def sweep_record(result: SweepResult) -> dict[str, Any]:
+def sweep_record(result: SweepResult) -> VerdictRecord:
     """Return the verdict for programs: a word, a sentence, and the verdicts counted over all settings and heads."""
-    alpha = result.recipe["options"]["alpha"]
+    alpha = result.record.options.alpha
     found = result.settings["omnibus_p_holm"] < alpha
     counts = result.heads["verdict"].value_counts()
-    return {
-        "word": "different" if found.all() else "mixed" if found.any() else "undecided",
-        "sentence": sentences.verdict(result)[0],
+    return VerdictRecord(
+        word="different" if found.all() else "mixed" if found.any() else "undecided",
+        sentence=sentences.verdict(result)[0],
         **{name: int(counts.get(name, 0)) for name in ("different", "equivalent", "undecided")},
-    }
+    )
 
 
 def _imbalance(row: Mapping[Hashable, Any]) -> str:
@@ -72,7 +73,7 @@ def _setting_rows(result: SweepResult) -> list[dict[str, Any]]:
 
 
 def _axis_rows(result: SweepResult, axis: Axis) -> list[dict[str, str]]:
-    alpha = result.recipe["options"]["alpha"]
+    alpha = result.record.options.alpha
     texts = result.settings[axis.name].map(level_text)
     # differences of a count and of an entropy have no common unit
     mixed = axis.name != "measure" and any(other.name == "measure" for other in result.axes)
@@ -114,21 +115,21 @@ def _head_rows(result: SweepResult) -> list[dict[str, Any]]:
     ]
 
 
-def _recipe_rows(recipe: Mapping[str, Any]) -> list[tuple[str, str]]:
-    rows = [("finished", recipe["finished"])]
-    rows += [("model", f"{model['id']}, weights SHA-256 `{model['weights_sha256']}`") for model in recipe["models"]]
-    rows += [(name, f"`{value}`") for name, value in recipe["sources"].items()]
-    fixed = {name: value for name, value in recipe["options"].items() if value not in (None, False, (), "")}
+def _recipe_rows(record: SweepRecord) -> list[tuple[str, str]]:
+    rows = [("finished", record.finished)]
+    rows += [("model", f"{model.id}, weights SHA-256 `{model.weights_sha256}`") for model in record.models]
+    rows += [(name, f"`{value}`") for name, value in record.sources.items()]
+    fixed = {name: value for name, value in record.fixed.items() if value not in (None, False, (), "")}
     return [
         *rows,
-        ("device", recipe["device"]),
+        ("device", record.device),
         (
             "the same in all settings",
             ", ".join(f"{name.replace('_', ' ')} {_option_text(value)}" for name, value in fixed.items()),
         ),
-        ("packages", ", ".join(f"{name} {number}" for name, number in recipe["packages"].items())),
-        ("Python", f"{recipe['python']}, {recipe['platform']}"),
-        ("seconds", f"{sum(recipe['seconds'].values()):.0f} in all"),
+        ("packages", ", ".join(f"{name} {number}" for name, number in record.packages.items())),
+        ("Python", f"{record.python}, {record.platform}"),
+        ("seconds", f"{sum(record.seconds.values()):.0f} in all"),
     ]
 
 
@@ -137,11 +138,11 @@ def _option_text(value: Any) -> str:
 
 
 def _context(result: SweepResult, plates: Mapping[str, list[Plate]]) -> dict[str, Any]:
-    recipe, contrast = result.recipe, result.contrast
+    record, contrast = result.record, result.contrast
     heads = _head_rows(result)
-    n_cubes = len({run["counts"] for run in recipe["runs"]})
+    n_cubes = len({run.counts for run in record.runs})
     return {
-        "title": recipe["title"],
+        "title": record.title,
         "axes_listed": sentences.listed([f"`{axis.title}`" for axis in result.axes]),
         "a": contrast.a,
         "b": contrast.b,
@@ -171,9 +172,9 @@ def _context(result: SweepResult, plates: Mapping[str, list[Plate]]) -> dict[str
         "head_rows": heads,
         "corrections": sentences.corrections(result),
         "methods": sentences.methods(result),
-        "command": recipe["command"],
+        "command": record.command,
         "reuse_sentence": sentences.reuse(result),
-        "recipe_rows": _recipe_rows(recipe),
+        "recipe_rows": _recipe_rows(record),
         "limitations": sentences.limitations(result),
         "plates": {name: "\n\n".join(map(markdown, group)) for name, group in plates.items()},
     }

@@ -59,8 +59,8 @@ def _all_settings(result: SweepResult) -> str:
 
 def verdict(result: SweepResult) -> list[str]:
     """Say in two sentences how stable the result is over the sweep."""
-    settings, table, options = result.settings, result.stability, result.recipe["options"]
-    alpha, letter, n = options["alpha"], symbol(result), len(settings)
+    settings, table, options = result.settings, result.stability, result.record.options
+    alpha, letter, n = options.alpha, symbol(result), len(settings)
     found = int((settings["omnibus_p_holm"] < alpha).sum())
     sizes = settings["median_abs_g"]
     largest_p = float(settings["omnibus_p_holm"].max())
@@ -154,10 +154,10 @@ def heads(result: SweepResult, n_shown: int) -> str:
 
 def corrections(result: SweepResult) -> list[str]:
     """Say what is corrected for, how, and what it means that settings share words."""
-    options, settings = result.recipe["options"], result.settings
-    alpha, n_tests, n = options["alpha"], len(result.heads), len(settings)
+    options, settings = result.record.options, result.settings
+    alpha, n_tests, n = options.alpha, len(result.heads), len(settings)
     alone, together = int(settings["n_different_setting"].sum()), int(settings["n_different"].sum())
-    method = CORRECTIONS[options["correction"]]
+    method = CORRECTIONS[options.correction]
     harmonic = float(np.sum(1 / np.arange(1, n_tests + 1)))
     dependence = {
         "bh": "This correction is proved for tests that are independent or positively dependent, as the tests of one "
@@ -167,7 +167,7 @@ def corrections(result: SweepResult) -> list[str]:
         "by": "This correction holds under any dependence between the tests, and pays for it with power: its p-values "
         f"are {harmonic:.1f} times those of Benjamini and Hochberg.",
     }.get(
-        options["correction"],
+        options.correction,
         "This correction estimates the share of true nulls as if tests were independent, which the settings of one "
         "study are not; `--correction by` holds under any dependence.",
     )
@@ -189,8 +189,8 @@ def corrections(result: SweepResult) -> list[str]:
 
 def methods(result: SweepResult) -> str:
     """Write the methods of the sweep as a journal wants them."""
-    recipe, contrast, settings = result.recipe, result.contrast, result.settings
-    options = recipe["options"]
+    record, contrast, settings = result.record, result.contrast, result.settings
+    options = record.options
     varied = "; ".join(f"{axis.title}: {', '.join(map(level_text, axis.levels))}" for axis in result.axes)
     test = (
         "the paired t statistic, by flipping the signs of the pair differences"
@@ -202,24 +202,24 @@ def methods(result: SweepResult) -> str:
     used = settings["n_permutations"]
     number = f"{used.min():,}" if used.min() == used.max() else f"{used.min():,} to {used.max():,}"
     effect = "Hedges' g (Hedges, 1981)" if contrast.predictor is None else "d of the partial correlation"
-    models = listed([f"{model['id']} (weights SHA-256 {model['weights_sha256'][:12]}…)" for model in recipe["models"]])
+    models = listed([f"{model.id} (weights SHA-256 {model.weights_sha256[:12]}…)" for model in record.models])
     return (
         f"We repeated the comparison of {contrast.a.name} and {contrast.b.name} sequences at all {len(settings)} "
-        f"combinations of {varied}, with {models}; transformers {recipe['packages']['transformers']}, torch "
-        f"{recipe['packages']['torch']}. In each setting the mean of each {contrast.unit} was the unit of analysis, "
+        f"combinations of {varied}, with {models}; transformers {record.packages['transformers']}, torch "
+        f"{record.packages['torch']}. In each setting the mean of each {contrast.unit} was the unit of analysis, "
         f"and every head was tested two-sidedly by a permutation test on {test}, with {number} relabelings shared by "
         f"all heads, p = (b + 1) / (m + 1) where they were drawn (Phipson & Smyth, 2010). The sum of squared "
         f"statistics over all heads gave one omnibus p per setting, corrected by Holm's (1979) method. The false "
-        f"discovery rate was held at {format_level(options['alpha'])} over all heads of all settings by the method of "
-        f"{CORRECTIONS[options['correction']]}. We report {effect} and two one-sided tests against ±"
-        f"{options['margin']:g} (Lakens, 2017), corrected over the whole sweep by the method of Benjamini and Hochberg "
+        f"discovery rate was held at {format_level(options.alpha)} over all heads of all settings by the method of "
+        f"{CORRECTIONS[options.correction]}. We report {effect} and two one-sided tests against ±"
+        f"{options.margin:g} (Lakens, 2017), corrected over the whole sweep by the method of Benjamini and Hochberg "
         "(1995)."
     )
 
 
 def reuse(result: SweepResult) -> str:
     """Say what of this sweep was there before it was run."""
-    n = len(result.recipe["runs"])
+    n = len(result.record.runs)
     again = "Typed again, it reuses the counts and the finished settings, and a longer list computes only what is new."
     if not result.n_reused:
         return again
@@ -229,7 +229,7 @@ def reuse(result: SweepResult) -> str:
 
 def limitations(result: SweepResult) -> list[str]:
     """Return what a sweep cannot show."""
-    settings, alpha = result.settings, result.recipe["options"]["alpha"]
+    settings, alpha = result.settings, result.record.options.alpha
     texts = [result.study.caveat] if result.study.caveat else []
     texts += [
         "A sweep shows how far one study's answer hangs on its options. It is no replication: the settings share "
