@@ -77,7 +77,7 @@ def _violins(scene: Scene) -> Given:
 
 def _violins_caption(scene: Scene) -> str:
     a, b = scene.conditions
-    at = "" if scene.options["measure"] == "count" else f"at {scene.threshold} of the attention, "
+    at = "" if scene.options.measure == "count" else f"at {scene.threshold} of the attention, "
     return (
         f"The count {at}over all query tokens of {a} and of {b} sequences, head by head: "
         "distribution, median, and mode."
