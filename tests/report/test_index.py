@@ -13,7 +13,7 @@ def test_the_index_lists_the_reports_that_are_there(tmp_path):
         folder = tmp_path / name
         folder.mkdir()
         result = fixed_result("plain")
-        verdict = verdict_record(result.contrast, result.analysis, result.recipe)
+        verdict = verdict_record(result)
         (folder / "report.md").write_text("# x")
         (folder / "run.json").write_text(json.dumps({**result.recipe, "title": title, "verdict": verdict}))
     (tmp_path / "unfinished").mkdir()

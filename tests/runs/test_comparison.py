@@ -26,6 +26,7 @@ from metastable.report.comparison.plates import PLATES
 from metastable.report.comparison.sentences import expected_same_sign, limitations, warnings
 from metastable.report.plate import placed_plates
 from metastable.runs.comparison import comparison_recipe
+from metastable.stats.effect_kinds import SLOPE
 from tests.report_folders import report_folder
 
 OPTIONS = {"alpha": 0.05, "permutations": 200, "seed": 20, "threshold": (), "out": "reports", "name": None}
@@ -65,10 +66,10 @@ def test_every_head_of_both_tables_is_joined_once(tmp_path):
     for side, report in (("first", one), ("second", two)):
         table = report.heads.set_index(["site", "layer", "head", "threshold"])
         mine = joined.set_index(["site", "layer", "head", "threshold"])
-        for column in ("hedges_g", "g_low", "g_high", "difference", "p_perm", "p_perm_fdr"):
+        for column in ("size", "size_low", "size_high", "estimate", "p_perm", "p_perm_fdr"):
             np.testing.assert_array_equal(mine[f"{column}_{side}"], table.loc[mine.index, column])
     # independent normal effects with equal arms: a plain z-test
-    z = joined["g_difference"] / (0.2 * np.sqrt(2) / stats.norm.ppf(0.975))
+    z = joined["size_difference"] / (0.2 * np.sqrt(2) / stats.norm.ppf(0.975))
     np.testing.assert_allclose(joined["p_difference"], 2 * stats.norm.sf(z.abs()), rtol=1e-6)
     for _, rows in joined.groupby("threshold"):
         np.testing.assert_allclose(rows["p_difference_fdr"], stats.false_discovery_control(rows["p_difference"]))
@@ -80,8 +81,8 @@ def test_every_head_of_both_tables_is_joined_once(tmp_path):
 def test_a_head_without_an_interval_has_no_difference_and_no_part_in_the_correction(tmp_path):
     one, two = pair(tmp_path)
     odd = two.heads.copy()
-    odd.loc[0, ["g_low", "g_high"]] = np.nan
-    odd.loc[1, "hedges_g"] = np.inf
+    odd.loc[0, ["size_low", "size_high"]] = np.nan
+    odd.loc[1, "size"] = np.inf
     joined = join_heads(one.heads, odd, (0.9,))
     assert joined["p_difference_fdr"].isna().tolist() == [True, True] + [False] * 10
     np.testing.assert_allclose(
@@ -93,8 +94,8 @@ def test_the_whole_map_correlates_as_scipy_says(tmp_path):
     found = compare_reports(*pair(tmp_path, {"common": 5}, {"common": 5}), n_permutations=500)
     agreed = found.agreement[0.9]
     table = found.primary
-    assert agreed.r == pytest.approx(stats.pearsonr(table["hedges_g_first"], table["hedges_g_second"]).statistic)
-    means = table.groupby("layer")[["hedges_g_first", "hedges_g_second"]].agg(lambda g: g.abs().mean())
+    assert agreed.r == pytest.approx(stats.pearsonr(table["size_first"], table["size_second"]).statistic)
+    means = table.groupby("layer")[["size_first", "size_second"]].agg(lambda g: g.abs().mean())
     assert found.size_profile.r == pytest.approx(np.corrcoef(means.T)[0, 1])
     # the differences as measured are twice the effects in both
     assert found.difference_agreement.r == pytest.approx(agreed.r)
@@ -152,7 +153,7 @@ def test_the_same_heads_are_called_the_same(tmp_path):
     first, second = verdict(text)
     agreed, table = found.agreement[0.9], found.primary
     assert f"r = .{round(100 * agreed.r)} over 12 heads" in first
-    assert f"the sign agrees in {int((table['hedges_g_first'] * table['hedges_g_second'] > 0).sum())} of them" in first
+    assert f"the sign agrees in {int((table['size_first'] * table['size_second'] > 0).sum())} of them" in first
     numbers = [int(n) for n in re.findall(r"(\d+) (?:of|only|in neither|with)", second)]
     counts = table["significant"].value_counts()
     same = int((table["same_sign"] & (table["significant"] == "both")).sum())
@@ -190,7 +191,7 @@ def test_other_shapes_are_compared_by_depth(tmp_path):
     thirds = depth_thirds(found.effects).set_index(["series", "third"])
     heads = found.second.heads
     assert thirds.loc[("two", "last"), "layers"] == "9–12"
-    assert thirds.loc[("two", "last"), "mean"] == pytest.approx(heads.loc[heads["layer"] > 8, "hedges_g"].mean())
+    assert thirds.loc[("two", "last"), "mean"] == pytest.approx(heads.loc[heads["layer"] > 8, "size"].mean())
     assert verdict(text)[0].startswith("The models have other shapes, so no head of one is a head of the other")
     assert "## Head by head" not in text
     assert {path.stem for path in (tmp_path / "out" / "figures").glob("*.svg")} == {"profiles", "shares"}
@@ -226,12 +227,12 @@ def test_shared_words_and_noise_are_admitted(tmp_path):
     found = compare_reports(*pair(tmp_path), n_permutations=50)
     texts = " ".join(limitations(found))
     assert "share 41 words" in texts
-    share = (0.2 / stats.norm.ppf(0.975)) ** 2 / found.primary["hedges_g_first"].var()
+    share = (0.2 / stats.norm.ppf(0.975)) ** 2 / found.primary["size_first"].var()
     assert f"about {100 * share:.0f}% of the variance over heads in one" in texts
 
 
 def test_signs_expected_by_chance():
-    table = pd.DataFrame({"hedges_g_first": [1, 1, 1, -1.0], "hedges_g_second": [1, -1, -1, -1.0]})
+    table = pd.DataFrame({"size_first": [1, 1, 1, -1.0], "size_second": [1, -1, -1, -1.0]})
     assert expected_same_sign(table) == pytest.approx((3 * 1 + 1 * 3) / 4)
 
 
@@ -272,7 +273,10 @@ def more_layers(folder):
         (break_file("run.json", '{"comparison": {}}'), "holds a comparison"),
         (break_file("heads.csv", ""), r"heads\.csv cannot be read"),
         (break_file("heads.csv", "site,layer\n"), r"heads\.csv lacks the column 'head'"),
-        (break_file("details.csv", "site,layer,head,threshold,g_low,g_high\nself,1,1,0.9,0,1\n"), "hold other heads"),
+        (
+            break_file("details.csv", "site,layer,head,threshold,measure,g_low,g_high\nself,1,1,0.9,count,0,1\n"),
+            "hold other heads",
+        ),
         (break_file("sequences.parquet", "no"), r"sequences\.parquet cannot be read"),
     ],
 )
@@ -292,6 +296,26 @@ def test_a_report_is_found_by_name_or_path_or_said_to_be_missing(tmp_path):
         find_report("three", tmp_path, ["three"])
     with pytest.raises(InputError, match=r"no such folder; .* holds one"):
         find_report("three", tmp_path, [])
+
+
+def test_a_report_of_slopes_is_read_by_the_columns_of_slopes(tmp_path):
+    folder = report_folder(tmp_path / "one", predictor="rating")
+    heads, details = (pd.read_csv(folder / name) for name in ("heads.csv", "details.csv"))
+    report = read_report(folder)
+    assert report.effect == SLOPE
+    np.testing.assert_array_equal(report.heads["size"], heads["partial_d"])
+    np.testing.assert_array_equal(report.heads["estimate"], heads["slope"])
+    np.testing.assert_array_equal(report.heads["size_low"], details["d_low"])
+
+
+def test_the_first_measure_of_a_table_is_compared(tmp_path):
+    folder = report_folder(tmp_path / "one")
+    for name in ("heads.csv", "details.csv"):
+        table = pd.read_csv(folder / name)
+        pd.concat([table, table.assign(measure="share")]).to_csv(folder / name, index=False)
+    report = read_report(folder)
+    assert report.heads["measure"].unique().tolist() == ["count"]
+    assert len(report.heads) == 12
 
 
 def test_a_report_is_not_compared_with_itself(tmp_path):

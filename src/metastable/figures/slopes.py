@@ -33,8 +33,8 @@ def slope_plot(
     labels: Sequence[str],
     *,
     bins: int = 10,
-    predictor_label: str = "concreteness rating",
-    measure: str = "count",
+    predictor_label: str = "predictor",
+    measure: str = "value",
     notes: Sequence[str] | None = None,
 ) -> Figure:
     """Show a measure over a continuous predictor in a few heads, with the straight line that is tested.
@@ -126,8 +126,8 @@ def slope_plot_alt(
     values: ArrayLike,
     labels: Sequence[str],
     *,
-    predictor_label: str = "concreteness rating",
-    measure: str = "count",
+    predictor_label: str = "predictor",
+    measure: str = "value",
     notes: Sequence[str] | None = None,
 ) -> str:
     """Say in words what `slope_plot` shows; parameters as there."""

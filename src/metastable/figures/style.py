@@ -22,7 +22,6 @@ from matplotlib.textpath import TextToPath
 __all__ = [
     "COLOR_A",
     "COLOR_B",
-    "CONDITIONS",
     "DIVERGING",
     "FONT",
     "INK",
@@ -56,7 +55,6 @@ WIDTH = 8.3
 TITLE, FONT, SMALL = 11.0, 9.0, 7.5
 """Points; SMALL is the least that a reader is asked to read."""
 
-CONDITIONS = ("concrete", "abstract")
 INK, MUTED, PALE, MISSING = "#1b1b1b", "#5f5f5f", "#e3e3e3", "#ededed"
 
 # Both maps are ColorBrewer's, safe for colour-blind readers. The diverging map's ends are the two

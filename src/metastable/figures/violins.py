@@ -14,7 +14,6 @@ from numpy.typing import ArrayLike, NDArray
 from metastable.errors import InputError
 from metastable.figures.grid import axes_at, cell_corners, inches, label_axes, one_map, outline_cells
 from metastable.figures.style import (
-    CONDITIONS,
     FONT,
     INK,
     MODE_COLORS,
@@ -252,7 +251,7 @@ def violin_pair(
     histograms_b: ArrayLike,
     *,
     n: int | None = None,
-    conditions: Sequence[str] = CONDITIONS,
+    conditions: Sequence[str] = ("a", "b"),
 ) -> Figure:
     """Show both conditions' violins, with an outline around each head that changes mode.
 
@@ -262,8 +261,8 @@ def violin_pair(
         As in `violin_grid`; `n_max` may differ between the conditions.
     n : int, optional
         Number of patterns to choose from in both; the larger ``n_max`` unless given.
-    conditions : pair of str
-        Names of the conditions.
+    conditions : pair of str, default ("a", "b")
+        Names of the conditions: arrays have none.
 
     Returns
     -------
@@ -320,7 +319,7 @@ def violin_pair_alt(
     histograms_b: ArrayLike,
     *,
     n: int | None = None,
-    conditions: Sequence[str] = CONDITIONS,
+    conditions: Sequence[str] = ("a", "b"),
 ) -> str:
     """Say in words what `violin_pair` shows; parameters as there."""
     tables, length = _pair(histograms_a, histograms_b, n)

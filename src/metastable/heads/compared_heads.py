@@ -32,14 +32,14 @@ Relation = Literal["same heads", "other weights", "other shape"]
 """How the heads of two models correspond."""
 
 _KEYS = ["site", "layer", "head", "threshold"]
-_BOTH = ["hedges_g", "g_low", "g_high", "difference", "p_perm", "p_perm_fdr", "verdict"]
+_BOTH = ["size", "size_low", "size_high", "estimate", "p_perm", "p_perm_fdr", "verdict"]
 
 JOINED_COLUMNS = (
     *_KEYS,
     *(f"{column}_{side}" for side in ("first", "second") for column in _BOTH),
-    "g_difference",
-    "g_difference_low",
-    "g_difference_high",
+    "size_difference",
+    "size_difference_low",
+    "size_difference_high",
     "p_difference",
     "p_difference_fdr",
     "same_sign",
@@ -124,9 +124,9 @@ def effect_kind(report: FinishedReport) -> str:
     """Say what the effect of a report is, and over which units."""
     contrast = report.recipe["contrast"]
     if contrast["predictor"] is not None:
-        return f"d of the slope over the {contrast['predictor']} of {contrast['unit']}s"
+        return f"{report.effect.size_name} over the {contrast['predictor']} of {contrast['unit']}s"
     paired = "paired " if contrast["paired"] and "pair" not in contrast["unit"] else ""
-    return f"Hedges' g over {paired}{contrast['unit']}s"
+    return f"{report.effect.size_name} over {paired}{contrast['unit']}s"
 
 
 # Units that average over numbers of tokens this far apart have standard deviations that cannot be compared.
@@ -203,9 +203,9 @@ def join_heads(
     pandas.DataFrame
         One row per site, layer, head and threshold, with `JOINED_COLUMNS`:
 
-        * ``hedges_g, g_low, g_high, difference, p_perm, p_perm_fdr, verdict`` of either, with ``_first`` and
-          ``_second``
-        * ``g_difference``, ``g_difference_low``, ``g_difference_high``, ``p_difference``: as
+        * ``size, size_low, size_high`` (Hedges' g of a difference of groups, d of a slope), ``estimate`` (the
+          difference or the slope), ``p_perm, p_perm_fdr, verdict`` of either, with ``_first`` and ``_second``
+        * ``size_difference``, ``size_difference_low``, ``size_difference_high``, ``p_difference``: as
           `metastable.stats.agreement.effect_difference`, first - second
         * ``p_difference_fdr``: these p-values after Benjamini & Hochberg over the heads of a site and threshold that
           have one
@@ -219,7 +219,7 @@ def join_heads(
     table = pd.concat(parts, ignore_index=True)
     if table.empty:
         raise InputError("the two reports share no head at these thresholds; their tables do not fit their models")
-    limits = [[table[f"{name}_{side}"] for name in ("hedges_g", "g_low", "g_high")] for side in ("first", "second")]
+    limits = [[table[f"{name}_{side}"] for name in ("size", "size_low", "size_high")] for side in ("first", "second")]
     found = effect_difference((limits[0][0], limits[0][1], limits[0][2]), (limits[1][0], limits[1][1], limits[1][2]))
     known = np.isfinite(found.p)
     adjusted = np.full(len(table), np.nan)
@@ -228,12 +228,12 @@ def join_heads(
         adjusted[known] = adjust_p_values(found.p[known], method="bh", family=family[known])
     x, y = ((table[f"p_perm_fdr_{side}"] < alpha).to_numpy() for side in ("first", "second"))
     return table.assign(
-        g_difference=found.estimate,
-        g_difference_low=found.low,
-        g_difference_high=found.high,
+        size_difference=found.estimate,
+        size_difference_low=found.low,
+        size_difference_high=found.high,
         p_difference=found.p,
         p_difference_fdr=adjusted,
-        same_sign=table["hedges_g_first"] * table["hedges_g_second"] > 0,
+        same_sign=table["size_first"] * table["size_second"] > 0,
         significant=np.select([x & y, x, y], ["both", "first", "second"], "neither"),
     )[list(JOINED_COLUMNS)]
 
@@ -314,15 +314,13 @@ def compare_reports(
     if relation != "other shape":
         joined = join_heads(first.heads, second.heads, thresholds, alpha=alpha)
         for value in thresholds:
-            found = _agree(
-                joined[joined["threshold"] == value], ("hedges_g_first", "hedges_g_second"), n_permutations, seed
-            )
+            found = _agree(joined[joined["threshold"] == value], ("size_first", "size_second"), n_permutations, seed)
             if found is not None:
                 agreement[value] = found
         primary = joined[joined["threshold"] == thresholds[0]]
-        raw = _agree(primary, ("difference_first", "difference_second"), n_permutations, seed)
+        raw = _agree(primary, ("estimate_first", "estimate_second"), n_permutations, seed)
         sizes = primary.assign(
-            size_first=primary["hedges_g_first"].abs(), size_second=primary["hedges_g_second"].abs()
+            size_first=primary["size_first"].abs(), size_second=primary["size_second"].abs()
         ).replace([np.inf], np.nan)
         means = sizes.groupby(["site", "layer"], sort=False)[["size_first", "size_second"]].mean().reset_index()
         profile = _agree(means, ("size_first", "size_second"), n_permutations, seed, layers=False)

@@ -21,7 +21,7 @@ def effects_by_depth(reports: Sequence[FinishedReport], names: Sequence[str], th
     Returns
     -------
     pandas.DataFrame
-        Columns ``series`` (of `names`), ``site, layer, head, hedges_g, p_perm_fdr`` and ``depth``, the middle of the
+        Columns ``series`` (of `names`), ``site, layer, head, size, p_perm_fdr`` and ``depth``, the middle of the
         layer as a share of its site's layers: (layer - 1/2) / layers.
     """
     parts = []
@@ -29,7 +29,7 @@ def effects_by_depth(reports: Sequence[FinishedReport], names: Sequence[str], th
         rows = rows_at(report.heads, threshold)
         layers = rows["site"].map({site: n for site, n, _ in report.shape})
         parts.append(
-            rows[["site", "layer", "head", "hedges_g", "p_perm_fdr"]].assign(
+            rows[["site", "layer", "head", "size", "p_perm_fdr"]].assign(
                 depth=(rows["layer"] - 0.5) / layers, series=name
             )
         )
@@ -50,7 +50,7 @@ def depth_thirds(effects: pd.DataFrame) -> pd.DataFrame:
         Columns ``series, third`` ("first", "middle", "last"), ``layers`` (as ``1-4``, of the deepest site),
         ``mean, mean_abs`` and ``p`` (the p-values of its heads, for counting).
     """
-    finite = effects[np.isfinite(effects["hedges_g"])]
+    finite = effects[np.isfinite(effects["size"])]
     third = np.minimum((finite["depth"] * 3).astype(int), 2)
     rows = []
     for (name, number), part in finite.groupby([finite["series"], third], sort=False):
@@ -60,8 +60,8 @@ def depth_thirds(effects: pd.DataFrame) -> pd.DataFrame:
                 "series": name,
                 "third": THIRDS[int(number)],
                 "layers": str(low) if low == high else f"{low}–{high}",
-                "mean": part["hedges_g"].mean(),
-                "mean_abs": part["hedges_g"].abs().mean(),
+                "mean": part["size"].mean(),
+                "mean_abs": part["size"].abs().mean(),
                 "p": part["p_perm_fdr"].to_numpy(),
             }
         )

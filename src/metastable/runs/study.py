@@ -200,7 +200,7 @@ def run_study(
         write_report(result, advance)
     with clock.stage("browser", "head browser"):
         write_run_browser(result, cube, counted.encoder)
-    recipe["verdict"] = verdict_record(result.contrast, result.analysis, recipe)
+    recipe["verdict"] = verdict_record(result)
     write_text(folder / "run.json", json.dumps(recipe, indent=2, ensure_ascii=False) + "\n")
     write_index(folder.parent)
     return result

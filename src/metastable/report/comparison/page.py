@@ -15,7 +15,7 @@ from metastable.heads.depth import THIRDS, depth_thirds
 from metastable.heads.finished_report import FinishedReport
 from metastable.report.apa import format_g, format_interval, format_level, format_p, format_r, format_share
 from metastable.report.comparison import sentences
-from metastable.report.comparison.plates import PLATES, effect_name
+from metastable.report.comparison.plates import PLATES
 from metastable.report.plate import PlacedPlate, placed_plates, save_plates
 from metastable.report.references import bibliography
 from metastable.report.sections import Section, bullets, table, with_plates
@@ -54,7 +54,7 @@ def _material_rows(found: Comparison) -> list[list[str]]:
             f"heads different (FDR {format_level(found.alpha)})": format_share(
                 int((rows["p_perm_fdr"] < found.alpha).sum()), len(rows)
             ),
-            "median size of the effect": f"{rows['hedges_g'].abs().median():.2f}",
+            "median size of the effect": f"{rows['size'].abs().median():.2f}",
         }
 
     first, second = column(found.first), column(found.second)
@@ -85,7 +85,7 @@ def _layer_rows(found: Comparison) -> list[list[str]]:
     alpha = found.alpha
     rows = []
     for (site, layer), part in found.primary.groupby(["site", "layer"], sort=False):
-        sides = [part[f"hedges_g_{side}"] for side in ("first", "second")]
+        sides = [part[f"size_{side}"] for side in ("first", "second")]
         both = part[part["significant"] == "both"]
         rows.append(
             [
@@ -126,10 +126,11 @@ def _head_rows(table: pd.DataFrame, found: Comparison) -> list[list[str]]:
         cells = [str(row["site"])] if _several_sites(found) else []
         cells += [str(row["layer"]), str(row["head"])]
         for side in ("first", "second"):
-            interval = format_interval(row[f"g_low_{side}"], row[f"g_high_{side}"])
-            cells += [f"{format_g(row[f'hedges_g_{side}'])} {interval}", format_p(row[f"p_perm_fdr_{side}"])]
+            interval = format_interval(row[f"size_low_{side}"], row[f"size_high_{side}"])
+            cells += [f"{format_g(row[f'size_{side}'])} {interval}", format_p(row[f"p_perm_fdr_{side}"])]
         cells += [
-            f"{format_g(row['g_difference'])} {format_interval(row['g_difference_low'], row['g_difference_high'])}",
+            f"{format_g(row['size_difference'])} "
+            f"{format_interval(row['size_difference_low'], row['size_difference_high'])}",
             format_p(row["p_difference"]),
             format_p(row["p_difference_fdr"]),
             words[str(row["significant"])],
@@ -151,7 +152,8 @@ def _recipe_rows(recipe: Mapping[str, Any], names: Sequence[str]) -> list[list[s
 
 
 def _symbol(found: Comparison) -> str:
-    return {"hedges_g": "*g*", "d of the slope": "*d*"}.get(effect_name(found), "effect")
+    symbols = {report.effect.symbol for report in (found.first, found.second)}
+    return f"*{symbols.pop()}*" if len(symbols) == 1 else "effect"
 
 
 def _material(found: Comparison) -> Section:
@@ -215,7 +217,7 @@ def _head_table(rows: pd.DataFrame, found: Comparison) -> str:
 
 def _heads(found: Comparison) -> Section:
     rows = found.primary
-    order = rows["g_difference"].abs().sort_values(ascending=False, kind="stable").index[:_SHOWN]
+    order = rows["size_difference"].abs().sort_values(ascending=False, kind="stable").index[:_SHOWN]
     return Section(
         "heads",
         "Head by head",

@@ -17,10 +17,8 @@ __all__ = ["PLATES", "effect_name"]
 
 def effect_name(found: Comparison) -> str:
     """Return what figures call the effect: d where both are slopes, Hedges' g where neither is."""
-    slopes = {report.recipe["contrast"]["predictor"] is not None for report in (found.first, found.second)}
-    if slopes == {True}:
-        return "d of the slope"
-    return "hedges_g" if slopes == {False} else "effect (g or d)"
+    names = {report.effect.size_name for report in (found.first, found.second)}
+    return names.pop() if len(names) == 1 else "effect (g or d)"
 
 
 def _of_site(found: Comparison, site: str) -> Comparison:
@@ -75,7 +73,7 @@ def _maps_caption(found: Comparison) -> str:
 
 
 def _scatter_parts(found: Comparison) -> list[Part[Comparison]]:
-    return [part for part in _parts(found) if part.result.primary["g_difference"].notna().any()]
+    return [part for part in _parts(found) if part.result.primary["size_difference"].notna().any()]
 
 
 def _scatter(found: Comparison) -> Given:
@@ -88,7 +86,7 @@ def _scatter(found: Comparison) -> Given:
 
 def _one_side(table: pd.DataFrame, side: str, value: str) -> pd.DataFrame:
     keys = table[["site", "layer", "head", "threshold"]]
-    effects = table[f"hedges_g_{side}"].replace([np.inf, -np.inf], np.nan)
+    effects = table[f"size_{side}"].replace([np.inf, -np.inf], np.nan)
     return keys.assign(**{value: effects}, p_perm_fdr=table[f"p_perm_fdr_{side}"])
 
 

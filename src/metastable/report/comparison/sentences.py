@@ -65,8 +65,8 @@ def not_held(report: FinishedReport) -> pd.DataFrame | None:
 
 def expected_same_sign(table: pd.DataFrame) -> float:
     """Heads that would have the same sign if the signs of both maps were dealt out at random."""
-    known = table[np.isfinite(table["hedges_g_first"]) & np.isfinite(table["hedges_g_second"])]
-    x, y = (np.sign(known[f"hedges_g_{side}"]) for side in ("first", "second"))
+    known = table[np.isfinite(table["size_first"]) & np.isfinite(table["size_second"])]
+    x, y = (np.sign(known[f"size_{side}"]) for side in ("first", "second"))
     n = max(len(known), 1)
     return float(((x > 0).sum() * (y > 0).sum() + (x < 0).sum() * (y < 0).sum()) / n)
 
@@ -104,13 +104,13 @@ def _one_model(found: Comparison) -> list[str]:
     both = table[table["significant"] == "both"]
     counts = table["significant"].value_counts()
     differ = int((table["p_difference_fdr"] < alpha).sum())
-    known = table[np.isfinite(table["g_difference"])]
+    known = table[np.isfinite(table["size_difference"])]
     largest = ""
     if len(known):
-        row = known.iloc[int(known["g_difference"].abs().to_numpy().argmax())]
+        row = known.iloc[int(known["size_difference"].abs().to_numpy().argmax())]
         largest = (
-            f", the most in layer {row['layer']}, head {row['head']} ({format_g(row['hedges_g_first'])} against "
-            f"{format_g(row['hedges_g_second'])})"
+            f", the most in layer {row['layer']}, head {row['head']} ({format_g(row['size_first'])} against "
+            f"{format_g(row['size_second'])})"
         )
     return [
         f"{opening}.",
@@ -118,8 +118,8 @@ def _one_model(found: Comparison) -> list[str]:
         f"different in both "
         f"({int(both['same_sign'].sum())} with the same sign), {int(counts.get('first', 0))} only in {first}, "
         f"{int(counts.get('second', 0))} only in {second} and {int(counts.get('neither', 0))} in neither; the "
-        f"typical size of the effect is {_typical(table['hedges_g_first'])} in {first} and "
-        f"{_typical(table['hedges_g_second'])} in {second}, and the two effects of a head differ in {differ}{largest}.",
+        f"typical size of the effect is {_typical(table['size_first'])} in {first} and "
+        f"{_typical(table['size_second'])} in {second}, and the two effects of a head differ in {differ}{largest}.",
     ]
 
 
@@ -134,7 +134,7 @@ def _two_models(found: Comparison) -> list[str]:
     numbers = (
         f"at a false discovery rate of {format_level(alpha)}, {in_x} heads are different in {first} and "
         f"{in_y} in {second}, and "
-        f"the typical size of the effect is {_typical(x['hedges_g'])} and {_typical(y['hedges_g'])}"
+        f"the typical size of the effect is {_typical(x['size'])} and {_typical(y['size'])}"
     )
     agreed = found.agreement.get(threshold)
     if found.relation == "other weights":
@@ -281,7 +281,7 @@ def shares(found: Comparison) -> str:
     """Say how the distributions of effects compare."""
     parts = []
     for name in found.names:
-        values = found.effects.loc[found.effects["series"] == name, "hedges_g"]
+        values = found.effects.loc[found.effects["series"] == name, "size"]
         parts.append(
             f"{100 * (values > 0).mean():.0f}% of the heads lie above zero in {name}, half of them between "
             f"{format_g(float(values.quantile(0.25)))} and {format_g(float(values.quantile(0.75)))}"
@@ -299,9 +299,9 @@ def heads(found: Comparison, n_shown: int) -> str:
     known = int(np.isfinite(table["p_difference"]).sum())
     return (
         f"The two effects differ in {format_share(len(differ), known)} heads (FDR {format_level(alpha)}): in "
-        f"{int((differ['hedges_g_first'].abs() > differ['hedges_g_second'].abs()).sum())} the effect is larger in "
+        f"{int((differ['size_first'].abs() > differ['size_second'].abs()).sum())} the effect is larger in "
         f"size in {found.names[0]}, in "
-        f"{int((differ['hedges_g_first'].abs() < differ['hedges_g_second'].abs()).sum())} in {found.names[1]}. "
+        f"{int((differ['size_first'].abs() < differ['size_second'].abs()).sum())} in {found.names[1]}. "
         f"The {plural(n_shown, 'head')} that differ most:"
     )
 
@@ -361,7 +361,7 @@ def limitations(found: Comparison) -> list[str]:
             "differences conservative (too wide, too large), because these take the two effects as independent."
         )
     noise = [
-        noise_share(*(found.primary[f"{name}_{side}"].to_numpy() for name in ("hedges_g", "g_low", "g_high")))
+        noise_share(*(found.primary[f"{name}_{side}"].to_numpy() for name in ("size", "size_low", "size_high")))
         for side in ("first", "second")
     ]
     if np.isfinite(noise).all():

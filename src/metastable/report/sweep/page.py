@@ -39,12 +39,12 @@ def _imbalance(row: Mapping[Hashable, Any]) -> str:
 
 
 def _setting_rows(result: SweepResult) -> list[list[str]]:
-    several = _several_sites(result)
+    several, g = _several_sites(result), result.effect.symbol
     rows = []
     for row in result.settings.to_dict("records"):
         site = f"{row['largest_site']}, " if several else ""
         place = f"{site}layer {row['largest_layer']}, head {row['largest_head']}"
-        interval = format_interval(row["largest_g_low"], row["largest_g_high"])
+        interval = format_interval(row[f"largest_{g}_low"], row[f"largest_{g}_high"])
         rows.append(
             [
                 *(level_text(row[axis.name]) for axis in result.axes),
@@ -55,8 +55,8 @@ def _setting_rows(result: SweepResult) -> list[list[str]]:
                 format_share(row["n_different"], row["n_heads"]),
                 str(row["n_equivalent"]),
                 str(row["n_undecided"]),
-                f"{row['median_abs_g']:.2f}",
-                f"{place}: {format_g(row['largest_g'])} {interval}",
+                f"{row[f'median_abs_{g}']:.2f}",
+                f"{place}: {format_g(row[f'largest_{g}'])} {interval}",
                 _imbalance(row),
             ]
         )
@@ -64,14 +64,15 @@ def _setting_rows(result: SweepResult) -> list[list[str]]:
 
 
 def _axis_rows(result: SweepResult, axis: Axis) -> list[list[str]]:
-    alpha = result.recipe["options"]["alpha"]
+    alpha, effect = result.recipe["options"]["alpha"], result.effect
+    size, estimate = f"median_abs_{effect.symbol}", f"median_abs_{effect.estimate}"
     texts = result.settings[axis.name].map(level_text)
     # differences of a count and of an entropy have no common unit
     mixed = axis.name != "measure" and any(other.name == "measure" for other in result.axes)
     rows = []
     for value in axis.levels:
         mine = result.settings[texts == level_text(value)]
-        least, most = mine["median_abs_g"].min(), mine["median_abs_g"].max()
+        least, most = mine[size].min(), mine[size].max()
         reach = f" ({least:.2f} to {most:.2f})" if len(mine) > 1 else ""
         rows.append(
             [
@@ -79,17 +80,17 @@ def _axis_rows(result: SweepResult, axis: Axis) -> list[list[str]]:
                 str(len(mine)),
                 f"{int((mine['omnibus_p_holm'] < alpha).sum())} of {len(mine)}",
                 format_share(int(mine["n_different"].sum()), int(mine["n_heads"].sum())),
-                f"{mine['median_abs_g'].median():.2f}{reach}",
-                "–" if mixed else f"{mine['median_abs_difference'].median():.2f}",
+                f"{mine[size].median():.2f}{reach}",
+                "–" if mixed else f"{mine[estimate].median():.2f}",
             ]
         )
     return rows
 
 
 def _head_rows(result: SweepResult) -> list[list[str]]:
-    names = kind_axes(result)
+    names, g = kind_axes(result), result.effect.symbol
     found = result.stability[result.stability["n_different"] > 0]
-    order = found.assign(size=found["g_median"].abs(), share=found["n_different"] / found["n_settings"])
+    order = found.assign(size=found[f"{g}_median"].abs(), share=found["n_different"] / found["n_settings"])
     shown = order.sort_values(["share", "size"], ascending=False, kind="stable").head(_SHOWN)
     a, b = result.contrast.a.name, result.contrast.b.name
     several = _several_sites(result)
@@ -100,8 +101,8 @@ def _head_rows(result: SweepResult) -> list[list[str]]:
             str(row["layer"]),
             str(row["head"]),
             f"{row['n_different']} of {row['n_settings']}",
-            (a if row["g_median"] > 0 else b) + ("" if row["same_sign"] else ", not in all"),
-            ", ".join(format_g(row[f"g_{name}"]) for name in ("least", "median", "most")),
+            (a if row[f"{g}_median"] > 0 else b) + ("" if row["same_sign"] else ", not in all"),
+            ", ".join(format_g(row[f"{g}_{name}"]) for name in ("least", "median", "most")),
         ]
         for row in shown.to_dict("records")
     ]

@@ -30,8 +30,7 @@ def kind_axes(result: SweepResult) -> list[str]:
 
 
 def _shared(result: SweepResult) -> dict[str, Any]:
-    slope = result.contrast.predictor is not None
-    return {"alpha": result.recipe["options"]["alpha"], "effect": "d of the slope" if slope else None}
+    return {"alpha": result.recipe["options"]["alpha"]}
 
 
 def _settings(result: SweepResult) -> Given:

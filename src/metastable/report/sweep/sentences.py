@@ -36,7 +36,7 @@ _WORTH_TELLING = 1.1
 
 def symbol(result: SweepResult) -> str:
     """Return the letter of the effect: g of two conditions, d of a slope."""
-    return "g" if result.contrast.predictor is None else "d"
+    return result.effect.symbol
 
 
 def _compared(result: SweepResult) -> str:
@@ -57,7 +57,7 @@ def verdict(result: SweepResult) -> list[str]:
     settings, table, options = result.settings, result.stability, result.recipe["options"]
     alpha, letter, n = options["alpha"], symbol(result), len(settings)
     found = int((settings["omnibus_p_holm"] < alpha).sum())
-    sizes = settings["median_abs_g"]
+    sizes = settings[f"median_abs_{letter}"]
     largest_p = float(settings["omnibus_p_holm"].max())
     same, always = int(table["same_sign"].sum()), int((table["n_different"] == table["n_settings"]).sum())
     tests = int((result.heads["verdict"] == "different").sum())
@@ -145,7 +145,7 @@ def along(result: SweepResult, axis: Axis) -> str:
     settings, letter = result.settings, symbol(result)
     texts = settings[axis.name].map(level_text)
     groups = [settings[texts == level_text(value)] for value in axis.levels]
-    sizes = [float(group["median_abs_g"].median()) for group in groups]
+    sizes = [float(group[f"median_abs_{letter}"].median()) for group in groups]
     least, most = int(np.argmin(sizes)), int(np.argmax(sizes))
     text = (
         f"The median |*{letter}*| is least at {axis.title} = {level_text(axis.levels[least])} ({sizes[least]:.2f}) and "
