@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 
-from metastable.report import verdict_record, write_index
+from metastable.report.index import write_index
+from metastable.report.run.verdict_sentences import verdict_record
 from tests.report.fixed_results import fixed_result
 
 

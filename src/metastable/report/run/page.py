@@ -23,7 +23,7 @@ from metastable.report.run.verdict_sentences import verdict_sentences
 from metastable.report.sections import Section, bullets, table, with_plates
 from metastable.report.templating import environment
 
-__all__ = ["SECTIONS", "render_report", "write_report"]
+__all__ = ["SECTIONS", "render_page", "write_page"]
 
 Blocks = Sequence[str]
 
@@ -192,7 +192,7 @@ SECTIONS: Sequence[tuple[str, str, Callable[[Scene], Blocks]]] = (
 left out."""
 
 
-def render_report(result: RunResult, plates: Sequence[PlacedPlate[Scene]]) -> str:
+def render_page(result: RunResult, plates: Sequence[PlacedPlate[Scene]]) -> str:
     """Return report.md as text.
 
     Parameters
@@ -222,7 +222,7 @@ def render_report(result: RunResult, plates: Sequence[PlacedPlate[Scene]]) -> st
     )
 
 
-def write_report(result: RunResult, advance: Callable[[int, int], None]) -> None:
+def write_page(result: RunResult, advance: Callable[[int, int], None]) -> None:
     """Draw the figures and write report.md and references.bib into the run's folder.
 
     Parameters
@@ -234,6 +234,6 @@ def write_report(result: RunResult, advance: Callable[[int, int], None]) -> None
     """
     plates = run_plates(result)
     save_plates(plates, result.folder, advance)
-    report = render_report(result, plates)
+    report = render_page(result, plates)
     write_text(result.folder / "references.bib", bibliography(report))
     write_text(result.folder / "report.md", report)
