@@ -6,7 +6,8 @@ import json
 from dataclasses import replace
 
 from metastable.heads.record import write_record
-from metastable.report import verdict_record, write_index
+from metastable.report.index import write_index
+from metastable.report.run.verdict_sentences import verdict_record
 from tests.report.fixed_results import fixed_result
 from tests.report_folders import report_folder
 

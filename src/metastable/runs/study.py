@@ -28,7 +28,9 @@ from metastable.heads.run_files import write_tables
 from metastable.models.devices import local_rank, resolve_device
 from metastable.models.encoders import Tokenizer, load_encoder, load_tokenizer
 from metastable.progress import Advance, Silent, Stages
-from metastable.report import verdict_record, write_index, write_report
+from metastable.report.index import write_index
+from metastable.report.run.page import write_page
+from metastable.report.run.verdict_sentences import verdict_record
 from metastable.runs.clock import Clock
 from metastable.stats.analysis import Analysis
 from metastable.stats.balance import balance_table
@@ -214,7 +216,7 @@ def _run(study: Study, options: Options, clock: Clock, command: str, save: Save)
     )
     with clock.stage("report", "figures and report") as advance:
         write_tables(result)
-        write_report(result, advance, save)
+        write_page(result, advance, save)
     with clock.stage("browser", "head browser"):
         write_run_browser(result, cube, counted.encoder)
     return replace(result, record=replace(record, verdict=verdict_record(result)))

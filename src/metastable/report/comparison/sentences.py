@@ -10,8 +10,8 @@ from metastable.heads.depth import depth_thirds
 from metastable.heads.finished_report import FinishedReport
 from metastable.heads.record import ComparisonVerdict
 from metastable.report.apa import format_g, format_level, format_p, format_r, format_share, p_phrase, plural
-from metastable.report.names import COVARIATE_NAMES
 from metastable.stats.agreement import MapAgreement, noise_share
+from metastable.study.covariate_names import COVARIATE_NAMES
 
 __all__ = [
     "agreement",

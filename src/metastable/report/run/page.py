@@ -28,7 +28,7 @@ from metastable.report.templating import environment
 if TYPE_CHECKING:
     from metastable.figures.saving_beside import Save
 
-__all__ = ["SECTIONS", "render_report", "write_report"]
+__all__ = ["SECTIONS", "render_page", "write_page"]
 
 Blocks = Sequence[str]
 
@@ -196,7 +196,7 @@ SECTIONS: Sequence[tuple[str, str, Callable[[Scene], Blocks]]] = (
 left out."""
 
 
-def render_report(result: RunResult, plates: Sequence[PlacedPlate[Scene]]) -> str:
+def render_page(result: RunResult, plates: Sequence[PlacedPlate[Scene]]) -> str:
     """Return report.md as text.
 
     Parameters
@@ -226,7 +226,7 @@ def render_report(result: RunResult, plates: Sequence[PlacedPlate[Scene]]) -> st
     )
 
 
-def write_report(result: RunResult, advance: Callable[[int, int], None], save: Save = save_figure) -> None:
+def write_page(result: RunResult, advance: Callable[[int, int], None], save: Save = save_figure) -> None:
     """Draw the figures and write report.md and references.bib into the run's folder.
 
     Parameters
@@ -240,6 +240,6 @@ def write_report(result: RunResult, advance: Callable[[int, int], None], save: S
     """
     plates = run_plates(result)
     save_plates(plates, result.folder, advance, save)
-    report = render_report(result, plates)
+    report = render_page(result, plates)
     write_text(result.folder / "references.bib", bibliography(report))
     write_text(result.folder / "report.md", report)

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from metastable import figures
 from metastable.heads.results import RunResult
 from metastable.report.apa import format_g, format_level, p_phrase, plural
-from metastable.report.names import COVARIATE_NAMES
 from metastable.report.plate import Given, Part, PlacedPlate, Plate, given, placed_plates
 from metastable.report.run.scene import Scene
 from metastable.report.run.sentences import words_of
@@ -21,6 +20,7 @@ from metastable.report.words import covariate_name, predictor_of
 from metastable.stats.analysis import primary
 from metastable.stats.correlation import slope_design
 from metastable.stats.effect_kinds import SLOPE
+from metastable.study.covariate_names import COVARIATE_NAMES
 
 __all__ = ["PLATES", "run_plates"]
 

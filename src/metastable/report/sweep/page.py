@@ -12,13 +12,13 @@ from metastable.heads.record import SweepRecord
 from metastable.heads.sweep_axes import Axis, level_text
 from metastable.heads.sweep_result import SweepResult
 from metastable.report.apa import format_g, format_interval, format_p, format_share, listed
-from metastable.report.names import COVARIATE_NAMES
 from metastable.report.plate import PlacedPlate, placed_plates, save_plates
 from metastable.report.references import bibliography
 from metastable.report.sections import Section, bullets, table, with_plates
 from metastable.report.sweep import sentences
 from metastable.report.sweep.plates import PLATES, kind_axes
 from metastable.report.templating import environment
+from metastable.study.covariate_names import COVARIATE_NAMES
 
 __all__ = ["render_page", "write_page"]
 

@@ -9,9 +9,9 @@ from metastable.heads.sweep_axes import Axis, level_text, setting_text
 from metastable.heads.sweep_result import SweepResult
 from metastable.heads.sweep_tables import KIND_AXES, map_correlations
 from metastable.report.apa import format_g, format_level, format_p, format_share, listed, p_phrase, plural
-from metastable.report.names import COVARIATE_NAMES
 from metastable.stats.balance import BALANCE_LINE
 from metastable.stats.corrections import CORRECTIONS
+from metastable.study.covariate_names import COVARIATE_NAMES
 
 __all__ = [
     "along",
