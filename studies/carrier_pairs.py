@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from metastable.material.carriers import carried_sequences, load_carriers
 from metastable.material.matched_words import matching_options, select_matched_words
-from metastable.study import Claim, Condition, Design, Material, Option, Study, View
+from metastable.study import Claim, Condition, Design, Material, Option, Options, Study, View
 from metastable.study.options import existing_file, natural
 
 if TYPE_CHECKING:
@@ -18,15 +17,15 @@ if TYPE_CHECKING:
 __all__ = ["STUDY"]
 
 
-def build(options: Mapping[str, Any], tokenizer: Tokenizer) -> Material:
+def build(options: Options, tokenizer: Tokenizer) -> Material:
     """Match the words, and put both of each pair into every sentence."""
     words = select_matched_words(options, tokenizer)
     pairs, notes = words.pairs, list(words.notes)
-    if options["pairs"] is not None and options["pairs"] < len(pairs):
-        drawn = np.random.default_rng([options["seed"], 6]).permutation(len(pairs))[: options["pairs"]]
+    if options.own["pairs"] is not None and options.own["pairs"] < len(pairs):
+        drawn = np.random.default_rng([options.seed, 6]).permutation(len(pairs))[: options.own["pairs"]]
         pairs = [pairs[index] for index in sorted(drawn)]
         notes.append(f"{len(pairs):,} of the pairs were drawn at random with the seed")
-    carriers = load_carriers(options["carriers"])
+    carriers = load_carriers(options.own["carriers"])
     concrete, abstract = STUDY.conditions
     sequences, left_out = carried_sequences(pairs, (concrete.name, abstract.name), carriers, words.table, tokenizer)
     notes.extend(left_out)
@@ -37,7 +36,7 @@ def build(options: Mapping[str, Any], tokenizer: Tokenizer) -> Material:
     return Material(
         sequences,
         tuple(notes),
-        {**words.sources, "carriers": str(options["carriers"] or "built in")},
+        {**words.sources, "carriers": str(options.own["carriers"] or "built in")},
         matched=(words.matching.balance_before, words.matching.balance_after),
     )
 

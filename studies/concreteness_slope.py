@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from metastable.errors import InputError
 from metastable.material.norms import NORMS, load_norms
 from metastable.material.word_lists import word_sequences
-from metastable.study import Claim, Condition, Design, Material, Option, Sequence, Study
-from metastable.study.options import natural
+from metastable.study import Claim, Condition, Design, Material, Option, Options, Sequence, Study
+from metastable.study.options import common_option, natural
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,12 +27,12 @@ def _sorted_in_bands(table: pd.DataFrame, bands: int, rng: np.random.Generator) 
     return table.iloc[order]
 
 
-def build(options: Mapping[str, Any], tokenizer: Tokenizer) -> Material:
+def build(options: Options, tokenizer: Tokenizer) -> Material:
     """Sort the words by rating, shuffle them within narrow bands, and pack them: a sequence has one rating."""
-    norms = load_norms(options["norms"])
+    norms = load_norms(options.own["norms"])
     table, notes = norms.table, list(norms.notes)
-    n_words, bands = options["words"], options["bands"]
-    rng = np.random.default_rng([options["seed"], 5])
+    n_words, bands = options.own["words"], options.own["bands"]
+    rng = np.random.default_rng([options.seed, 5])
     if n_words is not None:
         if n_words > len(table):
             raise InputError(f"--words {n_words}: the norms hold {len(table):,} words; give that or fewer")
@@ -49,7 +48,7 @@ def build(options: Mapping[str, Any], tokenizer: Tokenizer) -> Material:
             rows["word"].tolist(),
             condition.name,
             tokenizer,
-            options["max_length"],
+            options.own["max_length"],
             ratings=rows["scaled"].tolist(),
         )
         sequences.extend(packed)
@@ -86,8 +85,7 @@ STUDY = Study(
         Option("words", natural, None, "how many words, drawn at random from the list (none: all)"),
         Option("bands", natural, 100, "words sorted by rating are shuffled within so many bands of equal size"),
         NORMS,
-        Option("covariates", str, ("word_pieces", "characters", "zipf"), "covariates to adjust for, by their names in "
-               "the balance table, or none", many=True, empty=True),
+        common_option("covariates", default=("word_pieces", "characters", "zipf")),
     ),
     claims=(
         Claim(

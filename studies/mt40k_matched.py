@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from metastable.material.matched_words import matching_options, paired_sequences, select_matched_words
-from metastable.study import Claim, Condition, Design, Material, Option, Study
+from metastable.study import Claim, Condition, Design, Material, Option, Options, Study
 from metastable.study.options import natural
 
 if TYPE_CHECKING:
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["STUDY"]
 
 
-def build(options: Mapping[str, Any], tokenizer: Tokenizer) -> Material:
+def build(options: Options, tokenizer: Tokenizer) -> Material:
     """Match the words, then pack both sides slot by slot."""
     words = select_matched_words(options, tokenizer)
     concrete, abstract = STUDY.conditions
@@ -25,8 +24,8 @@ def build(options: Mapping[str, Any], tokenizer: Tokenizer) -> Material:
         words,
         (concrete.name, abstract.name),
         tokenizer,
-        options["max_length"],
-        rng=np.random.default_rng([options["seed"], 5]),
+        options.own["max_length"],
+        rng=np.random.default_rng([options.seed, 5]),
     )
     return Material(
         sequences,

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from metastable.material.norms import NORMS, load_norms, select_extremes
 from metastable.material.word_lists import word_sequences
-from metastable.study import Claim, Condition, Material, Option, Sequence, Study
+from metastable.study import Claim, Condition, Material, Option, Options, Sequence, Study
 from metastable.study.options import natural
 
 if TYPE_CHECKING:
@@ -18,18 +17,18 @@ if TYPE_CHECKING:
 __all__ = ["STUDY"]
 
 
-def build(options: Mapping[str, Any], tokenizer: Tokenizer) -> Material:
+def build(options: Options, tokenizer: Tokenizer) -> Material:
     """Take both ends of the list, shuffle each, and pack the words into sequences."""
-    norms = load_norms(options["norms"], two_word=options["two_word"])
-    extremes = select_extremes(norms, options["k"], rng=options["seed"])
-    shuffle = np.random.default_rng([options["seed"], 1])
+    norms = load_norms(options.own["norms"], two_word=options.own["two_word"])
+    extremes = select_extremes(norms, options.own["k"], rng=options.seed)
+    shuffle = np.random.default_rng([options.seed, 1])
     sequences: list[Sequence] = []
     notes = [*norms.notes, *extremes.notes]
     for condition, table in zip(STUDY.conditions, (extremes.concrete, extremes.abstract), strict=True):
         words = table["word"].tolist()
-        if options["order"] == "shuffle":
+        if options.own["order"] == "shuffle":
             words = [words[index] for index in shuffle.permutation(len(words))]
-        packed, told = word_sequences(words, condition.name, tokenizer, options["max_length"])
+        packed, told = word_sequences(words, condition.name, tokenizer, options.own["max_length"])
         sequences.extend(packed)
         notes.extend(told)
     return Material(tuple(sequences), tuple(notes), {"norms": norms.source, "norms SHA-256": norms.sha256})

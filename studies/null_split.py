@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from metastable.errors import InputError
 from metastable.material.norms import NORMS, load_norms
 from metastable.material.word_lists import word_sequences
-from metastable.study import Claim, Condition, Material, Option, Sequence, Study
+from metastable.study import Claim, Condition, Material, Option, Options, Sequence, Study
 from metastable.study.options import natural
 
 if TYPE_CHECKING:
@@ -19,17 +18,18 @@ if TYPE_CHECKING:
 __all__ = ["STUDY"]
 
 
-def build(options: Mapping[str, Any], tokenizer: Tokenizer) -> Material:
+def build(options: Options, tokenizer: Tokenizer) -> Material:
     """Draw 2 k words at random, split them at random, and pack each half."""
-    norms = load_norms(options["norms"])
-    k, pool = options["k"], norms.table["word"].tolist()
+    norms = load_norms(options.own["norms"])
+    k, pool = options.own["k"], norms.table["word"].tolist()
     if 2 * k > len(pool):
         raise InputError(f"--k {k}: the norms hold {len(pool):,} words, enough for two halves of {len(pool) // 2:,}")
-    draw = np.random.default_rng([options["seed"], 2]).permutation(len(pool))[: 2 * k]
+    draw = np.random.default_rng([options.seed, 2]).permutation(len(pool))[: 2 * k]
     sequences: list[Sequence] = []
     notes = list(norms.notes)
     for condition, half in zip(STUDY.conditions, (draw[:k], draw[k:]), strict=True):
-        packed, told = word_sequences([pool[index] for index in half], condition.name, tokenizer, options["max_length"])
+        words = [pool[index] for index in half]
+        packed, told = word_sequences(words, condition.name, tokenizer, options.own["max_length"])
         sequences.extend(packed)
         notes.extend(told)
     return Material(tuple(sequences), tuple(notes), {"norms": norms.source, "norms SHA-256": norms.sha256})

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from metastable.errors import InputError
 from metastable.material.norms import NORMS, load_norms
 from metastable.material.word_lists import repeated_sequences, word_sequences
-from metastable.study import Claim, Condition, Material, Option, Study
+from metastable.study import Claim, Condition, Material, Option, Options, Study
 from metastable.study.options import natural
 
 if TYPE_CHECKING:
@@ -19,18 +18,18 @@ if TYPE_CHECKING:
 __all__ = ["STUDY"]
 
 
-def build(options: Mapping[str, Any], tokenizer: Tokenizer) -> Material:
+def build(options: Options, tokenizer: Tokenizer) -> Material:
     """Pack random words as they come, and repeat a random one of them for each sequence so made."""
-    norms = load_norms(options["norms"])
-    k, pool = options["k"], norms.table["word"].tolist()
+    norms = load_norms(options.own["norms"])
+    k, pool = options.own["k"], norms.table["word"].tolist()
     if k > len(pool):
         raise InputError(f"--k {k}: the norms hold {len(pool):,} words; give that or less")
-    rng = np.random.default_rng([options["seed"], 3])
+    rng = np.random.default_rng([options.seed, 3])
     words = [pool[index] for index in rng.permutation(len(pool))[:k]]
     repeated, distinct = STUDY.conditions
-    packed, notes = word_sequences(words, distinct.name, tokenizer, options["max_length"])
+    packed, notes = word_sequences(words, distinct.name, tokenizer, options.own["max_length"])
     chosen = [words[index] for index in rng.permutation(len(words))[: len(packed)]]
-    same, told = repeated_sequences(chosen, repeated.name, tokenizer, options["max_length"])
+    same, told = repeated_sequences(chosen, repeated.name, tokenizer, options.own["max_length"])
     return Material(
         (*same, *packed),
         (*norms.notes, *told, *notes),

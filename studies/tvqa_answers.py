@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from metastable.errors import InputError
 from metastable.material.corpora import TVQA, TVQA_HOME, load_tvqa, rate_answers
@@ -11,7 +10,7 @@ from metastable.material.norms import NORMS, load_norms
 from metastable.material.tvqa import answer_first
 from metastable.material.word_lists import check_length
 from metastable.program import typed
-from metastable.study import Claim, Condition, Design, Material, Option, Sequence, Study
+from metastable.study import Claim, Condition, Design, Material, Option, Options, Sequence, Study
 from metastable.study.options import natural, share
 
 if TYPE_CHECKING:
@@ -23,26 +22,28 @@ FOUNDING_NUMBERS = (2530, 613)
 """Questions with a concrete and with an abstract answer that the founding experiment found in the full files."""
 
 
-def check(options: Mapping[str, Any]) -> None:
+def check(options: Options) -> None:
     """See that there are files, and a gap between concrete and abstract answers."""
-    if not options["tvqa"]:
+    if not options.own["tvqa"]:
         raise InputError(
             f"tvqa_answers needs TVQA's question files by --tvqa tvqa_train.jsonl tvqa_val.jsonl, from {TVQA_HOME}; "
             f"{typed('mt40k_topbotk')} runs without any file"
         )
-    if options["low"] >= options["high"]:
-        raise InputError(f"--low {options['low']} is not below --high {options['high']}; give a gap between the two")
+    low, high = options.own["low"], options.own["high"]
+    if low >= high:
+        raise InputError(f"--low {low} is not below --high {high}; give a gap between the two")
 
 
-def build(options: Mapping[str, Any], tokenizer: Tokenizer) -> Material:
+def build(options: Options, tokenizer: Tokenizer) -> Material:
     """Look every correct answer up in the norms and put the concrete and the abstract ones before their questions."""
-    check_length(options["max_length"], tokenizer)
-    norms = load_norms(options["norms"], two_word=True)
-    corpus = load_tvqa(options["tvqa"])
+    check_length(options.own["max_length"], tokenizer)
+    norms = load_norms(options.own["norms"], two_word=True)
+    corpus = load_tvqa(options.own["tvqa"])
+    low, high = options.own["low"], options.own["high"]
     rated = rate_answers(corpus, norms)
     sequences: list[Sequence] = []
     notes = [f"{len(rated):,} of {len(corpus.table):,} correct answers are an entry of the norms"]
-    chosen = (rated[rated["scaled"] > options["high"]], rated[rated["scaled"] < options["low"]])
+    chosen = (rated[rated["scaled"] > high], rated[rated["scaled"] < low])
     for condition, table in zip(STUDY.conditions, chosen, strict=True):
         cut = 0
         for row in table.to_dict("records"):
@@ -51,14 +52,14 @@ def build(options: Mapping[str, Any], tokenizer: Tokenizer) -> Material:
                 f"{condition.name}-{row['qid']}",
                 condition.name,
                 tokenizer,
-                options["max_length"],
-                segments=options["pair_encoding"],
+                options.own["max_length"],
+                segments=options.own["pair_encoding"],
             )
             sequences.append(sequence)
             cut += shortened
         notes.append(
             f"{condition.name}: {len(table):,} questions with {table['entry'].nunique():,} different answers from "
-            f"{table['clip'].nunique():,} clips; {cut:,} cut to {options['max_length']} tokens"
+            f"{table['clip'].nunique():,} clips; {cut:,} cut to {options.own['max_length']} tokens"
         )
     concrete, abstract = FOUNDING_NUMBERS
     notes.append(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,7 +11,7 @@ from metastable.material.corpora import TVQA, TVQA_HOME, load_tvqa, rate_answers
 from metastable.material.norms import NORMS, load_norms
 from metastable.material.tvqa import followed_by_pool
 from metastable.program import typed
-from metastable.study import Claim, Condition, Design, Factor, Material, Option, Sequence, Study
+from metastable.study import Claim, Condition, Design, Factor, Material, Option, Options, Sequence, Study
 from metastable.study.options import natural, share
 
 if TYPE_CHECKING:
@@ -21,33 +20,35 @@ if TYPE_CHECKING:
 __all__ = ["STUDY"]
 
 
-def check(options: Mapping[str, Any]) -> None:
+def check(options: Options) -> None:
     """See that there are files, and a gap between concrete and abstract answers."""
-    if not options["tvqa"]:
+    if not options.own["tvqa"]:
         raise InputError(
             f"tvqa_pools needs TVQA's question files by --tvqa tvqa_train.jsonl tvqa_val.jsonl, from {TVQA_HOME}; "
             f"{typed('mt40k_topbotk')} runs without any file"
         )
-    if options["low"] >= options["high"]:
-        raise InputError(f"--low {options['low']} is not below --high {options['high']}; give a gap between the two")
+    low, high = options.own["low"], options.own["high"]
+    if low >= high:
+        raise InputError(f"--low {low} is not below --high {high}; give a gap between the two")
 
 
-def build(options: Mapping[str, Any], tokenizer: Tokenizer) -> Material:
+def build(options: Options, tokenizer: Tokenizer) -> Material:
     """Follow every question once by concrete and once by abstract answers, drawn anew for each question."""
-    max_length = min(options["max_length"] or tokenizer.max_length, tokenizer.max_length)
-    norms = load_norms(options["norms"], two_word=True)
-    corpus = load_tvqa(options["tvqa"])
+    max_length = min(options.own["max_length"] or tokenizer.max_length, tokenizer.max_length)
+    norms = load_norms(options.own["norms"], two_word=True)
+    corpus = load_tvqa(options.own["tvqa"])
+    low, high = options.own["low"], options.own["high"]
     rated = rate_answers(corpus, norms)
-    chosen = (rated[rated["scaled"] > options["high"]], rated[rated["scaled"] < options["low"]])
+    chosen = (rated[rated["scaled"] > high], rated[rated["scaled"] < low])
     answers = [sorted(set(table["entry"])) for table in chosen]
-    size = options["pool_size"]
+    size = options.own["pool_size"]
     for level, pool in zip(FACTOR.levels, answers, strict=True):
         if len(pool) <= size:
             raise InputError(
                 f"--pool-size {size}: the files hold {len(pool)} {level.name} answers; give {max(1, len(pool) - 1)} or "
                 "less, or more files"
             )
-    rng = np.random.default_rng([options["seed"], 4])
+    rng = np.random.default_rng([options.seed, 4])
     sequences: list[Sequence] = []
     cut = 0
     for condition, table in zip(STUDY.conditions, chosen, strict=True):

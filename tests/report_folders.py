@@ -84,19 +84,33 @@ def report_folder(
         "study": folder.name,
         "title": f"The study {folder.name}",
         "command": f"python -m studies {folder.name}",
+        "finished": "2021-05-03T12:00:00+00:00",
         "options": {"measure": "count", "threshold": list(thresholds), "covariates": [], "k": 20, **(options or {})},
         "model": {
             "id": model,
+            "folder": None,
+            "revision": None,
             "weights_sha256": weights,
             "dtype": "torch.float32",
             "sites": [{"name": name, "layers": layers, "heads": heads} for name, layers, heads in shape],
         },
+        "sources": {},
+        "notes": [],
+        "n_sequences": 40,
         "contrast": {
             "name": "condition", "a": conditions[0], "b": conditions[1], "unit": "sequence", "paired": False,
             "predictor": predictor,
         },
+        "permutations": {"used": 100, "exact": False},
+        "extraction": {"key": "abc", "capture": "interface", "capture_reason": "equal on a probe", "reused": False},
+        "device": "cpu",
+        "seconds": {},
         "packages": {"metastable": "0.1.0"},
-        "verdict": {"word": "different", "sentence": "So it is.", "different": 1, "equivalent": 0, "undecided": 1},
+        "python": "3.11.7",
+        "platform": "Linux",
+        "verdict": {
+            "word": "different", "sentence": "So it is.", "heads": 2, "different": 1, "equivalent": 0, "undecided": 1,
+        },
     }  # fmt: skip
     (folder / "run.json").write_text(json.dumps(recipe))
     return folder

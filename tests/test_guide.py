@@ -8,7 +8,7 @@ import pytest
 from metastable.heads.contrasts import contrasts_of
 from metastable.models.encoders import load_tokenizer
 from metastable.study import Study
-from metastable.study.options import options_of
+from metastable.study.own_options import options_for
 
 GUIDE = (Path(__file__).parents[1] / "docs" / "your_own_study.md").read_text(encoding="utf-8")
 
@@ -28,7 +28,7 @@ def test_ten_lines_make_a_study_of_a_file(code, tmp_path, monkeypatch):
     exec(code, names)
     study = names["STUDY"]
     assert isinstance(study, Study)
-    sequences = study.build({option.name: option.default for option in options_of(study)}, load_tokenizer()).sequences
+    sequences = study.build(options_for(study), load_tokenizer()).sequences
     (contrast,) = contrasts_of(study, sequences)
     assert (contrast.a.name, contrast.n_a, contrast.n_b) == ("literal", 2, 2)
     assert study.claims[0].direction == "less"

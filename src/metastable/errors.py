@@ -1,6 +1,9 @@
 """The one error that a user can mend: bad input, told in one sentence."""
 
-__all__ = ["InputError"]
+import difflib
+from collections.abc import Iterable
+
+__all__ = ["InputError", "did_you_mean", "nearest"]
 
 
 class InputError(ValueError):
@@ -9,3 +12,27 @@ class InputError(ValueError):
     The command line prints the message alone and exits with code 2; in a notebook it is a
     `ValueError` like any other.
     """
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return the known name that is most like one that is not known; empty if none is near.
+
+    Examples
+    --------
+    >>> nearest("--max-lenght", ["--max-length", "--model"])
+    '--max-length'
+    """
+    near = difflib.get_close_matches(name.lower(), list(known), n=1)
+    return near[0] if near else ""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return the clause that offers the nearest of the known names; empty if none is near.
+
+    Examples
+    --------
+    >>> did_you_mean("permutation", ["permutations", "alpha"])
+    "did you mean 'permutations'? "
+    """
+    near = nearest(name, known)
+    return f"did you mean {near!r}? " if near else ""

@@ -16,7 +16,7 @@ from metastable.browser import write_run_browser
 from metastable.extraction import extract
 from metastable.heads.cube import feature_table, token_histograms, unit_means
 from metastable.models.encoders import wrap_model
-from metastable.study import Condition, Study
+from metastable.study import Condition, Options, Study
 from tests.browser.fakes import fake_tables
 from tests.extraction.oracle import text_sequences
 from tests.extraction.tiny_models import tiny_model
@@ -39,7 +39,6 @@ def written(folder: Path, *, tested: tuple[float, ...] = THRESHOLDS, **options: 
         SimpleNamespace(name="interaction"),
         SimpleNamespace(name="condition", unit="sequence", sides=codes, predictor=None),
     ]
-    plain = {"measure": "count", "queries": "all", "keys": "all", "unit": "tokens", "alpha": 0.05, "batch_tokens": 64}
     result = SimpleNamespace(
         study=Study("s", "A title", "Do they differ?", (Condition("a", "one"), Condition("b", "two")), build=print),
         folder=folder,
@@ -47,7 +46,9 @@ def written(folder: Path, *, tested: tuple[float, ...] = THRESHOLDS, **options: 
         analyses=(None, tables),
         material=SimpleNamespace(sequences=sequences),
         histograms=np.stack([token_histograms(cube, features, threshold, codes) for threshold in THRESHOLDS]),
-        recipe={"options": {"threshold": list(THRESHOLDS), **plain, **options}, "model": {"id": "tiny"}},
+        record=SimpleNamespace(
+            options=Options(threshold=THRESHOLDS, batch_tokens=64, **options), model=SimpleNamespace(id="tiny")
+        ),
     )
     return write_run_browser(result, cube, encoder), sequences, cube
 

@@ -12,6 +12,7 @@ import pytest
 from metastable.cli.scaffold import check_name, write_study
 from metastable.errors import InputError
 from metastable.models.encoders import load_tokenizer
+from metastable.study.own_options import options_for
 from metastable.study.registry import find_studies
 
 ROOT = Path(__file__).parents[2]
@@ -74,7 +75,7 @@ def test_a_study_of_a_file_reads_it_wherever_the_project_goes(project, tmp_path_
     assert [condition.name for condition in study.conditions] == ["red", "blue"]
     assert study.design.clustered
     assert not study.design.paired
-    material = study.build({"max_length": None}, load_tokenizer())
+    material = study.build(options_for(study), load_tokenizer())
     assert [sequence.cluster for sequence in material.sequences] == ["k", "l", "m"]
 
 

@@ -5,7 +5,7 @@ import pytest
 import studies
 from metastable.cli import main
 from metastable.errors import InputError
-from metastable.heads.sweep_axes import combinations, may_vary, read_sweep, setting_text, sweep_options
+from metastable.heads.sweep_axes import combinations, read_sweep, setting_text, sweep_options
 from studies.carrier_pairs import STUDY as PAIRS
 from studies.mt40k_topbotk import STUDY
 from studies.tvqa_pools import STUDY as POOLS
@@ -21,7 +21,7 @@ def test_lists_become_axes_and_single_values_do_not():
         ("k", (300, 600)),
         ("threshold", (0.5, 0.9)),
     ]
-    assert (options["max_length"], options["order"], options["threshold"]) == (20, "rating", (0.5, 0.9))
+    assert (options.own["max_length"], options.own["order"], options.threshold) == (20, "rating", (0.5, 0.9))
     assert len(combinations(axes)) == 8
     assert combinations(axes)[1] == {"model": "a", "k": 300, "threshold": 0.9}
     assert setting_text(combinations(axes)[1]) == "model = a, k = 300, threshold = 0.9"
@@ -34,7 +34,7 @@ def test_none_is_a_level_where_it_is_the_default():
 
 
 def test_scalar_options_vary_but_not_how_the_tests_judge():
-    vary = {option.name for option in sweep_options(PAIRS) if may_vary(option)}
+    vary = {option.name for option in sweep_options(PAIRS) if option.may_vary}
     assert {"pairs", "model", "threshold", "seed", "norms", "measure", "queries", "keys", "unit"} <= vary
     assert not vary & {"out", "device", "batch_tokens", "alpha", "correction", "permutations", "margin", "covariates"}
 

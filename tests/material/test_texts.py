@@ -8,6 +8,7 @@ from metastable.errors import InputError
 from metastable.material.texts import MAX_LENGTH, read_texts, text_material, text_study
 from metastable.models.encoders import load_tokenizer
 from metastable.study import Claim
+from metastable.study.own_options import options_for
 
 TOKENIZER = load_tokenizer()
 
@@ -126,7 +127,7 @@ def test_the_study_puts_the_condition_asked_for_first(tmp_path):
     assert study.claims == (claim,)
     assert study.design.clustered
     assert study.options == (MAX_LENGTH,)
-    material = study.build({"max_length": None}, TOKENIZER)
+    material = study.build(options_for(study), TOKENIZER)
     assert [sequence.cluster for sequence in material.sequences] == ["k", "l"]
     with pytest.raises(InputError, match=r"--a z: texts\.csv has the conditions x and y"):
         text_study(table, name="mine", a="z")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from metastable.report.run.page import render_report
+from metastable.report.run.page import render_page
 from metastable.report.run.plates import run_plates
 from tests.report.fixed_results import fixed_result
 
@@ -20,6 +20,6 @@ fixed = cache(fixed_result)
 def report() -> Callable[..., str]:
     def rendered(design: str, **changed: Any) -> str:
         result = fixed(design, **changed)
-        return render_report(result, run_plates(result))
+        return render_page(result, run_plates(result))
 
     return rendered

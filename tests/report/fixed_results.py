@@ -11,6 +11,14 @@ import numpy as np
 import pandas as pd
 
 from metastable.heads.contrasts import Contrast, contrasts_of
+from metastable.heads.record import (
+    ContrastRecord,
+    ExtractionRecord,
+    ModelRecord,
+    PermutationRecord,
+    RunRecord,
+    SiteRecord,
+)
 from metastable.heads.results import RunResult
 from metastable.measures import MEASURES, measure_named
 from metastable.stats.analysis import Analysis, Settings, TokenRows, join_analyses
@@ -18,8 +26,7 @@ from metastable.stats.balance import balance_table
 from metastable.stats.difference import analyse
 from metastable.stats.simulation.sensitivity import Sensitivity
 from metastable.stats.slope import analyse_slope
-from metastable.study import Claim, Condition, Design, Factor, Material, Sequence, Study
-from metastable.study.options import COMMON_OPTIONS
+from metastable.study import Claim, Condition, Design, Factor, Material, Options, Sequence, Study
 
 LAYERS, HEADS, TOKENS = 2, 3, 9
 FEATURES = pd.DataFrame(
@@ -108,10 +115,10 @@ def _counts(sequences: tuple[Sequence, ...], scale: float) -> np.ndarray[Any, An
     return np.clip(np.rint(drawn), 1, TOKENS).astype(np.int64)
 
 
-def _analysis(contrast: Contrast, counts: np.ndarray[Any, Any], options: dict[str, Any], threshold: float) -> Analysis:
+def _analysis(contrast: Contrast, counts: np.ndarray[Any, Any], options: Options, threshold: float) -> Analysis:
     tokens = counts.reshape(-1, counts.shape[-1]).astype(np.float64)
     owner = np.repeat(np.arange(len(counts)), TOKENS)
-    nuisance = contrast.covariates[list(options["covariates"])]
+    nuisance = contrast.covariates[list(options.covariates)]
     rows = TokenRows(
         read=lambda columns: tokens[:, columns],
         group=owner,
@@ -121,7 +128,7 @@ def _analysis(contrast: Contrast, counts: np.ndarray[Any, Any], options: dict[st
     sides = contrast.sides
     arguments: dict[str, Any] = {
         "threshold": threshold,
-        "measure": options["measure"],
+        "measure": options.measure,
         "medians": np.stack([np.median(counts[sides == side].reshape(-1, len(FEATURES)), axis=0) for side in (0, 1)]),
         "tokens": rows,
         "recorded": contrast.covariates,
@@ -142,29 +149,41 @@ def _power() -> Sensitivity:
     return Sensitivity(curve, 1.13, 1.09, 1.17, 0.8, 0.1, "bh", 0.05, 200)
 
 
-def _recipe(study: Study, options: dict[str, Any], analysis: Analysis) -> dict[str, Any]:
-    return {
-        "study": study.name,
-        "title": study.title,
-        "command": "python -m studies fixed",
-        "finished": "2021-05-03T12:00:00+00:00",
-        "options": options,
-        "model": {
-            "id": "fixed_model",
-            "revision": "abc123",
-            "weights_sha256": "0123456789abcdef" * 4,
-            "dtype": "torch.float32",
-            "sites": [{"name": "self", "layers": LAYERS, "heads": HEADS}],
-        },
-        "sources": {"norms": "MT40k (Brysbaert et al., 2014), as installed", "norms SHA-256": "fedcba9876543210" * 4},
-        "permutations": {"used": analysis.n_permutations, "exact": analysis.exact},
-        "extraction": {"capture": "interface"},
-        "device": "cpu",
-        "seconds": {"sequences": 1.0, "extraction": 2.5},
-        "packages": {"metastable": "0.1.0", "torch": "2.0", "transformers": "5.0"},
-        "python": "3.11.7",
-        "platform": "Linux",
-    }
+def _record(study: Study, options: Options, contrast: Contrast, n_sequences: int, analysis: Analysis) -> RunRecord:
+    return RunRecord(
+        study=study.name,
+        title=study.title,
+        command="python -m studies fixed",
+        finished="2021-05-03T12:00:00+00:00",
+        options=options,
+        model=ModelRecord(
+            id="fixed_model",
+            folder=None,
+            revision="abc123",
+            weights_sha256="0123456789abcdef" * 4,
+            dtype="torch.float32",
+            sites=(SiteRecord("self", LAYERS, HEADS),),
+        ),
+        sources={"norms": "MT40k (Brysbaert et al., 2014), as installed", "norms SHA-256": "fedcba9876543210" * 4},
+        notes=(),
+        n_sequences=n_sequences,
+        contrast=ContrastRecord(
+            contrast.name,
+            contrast.a.name,
+            contrast.b.name,
+            contrast.unit,
+            paired=contrast.pair is not None,
+            predictor=None if contrast.predictor is None else contrast.formula,
+        ),
+        permutations=PermutationRecord(analysis.n_permutations, analysis.exact),
+        extraction=ExtractionRecord("abc", "interface", "equal on a probe", reused=False),
+        device="cpu",
+        seconds={"sequences": 1.0, "extraction": 2.5},
+        packages={"metastable": "0.1.0", "torch": "2.0", "transformers": "5.0"},
+        python="3.11.7",
+        platform="Linux",
+        verdict=None,
+    )
 
 
 def fixed_result(name: str, folder: Path = Path("fixed"), *, scale: float = 1.0, **changed: Any) -> RunResult:
@@ -182,9 +201,9 @@ def fixed_result(name: str, folder: Path = Path("fixed"), *, scale: float = 1.0,
         Options other than the defaults.
     """
     study = STUDIES[name]
-    options = {option.name: option.default for option in COMMON_OPTIONS} | {"model": "fixed_model"} | changed
+    options = replace(Options(model="fixed_model"), **changed)
     if name == "slope":
-        options |= {"covariates": ("characters",)}
+        options = replace(options, covariates=("characters",))
     sequences = _sequences(12, factor=name == "factorial", rated=name == "slope")
     if name == "clustered":
         sequences = tuple(
@@ -192,7 +211,7 @@ def fixed_result(name: str, folder: Path = Path("fixed"), *, scale: float = 1.0,
         )
     contrasts = contrasts_of(study, sequences)
     counts = _counts(sequences, scale) - 1
-    thresholds = options["threshold"] if measure_named(options["measure"]).of_threshold else options["threshold"][:1]
+    thresholds = options.threshold if measure_named(options.measure).of_threshold else options.threshold[:1]
     analyses = tuple(
         # a smaller share of the mass is held by fewer tokens
         join_analyses(
@@ -221,9 +240,9 @@ def fixed_result(name: str, folder: Path = Path("fixed"), *, scale: float = 1.0,
         balance=balance_table(primary.covariates, primary.condition),
         sensitivity=None if primary.predictor is not None else _power(),
         joint=None,
-        histograms=np.stack([histograms] * len(options["threshold"])),
+        histograms=np.stack([histograms] * len(options.threshold)),
         unit_values=primary.values(1 + counts.mean(axis=1)),
-        recipe=_recipe(study, options, analyses[0]),
+        record=_record(study, options, primary, len(sequences), analyses[0]),
     )
 
 

@@ -12,7 +12,7 @@ from metastable import figures
 from metastable.figures.style import alt_of, drawing
 from metastable.report.plate import Plate, given, placed_plates, save_plates
 from metastable.report.run import plates
-from metastable.report.run.page import SECTIONS, render_report
+from metastable.report.run.page import SECTIONS, render_page
 from metastable.report.run.plates import PLATES, run_plates
 from metastable.report.run.scene import Scene
 from metastable.report.sections import Section, with_plates
@@ -75,7 +75,7 @@ def test_one_line_in_the_table_adds_a_figure_to_the_report(monkeypatch, tmp_path
     result = fixed_result("plain", tmp_path)
     monkeypatch.setattr(plates, "PLATES", (*PLATES, NEW))
     placed = run_plates(result)
-    text = render_report(result, placed)
+    text = render_page(result, placed)
     layers = text.split("## Layer by layer")[1].split("\n## ")[0]
     assert layers.rstrip().endswith("![There are 6 heads.](figures/number.png)\n\n*All heads of count.*")
     save_plates(placed[-1:], tmp_path, lambda done, total: None)

@@ -1,6 +1,7 @@
 """The calibration command on real words, and what it takes from studies of other designs."""
 
 import json
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,22 +13,33 @@ from metastable.cli import main
 from metastable.errors import InputError
 from metastable.heads import calibrated_side
 from metastable.heads.calibrated_side import side_of
+from metastable.heads.calibration_options import (
+    CalibrationOptions,
+    chosen_options,
+    counts_as_recorded,
+    inherited_options,
+)
 from metastable.heads.calibration_result import CalibrationResult
 from metastable.heads.contrasts import contrasts_of
+from metastable.heads.record import CalibrationRecord, ComparedModel
 from metastable.report.calibration.page import render_page
-from metastable.study import Condition, Design, Material, Sequence, Study
+from metastable.study import Condition, Design, Material, Option, Sequence, Study
+from metastable.study.options import natural
+from metastable.study.own_options import options_for
+from metastable.study.registry import find_studies
 
 STUDY = ["--k", "150", "--permutations", "200"]
 
 
 def test_the_tests_of_a_study_keep_their_level_on_halves_of_one_condition(tmp_path, capsys):
     out = ["--out", str(tmp_path)]
-    assert main(["mt40k_topbotk", *STUDY, *out], package=studies) == 0
+    assert main(["mt40k_topbotk", *STUDY, "--joint", *out], package=studies) == 0
     capsys.readouterr()
     assert main(["calibrate", "mt40k_topbotk", "--splits", "25", "--permutations", "200", "--shift", "2", *out],
                 package=studies) == 0  # fmt: skip
     assert "reused" in capsys.readouterr().out
     folder = tmp_path / "mt40k_topbotk"
+    assert not (folder / "calibration.zarr").exists()
     table = pd.read_csv(folder / "calibration.csv")
     level = table[(table["measure"] == "false_positive_rate") & (table["correction"] == "none")]
     assert {"permutation", "welch", "mixed", "model: maximum", "layer: sum of squares"} <= set(level["test"])
@@ -50,6 +62,39 @@ def test_the_tests_of_a_study_keep_their_level_on_halves_of_one_condition(tmp_pa
 def test_calibrate_needs_a_study(capsys):
     assert main(["calibrate"], package=studies) == 2
     assert "calibrate needs a study" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("study", ["mt40k_topbotk", "concreteness_slope"])
+def test_calibrate_offers_no_option_that_it_does_not_use(study, capsys):
+    with pytest.raises(SystemExit):
+        main(["calibrate", study, "--help"], package=studies)
+    shown = set(re.findall(r"--([a-z-]+)", capsys.readouterr().out))
+    assert not shown & {"joint", "correction", "margin", "covariates"}
+    assert {"side", "splits", "shift", "share", "permutations", "alpha", "seed", "max-length", "out"} <= shown
+    assert main(["calibrate", study, "--joint"], package=studies) == 2
+    assert "unrecognized arguments: --joint" in capsys.readouterr().err
+
+
+def test_a_run_that_tested_otherwise_counted_the_same():
+    study = find_studies(studies).get("mt40k_topbotk")
+    recorded = options_for(
+        study, k=150, joint=True, alpha=0.01, correction="by", permutations=77, out="x", device="cpu"
+    )
+    options = chosen_options(study, {"splits": 9}, recorded)
+    assert counts_as_recorded(study, options, recorded)
+    assert (options.own["k"], options.alpha, options.splits) == (150, 0.01, 9)
+    assert (options.permutations, options.device) == (5000, "auto")
+    assert not counts_as_recorded(study, chosen_options(study, {"k": 100}, recorded), recorded)
+    assert counts_as_recorded(study, chosen_options(study, {}, None), None)
+
+
+def test_an_option_of_the_studys_own_that_calibrate_uses_itself_is_refused():
+    study = Study(
+        name="s", title="T", question="Q?", conditions=(Condition("a", "a"), Condition("b", "b")),
+        build=lambda o, t: Material(()), options=(Option("share", natural, 1, "mine"),),
+    )  # fmt: skip
+    with pytest.raises(InputError, match="s has an option --share, which calibrate uses itself; rename it"):
+        inherited_options(study)
 
 
 def counted(design, rows, monkeypatch, *, n_tokens=3):
@@ -75,7 +120,7 @@ def counted(design, rows, monkeypatch, *, n_tokens=3):
     return found, means, tokens, owner
 
 
-OPTIONS = {"side": "b", "threshold": (0.9,), "measure": "count"}
+OPTIONS = CalibrationOptions(side="b")
 BOTH = ("concrete", "abstract")
 
 
@@ -170,12 +215,11 @@ def test_a_broken_promise_is_told_beside_what_chance_would_do():
     contrast = SimpleNamespace(
         a=Condition("concrete", "a"), b=Condition("abstract", "b"), pair=None, unit="answer", predictor=None
     )
-    options = {"side": "b", "alpha": 0.05, "splits": 50, "permutations": 5000, "shift": 0.5, "share": 0.1,
-               "covariates": ("zipf",)}  # fmt: skip
+    options = CalibrationOptions(side="b", splits=50, covariates=("zipf",))
+    record = CalibrationRecord("run it", options, ComparedModel("tiny", ""), 12, {})
     result = CalibrationResult(
-        study=study, folder=None, table=table, contrast=contrast, n_units=12, n_heads=72,
-        recipe={"options": options, "command": "run it"},
-    )  # fmt: skip
+        study=study, folder=None, table=table, contrast=contrast, n_units=12, n_heads=72, record=record
+    )
     text = render_page(result, [])
     assert "Of 2 promised rates 1 lies above the nominal level α = .05 by more than its Monte Carlo interval" in text
     assert "permutation, bh (fwer, null)" in text

@@ -18,6 +18,7 @@ from metastable.heads.compared_heads import (
     option_differences,
     shared_thresholds,
 )
+from metastable.heads.comparison_options import ComparisonOptions
 from metastable.heads.comparison_result import ComparisonResult
 from metastable.heads.depth import depth_thirds, effects_by_depth
 from metastable.heads.finished_report import find_report, read_report
@@ -25,11 +26,12 @@ from metastable.report.comparison.page import render_page, write_page
 from metastable.report.comparison.plates import PLATES
 from metastable.report.comparison.sentences import expected_same_sign, limitations, warnings
 from metastable.report.plate import placed_plates
-from metastable.runs.comparison import comparison_recipe
+from metastable.runs.comparison import comparison_record
 from metastable.stats.effect_kinds import SLOPE
+from metastable.study import Options
 from tests.report_folders import report_folder
 
-OPTIONS = {"alpha": 0.05, "permutations": 200, "seed": 20, "threshold": (), "out": "reports", "name": None}
+OPTIONS = ComparisonOptions(permutations=200)
 
 
 def pair(tmp_path, first=None, second=None):
@@ -42,16 +44,16 @@ def pair(tmp_path, first=None, second=None):
 
 def written(tmp_path, reports, **given):
     found = compare_reports(*reports, n_permutations=200, **given)
-    recipe = comparison_recipe(found, OPTIONS, "python -m studies compare one two")
-    write_page(ComparisonResult(found, tmp_path / "out", recipe), lambda *_: None)
+    record = comparison_record(found, OPTIONS, "python -m studies compare one two")
+    write_page(ComparisonResult(found, tmp_path / "out", record), lambda *_: None)
     return found, (tmp_path / "out" / "report.md").read_text()
 
 
 def rendered(reports):
     """The text alone: drawing figures takes most of the time."""
     found = compare_reports(*reports, n_permutations=200)
-    recipe = comparison_recipe(found, OPTIONS, "python -m studies compare one two")
-    return found, render_page(ComparisonResult(found, None, recipe), placed_plates(PLATES, found))
+    record = comparison_record(found, OPTIONS, "python -m studies compare one two")
+    return found, render_page(ComparisonResult(found, None, record), placed_plates(PLATES, found))
 
 
 def verdict(text):
@@ -143,7 +145,7 @@ def test_effects_are_on_one_scale_when_units_measures_and_kinds_are_alike(tmp_pa
 
 def test_options_that_differ_are_listed_with_a_dash_where_there_is_none():
     rows = option_differences(
-        {"k": 3000, "threshold": [0.9, 0.5], "out": "x", "seed": 1}, {"threshold": [0.9], "out": "y", "seed": 1}
+        Options(threshold=(0.9, 0.5), out="x", seed=1, own={"k": 3000}), Options(threshold=(0.9,), out="y", seed=1)
     )
     assert rows == [("k", "3000", "–"), ("threshold", "0.9, 0.5", "0.9")]
 

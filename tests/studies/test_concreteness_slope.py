@@ -15,6 +15,7 @@ from metastable.heads.cube import feature_table, unit_means
 from metastable.material.norms import load_norms
 from metastable.models.encoders import load_tokenizer
 from metastable.stats.effect_kinds import SLOPE, head_columns
+from metastable.study.own_options import options_for
 from studies.concreteness_slope import STUDY
 
 ARGUMENTS = ["concreteness_slope", "--words", "900", "--bands", "10", "--permutations", "300"]
@@ -55,7 +56,7 @@ def report(folder):
 
 
 def options(**given):
-    return {"norms": None, "words": 600, "bands": 5, "max_length": 20, "seed": 20} | given
+    return options_for(STUDY, words=600, bands=5, **given)
 
 
 @pytest.fixture(scope="module")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from metastable.browser.html_page import write_browser
 from metastable.heads.cube import feature_table, token_histograms, unit_means
 from metastable.report.measure_words import measure_words, row_clauses
 from metastable.stats.analysis import of_primary_measure
+from metastable.study import Options
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -24,11 +25,11 @@ if TYPE_CHECKING:
 __all__ = ["write_run_browser"]
 
 
-def _measured(options: Mapping[str, Any]) -> Measured:
+def _measured(options: Options) -> Measured:
     """Say what was compared, and in what the attention shown differs from what was measured."""
     words = measure_words(options)
-    _, changes = row_clauses({**options, "measure": "count"})
-    asked = "" if options["queries"] == "all" else f" The report is about the rows of {options['queries']} only."
+    _, changes = row_clauses(replace(options, measure="count"))
+    asked = "" if options.queries == "all" else f" The report is about the rows of {options.queries} only."
     whole = " The attention shown here, with the count under each token, is that of the whole row." if changes else ""
     return Measured(
         measure=words.name,
@@ -59,7 +60,7 @@ def write_run_browser(result: RunResult, cube: xr.Dataset, encoder: Encoder) -> 
     In a two-by-two design the browser shows the main effect of the condition, since distributions and
     examples are those of the two conditions.
     """
-    study, options = result.study, result.recipe["options"]
+    study, options = result.study, result.record.options
     of_condition = [contrast.name == "condition" for contrast in result.contrasts].index(True)
     contrast, analysis = result.contrasts[of_condition], result.analyses[of_condition]
     features = feature_table(cube)
@@ -80,14 +81,14 @@ def write_run_browser(result: RunResult, cube: xr.Dataset, encoder: Encoder) -> 
         histograms=histograms,
         conditions=(a.name, b.name),
         sequences=result.material.sequences,
-        unit_means=np.stack([unit_means(cube, features, threshold, options["measure"]) for threshold in thresholds]),
+        unit_means=np.stack([unit_means(cube, features, threshold, options.measure) for threshold in thresholds]),
         attention=attention_of(
-            encoder, result.material.sequences, thresholds=thresholds, batch_tokens=options["batch_tokens"]
+            encoder, result.material.sequences, thresholds=thresholds, batch_tokens=options.batch_tokens
         ),
         title=study.title,
         lead=f"{study.question} {a.name} (a): {a.description}; {b.name} (b): {b.description}. "
-        f"Model: {result.recipe['model']['id']}.",
-        alpha=options["alpha"],
+        f"Model: {result.record.model.id}.",
+        alpha=options.alpha,
         unit=contrast.unit,
         paired=study.design.paired,
         measured=_measured(options),

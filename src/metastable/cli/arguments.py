@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
-from metastable.errors import InputError
+from metastable.errors import InputError, nearest
 from metastable.program import typed
 from metastable.study import Option, Study
-from metastable.study.options import options_of, parse_option
+from metastable.study.options import parse_option
+from metastable.study.own_options import options_of
 from metastable.study.registry import Registry
 
 __all__ = ["Parser", "add_common_options", "add_options", "read_options", "study_parser"]
-
-# Under which heading of --help a common option stands.
-_HEADINGS = {
-    "the model": ("model", "revision"),
-    "what is measured": ("measure", "threshold", "queries", "keys", "unit"),
-    "what is tested": ("permutations", "alpha", "correction", "margin", "covariates", "joint"),
-    "where it runs, and where to": ("seed", "device", "batch_tokens", "out"),
-}
 
 
 class Parser(argparse.ArgumentParser):
@@ -35,8 +27,8 @@ class Parser(argparse.ArgumentParser):
         """Refuse words that no option takes, naming the option that the first of them may have meant."""
         flag = next((word.partition("=")[0] for word in words if word.startswith("-")), "")
         flags = [name for action in self._actions for name in action.option_strings]
-        near = difflib.get_close_matches(flag.lower(), flags, n=1) if flag else []
-        hint = f"; did you mean {near[0]}?" if near else ""
+        near = nearest(flag, flags)
+        hint = f"; did you mean {near}?" if near else ""
         self.error(f"unrecognized arguments: {' '.join(words)}{hint}")
 
     def read(self, words: Sequence[str]) -> dict[str, Any]:
@@ -67,14 +59,13 @@ def add_options(parser: argparse.ArgumentParser, options: Iterable[Option], titl
     """Add options to a parser under a heading, each with its default in the help."""
     group = parser.add_argument_group(title)
     for option in options:
-        flag = f"--{option.name.replace('_', '-')}"
         text = (option.help + _choices_text(option) + _default_text(option)).replace("%", "%%")
         if option.kind is bool:
-            group.add_argument(flag, dest=option.name, action="store_true", help=text)
+            group.add_argument(option.flag, dest=option.name, action="store_true", help=text)
             continue
         metavar = "{" + ",".join(option.choices) + "}" if option.choices else option.name.upper()
         group.add_argument(
-            flag,
+            option.flag,
             dest=option.name,
             default=None,
             metavar=metavar,
@@ -86,8 +77,8 @@ def add_options(parser: argparse.ArgumentParser, options: Iterable[Option], titl
 def add_common_options(parser: argparse.ArgumentParser, options: Iterable[Option]) -> None:
     """Add options that every study has to a parser, each under the heading that it belongs to."""
     options = tuple(options)
-    for heading, names in _HEADINGS.items():
-        add_options(parser, (option for option in options if option.name in names), heading)
+    for heading in dict.fromkeys(option.group for option in options):
+        add_options(parser, (option for option in options if option.group == heading), heading)
 
 
 def named_study(
@@ -143,6 +134,6 @@ def study_parser(study: Study) -> Parser:
     )
     if study.options:
         add_options(parser, study.options, "options of this study")
-    common = tuple(option for option in options_of(study) if option not in study.options)
-    add_common_options(parser, common)
+    own = {option.name for option in study.options}
+    add_common_options(parser, (option for option in options_of(study) if option.name not in own))
     return parser

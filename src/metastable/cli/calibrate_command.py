@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -17,19 +16,21 @@ from metastable.cli.arguments import (
     read_options,
 )
 from metastable.cli.progress_bars import RichStages
+from metastable.heads.calibration_options import (
+    CalibrationOptions,
+    calibration_options,
+    chosen_options,
+    inherited_options,
+)
 from metastable.program import typed
 from metastable.study import Option, Study
-from metastable.study.options import COMMON_OPTIONS, check_options, fraction, natural, options_of, positive
+from metastable.study.options import COMMON_OPTIONS
+from metastable.study.own_options import check_options
 from metastable.study.registry import Registry
 
 __all__ = ["OPTIONS", "run"]
 
-OPTIONS = (
-    Option("side", str, "a", "the condition that is divided: the first (a) or the second (b)", choices=("a", "b")),
-    Option("splits", natural, 200, "how many random divisions"),
-    Option("shift", positive, 0.5, "the planted shift, in standard deviations over units"),
-    Option("share", fraction, 0.1, "share of the heads in which it is planted"),
-)
+OPTIONS = calibration_options()
 
 
 def _parser(study: Study | None) -> Parser:
@@ -41,30 +42,34 @@ def _parser(study: Study | None) -> Parser:
         allow_abbrev=False,
     )
     add_options(parser, OPTIONS, "options of the calibration")
-    if study is not None:
-        add_options(parser, study.options, "options of this study")
-    add_common_options(parser, _common(study))
+    if study is None:
+        declared = {entry.name for entry in OPTIONS}
+        every = (entry for entry in COMMON_OPTIONS if entry.affects != "tests" and entry.name not in declared)
+        add_common_options(parser, every)
+        return parser
+    inherited = _inherited(study)
+    own = {entry.name for entry in study.options}
+    add_options(parser, (entry for entry in inherited if entry.name in own), "options of this study")
+    add_common_options(parser, (entry for entry in inherited if entry.name not in own))
     return parser
 
 
-def _common(study: Study | None) -> tuple[Option, ...]:
-    # thousands of tests want fewer relabelings each, but enough for a lone head of hundreds to pass a correction
-    every = COMMON_OPTIONS if study is None else tuple(one for one in options_of(study) if one not in study.options)
-    return tuple(replace(option, default=5000) if option.name == "permutations" else option for option in every)
+def _inherited(study: Study) -> tuple[Option, ...]:
+    """Return the options of a study that the calibration does not declare itself."""
+    declared = {entry.name for entry in OPTIONS}
+    return tuple(entry for entry in inherited_options(study) if entry.name not in declared)
 
 
 def run(registry: Registry, arguments: Sequence[str], console: Console) -> None:
     """Calibrate the study that is named first."""
     study = named_study(registry, arguments, _parser, f"calibrate needs a study: {typed('calibrate', 'STUDY')}")
-    given = _parser(study).read(arguments[1:])
-    options = read_options(given, (*OPTIONS, *study.options, *_common(study)))
-    check_options(study, options)
+    words = {name: text for name, text in _parser(study).read(arguments[1:]).items() if text not in (None, False)}
+    given = read_options(words, (entry for entry in (*OPTIONS, *_inherited(study)) if entry.name in words))
     from metastable.runs.calibration import recorded_options, run_calibration
 
-    # what is not given is as in the study's last run, so that its counts serve
-    for name, value in recorded_options(Path(options["out"]) / study.name).items():
-        if name in given and not given[name] and name not in {"permutations", "out"}:
-            options[name] = value
+    out = Path(given.get("out", CalibrationOptions.out))
+    options = chosen_options(study, given, recorded_options(out / study.name))
+    check_options(study, options)
     console.print(f"[bold]Calibration of {escape(study.name)}[/]")
     command = typed("calibrate", *arguments)
     found = run_calibration(study, options, stages=RichStages(console), command=command)

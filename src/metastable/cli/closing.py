@@ -22,7 +22,7 @@ _LARGEST = 3
 
 def print_summary(result: RunResult, console: Console) -> None:
     """Print the verdict, the number of heads by verdict, the three largest, and where the report lies."""
-    options = result.recipe["options"]
+    options = result.record.options
     sentences = verdict_sentences(result)
     console.print(
         Panel(
@@ -38,7 +38,7 @@ def print_summary(result: RunResult, console: Console) -> None:
     console.print(
         "heads: "
         + ", ".join(f"{int(counts.get(name, 0))} {name}" for name in ("different", "equivalent", "undecided"))
-        + f" (false discovery rate {format_level(options['alpha'])})",
+        + f" (false discovery rate {format_level(options.alpha)})",
         highlight=False,
     )
     effect, digits = result.analysis.effect, measure_words(options).digits

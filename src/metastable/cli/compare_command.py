@@ -10,24 +10,14 @@ from rich.panel import Panel
 
 from metastable.cli.arguments import Parser, add_options, read_options
 from metastable.errors import InputError
+from metastable.heads.comparison_options import ComparisonOptions
 from metastable.program import typed
-from metastable.study import Option
-from metastable.study.options import COMMON_OPTIONS, fraction, natural
+from metastable.study.entries import declared_options
 from metastable.study.registry import Registry
 
 __all__ = ["OPTIONS", "run"]
 
-_COMMON = {option.name: option for option in COMMON_OPTIONS}
-
-OPTIONS = (
-    Option("name", str, None, "name of the comparison's folder (none: compare_A_B)"),
-    Option("threshold", fraction, (), "thresholds to compare, the first is primary (none: all that both reports have)",
-           many=True),
-    Option("permutations", natural, 10_000, "permutations of heads for the p of the correlation"),
-    _COMMON["alpha"],
-    _COMMON["seed"],
-    Option("out", str, "reports", "folder that holds the reports and receives the comparison's"),
-)  # fmt: skip
+OPTIONS = declared_options(ComparisonOptions)
 
 
 def _two(words: Sequence[str]) -> tuple[str, str]:
@@ -50,7 +40,7 @@ def run(registry: Registry, arguments: Sequence[str], console: Console) -> None:
     parsed, rest = parser.parse_known_intermixed_args(arguments)
     if unknown := [word for word in rest if word.startswith("-")]:
         parser.refuse(unknown)
-    options = read_options(vars(parsed), OPTIONS)
+    options = ComparisonOptions(**read_options(vars(parsed), OPTIONS))
     reports = _two([*parsed.reports, *rest])
     # pandas and matplotlib take a second to import: only when something will be read
     from metastable.report.comparison.sentences import verdict

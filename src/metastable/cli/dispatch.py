@@ -21,8 +21,8 @@ from metastable.cli.listing import print_studies
 from metastable.cli.progress_bars import RichStages
 from metastable.errors import InputError
 from metastable.program import started_as, typed
-from metastable.study import Study
-from metastable.study.options import check_options, options_of
+from metastable.study import Options, Study
+from metastable.study.own_options import check_options, options_of
 from metastable.study.registry import Registry, find_studies
 
 __all__ = ["COMMANDS", "main", "version_text"]
@@ -76,7 +76,7 @@ def version_text() -> str:
 
 
 def _run_study(study: Study, arguments: Sequence[str], console: Console) -> None:
-    options = read_options(study_parser(study).read(arguments), options_of(study))
+    options = Options.of(read_options(study_parser(study).read(arguments), options_of(study)))
     check_options(study, options)
     # torch and transformers take seconds to import: only when something will be run
     from metastable.cli.closing import print_summary

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -14,23 +15,27 @@ from metastable.cli.progress_bars import RichStages
 from metastable.errors import InputError
 from metastable.material.texts import MAX_LENGTH, read_texts, text_study
 from metastable.program import typed
-from metastable.study import Option
-from metastable.study.options import COMMON_OPTIONS, check_options, existing_file
+from metastable.study import Options
+from metastable.study.entries import declared_options, option
+from metastable.study.options import COMMON_OPTIONS, existing_file
+from metastable.study.own_options import check_options
 from metastable.study.registry import Registry
 
-__all__ = ["OPTIONS", "run"]
+__all__ = ["OPTIONS", "FileOptions", "run"]
 
-OPTIONS = (
-    Option(
-        "csv",
-        existing_file,
-        None,
-        "csv, tsv or xlsx file with columns condition and text, and cluster or pair if you like",
-    ),
-    Option("a", str, None, "which condition is a (none: the one that occurs first); differences are a - b"),
-    Option("name", str, None, "name of the report's folder (none: the file's)"),
-    MAX_LENGTH,
-)
+
+@dataclass(frozen=True)
+class FileOptions:
+    """What was chosen of a file of texts; each field's entry says what it is."""
+
+    csv: str | None = option(
+        None, existing_file, "csv, tsv or xlsx file with columns condition and text, and cluster or pair if you like"
+    )
+    a: str | None = option(None, str, "which condition is a (none: the one that occurs first); differences are a - b")
+    name: str | None = option(None, str, "name of the report's folder (none: the file's)", affects="nothing")
+
+
+OPTIONS = declared_options(FileOptions)
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,59}")
 
@@ -54,18 +59,19 @@ def run(registry: Registry, arguments: Sequence[str], console: Console) -> None:
         description="Compare two sets of texts that a file holds: one row per text, with its condition.",
         allow_abbrev=False,
     )
-    add_options(parser, OPTIONS, "the file")
+    add_options(parser, (*OPTIONS, MAX_LENGTH), "the file")
     add_common_options(parser, COMMON_OPTIONS)
     given = parser.read(arguments)
-    options = read_options(given, (*OPTIONS, *COMMON_OPTIONS))
-    if options["csv"] is None:
+    file = FileOptions(**read_options(given, OPTIONS))
+    if file.csv is None:
         raise InputError(
             f"run needs a file of texts: {typed('run', '--csv', 'FILE')}; a study is run by its name alone: "
             f"{typed('STUDY')}"
         )
-    path = Path(options["csv"])
+    path = Path(file.csv)
     table = read_texts(path)
-    study = text_study(table, name=_name(options["name"], path, registry), a=options["a"])
+    study = text_study(table, name=_name(file.name, path, registry), a=file.a)
+    options = Options.of({**asdict(file), **read_options(given, (MAX_LENGTH, *COMMON_OPTIONS))})
     check_options(study, options)
     # torch and transformers take seconds to import: only when something will be run
     from metastable.cli.closing import print_summary

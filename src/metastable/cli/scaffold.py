@@ -24,13 +24,12 @@ _OF_WORDS = Template('''\
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from metastable.material.word_lists import word_sequences
-from metastable.study import Claim, Condition, Material, Option, Sequence, Study
+from metastable.study import Claim, Condition, Material, Option, Options, Sequence, Study
 from metastable.study.options import natural
 
 if TYPE_CHECKING:
@@ -55,15 +54,15 @@ WORDS = {
 }
 
 
-def build(options: Mapping[str, Any], tokenizer: Tokenizer) -> Material:
+def build(options: Options, tokenizer: Tokenizer) -> Material:
     """Shuffle the words of each condition and pack them into sequences."""
-    rng = np.random.default_rng(options["seed"])
+    rng = np.random.default_rng(options.seed)
     sequences: list[Sequence] = []
     notes: list[str] = []
     for condition in STUDY.conditions:
         words = WORDS[condition.name].split()
         shuffled = [words[index] for index in rng.permutation(len(words))]
-        packed, told = word_sequences(shuffled, condition.name, tokenizer, options["max_length"])
+        packed, told = word_sequences(shuffled, condition.name, tokenizer, options.own["max_length"])
         sequences.extend(packed)
         notes.extend(told)
     return Material(tuple(sequences), tuple(notes))
@@ -93,12 +92,11 @@ _OF_TEXTS = Template('''\
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from metastable.material.texts import MAX_LENGTH, read_texts, text_material
-from metastable.study import Claim, Condition, Design, Material, Study
+from metastable.study import Claim, Condition, Design, Material, Options, Study
 
 if TYPE_CHECKING:
     from metastable.models.encoders import Tokenizer
@@ -108,9 +106,9 @@ __all__ = ["STUDY"]
 FILE = $path
 
 
-def build(options: Mapping[str, Any], tokenizer: Tokenizer) -> Material:
+def build(options: Options, tokenizer: Tokenizer) -> Material:
     """Make one sequence of each row of the file."""
-    return text_material(read_texts(FILE), tokenizer, options["max_length"])
+    return text_material(read_texts(FILE), tokenizer, options.own["max_length"])
 
 
 STUDY = Study(
@@ -142,13 +140,13 @@ import pandas as pd
 
 from metastable.cli import main
 from metastable.models.encoders import load_tokenizer
-from metastable.study.options import options_of
+from metastable.study.own_options import options_for
 from metastable.study.registry import load_study
 
 PROJECT = Path(__file__).parents[2]
 STUDY = load_study(PROJECT / "studies" / "$name.py")
 TOKENIZER = load_tokenizer()
-OPTIONS = {option.name: option.default for option in options_of(STUDY)}
+OPTIONS = options_for(STUDY)
 
 
 def test_the_sequences_are_of_both_conditions_and_read_as_they_were_made():
@@ -157,7 +155,7 @@ def test_the_sequences_are_of_both_conditions_and_read_as_they_were_made():
     assert len({sequence.identifier for sequence in sequences}) == len(sequences)
     for sequence in sequences:
         assert TOKENIZER.encode(sequence.text).token_ids == sequence.token_ids
-        assert len(sequence.token_ids) <= (OPTIONS["max_length"] or TOKENIZER.max_length)
+        assert len(sequence.token_ids) <= (OPTIONS.own["max_length"] or TOKENIZER.max_length)
 
 
 def test_the_same_options_give_the_same_sequences():

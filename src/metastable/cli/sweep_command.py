@@ -14,7 +14,8 @@ from metastable.cli.progress_bars import RichStages
 from metastable.errors import InputError
 from metastable.program import typed
 from metastable.study import Option, Study
-from metastable.study.options import COMMON_OPTIONS, check_options
+from metastable.study.options import COMMON_OPTIONS
+from metastable.study.own_options import check_options
 from metastable.study.registry import Registry
 
 __all__ = ["run"]
@@ -31,7 +32,7 @@ def _as_list(option: Option) -> Option:
 def _parser(study: Study | None) -> Parser:
     """Make the parser for a study; for none it shows what every study has."""
     # only when something will be run or shown
-    from metastable.heads.sweep_axes import may_vary, sweep_options
+    from metastable.heads.sweep_axes import sweep_options
 
     parser = Parser(
         prog=typed("sweep", "STUDY" if study is None else study.name),
@@ -41,8 +42,9 @@ def _parser(study: Study | None) -> Parser:
         allow_abbrev=False,
     )
     options = COMMON_OPTIONS if study is None else sweep_options(study)
-    add_options(parser, map(_as_list, filter(may_vary, options)), "options that may take several values")
-    add_options(parser, (option for option in options if not may_vary(option)), "options of the whole sweep")
+    varying = [_as_list(option) for option in options if option.may_vary]
+    add_options(parser, varying, "options that may take several values")
+    add_options(parser, (option for option in options if not option.may_vary), "options of the whole sweep")
     return parser
 
 

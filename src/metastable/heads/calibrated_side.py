@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from metastable.errors import InputError
+from metastable.heads.calibration_options import CalibrationOptions
 from metastable.heads.cube import token_values, unit_means
 from metastable.heads.results import Counted
 from metastable.stats.simulation.calibrating import TokenValues
@@ -40,7 +39,7 @@ class Side:
     n_units: int
 
 
-def side_of(counted: Counted, features: pd.DataFrame, options: Mapping[str, Any]) -> Side:
+def side_of(counted: Counted, features: pd.DataFrame, options: CalibrationOptions) -> Side:
     """Take the units of one condition as the study tests them.
 
     Parameters
@@ -49,7 +48,7 @@ def side_of(counted: Counted, features: pd.DataFrame, options: Mapping[str, Any]
         The study's sequences, contrasts and counts.
     features : pandas.DataFrame of n_features rows
         The heads, with columns ``site, layer, head``.
-    options : mapping
+    options : CalibrationOptions
         ``side``, the condition; ``threshold``, of which the first counts; ``measure``.
 
     Returns
@@ -62,11 +61,11 @@ def side_of(counted: Counted, features: pd.DataFrame, options: Mapping[str, Any]
         If the condition has fewer than eight units.
     """
     contrast, cube = counted.contrasts[0], counted.extraction.dataset
-    threshold, measure = options["threshold"][0], options["measure"]
-    units = np.flatnonzero(contrast.condition if options["side"] == "a" else ~contrast.condition)
+    threshold, measure = options.threshold[0], options.measure
+    units = np.flatnonzero(contrast.condition if options.side == "a" else ~contrast.condition)
     means = unit_means(cube, features, threshold, measure)
     if len(units) < 8:
-        name = contrast.a.name if options["side"] == "a" else contrast.b.name
+        name = contrast.a.name if options.side == "a" else contrast.b.name
         raise InputError(f"condition {name} has {len(units)} {contrast.unit}s; a calibration needs at least eight")
     membership = contrast.weights[units].tocoo()
     if len(counted.contrasts) > 1:
@@ -103,7 +102,7 @@ def _second_factor(
 def _token_values(
     counted: Counted,
     features: pd.DataFrame,
-    options: Mapping[str, Any],
+    options: CalibrationOptions,
     means: NDArray[np.float64],
     row: NDArray[np.intp],
     crossed: NDArray[np.intp] | None,
@@ -114,7 +113,7 @@ def _token_values(
         values, owner, nuisance = means, np.arange(len(row)), contrast.design[:, 2:]
     else:
         cube = counted.extraction.dataset
-        values, owner = token_values(cube, features, options["threshold"][0], options["measure"])
+        values, owner = token_values(cube, features, options.threshold[0], options.measure)
         nuisance = np.zeros((len(row), 0))
     mine = np.flatnonzero(row[owner] >= 0)
     sequence = owner[mine]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from metastable.heads.contrasts import Contrast
+from metastable.heads.record import CalibrationRecord
 from metastable.study import Study
 
 __all__ = ["CalibrationResult"]
@@ -32,7 +31,7 @@ class CalibrationResult:
         Units of the condition that was divided.
     n_heads : int
         Heads of the largest site.
-    recipe : mapping
+    record : CalibrationRecord
         What calibration.json holds.
     """
 
@@ -42,4 +41,4 @@ class CalibrationResult:
     contrast: Contrast
     n_units: int
     n_heads: int
-    recipe: Mapping[str, Any] = field(repr=False)
+    record: CalibrationRecord = field(repr=False)

@@ -14,9 +14,12 @@ from metastable.heads.depth import effects_by_depth
 from metastable.heads.finished_report import FinishedReport, rows_at
 from metastable.stats.agreement import MapAgreement, effect_difference, map_agreement
 from metastable.stats.corrections import adjust_p_values
+from metastable.study import Options
+from metastable.study.options import COMMON_OPTIONS, MEASURED, MODEL
 
 __all__ = [
     "JOINED_COLUMNS",
+    "MEASURED_OF_A_ROW",
     "Comparison",
     "Relation",
     "compare_reports",
@@ -47,8 +50,12 @@ JOINED_COLUMNS = (
 )
 """Columns of the joined table."""
 
-# What changes nothing but where and how fast a study runs.
-_NO_CHOICE = frozenset({"out", "device", "batch_tokens", "model", "revision"})
+# Heads are joined threshold by threshold; by these options one row of attention is measured otherwise.
+MEASURED_OF_A_ROW = tuple(entry.name for entry in COMMON_OPTIONS if entry.group == MEASURED and not entry.many)
+"""Options that say what is measured of a row of attention."""
+
+# What changes nothing but where and how fast a study runs; the models are told apart by their weights.
+_NO_CHOICE = frozenset(entry.name for entry in COMMON_OPTIONS if entry.affects == "nothing" or entry.group == MODEL)
 
 
 @dataclass(frozen=True)
@@ -111,8 +118,8 @@ def labels(first: FinishedReport, second: FinishedReport) -> tuple[str, str]:
     """
     for x, y in (
         (first.folder.resolve().name, second.folder.resolve().name),
-        *((str(r1["model"]["id"]).rstrip("/").split("/")[-1], str(r2["model"]["id"]).rstrip("/").split("/")[-1])
-          for r1, r2 in [(first.recipe, second.recipe)]),
+        *((str(r1.model.id).rstrip("/").split("/")[-1], str(r2.model.id).rstrip("/").split("/")[-1])
+          for r1, r2 in [(first.record, second.record)]),
         (first.folder.resolve().parent.name, second.folder.resolve().parent.name),
     ):  # fmt: skip
         if x != y:
@@ -122,17 +129,15 @@ def labels(first: FinishedReport, second: FinishedReport) -> tuple[str, str]:
 
 def effect_kind(report: FinishedReport) -> str:
     """Say what the effect of a report is, and over which units."""
-    contrast = report.recipe["contrast"]
-    if contrast["predictor"] is not None:
-        return f"{report.effect.size_name} over the {contrast['predictor']} of {contrast['unit']}s"
-    paired = "paired " if contrast["paired"] and "pair" not in contrast["unit"] else ""
-    return f"{report.effect.size_name} over {paired}{contrast['unit']}s"
+    contrast = report.record.contrast
+    if contrast.predictor is not None:
+        return f"{report.effect.size_name} over the {contrast.predictor} of {contrast.unit}s"
+    paired = "paired " if contrast.paired and "pair" not in contrast.unit else ""
+    return f"{report.effect.size_name} over {paired}{contrast.unit}s"
 
 
 # Units that average over numbers of tokens this far apart have standard deviations that cannot be compared.
 _SAME_LENGTH = 1.25
-# Options that say what is measured.
-_MEASURED = ("measure", "queries", "keys", "unit")
 
 
 def one_scale(first: FinishedReport, second: FinishedReport) -> bool:
@@ -142,8 +147,8 @@ def one_scale(first: FinishedReport, second: FinishedReport) -> bool:
     and where the units average over about as many tokens. (Hedges' g of pairs is divided by the standard deviation of
     the units, not of the differences within pairs, so that pairing alone changes nothing.)
     """
-    predictors = {report.recipe["contrast"]["predictor"] for report in (first, second)}
-    measured = {tuple(report.recipe["options"].get(name) for name in _MEASURED) for report in (first, second)}
+    predictors = {report.record.contrast.predictor for report in (first, second)}
+    measured = {tuple(getattr(report.record.options, name) for name in MEASURED_OF_A_ROW) for report in (first, second)}
     lengths = sorted(report.tokens_per_unit for report in (first, second))
     return len(predictors) == len(measured) == 1 and lengths[1] <= _SAME_LENGTH * lengths[0]
 
@@ -238,26 +243,27 @@ def join_heads(
     )[list(JOINED_COLUMNS)]
 
 
-def option_differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+def option_differences(first: Options, second: Options) -> list[tuple[str, str, str]]:
     """Return the options that differ, each with its two values; a dash where a study has no such option."""
 
-    def shown(options: Mapping[str, Any], name: str) -> str:
-        if name not in options:
+    def shown(values: Mapping[str, Any], name: str) -> str:
+        if name not in values:
             return "–"
-        value = options[name]
-        if isinstance(value, list):
+        value = values[name]
+        if isinstance(value, tuple):
             return ", ".join(map(str, value)) or "none"
         return "none" if value is None else str(value)
 
-    names = [name for name in dict.fromkeys([*first, *second]) if name not in _NO_CHOICE]
-    rows = [(name, shown(first, name), shown(second, name)) for name in names]
+    here, there = first.values(), second.values()
+    names = [name for name in {**here, **there} if name not in _NO_CHOICE]
+    rows = [(name, shown(here, name), shown(there, name)) for name in names]
     return [row for row in rows if row[1] != row[2]]
 
 
 def _relation(first: FinishedReport, second: FinishedReport) -> Relation:
     if first.shape != second.shape:
         return "other shape"
-    same = first.recipe["model"]["weights_sha256"] == second.recipe["model"]["weights_sha256"]
+    same = first.record.model.weights_sha256 == second.record.model.weights_sha256
     return "same heads" if same else "other weights"
 
 

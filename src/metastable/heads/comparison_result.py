@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from metastable.heads.compared_heads import Comparison
+from metastable.heads.record import ComparisonRecord
 
 __all__ = ["ComparisonResult"]
 
@@ -22,10 +21,10 @@ class ComparisonResult:
         Both reports side by side.
     folder : Path
         Where the report and its files lie.
-    recipe : mapping
-        What run.json holds, but for the verdict.
+    record : ComparisonRecord
+        What run.json holds.
     """
 
     found: Comparison
     folder: Path
-    recipe: Mapping[str, Any] = field(repr=False)
+    record: ComparisonRecord = field(repr=False)

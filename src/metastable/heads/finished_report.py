@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from metastable.errors import InputError
 from metastable.files import sha256_of
-from metastable.program import typed
+from metastable.heads.record import ContrastRecord, RunRecord, record_kind, run_command
 from metastable.stats.balance import balance_table
 from metastable.stats.effect_kinds import DIFFERENCE, SLOPE, Effect
 
@@ -24,7 +22,6 @@ INPUTS = ("run.json", "heads.csv", "details.csv", "sequences.parquet")
 
 KEYS = ["site", "layer", "head", "threshold", "measure"]
 _TESTED = ("n_a", "n_b", "p_perm", "p_perm_fdr", "verdict")
-_RECIPE = ("study", "title", "options", "model", "contrast", "packages", "verdict")
 
 
 @dataclass(frozen=True)
@@ -34,7 +31,7 @@ class FinishedReport:
     Attributes
     ----------
     folder : Path
-    recipe : mapping
+    record : RunRecord
         What run.json holds.
     heads : pandas.DataFrame
         Rows of heads.csv of the primary measure, with the columns of the effect under names that fit any effect:
@@ -53,7 +50,7 @@ class FinishedReport:
     """
 
     folder: Path
-    recipe: Mapping[str, Any] = field(repr=False)
+    record: RunRecord = field(repr=False)
     heads: pd.DataFrame = field(repr=False)
     effect: Effect
     balance: pd.DataFrame = field(repr=False)
@@ -64,16 +61,12 @@ class FinishedReport:
     @property
     def shape(self) -> tuple[tuple[str, int, int], ...]:
         """Name, layers and heads of each attention site."""
-        return tuple((site["name"], site["layers"], site["heads"]) for site in self.recipe["model"]["sites"])
+        return tuple((site.name, site.layers, site.heads) for site in self.record.model.sites)
 
     @property
     def thresholds(self) -> tuple[float, ...]:
         """Thresholds of its table of heads, the primary one first."""
         return tuple(float(threshold) for threshold in self.heads["threshold"].unique())
-
-
-def _command(name: str, out: Path) -> str:
-    return typed(name, *(() if out == Path("reports") else ("--out", str(out))))
 
 
 def find_report(given: str, out: Path, studies: Collection[str]) -> Path:
@@ -101,7 +94,7 @@ def find_report(given: str, out: Path, studies: Collection[str]) -> Path:
         if folder.is_dir():
             return folder
     if given in studies:
-        raise InputError(f"there is no report of {given} in {out}; run it first: {_command(given, out)}")
+        raise InputError(f"there is no report of {given} in {out}; run it first: {run_command(given, out)}")
     there = sorted(path.parent.name for path in out.glob("*/run.json"))
     raise InputError(
         f"there is no report {given!r} in {out} and no such folder; "
@@ -109,22 +102,11 @@ def find_report(given: str, out: Path, studies: Collection[str]) -> Path:
     )
 
 
-def _recipe(folder: Path) -> dict[str, Any]:
+def _record(folder: Path) -> RunRecord:
     path = folder / "run.json"
-    try:
-        recipe: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise InputError(f"{path} cannot be read ({error}); run its study again") from None
-    found: dict[str, Any] = recipe if isinstance(recipe, dict) else {}
-    if "comparison" in found:
-        raise InputError(f"{folder} holds a comparison; compare two reports of studies")
-    missing = [name for name in _RECIPE if name not in found]
-    if missing:
-        raise InputError(
-            f"{path} lacks {missing[0]!r}: another version wrote it; run it again: "
-            + str(found.get("command") or _command(folder.name, folder.parent))
-        )
-    return found
+    if (kind := record_kind(path)) != "run":
+        raise InputError(f"{folder} holds a {kind}; compare two reports of studies")
+    return RunRecord.read(path)
 
 
 def _table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
@@ -140,20 +122,19 @@ def _table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     return table
 
 
-def _units(sequences: pd.DataFrame, contrast: Mapping[str, Any]) -> tuple[list[str], pd.Series]:
+def _units(sequences: pd.DataFrame, contrast: ContrastRecord) -> tuple[list[str], pd.Series]:
     """Columns that name the units of a contrast, and the side (True for a) of each sequence."""
-    a, condition = contrast["a"], sequences["condition"]
-    if contrast["name"] == "interaction":  # the differences within units, a: "X - Y in CONDITION"
+    a, condition = contrast.a, sequences["condition"]
+    if contrast.name == "interaction":  # the differences within units, a: "X - Y in CONDITION"
         return ["pair"], condition.map(lambda name: str(a).endswith(f" in {name}")).astype(bool)
-    if contrast["name"] != "condition":
+    if contrast.name != "condition":
         return ["pair", "level"], sequences["level"] == a
     by = "pair" if sequences["pair"].notna().all() else "cluster"
     return [by, "condition"], condition == a
 
 
-def _balance(sequences: pd.DataFrame, recipe: Mapping[str, Any], n_units: int) -> pd.DataFrame:
-    contrast = recipe["contrast"]
-    known = {"n_tokens", "n_words", contrast["predictor"]}
+def _balance(sequences: pd.DataFrame, contrast: ContrastRecord, n_units: int) -> pd.DataFrame:
+    known = {"n_tokens", "n_words", contrast.predictor}
     covariates = [str(name) for name in sequences.select_dtypes("number").columns if name not in known]
     if not covariates:
         return pd.DataFrame()
@@ -168,7 +149,7 @@ def _balance(sequences: pd.DataFrame, recipe: Mapping[str, Any], n_units: int) -
 
 
 def read_report(folder: Path) -> FinishedReport:
-    """Read the recipe and the tables that a finished study left.
+    """Read the record and the tables that a finished study left.
 
     Parameters
     ----------
@@ -187,10 +168,10 @@ def read_report(folder: Path) -> FinishedReport:
     if absent:
         raise InputError(
             f"the report in {folder} is not finished: it lacks {absent[0]}; run it first: "
-            + _command(folder.name, folder.parent)
+            + run_command(folder.name, folder.parent)
         )
-    recipe = _recipe(folder)
-    effect = SLOPE if recipe["contrast"]["predictor"] is not None else DIFFERENCE
+    record = _record(folder)
+    effect = SLOPE if record.contrast.predictor is not None else DIFFERENCE
     heads = _table(folder / "heads.csv", (*KEYS, *_TESTED, effect.estimate, effect.size))
     details = _table(folder / "details.csv", (*KEYS, effect.size_low, effect.size_high))
     if not heads[KEYS].equals(details[KEYS]):
@@ -199,21 +180,21 @@ def read_report(folder: Path) -> FinishedReport:
         raise InputError(f"{folder / 'heads.csv'} holds a head twice; run its study again")
     details = details[heads["measure"] == heads["measure"].iloc[0]]
     heads = heads[heads["measure"] == heads["measure"].iloc[0]]
-    n_heads = sum(site["layers"] * site["heads"] for site in recipe["model"]["sites"])
+    n_heads = sum(site.layers * site.heads for site in record.model.sites)
     if len(heads) != n_heads * heads["threshold"].nunique() or set(heads["site"]) != {
-        site["name"] for site in recipe["model"]["sites"]
+        site.name for site in record.model.sites
     }:
         raise InputError(f"heads.csv and run.json in {folder} are of two runs; run its study again")
     sequences = _table(folder / "sequences.parquet", ("condition", "cluster", "pair", "level", "text", "n_tokens"))
     n_units = int(heads["n_a"].iloc[0] + heads["n_b"].iloc[0])
     return FinishedReport(
         folder=folder,
-        recipe=recipe,
+        record=record,
         heads=heads.rename(columns={effect.estimate: "estimate", effect.size: "size"}).assign(
             size_low=details[effect.size_low], size_high=details[effect.size_high]
         ),
         effect=effect,
-        balance=_balance(sequences, recipe, n_units),
+        balance=_balance(sequences, record.contrast, n_units),
         words=frozenset(word for text in sequences["text"] for word in str(text).lower().split()),
         tokens_per_unit=float(sequences["n_tokens"].sum()) / n_units,
         sha256={name: sha256_of(folder / name) for name in INPUTS},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,7 @@ from metastable.stats.difference import analyse
 from metastable.stats.mixed_models.joint import JointModel, fit_joint_model
 from metastable.stats.simulation.sensitivity import Sensitivity, sensitivity
 from metastable.stats.slope import analyse_slope
-from metastable.study import Sequence, View
+from metastable.study import Options, Sequence, View
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -102,20 +102,20 @@ def _token_rows(
     )
 
 
-def _settings(options: Mapping[str, Any]) -> Settings:
+def _settings(options: Options) -> Settings:
     return Settings(
-        n_permutations=options["permutations"],
-        alpha=options["alpha"],
-        correction=options["correction"],
-        margin=options["margin"],
-        seed=options["seed"],
+        n_permutations=options.permutations,
+        alpha=options.alpha,
+        correction=options.correction,
+        margin=options.margin,
+        seed=options.seed,
     )
 
 
-def thresholds_of(cube: xr.Dataset, options: Mapping[str, Any]) -> tuple[float, ...]:
+def thresholds_of(cube: xr.Dataset, options: Options) -> tuple[float, ...]:
     """Return the thresholds that the measure depends on: all, or the first where it depends on none."""
-    depends = "threshold" in cube[f"mean_{options['measure']}"].dims
-    thresholds: tuple[float, ...] = options["threshold"]
+    depends = "threshold" in cube[f"mean_{options.measure}"].dims
+    thresholds: tuple[float, ...] = options.threshold
     return thresholds if depends else thresholds[:1]
 
 
@@ -139,7 +139,7 @@ def analyse_cube(
     cube: xr.Dataset,
     contrast: Contrast,
     sequences: tuple[Sequence, ...],
-    options: Mapping[str, Any],
+    options: Options,
     histograms: NDArray[np.int64],
     advance: Advance,
 ) -> Analysis:
@@ -153,7 +153,7 @@ def analyse_cube(
         What is compared.
     sequences : tuple of Sequence
         In the order of the cube.
-    options : mapping
+    options : Options
         Values of the common options.
     histograms : ndarray of int64, shape (n_thresholds, 2, n_features, n_max + 1)
         How many tokens of each condition gave each count.
@@ -165,8 +165,8 @@ def analyse_cube(
     Analysis
     """
     features = feature_table(cube)
-    nuisance = adjusting(contrast, options["covariates"])
-    measure = options["measure"]
+    nuisance = adjusting(contrast, options.covariates)
+    measure = options.measure
     analyses = []
     thresholds = thresholds_of(cube, options)
     for index, threshold in enumerate(thresholds):
@@ -179,7 +179,7 @@ def analyse_cube(
             "threshold": threshold,
             "measure": measure,
             "medians": _medians(cube, features, threshold, contrast, measure, histograms[index]),
-            "tokens": _token_rows(cube, features, threshold, contrast, sequences, options["covariates"], measure),
+            "tokens": _token_rows(cube, features, threshold, contrast, sequences, options.covariates, measure),
             "recorded": contrast.covariates,
             "settings": _settings(options),
             "on_permutations": partial(tell, part=0),
@@ -190,7 +190,7 @@ def analyse_cube(
                 analyse(values, contrast.condition, features, pair=contrast.pair, covariates=nuisance, **arguments)
             )
         else:
-            held = contrast.covariates[list(options["covariates"])]
+            held = contrast.covariates[list(options.covariates)]
             analyses.append(
                 analyse_slope(
                     values, contrast.predictor, features, condition=contrast.condition, covariates=held, **arguments
@@ -203,12 +203,12 @@ def analyse_cube(
 _LEAST_UNITS = 5
 
 
-def unit_values(cube: xr.Dataset, contrast: Contrast, options: Mapping[str, Any]) -> NDArray[np.float64]:
+def unit_values(cube: xr.Dataset, contrast: Contrast, options: Options) -> NDArray[np.float64]:
     """Values of the units at the primary threshold."""
-    return contrast.values(unit_means(cube, feature_table(cube), options["threshold"][0], options["measure"]))
+    return contrast.values(unit_means(cube, feature_table(cube), options.threshold[0], options.measure))
 
 
-def power_of(cube: xr.Dataset, contrast: Contrast, options: Mapping[str, Any], advance: Advance) -> Sensitivity | None:
+def power_of(cube: xr.Dataset, contrast: Contrast, options: Options, advance: Advance) -> Sensitivity | None:
     """Find the effect that this sample would find, or None where it has too few units or is about a slope."""
     features = feature_table(cube)
     values = unit_values(cube, contrast, options)
@@ -221,15 +221,15 @@ def power_of(cube: xr.Dataset, contrast: Contrast, options: Mapping[str, Any], a
         contrast.condition,
         pair=contrast.pair,
         family=pd.factorize(features["site"])[0],
-        correction=options["correction"],
-        alpha=options["alpha"],
-        n_permutations=options["permutations"],
-        rng=options["seed"],
+        correction=options.correction,
+        alpha=options.alpha,
+        n_permutations=options.permutations,
+        rng=options.seed,
         callback=advance,
     )
 
 
-def joint_model(cube: xr.Dataset, contrast: Contrast, options: Mapping[str, Any]) -> JointModel:
+def joint_model(cube: xr.Dataset, contrast: Contrast, options: Options) -> JointModel:
     """Fit one model over all heads.
 
     Raises
@@ -242,7 +242,7 @@ def joint_model(cube: xr.Dataset, contrast: Contrast, options: Mapping[str, Any]
     fits = (
         contrast.unit == "sequence"
         and contrast.predictor is None
-        and measure_named(options["measure"]).joint
+        and measure_named(options.measure).joint
         and len(features["site"].unique()) == 1
         and len(sizes) > 1
         and sizes.min() > 1
@@ -270,7 +270,7 @@ def analyse_view(
     contrast: Contrast,
     sequences: tuple[Sequence, ...],
     sites: tuple[Site, ...],
-    options: Mapping[str, Any],
+    options: Options,
     advance: Advance,
 ) -> Analysis:
     """Run all tests of one view of the sequences, as `analyse_cube` does of the whole ones.
@@ -281,6 +281,6 @@ def analyse_view(
         If the view is of target words and a sequence has none.
     """
     looked = target_rows(cube, sequences, sites) if view.targets_query else cube
-    options = {**options, "measure": view.measure}
+    options = replace(options, measure=view.measure)
     histograms = side_histograms(looked, contrast, thresholds_of(looked, options))
     return analyse_cube(looked, contrast, sequences, options, histograms, advance)

@@ -1,111 +1,502 @@
-"""The whole recipe of a run, as run.json holds it."""
+"""The one typed record of a run, a comparison, a sweep or a calibration: what its JSON file holds."""
 
 from __future__ import annotations
 
-import platform
+import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from importlib.metadata import version
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal, Self
 
-from metastable.heads.results import Counted
-from metastable.stats.analysis import Analysis
-from metastable.study import Study
+from metastable.errors import InputError
+from metastable.files import write_text
+from metastable.heads.calibration_options import CalibrationOptions
+from metastable.heads.comparison_options import ComparisonOptions
+from metastable.program import typed as started
+from metastable.study import Options
+from metastable.typed_json import plain, typed
 
-if TYPE_CHECKING:
-    from metastable.models.encoders import Encoder
-
-__all__ = ["model_record", "run_recipe", "software_record"]
-
-
-def model_record(encoder: Encoder) -> dict[str, Any]:
-    """Return what run.json says of a model; one from a folder is called by the folder's name."""
-    folder = Path(encoder.model_id).expanduser()
-    from_folder = folder.is_dir() and encoder.revision is None
-    return {
-        "id": folder.resolve().name if from_folder else encoder.model_id,
-        "folder": encoder.model_id if from_folder else None,
-        "revision": encoder.revision,
-        "weights_sha256": encoder.weights_hash,
-        "dtype": str(encoder.dtype),
-        "sites": [{"name": site.name, "layers": site.n_layers, "heads": site.n_heads} for site in encoder.sites],
-    }
-
-
-def software_record() -> dict[str, Any]:
-    """Return what run.json says of the programs that computed it."""
-    packages = ("metastable", "torch", "transformers", "numpy", "scipy", "pandas", "statsmodels", "wordfreq")
-    return {
-        "packages": {name: version(name) for name in packages},
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-    }
+__all__ = [
+    "CalibrationRecord",
+    "ComparedModel",
+    "ComparedReport",
+    "ComparisonRecord",
+    "ComparisonVerdict",
+    "ContrastRecord",
+    "ExtractionRecord",
+    "ModelRecord",
+    "ModelsRecord",
+    "PermutationRecord",
+    "Record",
+    "RunRecord",
+    "RunVerdict",
+    "SettingRecord",
+    "SiteRecord",
+    "SweepRecord",
+    "VerdictRecord",
+    "read_record",
+    "record_kind",
+    "run_command",
+    "write_record",
+]
 
 
-def run_recipe(
-    study: Study,
-    options: Mapping[str, Any],
-    counted: Counted,
-    analysis: Analysis,
-    *,
-    seconds: Mapping[str, float],
-    command: str,
-) -> dict[str, Any]:
-    """Return what run.json holds, but for the verdict.
+@dataclass(frozen=True)
+class SiteRecord:
+    """An attention site of a model: its name and how many layers and heads it has."""
 
-    Parameters
+    name: str
+    layers: int
+    heads: int
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """A model that was run.
+
+    Attributes
     ----------
-    study : Study
-    options : mapping
-        Values of the common options and of the study's own.
-    counted : Counted
-        What was counted.
-    analysis : Analysis
-        The tests of the primary contrast.
-    seconds : mapping of str to float
-        Wall time of each stage.
+    id : str
+        Its Hugging Face id; of one from a folder the folder's name.
+    folder : str or None
+        Where it was read, if from a folder.
+    revision : str or None
+    weights_sha256 : str
+    dtype : str
+        The type of its numbers.
+    sites : tuple of SiteRecord
+    """
+
+    id: str
+    folder: str | None
+    revision: str | None
+    weights_sha256: str
+    dtype: str
+    sites: tuple[SiteRecord, ...]
+
+
+@dataclass(frozen=True)
+class ContrastRecord:
+    """What was compared.
+
+    Attributes
+    ----------
+    name : str
+        ``"condition"``, a factor's name or ``"interaction"``.
+    a, b : str
+        Names of the two sides.
+    unit : str
+        What one observation is.
+    paired : bool
+    predictor : str or None
+        The continuous predictor, if the effect is a slope.
+    """
+
+    name: str
+    a: str
+    b: str
+    unit: str
+    paired: bool
+    predictor: str | None
+
+
+@dataclass(frozen=True)
+class PermutationRecord:
+    """How many relabelings the tests used, and whether these were all there are."""
+
+    used: int
+    exact: bool
+
+
+@dataclass(frozen=True)
+class ExtractionRecord:
+    """How the counts were made.
+
+    Attributes
+    ----------
+    key : str
+        Hash of all that they depend on.
+    capture : str
+        How attention was reached.
+    capture_reason : str
+        Why so.
+    reused : bool
+        Whether they were there already.
+    """
+
+    key: str
+    capture: str
+    capture_reason: str
+    reused: bool
+
+
+@dataclass(frozen=True)
+class VerdictRecord:
+    """The verdict for programs.
+
+    Attributes
+    ----------
+    word : str
+        ``"different"``, ``"equivalent"``, ``"undecided"``, or of a sweep ``"mixed"``.
+    sentence : str
+    different, equivalent, undecided : int
+        How many heads are so; of a sweep over all its settings.
+    """
+
+    word: str
+    sentence: str
+    different: int
+    equivalent: int
+    undecided: int
+
+
+@dataclass(frozen=True)
+class RunVerdict(VerdictRecord):
+    """The verdict of a run, with the number of heads that were tested."""
+
+    heads: int
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a JSON file holds, by its fields."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `json.dumps` writes."""
+        return {name: plain(value) for name, value in vars(self).items()}
+
+    @classmethod
+    def from_json(cls, found: Any, path: Path) -> Self:
+        """Read what `json.loads` gave.
+
+        Parameters
+        ----------
+        found : object
+        path : Path
+            The file that it was read from.
+
+        Raises
+        ------
+        InputError
+            If a key is missing or a value has another type, naming the file, the key and what to do.
+        """
+        try:
+            record: Self = typed(cls, found)
+        except InputError as error:
+            command = found.get("command") if isinstance(found, dict) else None
+            raise InputError(
+                f"{path} {error}: another version wrote it; run it again: "
+                + str(command or run_command(path.parent.name, path.parent.parent))
+            ) from None
+        return record
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read a file, as `from_json` does.
+
+        Raises
+        ------
+        InputError
+            If the file cannot be read as JSON, too.
+        """
+        return cls.from_json(_loaded(path), path)
+
+
+@dataclass(frozen=True)
+class RunRecord(Record):
+    """What run.json holds of a study's run.
+
+    Attributes
+    ----------
+    study, title : str
     command : str
         What was typed.
-
-    Returns
-    -------
-    dict
+    finished : str
+        Date and time, in ISO 8601.
+    options : Options
+    model : ModelRecord
+    sources : mapping of str to str
+        Where the material comes from, and its hashes.
+    notes : tuple of str
+        What a reader must know of how the sequences were made.
+    n_sequences : int
+    contrast : ContrastRecord
+        The primary one.
+    permutations : PermutationRecord
+        Of the primary contrast's tests.
+    extraction : ExtractionRecord
+    device : str
+    seconds : mapping of str to float
+        Wall time of each stage.
+    packages : mapping of str to str
+        Versions.
+    python, platform : str
+    verdict : RunVerdict or None
+        None until the report is written.
     """
-    material, encoder, extraction = counted.material, counted.encoder, counted.extraction
-    contrast = counted.contrasts[0]
-    return {
-        "study": study.name,
-        "title": study.title,
-        "command": command,
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "options": {name: _plain(value) for name, value in options.items()},
-        "model": model_record(encoder),
-        "sources": dict(material.sources),
-        "notes": list(material.notes),
-        "n_sequences": len(material.sequences),
-        "contrast": {
-            "name": contrast.name,
-            "a": contrast.a.name,
-            "b": contrast.b.name,
-            "unit": contrast.unit,
-            "paired": contrast.pair is not None,
-            "predictor": None if contrast.predictor is None else contrast.formula,
-        },
-        "permutations": {"used": analysis.n_permutations, "exact": analysis.exact},
-        "extraction": {
-            "key": extraction.key,
-            "capture": extraction.capture,
-            "capture_reason": extraction.capture_reason,
-            "reused": extraction.reused,
-        },
-        "device": str(encoder.device),
-        "seconds": seconds,
-        **software_record(),
-    }
+
+    study: str
+    title: str
+    command: str
+    finished: str
+    options: Options
+    model: ModelRecord
+    sources: Mapping[str, str]
+    notes: tuple[str, ...]
+    n_sequences: int
+    contrast: ContrastRecord
+    permutations: PermutationRecord
+    extraction: ExtractionRecord
+    device: str
+    seconds: Mapping[str, float]
+    packages: Mapping[str, str]
+    python: str
+    platform: str
+    verdict: RunVerdict | None
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return [_plain(item) for item in value]
-    return str(value) if isinstance(value, Path) else value
+@dataclass(frozen=True)
+class ComparedModel:
+    """The model of a report that was compared."""
+
+    id: str
+    weights_sha256: str
+
+
+@dataclass(frozen=True)
+class ComparedReport:
+    """A report that was compared.
+
+    Attributes
+    ----------
+    name : str
+        What it is called.
+    folder : str
+    study : str
+    command : str
+        What was typed for it.
+    model : ComparedModel
+    sha256 : mapping of str to str
+        Hash of each file that was read.
+    packages : mapping of str to str
+        Versions that it was made with.
+    """
+
+    name: str
+    folder: str
+    study: str
+    command: str
+    model: ComparedModel
+    sha256: Mapping[str, str]
+    packages: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class ComparisonVerdict:
+    """The verdict of a comparison for programs.
+
+    Attributes
+    ----------
+    sentence : str
+    r, p, r_within, p_within : float or None
+        Agreement of the maps of effects, over the whole map and within layers; None where there is none.
+    both, first, second, neither : int or None
+        In how many heads which report finds a difference; None where the models are not the same.
+    """
+
+    sentence: str
+    r: float | None
+    p: float | None
+    r_within: float | None
+    p_within: float | None
+    both: int | None = None
+    first: int | None = None
+    second: int | None = None
+    neither: int | None = None
+
+
+@dataclass(frozen=True)
+class ComparisonRecord(Record):
+    """What run.json holds of a comparison.
+
+    Attributes
+    ----------
+    title, command, finished : str
+    options : ComparisonOptions
+    comparison : mapping of str to ComparedReport
+        By ``"first"`` and ``"second"``.
+    relation : {"same heads", "other weights", "other shape"}
+        How the heads of the two models correspond.
+    thresholds : tuple of float
+    packages : mapping of str to str
+        Versions that the comparison was made with.
+    python, platform : str
+    verdict : ComparisonVerdict
+    """
+
+    title: str
+    command: str
+    finished: str
+    options: ComparisonOptions
+    comparison: Mapping[str, ComparedReport]
+    relation: Literal["same heads", "other weights", "other shape"]
+    thresholds: tuple[float, ...]
+    packages: Mapping[str, str]
+    python: str
+    platform: str
+    verdict: ComparisonVerdict
+
+
+@dataclass(frozen=True)
+class ModelsRecord:
+    """The models of a sweep, their ids in one text."""
+
+    id: str
+
+
+@dataclass(frozen=True)
+class SettingRecord:
+    """One run of a sweep.
+
+    Attributes
+    ----------
+    levels : mapping
+        Its value on each axis but the threshold.
+    result, counts : str
+        Keys of its result and of its counts.
+    notes : tuple of str
+        What a reader must know of how its sequences were made.
+    mixed_model : str
+        As lme4 writes it.
+    capture : str
+        How attention was reached.
+    """
+
+    levels: Mapping[str, Any]
+    result: str
+    counts: str
+    notes: tuple[str, ...]
+    mixed_model: str
+    capture: str
+
+
+@dataclass(frozen=True)
+class SweepRecord(Record):
+    """What run.json holds of a sweep.
+
+    Attributes
+    ----------
+    kind : {"sweep"}
+    study, title, command, finished : str
+    axes : mapping of str to tuple
+        What varied, and its values.
+    options : Options
+        Of what varied the first value; the file leaves these out.
+    model : ModelsRecord
+    models : tuple of ModelRecord
+    sources : mapping of str to str
+        Where the material comes from, and its hashes.
+    runs : tuple of SettingRecord
+    n_runs_reused : int
+        Runs whose result was kept from before.
+    device : str
+    seconds : mapping of str to float
+        Wall time of each stage.
+    packages : mapping of str to str
+        Versions.
+    python, platform : str
+    verdict : VerdictRecord or None
+        None until the report is written.
+    """
+
+    kind: Literal["sweep"]
+    study: str
+    title: str
+    command: str
+    finished: str
+    axes: Mapping[str, tuple[Any, ...]]
+    options: Options
+    model: ModelsRecord
+    models: tuple[ModelRecord, ...]
+    sources: Mapping[str, str]
+    runs: tuple[SettingRecord, ...]
+    n_runs_reused: int
+    device: str
+    seconds: Mapping[str, float]
+    packages: Mapping[str, str]
+    python: str
+    platform: str
+    verdict: VerdictRecord | None
+
+    @property
+    def fixed(self) -> dict[str, Any]:
+        """The options that are the same in all settings, by name."""
+        return {name: value for name, value in self.options.values().items() if name not in self.axes}
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `json.dumps` writes."""
+        return {**super().to_json(), "options": plain(self.fixed)}
+
+
+@dataclass(frozen=True)
+class CalibrationRecord(Record):
+    """What calibration.json holds.
+
+    Attributes
+    ----------
+    command : str
+    options : CalibrationOptions
+    model : ComparedModel
+    n_units : int
+        Units of the condition that was divided.
+    seconds : mapping of str to float
+        Wall time of each stage.
+    """
+
+    command: str
+    options: CalibrationOptions
+    model: ComparedModel
+    n_units: int
+    seconds: Mapping[str, float]
+
+
+def run_command(name: str, out: Path) -> str:
+    """Return what is typed to run a study into a folder of reports."""
+    return started(name, *(() if out == Path("reports") else ("--out", str(out))))
+
+
+def write_record(record: Record, path: Path) -> None:
+    """Write a record as JSON, whole or not at all."""
+    write_text(path, json.dumps(record.to_json(), indent=2, ensure_ascii=False) + "\n")
+
+
+def _loaded(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise InputError(f"{path} cannot be read ({error}); run its study again") from None
+
+
+_KINDS: Mapping[str, type[RunRecord | ComparisonRecord | SweepRecord]] = {
+    "run": RunRecord,
+    "comparison": ComparisonRecord,
+    "sweep": SweepRecord,
+}
+
+
+def record_kind(path: Path) -> str:
+    """Return what a run.json is of: ``"run"``, ``"comparison"`` or ``"sweep"``.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read as JSON.
+    """
+    found = _loaded(path)
+    data = found if isinstance(found, dict) else {}
+    return "comparison" if "comparison" in data else "sweep" if data.get("kind") == "sweep" else "run"
+
+
+def read_record(path: Path) -> RunRecord | ComparisonRecord | SweepRecord:
+    """Read the run.json of a run, a comparison or a sweep, as `Record.read` does."""
+    return _KINDS[record_kind(path)].read(path)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from metastable.heads.contrasts import Contrast
+from metastable.heads.record import RunRecord
 from metastable.stats.analysis import Analysis
 from metastable.stats.mixed_models.joint import JointModel
 from metastable.stats.simulation.sensitivity import Sensitivity
@@ -72,7 +72,7 @@ class RunResult:
         How many tokens of each side of the primary contrast gave each count.
     unit_values : ndarray of float64, shape (n_units, n_features)
         What the primary contrast was tested on, at the primary threshold.
-    recipe : mapping
+    record : RunRecord
         What run.json holds.
     """
 
@@ -87,7 +87,7 @@ class RunResult:
     joint: JointModel | None
     histograms: NDArray[np.int64]
     unit_values: NDArray[np.float64] = field(repr=False)
-    recipe: Mapping[str, Any] = field(repr=False)
+    record: RunRecord = field(repr=False)
 
     @property
     def contrast(self) -> Contrast:

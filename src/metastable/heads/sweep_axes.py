@@ -11,14 +11,12 @@ from metastable.errors import InputError
 from metastable.measures import COUNT, measure_named
 from metastable.program import typed
 from metastable.stats.effect_kinds import EFFECTS, head_columns
-from metastable.study import Option, Study
-from metastable.study.options import options_of, parse_option
+from metastable.study import Option, Options, Study
+from metastable.study.options import COMMON_OPTIONS, MODEL, parse_option
+from metastable.study.own_options import options_of
 
-__all__ = ["Axis", "combinations", "level_text", "may_vary", "read_sweep", "setting_text", "sweep_options"]
+__all__ = ["Axis", "combinations", "level_text", "read_sweep", "setting_text", "sweep_options"]
 
-# The tests are one analysis: how they judge, and where and how fast the model runs, is one for the whole sweep.
-_ONE_FOR_ALL = frozenset({"permutations", "alpha", "correction", "margin", "device", "batch_tokens", "out"})
-_FIRST = ("model", "revision")
 _COLUMNS = frozenset(name for effect in EFFECTS for name in head_columns(effect))
 _RESERVED = (_COLUMNS | {"setting"}) - {"threshold", "measure"}
 
@@ -39,20 +37,14 @@ class Axis:
     levels: tuple[Any, ...]
 
     @property
+    def flag(self) -> str:
+        """What is typed: ``--max-length``."""
+        return f"--{self.name.replace('_', '-')}"
+
+    @property
     def title(self) -> str:
         """What the axis is called for readers."""
         return self.name.replace("_", " ")
-
-
-def _flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
-
-
-def may_vary(option: Option) -> bool:
-    """Say whether an option may become an axis: one value, no switch, and no part of how the tests judge."""
-    if option.name == "threshold":
-        return True
-    return option.kind is not bool and not option.many and option.name not in _ONE_FOR_ALL
 
 
 def sweep_options(study: Study) -> tuple[Option, ...]:
@@ -65,18 +57,18 @@ def _levels(option: Option, given: str | Sequence[str]) -> tuple[Any, ...]:
     words = [given] if isinstance(given, str) else list(given)
     texts = [part.strip() for word in words for part in str(word).split(",") if part.strip()]
     if not texts:
-        raise InputError(f"{_flag(option.name)} needs at least one value")
+        raise InputError(f"{option.flag} needs at least one value")
     one = replace(option, many=False)
     values: list[Any] = []
     for text in texts:
         value = None if text == "none" and option.default is None else parse_option(one, text)
         if value in values:
-            raise InputError(f"{_flag(option.name)} {text} is given twice; give each value once")
+            raise InputError(f"{option.flag} {text} is given twice; give each value once")
         values.append(value)
     return tuple(values)
 
 
-def read_sweep(study: Study, given: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Axis, ...]]:
+def read_sweep(study: Study, given: Mapping[str, Any]) -> tuple[Options, tuple[Axis, ...]]:
     """Turn what was given on the command line into the values of options and the axes.
 
     Parameters
@@ -87,8 +79,8 @@ def read_sweep(study: Study, given: Mapping[str, Any]) -> tuple[dict[str, Any], 
 
     Returns
     -------
-    options : dict
-        Values of all options; of an axis its first value, and of ``threshold`` all of them.
+    options : Options
+        Of an axis the first value, but where an option has several values of itself (``threshold``) all of them.
     axes : tuple of Axis
         The model's first and the threshold last, so that neighbouring settings share what they can.
 
@@ -97,35 +89,33 @@ def read_sweep(study: Study, given: Mapping[str, Any]) -> tuple[dict[str, Any], 
     InputError
         If no option has several values, a value is wrong or given twice, or an axis has the name of a column.
     """
-    options: dict[str, Any] = {"joint": False}
+    values: dict[str, Any] = {option.name: option.default for option in options_of(study)}
     axes: list[Axis] = []
     for option in sweep_options(study):
         text = given.get(option.name)
         if option.kind is bool:
-            options[option.name] = bool(text)
-        elif text is None:
-            options[option.name] = option.default
-        elif may_vary(option):
-            values = _levels(option, text)
-            options[option.name] = values if option.name == "threshold" else values[0]
-            if len(values) > 1:
-                axes.append(Axis(option.name, values))
-        else:
-            if not option.many and option.name != "out" and "," in str(text):
-                raise InputError(f"{_flag(option.name)} {text}: give one value, which holds for the whole sweep")
-            options[option.name] = parse_option(option, text)
+            values[option.name] = bool(text)
+        elif text is not None and option.may_vary:
+            levels = _levels(option, text)
+            values[option.name] = levels if option.many else levels[0]
+            if len(levels) > 1:
+                axes.append(Axis(option.name, levels))
+        elif text is not None:
+            free_text = option.kind is str and not option.choices
+            if not option.many and not free_text and "," in str(text):
+                raise InputError(f"{option.flag} {text}: give one value, which holds for the whole sweep")
+            values[option.name] = parse_option(option, text)
     for axis in axes:
         if axis.name in _RESERVED:
-            raise InputError(
-                f"{_flag(axis.name)} cannot be an axis: heads.csv has a column of that name; rename the option"
-            )
+            raise InputError(f"{axis.flag} cannot be an axis: heads.csv has a column of that name; rename the option")
     if not axes:
         raise InputError(
             "a sweep needs an option with several values, such as --threshold 0.5,0.9; one setting is run by "
             f"{typed(study.name)}"
         )
-    if len(options["threshold"]) > 1:
-        measures = next((axis.levels for axis in axes if axis.name == "measure"), (options["measure"],))
+    options = Options.of(values)
+    if len(options.threshold) > 1:
+        measures = next((axis.levels for axis in axes if axis.name == "measure"), (options.measure,))
         other = next((measure for measure in measures if not measure_named(measure).of_threshold), None)
         if other is not None:
             raise InputError(
@@ -136,8 +126,9 @@ def read_sweep(study: Study, given: Mapping[str, Any]) -> tuple[dict[str, Any], 
 
 
 def _place(axis: Axis) -> int:
-    if axis.name in _FIRST:
-        return _FIRST.index(axis.name) - len(_FIRST)
+    of_model = [entry.name for entry in COMMON_OPTIONS if entry.group == MODEL]
+    if axis.name in of_model:
+        return of_model.index(axis.name) - len(of_model)
     return int(axis.name == "threshold")
 
 

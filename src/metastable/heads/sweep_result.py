@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from metastable.heads.contrasts import Contrast
+from metastable.heads.record import SweepRecord
 from metastable.heads.sweep_axes import Axis
 from metastable.stats.effect_kinds import Effect, effect_of
 from metastable.study import Study
@@ -35,7 +34,7 @@ class SweepResult:
         As `metastable.heads.sweep_tables.corrected_heads` returns it.
     stability : pandas.DataFrame
         As `metastable.heads.sweep_tables.head_table` returns it.
-    recipe : mapping
+    record : SweepRecord
         What run.json holds.
     n_reused : int
         Runs whose result was kept from before.
@@ -48,7 +47,7 @@ class SweepResult:
     settings: pd.DataFrame
     heads: pd.DataFrame
     stability: pd.DataFrame
-    recipe: Mapping[str, Any] = field(repr=False)
+    record: SweepRecord = field(repr=False)
     n_reused: int = 0
 
     @property

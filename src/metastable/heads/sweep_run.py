@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 
 from metastable.heads.contrasts import Contrast
-from metastable.heads.record import model_record
+from metastable.heads.recording import model_record
 from metastable.stats.analysis import Analysis
 from metastable.stats.balance import balance_table
-from metastable.study import Material
+from metastable.study import Material, Options
+from metastable.typed_json import plain
 
 if TYPE_CHECKING:
     from metastable.extraction import Extraction
@@ -46,7 +47,7 @@ def finished_run(
     analysis: Analysis,
     material: Material,
     contrast: Contrast,
-    options: Mapping[str, Any],
+    options: Options,
     encoder: Encoder,
     extraction: Extraction,
 ) -> FinishedRun:
@@ -59,8 +60,7 @@ def finished_run(
     material : Material
     contrast : Contrast
         The primary contrast.
-    options : mapping
-        Values of all options.
+    options : Options
     encoder : Encoder
     extraction : Extraction
 
@@ -80,10 +80,10 @@ def finished_run(
             "tokens_per_sequence": float(np.mean([len(s.token_ids) for s in material.sequences])),
             "n_permutations": analysis.n_permutations,
             "exact": analysis.exact,
-            "alpha": options["alpha"],
+            "alpha": options.alpha,
             **_worst_covariate(contrast),
-            "model": model_record(encoder),
-            "mixed_model": contrast.mixed_formula(options["measure"], tuple(options["covariates"])),
+            "model": plain(model_record(encoder)),
+            "mixed_model": contrast.mixed_formula(options.measure, tuple(options.covariates)),
             "notes": list(material.notes),
             "sources": dict(material.sources),
             "capture": extraction.capture,

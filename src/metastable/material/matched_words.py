@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from metastable.material.packing import pack_parallel
 from metastable.material.pairing import Matching, match_words
 from metastable.material.parts_of_speech import LEXICON, parts_of_speech
 from metastable.material.word_lists import check_length
-from metastable.study import Option, Sequence
+from metastable.study import Option, Options, Sequence
 from metastable.study.options import natural, share
 
 if TYPE_CHECKING:
@@ -95,13 +95,13 @@ def matching_options(*, characters: float, pieces: int | None, part_of_speech: s
     )  # fmt: skip
 
 
-def select_matched_words(options: Mapping[str, Any], tokenizer: Tokenizer) -> MatchedWords:
+def select_matched_words(options: Options, tokenizer: Tokenizer) -> MatchedWords:
     """Pair concrete with abstract words within the calipers.
 
     Parameters
     ----------
-    options : mapping
-        Values of `matching_options`.
+    options : Options
+        Its own ones are those of `matching_options`.
     tokenizer : Tokenizer
         Its word pieces are matched.
 
@@ -116,16 +116,17 @@ def select_matched_words(options: Mapping[str, Any], tokenizer: Tokenizer) -> Ma
     """
     import pandas as pd
 
-    norms = load_norms(options["norms"])
-    extremes = select_by_rating(norms, high=options["high"], low=options["low"])
+    own = options.own
+    norms = load_norms(own["norms"])
+    extremes = select_by_rating(norms, high=own["high"], low=own["low"])
     sides = []
     for side, table in (("concrete", extremes.concrete), ("abstract", extremes.abstract)):
         words = table["word"].tolist()
         candidates = word_covariates(words, tokenizer.count_pieces).join(parts_of_speech(words))
         kept = candidates["word_pieces"] > 0
-        if options["pieces"] is not None:
-            kept &= candidates["word_pieces"] == options["pieces"]
-        if options["part_of_speech"] == "noun":
+        if own["pieces"] is not None:
+            kept &= candidates["word_pieces"] == own["pieces"]
+        if own["part_of_speech"] == "noun":
             kept &= candidates["part_of_speech"] == "NOUN"
         if not kept.any():
             raise InputError(
@@ -136,18 +137,18 @@ def select_matched_words(options: Mapping[str, Any], tokenizer: Tokenizer) -> Ma
     matching = match_words(
         *sides,
         exact=("word_pieces", "part_of_speech"),
-        calipers={"characters": options["characters"], "zipf": options["zipf"]},
+        calipers={"characters": own["characters"], "zipf": own["zipf"]},
     )
     paired = pd.Index([*matching.pairs["a"], *matching.pairs["b"]])
     table = pd.concat(sides).loc[paired, ["characters", "word_pieces", "zipf"]]
-    kind = "words that are nouns and nothing else" if options["part_of_speech"] == "noun" else "words"
-    pieces = "" if options["pieces"] is None else f" of {options['pieces']} word piece{'s' * (options['pieces'] > 1)}"
+    kind = "words that are nouns and nothing else" if own["part_of_speech"] == "noun" else "words"
+    pieces = "" if own["pieces"] is None else f" of {own['pieces']} word piece{'s' * (own['pieces'] > 1)}"
     notes = (
         *norms.notes,
-        f"candidates are {kind}{pieces}, concrete from {1 + 4 * options['high']:g} and abstract to "
-        f"{1 + 4 * options['low']:g} on the scale of 1 to 5",
+        f"candidates are {kind}{pieces}, concrete from {1 + 4 * own['high']:g} and abstract to "
+        f"{1 + 4 * own['low']:g} on the scale of 1 to 5",
         *matching.notes,
-        _letters_note(matching, options["characters"]),
+        _letters_note(matching, own["characters"]),
     )
     return MatchedWords(
         matching,

@@ -7,14 +7,14 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from metastable.errors import InputError
 from metastable.files import sha256_of
 from metastable.material.covariates import sequence_covariates, word_covariates
 from metastable.material.spreadsheets import Row, read_rows
 from metastable.material.word_lists import check_length
-from metastable.study import Claim, Condition, Design, Material, Option, Sequence, Study
+from metastable.study import Claim, Condition, Design, Material, Option, Options, Sequence, Study
 from metastable.study.options import natural
 
 if TYPE_CHECKING:
@@ -299,8 +299,8 @@ def text_study(table: TextTable, *, name: str, a: str | None = None, claims: tup
         raise InputError(f"--a {a}: {table.source} has the conditions {names[0]} and {names[1]}; name one of them")
     first, second = names if a in (None, names[0]) else (names[1], names[0])
 
-    def build(options: Mapping[str, Any], tokenizer: Tokenizer) -> Material:
-        return text_material(table, tokenizer, options["max_length"])
+    def build(options: Options, tokenizer: Tokenizer) -> Material:
+        return text_material(table, tokenizer, options.own["max_length"])
 
     return Study(
         name=name,

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
 
-from metastable.errors import InputError
+from metastable.errors import InputError, did_you_mean
 from metastable.measures.measure import Measure
 from metastable.measures.table import MEASURES
 
@@ -80,8 +79,7 @@ def measure_named(name: str) -> Measure:
         return known.measures[name]
     if name in known.problems:
         raise InputError(f"measure {name!r} cannot be used: {known.problems[name]}")
-    near = difflib.get_close_matches(name, known.measures, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
+    hint = did_you_mean(name, known.measures)
     raise InputError(f"measure {name!r} is unknown; {hint}choose one of {', '.join(known.measures)}")
 
 

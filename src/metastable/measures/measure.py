@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 __all__ = ["Measure", "Need", "Rows", "Tokens"]
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
-_TAKEN = frozenset({"sequence", "site", "layer", "head", "threshold", "token"})
+_TAKEN = frozenset(
+    {"sequence", "site", "layer", "head", "threshold", "token", "condition", "cluster", "pair", "level", "context"}
+)
 
 
 @dataclass(frozen=True)

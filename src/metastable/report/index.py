@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
+from metastable.errors import InputError
 from metastable.files import write_text
+from metastable.heads.record import ComparisonRecord, RunRecord, SweepRecord, read_record
 from metastable.report.apa import format_p, format_r
 from metastable.report.markdown import as_text
 
@@ -36,28 +35,33 @@ permuted over the whole map; a dash where the heads of two models do not corresp
 """
 
 
-def _recipe(folder: Path) -> dict[str, Any] | None:
-    """Return the recipe of a folder whose report is finished."""
+def _record(folder: Path) -> RunRecord | ComparisonRecord | SweepRecord | None:
+    """Return the record of a folder that holds a report; None where there is none, or none that can be read."""
     path = folder / "run.json"
     if not (folder / "report.md").is_file() or not path.is_file():
         return None
-    recipe: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return recipe if recipe.get("verdict") is not None else None
+    try:
+        return read_record(path)
+    except InputError:
+        # whoever reads that report is told; the one just finished is listed all the same
+        return None
 
 
-def _row(folder: Path, recipe: Mapping[str, Any]) -> str:
-    verdict = recipe["verdict"]
-    numbers = " | ".join(str(verdict[name]) for name in ("different", "equivalent", "undecided"))
-    title, sentence, model = map(as_text, (recipe["title"], verdict["sentence"], recipe["model"]["id"]))
+def _row(folder: Path, record: RunRecord | SweepRecord) -> str:
+    verdict = record.verdict
+    if verdict is None:  # the run is not finished
+        return ""
+    numbers = f"{verdict.different} | {verdict.equivalent} | {verdict.undecided}"
+    title, sentence, model = map(as_text, (record.title, verdict.sentence, record.model.id))
     return f"| [{title}]({quote(folder.name)}/report.md) | {sentence} | {numbers} | {model} |\n"
 
 
-def _comparison_row(folder: Path, recipe: Mapping[str, Any]) -> str:
-    verdict = recipe["verdict"]
-    known = recipe["relation"] == "same heads" and verdict["r"] is not None
-    r, p = (verdict["r"], verdict["p"]) if known else (math.nan, math.nan)
-    title, sentence = as_text(recipe["title"]), as_text(verdict["sentence"])
-    return f"| [{title}]({quote(folder.name)}/report.md) | {sentence} | {format_r(r)} | {format_p(p)} |\n"
+def _comparison_row(folder: Path, record: ComparisonRecord) -> str:
+    verdict = record.verdict
+    r, p = (verdict.r, verdict.p) if record.relation == "same heads" else (None, None)
+    title, sentence = as_text(record.title), as_text(verdict.sentence)
+    shown = f"{format_r(math.nan if r is None else r)} | {format_p(math.nan if p is None else p)}"
+    return f"| [{title}]({quote(folder.name)}/report.md) | {sentence} | {shown} |\n"
 
 
 def write_index(reports: Path) -> Path:
@@ -73,10 +77,9 @@ def write_index(reports: Path) -> Path:
     Path
         The file written.
     """
-    found = [(folder, _recipe(folder)) for folder in sorted(reports.iterdir()) if folder.is_dir()]
-    finished = [(folder, recipe) for folder, recipe in found if recipe is not None]
-    studies = [_row(folder, recipe) for folder, recipe in finished if "comparison" not in recipe]
-    comparisons = [_comparison_row(folder, recipe) for folder, recipe in finished if "comparison" in recipe]
+    found = [(folder, _record(folder)) for folder in sorted(reports.iterdir()) if folder.is_dir()]
+    studies = [_row(folder, record) for folder, record in found if isinstance(record, RunRecord | SweepRecord)]
+    comparisons = [_comparison_row(folder, record) for folder, record in found if isinstance(record, ComparisonRecord)]
     path = reports / "README.md"
     text = _HEADER + "".join(studies)
     write_text(path, text + _COMPARISONS + "".join(comparisons) if comparisons else text)

@@ -75,7 +75,7 @@ def with_escaped_names(result: RunResult) -> RunResult:
     RunResult
         With the study's words, the conditions, the notes and the model's name escaped; the sequences are not.
     """
-    study, recipe = result.study, result.recipe
+    study, record = result.study, result.record
     claims = tuple(replace(claim, statement=as_text(claim.statement)) for claim in study.claims)
     return replace(
         result,
@@ -89,5 +89,5 @@ def with_escaped_names(result: RunResult) -> RunResult:
         ),
         contrasts=tuple(map(_escaped_contrast, result.contrasts)),
         material=replace(result.material, notes=tuple(map(as_text, result.material.notes))),
-        recipe={**recipe, "model": {**recipe["model"], "id": as_text(recipe["model"]["id"])}},
+        record=replace(record, model=replace(record.model, id=as_text(record.model.id))),
     )

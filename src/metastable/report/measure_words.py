@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from metastable.measures import measure_named
 from metastable.report.apa import format_g
-from metastable.study import Sequence
+from metastable.study import Options, Sequence
 
 __all__ = ["MeasureWords", "define_measure", "measure_words", "row_clauses", "row_length"]
 
@@ -71,7 +69,7 @@ class MeasureWords:
         return "spread wider" if self.wider else f"have a higher {self.name}"
 
 
-def define_measure(options: Mapping[str, Any], share: str) -> str:
+def define_measure(options: Options, share: str) -> str:
     """Say what the measure of a run is, after "the count is".
 
     Parameters
@@ -85,41 +83,41 @@ def define_measure(options: Mapping[str, Any], share: str) -> str:
     -------
     str
     """
-    measure = measure_named(options["measure"])
-    return measure.fill(measure.definition, unit=options["unit"], share=share)
+    measure = measure_named(options.measure)
+    return measure.fill(measure.definition, unit=options.unit, share=share)
 
 
-def measure_words(options: Mapping[str, Any]) -> MeasureWords:
+def measure_words(options: Options) -> MeasureWords:
     """Return the words for the measure of a run.
 
     Parameters
     ----------
-    options : mapping
+    options : Options
         The run's options: measure, threshold, and what is kept of a row.
 
     Returns
     -------
     MeasureWords
     """
-    measure = measure_named(options["measure"])
+    measure = measure_named(options.measure)
     meaning = f": {measure.meaning}" if measure.meaning else ""
     return MeasureWords(
         name=measure.called,
-        definition=define_measure(options, f"{100 * options['threshold'][0]:g}%") + meaning,
+        definition=define_measure(options, f"{100 * options.threshold[0]:g}%") + meaning,
         wider=measure.wider,
-        unit=measure.fill(measure.unit, unit=options["unit"]),
+        unit=measure.fill(measure.unit, unit=options.unit),
         digits=measure.digits,
         meaning=measure.meaning,
         cited=measure.cited,
     )
 
 
-def row_clauses(options: Mapping[str, Any]) -> tuple[str, list[str]]:
+def row_clauses(options: Options) -> tuple[str, list[str]]:
     """Say which tokens query, and what is done to a row before anything is measured.
 
     Parameters
     ----------
-    options : mapping
+    options : Options
         The run's options: queries, keys, unit and measure.
 
     Returns
@@ -131,22 +129,22 @@ def row_clauses(options: Mapping[str, Any]) -> tuple[str, list[str]]:
     """
     asked = {"all": "query token", "words": "query token that belongs to a word", "special": "special query token"}
     changes = []
-    if not measure_named(options["measure"]).whole_row:
-        if options["keys"] == "words":
+    if not measure_named(options.measure).whole_row:
+        if options.keys == "words":
             changes.append("Special tokens were taken out of the keys and the rest of each row was renormalized.")
-        if options["unit"] == "words":
-            alone = "" if options["keys"] == "words" else "; a special token was a word of its own"
+        if options.unit == "words":
+            alone = "" if options.keys == "words" else "; a special token was a word of its own"
             changes.append(f"The mass of a word's pieces was summed first{alone}.")
-    return asked[options["queries"]], changes
+    return asked[options.queries], changes
 
 
-def row_length(sequence: Sequence, options: Mapping[str, Any]) -> int:
+def row_length(sequence: Sequence, options: Options) -> int:
     """Return how many tokens, or words, a row of a sequence can be spread over.
 
     Parameters
     ----------
     sequence : Sequence
-    options : mapping
+    options : Options
         The run's options: keys and unit.
 
     Returns
@@ -154,5 +152,5 @@ def row_length(sequence: Sequence, options: Mapping[str, Any]) -> int:
     int
     """
     of_words = [word for word in sequence.word_index if word >= 0]
-    special = 0 if options["keys"] == "words" else len(sequence.token_ids) - len(of_words)
-    return special + (len(set(of_words)) if options["unit"] == "words" else len(of_words))
+    special = 0 if options.keys == "words" else len(sequence.token_ids) - len(of_words)
+    return special + (len(set(of_words)) if options.unit == "words" else len(of_words))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from metastable.heads.contrasts import Contrast
 from metastable.report.apa import listed
-from metastable.report.names import COVARIATE_NAMES
+from metastable.study import Options
+from metastable.study.covariate_names import COVARIATE_NAMES
 
 __all__ = ["covariate_name", "held_clause", "per_unit", "predictor_of", "short_name"]
 
@@ -24,9 +24,9 @@ def short_name(covariate: str) -> str:
     return covariate_name(covariate).removesuffix(" per word")
 
 
-def held_clause(options: Mapping[str, Any]) -> str:
+def held_clause(options: Options) -> str:
     """Return the clause that names what is held fixed; empty if nothing is."""
-    names = [short_name(name) for name in options["covariates"]]
+    names = [short_name(name) for name in options.covariates]
     return f" with {listed(names)} held fixed" if names else ""
 
 

@@ -2,44 +2,35 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from metastable.extraction.distributed import current_processes
-from metastable.files import write_text
 from metastable.heads.calibrated_side import side_of
+from metastable.heads.calibration_options import CalibrationOptions, counts_as_recorded
 from metastable.heads.calibration_result import CalibrationResult
 from metastable.heads.cube import feature_table
+from metastable.heads.record import CalibrationRecord, ComparedModel, RunRecord, write_record
 from metastable.progress import Silent, Stages
 from metastable.report.calibration.page import write_page
 from metastable.runs.clock import Clock
 from metastable.runs.study import count_study
 from metastable.stats.simulation.calibrating import calibrate
-from metastable.study import Study
+from metastable.study import Options, Study
 
 __all__ = ["recorded_options", "run_calibration"]
 
-_WITHOUT_EFFECT_ON_COUNTS = frozenset(
-    {"permutations", "alpha", "correction", "margin", "covariates", "out", "device", "batch_tokens"}
-)
 
-
-def recorded_options(folder: Path) -> dict[str, Any]:
-    """Return the options of the run whose report lies in a folder; empty where there is none."""
+def recorded_options(folder: Path) -> Options | None:
+    """Return the options of the run whose report lies in a folder; None where there is none."""
     path = folder / "run.json"
-    if not path.is_file():
-        return {}
-    options = json.loads(path.read_text(encoding="utf-8"))["options"]
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
+    return RunRecord.read(path).options if path.is_file() else None
 
 
 def run_calibration(
     study: Study,
-    options: Mapping[str, Any],
+    options: CalibrationOptions,
     *,
     stages: Stages | None = None,
     command: str = "",
@@ -52,8 +43,7 @@ def run_calibration(
     Parameters
     ----------
     study : Study
-    options : mapping
-        The study's options and those of the command: ``side``, ``splits``, ``shift``, ``share``.
+    options : CalibrationOptions
     stages : Stages or None
         Listener for progress.
     command : str
@@ -70,11 +60,10 @@ def run_calibration(
         If the condition has fewer than eight units.
     """
     clock = Clock(stages or Silent())
-    folder = Path(options["out"]) / study.name
-    recorded = recorded_options(folder)
+    folder = Path(options.out) / study.name
     # other counts than the report's go elsewhere, so that the report keeps its own
-    changed = any(recorded[name] != options.get(name) for name in recorded if name not in _WITHOUT_EFFECT_ON_COUNTS)
-    counted = count_study(study, options, clock, cube="calibration.zarr" if changed else "counts.zarr")
+    alike = counts_as_recorded(study, options, recorded_options(folder))
+    counted = count_study(study, options, clock, cube="counts.zarr" if alike else "calibration.zarr")
     if not current_processes().is_first:
         return None
     features = feature_table(counted.extraction.dataset)
@@ -87,12 +76,12 @@ def run_calibration(
             paired=counted.contrasts[0].pair is not None,
             family=pd.factorize(features["site"])[0],
             layer=features["layer"].to_numpy(),
-            n_splits=options["splits"],
-            n_permutations=options["permutations"],
-            alpha=options["alpha"],
-            shift=options["shift"],
-            share=options["share"],
-            rng=options["seed"],
+            n_splits=options.splits,
+            n_permutations=options.permutations,
+            alpha=options.alpha,
+            shift=options.shift,
+            share=options.share,
+            rng=options.seed,
             callback=advance,
         )
     result = CalibrationResult(
@@ -102,16 +91,15 @@ def run_calibration(
         contrast=counted.contrasts[0],
         n_units=side.n_units,
         n_heads=int(features["site"].value_counts().max()),
-        recipe={
-            "command": command,
-            "options": {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()},
-            "model": {"id": counted.encoder.model_id, "weights_sha256": counted.encoder.weights_hash},
-            "n_units": side.n_units,
-            "seconds": clock.seconds,
-        },
+        record=CalibrationRecord(
+            command=command,
+            options=options,
+            model=ComparedModel(counted.encoder.model_id, counted.encoder.weights_hash),
+            n_units=side.n_units,
+            seconds=clock.seconds,
+        ),
     )
     with clock.stage("report", "figures and report") as advance:
         write_page(result, advance)
-    record = json.dumps(result.recipe, indent=2, ensure_ascii=False)
-    write_text(result.folder / "calibration.json", record + "\n")
+    write_record(result.record, result.folder / "calibration.json")
     return result

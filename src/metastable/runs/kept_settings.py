@@ -13,19 +13,21 @@ import pandas as pd
 
 from metastable.files import write_text, written_whole
 from metastable.heads.sweep_run import FinishedRun
-from metastable.study import Material, Study
+from metastable.study import Material, Options, Study
+from metastable.study.options import COMMON_OPTIONS
 
 __all__ = ["FORMAT", "load_finished", "result_key", "save_finished"]
 
 FORMAT = 2
 """Number of the format of a kept result and of the tests behind it; a new one never reuses an older result."""
 
-_TEST_OPTIONS = ("threshold", "permutations", "alpha", "correction", "margin", "seed", "covariates", "measure")
+# What affects the counts may affect the tests of the same counts too: the seed, which threshold is the primary one.
+_JUDGING = tuple(entry.name for entry in COMMON_OPTIONS if entry.affects != "nothing")
 
 
 def result_key(
     study: Study,
-    options: Mapping[str, Any],
+    options: Options,
     material: Material,
     counts: str,
     software: Mapping[str, Any],
@@ -36,7 +38,7 @@ def result_key(
     ----------
     study : Study
         Whose design and primary claim say what is compared.
-    options : mapping
+    options : Options
         Of the run.
     material : Material
         Its sequences, with the units, pairs and covariates that the tests use.
@@ -56,7 +58,7 @@ def result_key(
         "design": asdict(study.design),
         "conditions": [condition.name for condition in study.conditions],
         "contrast": study.claims[0].contrast if study.claims else "",
-        "options": {name: options[name] for name in _TEST_OPTIONS},
+        "options": {name: getattr(options, name) for name in _JUDGING},
         "packages": dict(software),
     }
     digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode())

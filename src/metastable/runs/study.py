@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from metastable.browser.run_browser import write_run_browser
 from metastable.extraction import extract
 from metastable.extraction.distributed import current_processes
 from metastable.extraction.summarizing import check_needs, check_sites
 from metastable.figures.saving_beside import Save, saving_beside
-from metastable.files import require_writable, write_text
+from metastable.files import require_writable
 from metastable.heads.contrasts import Contrast, contrasts_of
 from metastable.heads.head_tests import (
     adjusting,
@@ -23,37 +21,37 @@ from metastable.heads.head_tests import (
     side_histograms,
     unit_values,
 )
-from metastable.heads.record import run_recipe
+from metastable.heads.record import write_record
+from metastable.heads.recording import run_record
 from metastable.heads.results import Counted, RunResult
 from metastable.heads.run_files import write_tables
 from metastable.models.devices import local_rank, resolve_device
 from metastable.models.encoders import Tokenizer, load_encoder, load_tokenizer
 from metastable.progress import Advance, Silent, Stages
-from metastable.report import verdict_record, write_index, write_report
+from metastable.report.index import write_index
+from metastable.report.run.page import write_page
+from metastable.report.run.verdict_sentences import verdict_record
 from metastable.runs.clock import Clock
 from metastable.stats.analysis import Analysis
 from metastable.stats.balance import balance_table
-from metastable.study import Material, Sequence, Study
-from metastable.study.options import check_options
+from metastable.study import Material, Options, Sequence, Study
+from metastable.study.own_options import check_options
 
 __all__ = ["compared_measures", "count_study", "prepare_study", "run_study"]
 
 
-def compared_measures(study: Study, options: Mapping[str, Any]) -> tuple[str, ...]:
+def compared_measures(study: Study, options: Options) -> tuple[str, ...]:
     """Return the names of all that a run compares: its measure, and those of the study's views."""
-    return tuple(dict.fromkeys((options["measure"], *(view.measure for view in study.views))))
+    return tuple(dict.fromkeys((options.measure, *(view.measure for view in study.views))))
 
 
-def prepare_study(
-    study: Study, options: Mapping[str, Any], tokenizer: Tokenizer
-) -> tuple[Material, tuple[Contrast, ...]]:
+def prepare_study(study: Study, options: Options, tokenizer: Tokenizer) -> tuple[Material, tuple[Contrast, ...]]:
     """Make a study's sequences and contrasts, and see that they have what covariates and measures need.
 
     Parameters
     ----------
     study : Study
-    options : mapping
-        Values of the common options and of the study's own.
+    options : Options
     tokenizer : Tokenizer
         The model's.
 
@@ -72,20 +70,19 @@ def prepare_study(
     material = study.build(options, tokenizer)
     contrasts = contrasts_of(study, material.sequences)
     for contrast in contrasts:
-        adjusting(contrast, options["covariates"])
+        adjusting(contrast, options.covariates)
     check_needs(compared_measures(study, options), material.sequences)
     return material, contrasts
 
 
-def count_study(study: Study, options: Mapping[str, Any], clock: Clock, *, cube: str = "counts.zarr") -> Counted:
+def count_study(study: Study, options: Options, clock: Clock, *, cube: str = "counts.zarr") -> Counted:
     """Make a study's sequences and count their attention, or take the counts of an earlier run.
 
     Parameters
     ----------
     study : Study
         What is compared.
-    options : mapping
-        Values of the common options and of the study's own.
+    options : Options
     clock : Clock
         Tells the stages and times them.
     cube : str
@@ -100,26 +97,26 @@ def count_study(study: Study, options: Mapping[str, Any], clock: Clock, *, cube:
     InputError
         For anything that the user can mend.
     """
-    folder = Path(options["out"]) / study.name
-    resolve_device(options["device"])  # a missing one is told before the work, and before anything is written
+    folder = Path(options.out) / study.name
+    resolve_device(options.device)  # a missing one is told before the work, and before anything is written
     with clock.stage("sequences", "words to sequences"):
-        tokenizer = load_tokenizer(options["model"], revision=options["revision"])
+        tokenizer = load_tokenizer(options.model, revision=options.revision)
         material, contrasts = prepare_study(study, options, tokenizer)
     clock.stages.say(_what(study, material.sequences))
     with clock.stage("model", f"loading {tokenizer.model_id}"):
-        encoder = load_encoder(options["model"], revision=options["revision"], device=options["device"])
+        encoder = load_encoder(options.model, revision=options.revision, device=options.device)
     check_sites(compared_measures(study, options), encoder.sites)
     require_writable(folder, "--out")  # makes the folder, so only once all else is known to be good
     with clock.stage("extraction", "attention counts") as advance:
         extraction = extract(
             encoder,
             material.sequences,
-            thresholds=options["threshold"],
+            thresholds=options.threshold,
             path=folder / cube,
-            batch_tokens=options["batch_tokens"],
-            queries=options["queries"],
-            keys=options["keys"],
-            unit=options["unit"],
+            batch_tokens=options.batch_tokens,
+            queries=options.queries,
+            keys=options.keys,
+            unit=options.unit,
             measures=compared_measures(study, options),
             study=study,
             callback=advance,
@@ -133,7 +130,7 @@ def count_study(study: Study, options: Mapping[str, Any], clock: Clock, *, cube:
 
 def run_study(
     study: Study,
-    options: Mapping[str, Any],
+    options: Options,
     *,
     stages: Stages | None = None,
     command: str = "",
@@ -144,8 +141,7 @@ def run_study(
     ----------
     study : Study
         What is compared.
-    options : mapping
-        Values of the common options (`metastable.study.options.COMMON_OPTIONS`) and of the study's own.
+    options : Options
     stages : Stages or None
         Listener for progress.
     command : str
@@ -168,12 +164,12 @@ def run_study(
     if result is None:
         return None
     # the last thing written says that the report is whole
-    write_text(result.folder / "run.json", json.dumps(result.recipe, indent=2, ensure_ascii=False) + "\n")
+    write_record(result.record, result.folder / "run.json")
     write_index(result.folder.parent)
     return result
 
 
-def _run(study: Study, options: Mapping[str, Any], clock: Clock, command: str, save: Save) -> RunResult | None:
+def _run(study: Study, options: Options, clock: Clock, command: str, save: Save) -> RunResult | None:
     """Count, test and write all but the record of the run."""
     counted = count_study(study, options, clock)
     if not current_processes().is_first:
@@ -182,7 +178,7 @@ def _run(study: Study, options: Mapping[str, Any], clock: Clock, command: str, s
     cube = counted.extraction.dataset
     analyses = []
     with clock.stage("statistics", "tests of every head") as advance:
-        histograms = side_histograms(cube, contrasts[0], options["threshold"])
+        histograms = side_histograms(cube, contrasts[0], options.threshold)
         for index, contrast in enumerate(contrasts):
 
             def tell(done: int, total: int, index: int = index, advance: Advance = advance) -> None:
@@ -200,10 +196,10 @@ def _run(study: Study, options: Mapping[str, Any], clock: Clock, command: str, s
     with clock.stage("sensitivity", "what this sample could find") as advance:
         power = power_of(cube, contrasts[0], options, advance)
     joint = None
-    if options["joint"]:
+    if options.joint:
         with clock.stage("joint", "one model of all heads"):
             joint = joint_model(cube, contrasts[0], options)
-    recipe = run_recipe(study, options, counted, analyses[0], seconds=clock.seconds, command=command)
+    record = run_record(study, options, counted, analyses[0], seconds=clock.seconds, command=command)
     result = RunResult(
         study=study,
         folder=folder,
@@ -216,15 +212,14 @@ def _run(study: Study, options: Mapping[str, Any], clock: Clock, command: str, s
         joint=joint,
         histograms=histograms,
         unit_values=unit_values(cube, contrasts[0], options),
-        recipe=recipe,
+        record=record,
     )
     with clock.stage("report", "figures and report") as advance:
         write_tables(result)
-        write_report(result, advance, save)
+        write_page(result, advance, save)
     with clock.stage("browser", "head browser"):
         write_run_browser(result, cube, counted.encoder)
-    recipe["verdict"] = verdict_record(result)
-    return result
+    return replace(result, record=replace(record, verdict=verdict_record(result)))
 
 
 def _what(study: Study, sequences: tuple[Sequence, ...]) -> str:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from metastable.errors import InputError
 from metastable.extraction import extract
 from metastable.extraction.distributed import Processes, current_processes
-from metastable.files import require_writable, write_text
+from metastable.files import require_writable
 from metastable.heads.head_tests import analyse_cube, side_histograms
-from metastable.heads.record import software_record
+from metastable.heads.record import ModelRecord, ModelsRecord, SettingRecord, SweepRecord, write_record
+from metastable.heads.recording import software_record
 from metastable.heads.sweep_axes import Axis, setting_text
 from metastable.heads.sweep_result import SweepResult
 from metastable.heads.sweep_run import FinishedRun, finished_run
@@ -28,7 +30,8 @@ from metastable.report.sweep.sentences import verdict_record
 from metastable.runs.clock import Clock
 from metastable.runs.kept_settings import load_finished, save_finished
 from metastable.runs.sweep_plan import EncoderShelf, PlannedRun, naming_the_setting, plan_runs
-from metastable.study import Study
+from metastable.study import Options, Study
+from metastable.typed_json import typed
 
 if TYPE_CHECKING:
     from metastable.models.encoders import Encoder
@@ -50,12 +53,12 @@ def _compute(
         extraction = extract(
             encoder,
             run.material.sequences,
-            thresholds=options["threshold"],
+            thresholds=options.threshold,
             path=cubes / f"{run.cube[:16]}.zarr",
-            batch_tokens=options["batch_tokens"],
-            queries=options["queries"],
-            keys=options["keys"],
-            unit=options["unit"],
+            batch_tokens=options.batch_tokens,
+            queries=options.queries,
+            keys=options.keys,
+            unit=options.unit,
             measures=("count", *run.row_options.measures),
             study=study,
             callback=advance,
@@ -68,20 +71,20 @@ def _compute(
         return None
     cube = extraction.dataset
     with clock.stage(f"{key} statistics", f"{name}: tests of every head") as advance:
-        histograms = side_histograms(cube, run.contrast, options["threshold"])
+        histograms = side_histograms(cube, run.contrast, options.threshold)
         found = analyse_cube(cube, run.contrast, run.material.sequences, options, histograms, advance)
     return finished_run(found, run.material, run.contrast, options, encoder, extraction)
 
 
-def _announce(runs: Sequence[PlannedRun], axes: Sequence[Axis], options: Mapping[str, Any], clock: Clock) -> None:
+def _announce(runs: Sequence[PlannedRun], axes: Sequence[Axis], options: Options, clock: Clock) -> None:
     lists = " × ".join(f"{len(axis.levels)} {axis.title}" for axis in axes)
-    n_settings = len(runs) * len(options["threshold"])
+    n_settings = len(runs) * len(options.threshold)
     n_cubes = len({run.cube for run in runs})
     clock.stages.say(f"{plural(n_settings, 'setting')} ({lists}), {plural(n_cubes, 'extraction')} of attention counts")
-    least = int(np.ceil(n_settings / options["alpha"]))
-    if options["permutations"] < least:
+    least = int(np.ceil(n_settings / options.alpha))
+    if options.permutations < least:
         clock.stages.say(
-            f"with {options['permutations']:,} relabelings no omnibus test can pass Holm's correction over "
+            f"with {options.permutations:,} relabelings no omnibus test can pass Holm's correction over "
             f"{n_settings} settings; {least:,} or more can"
         )
 
@@ -112,7 +115,7 @@ def _run_all(
 
 def run_sweep(
     study: Study,
-    options: Mapping[str, Any],
+    options: Options,
     axes: Sequence[Axis],
     *,
     stages: Stages | None = None,
@@ -127,8 +130,8 @@ def run_sweep(
     Parameters
     ----------
     study : Study
-    options : mapping
-        Values of all options, as `metastable.heads.sweep_axes.read_sweep` returns them.
+    options : Options
+        As `metastable.heads.sweep_axes.read_sweep` returns them.
     axes : sequence of Axis
         What varies.
     stages : Stages or None
@@ -147,7 +150,7 @@ def run_sweep(
         For anything that the user can mend, naming the setting; all settings are made and checked before any runs.
     """
     clock = Clock(stages or Silent())
-    folder = sweep_folder(study, options["out"])
+    folder = sweep_folder(study, options.out)
     shelf = EncoderShelf()
     with clock.stage("plan", "all settings: words to sequences") as advance:
         runs = plan_runs(study, options, axes, shelf, advance)
@@ -160,7 +163,7 @@ def run_sweep(
     if n_reused == len(runs):
         clock.stages.say("every setting was finished before with the same recipe: the report alone is written anew")
     found = [(run.levels, finished) for run, finished in zip(runs, kept, strict=True)]
-    heads = corrected_heads(found, alpha=options["alpha"], correction=options["correction"])
+    heads = corrected_heads(found, alpha=options.alpha, correction=options.correction)
     result = SweepResult(
         study=study,
         folder=folder,
@@ -169,56 +172,58 @@ def run_sweep(
         settings=settings_table(found, heads, axes),
         heads=heads,
         stability=head_table(heads),
-        recipe=_recipe(study, options, axes, runs, kept, n_reused, clock, command),
+        record=_record(study, options, axes, runs, kept, n_reused, clock, command),
         n_reused=n_reused,
     )
     with clock.stage("report", "figures and report") as advance:
         write_page(result, advance)
-    record = {**result.recipe, "verdict": verdict_record(result)}
-    write_text(folder / "run.json", json.dumps(record, indent=2, ensure_ascii=False, default=str) + "\n")
+    result = replace(result, record=replace(result.record, verdict=verdict_record(result)))
+    write_record(result.record, folder / "run.json")
     write_index(folder.parent)
     return result
 
 
-def _recipe(
+def _record(
     study: Study,
-    options: Mapping[str, Any],
+    options: Options,
     axes: Sequence[Axis],
     runs: Sequence[PlannedRun],
     kept: Sequence[FinishedRun],
     n_reused: int,
     clock: Clock,
     command: str,
-) -> dict[str, Any]:
-    models: dict[str, Any] = {}
+) -> SweepRecord:
+    models: dict[str, ModelRecord] = {}
     for finished in kept:
-        models.setdefault(json.dumps(finished.facts["model"]), finished.facts["model"])
-    several = list(models.values())
-    varied = {axis.name for axis in axes}
-    return {
-        "kind": "sweep",
-        "study": study.name,
-        "title": f"Sweep: {study.title}",
-        "command": command,
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "axes": {axis.name: list(axis.levels) for axis in axes},
-        "options": {name: value for name, value in options.items() if name not in varied},
-        "model": {"id": ", ".join(model["id"] for model in several)},
-        "models": several,
-        "sources": dict(kept[0].facts["sources"]),
-        "runs": [
-            {
-                "levels": dict(run.levels),
-                "result": run.key,
-                "counts": run.cube,
-                "notes": finished.facts["notes"],
-                "mixed_model": finished.facts["mixed_model"],
-                "capture": finished.facts["capture"],
-            }
+        models.setdefault(json.dumps(finished.facts["model"]), typed(ModelRecord, finished.facts["model"]))
+    several, software = tuple(models.values()), software_record()
+    return SweepRecord(
+        kind="sweep",
+        study=study.name,
+        title=f"Sweep: {study.title}",
+        command=command,
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        axes={axis.name: axis.levels for axis in axes},
+        options=options,
+        model=ModelsRecord(", ".join(model.id for model in several)),
+        models=several,
+        sources=dict(kept[0].facts["sources"]),
+        runs=tuple(
+            SettingRecord(
+                levels=dict(run.levels),
+                result=run.key,
+                counts=run.cube,
+                notes=tuple(finished.facts["notes"]),
+                mixed_model=finished.facts["mixed_model"],
+                capture=finished.facts["capture"],
+            )
             for run, finished in zip(runs, kept, strict=True)
-        ],
-        "n_runs_reused": n_reused,
-        "device": kept[0].facts["device"],
-        "seconds": clock.seconds,
-        **software_record(),
-    }
+        ),
+        n_runs_reused=n_reused,
+        device=kept[0].facts["device"],
+        seconds=clock.seconds,
+        packages=software.packages,
+        python=software.python,
+        platform=software.platform,
+        verdict=None,
+    )

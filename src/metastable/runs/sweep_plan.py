@@ -10,12 +10,12 @@ from metastable.errors import InputError
 from metastable.extraction.extracting import check_sequences, extraction_key
 from metastable.extraction.summarizing import RowOptions, check_row_options, check_sites
 from metastable.heads.contrasts import Contrast
-from metastable.heads.record import software_record
+from metastable.heads.recording import software_record
 from metastable.heads.sweep_axes import Axis, combinations, setting_text
 from metastable.models.encoders import Encoder, Tokenizer, load_encoder, load_tokenizer
 from metastable.runs.kept_settings import result_key
 from metastable.runs.study import prepare_study
-from metastable.study import Material, Study
+from metastable.study import Material, Options, Study
 
 if TYPE_CHECKING:
     from metastable.progress import Advance
@@ -31,8 +31,7 @@ class PlannedRun:
     ----------
     levels : mapping
         Its value on each axis but the threshold.
-    options : mapping
-        Values of all options.
+    options : Options
     material : Material
     contrast : Contrast
         The primary contrast.
@@ -45,7 +44,7 @@ class PlannedRun:
     """
 
     levels: Mapping[str, Any]
-    options: Mapping[str, Any]
+    options: Options
     material: Material = field(repr=False)
     contrast: Contrast = field(repr=False)
     row_options: RowOptions
@@ -61,19 +60,19 @@ class EncoderShelf:
         self._encoder: Encoder | None = None
         self._tokenizers: dict[tuple[str, str | None], Tokenizer] = {}
 
-    def tokenizer(self, options: Mapping[str, Any]) -> Tokenizer:
+    def tokenizer(self, options: Options) -> Tokenizer:
         """Return the tokenizer of the model that options name."""
-        name = (options["model"], options["revision"])
+        name = (options.model, options.revision)
         if name not in self._tokenizers:
-            self._tokenizers[name] = load_tokenizer(options["model"], revision=options["revision"])
+            self._tokenizers[name] = load_tokenizer(options.model, revision=options.revision)
         return self._tokenizers[name]
 
-    def get(self, options: Mapping[str, Any]) -> Encoder:
+    def get(self, options: Options) -> Encoder:
         """Return the model that options name."""
-        name = (options["model"], options["revision"], options["device"])
+        name = (options.model, options.revision, options.device)
         if self._encoder is None or name != self._name:
             self._encoder = None  # two large models may not fit beside each other
-            self._encoder = load_encoder(options["model"], revision=options["revision"], device=options["device"])
+            self._encoder = load_encoder(options.model, revision=options.revision, device=options.device)
             self._name = name
         return self._encoder
 
@@ -84,15 +83,14 @@ def naming_the_setting(levels: Mapping[str, Any], error: InputError) -> InputErr
 
 
 def plan_runs(
-    study: Study, options: Mapping[str, Any], axes: Sequence[Axis], shelf: EncoderShelf, advance: Advance
+    study: Study, options: Options, axes: Sequence[Axis], shelf: EncoderShelf, advance: Advance
 ) -> tuple[PlannedRun, ...]:
     """Make the sequences of every run and see that each of them can be read by its model.
 
     Parameters
     ----------
     study : Study
-    options : mapping
-        Values of all options.
+    options : Options
     axes : sequence of Axis
     shelf : EncoderShelf
         Gives the models.
@@ -110,24 +108,24 @@ def plan_runs(
         Naming the setting that cannot be built.
     """
     chosen = combinations(axis for axis in axes if axis.name != "threshold")
-    measures = next((axis.levels for axis in axes if axis.name == "measure"), (options["measure"],))
-    software = software_record()["packages"]
+    measures = next((axis.levels for axis in axes if axis.name == "measure"), (options.measure,))
+    software = software_record().packages
     runs = []
     for done, levels in enumerate(chosen):
         advance(done, len(chosen))
-        mine = {**options, **levels}
+        mine = options.replaced(levels)
         try:
             material, contrasts = prepare_study(study, mine, shelf.tokenizer(mine))
             encoder = shelf.get(mine)
             rows, own = (
-                check_row_options(mine["queries"], mine["keys"], mine["unit"], wanted)
-                for wanted in (("count", *measures), ("count", mine["measure"]))
+                check_row_options(mine.queries, mine.keys, mine.unit, wanted)
+                for wanted in (("count", *measures), ("count", mine.measure))
             )
-            check_sequences(encoder, material.sequences, rows, mine["batch_tokens"])
-            check_sites((mine["measure"],), encoder.sites)
+            check_sequences(encoder, material.sequences, rows, mine.batch_tokens)
+            check_sites((mine.measure,), encoder.sites)
         except InputError as error:
             raise naming_the_setting(levels, error) from error
-        thresholds = mine["threshold"]
+        thresholds = mine.threshold
         cube, counts = (
             extraction_key(encoder, material.sequences, thresholds=thresholds, options=wanted) for wanted in (rows, own)
         )

@@ -6,10 +6,11 @@ from metastable.study.definition import (
     Design,
     Factor,
     Material,
-    Option,
     Sequence,
     Study,
     View,
 )
+from metastable.study.entries import Option
+from metastable.study.options import Options
 
-__all__ = ["Claim", "Condition", "Design", "Factor", "Material", "Option", "Sequence", "Study", "View"]
+__all__ = ["Claim", "Condition", "Design", "Factor", "Material", "Option", "Options", "Sequence", "Study", "View"]

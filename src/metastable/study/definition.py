@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from metastable.errors import InputError
+from metastable.study.entries import Option
+from metastable.study.options import Options
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from metastable.models.encoders import Tokenizer
 
-__all__ = ["Claim", "Condition", "Design", "Factor", "Material", "Option", "Sequence", "Study", "View"]
+__all__ = ["Claim", "Condition", "Design", "Factor", "Material", "Sequence", "Study", "View"]
 
 
 @dataclass(frozen=True)
@@ -215,37 +217,6 @@ class Material:
 
 
 @dataclass(frozen=True)
-class Option:
-    """One option of a study beside those that every study has.
-
-    Attributes
-    ----------
-    name : str
-        As in the parsed options: ``"max_length"`` is given as ``--max-length``.
-    kind : callable
-        Turns the string given into a value; `bool` makes a switch.
-    default : object
-        The value when the option is not given.
-    help : str
-        One line for ``--help``.
-    choices : tuple of str, or mapping of str to str
-        The values allowed, where they are few; a mapping says of each in a line what it is.
-    many : bool
-        Whether several values may be given, separated by spaces or commas; the value is then a tuple.
-    empty : bool
-        Whether ``none`` may be given for no value at all, where several may be.
-    """
-
-    name: str
-    kind: Callable[[str], Any]
-    default: Any
-    help: str
-    choices: tuple[str, ...] | Mapping[str, str] = ()
-    many: bool = False
-    empty: bool = False
-
-
-@dataclass(frozen=True)
 class Study:
     """Two conditions, how their sequences are made, and what the comparison can and cannot show.
 
@@ -260,7 +231,8 @@ class Study:
     conditions : pair of Condition
         a, then b; every difference is a - b.
     build : callable
-        ``build(options, tokenizer)`` returns the `Material`; `options` maps option names to values.
+        ``build(options, tokenizer)`` returns the `Material`; `options` are an `Options`: ``options.seed``, and of the
+        study's own ``options.own["max_length"]``.
     design : Design
         What may be exchanged.
     options : tuple of Option
@@ -280,10 +252,10 @@ class Study:
     title: str
     question: str
     conditions: tuple[Condition, Condition]
-    build: Callable[[Mapping[str, Any], Tokenizer], Material]
+    build: Callable[[Options, Tokenizer], Material]
     design: Design = field(default_factory=Design)
     options: tuple[Option, ...] = ()
-    check: Callable[[Mapping[str, Any]], None] | None = None
+    check: Callable[[Options], None] | None = None
     caveat: str = ""
     claims: tuple[Claim, ...] = (Claim(),)
     views: tuple[View, ...] = ()

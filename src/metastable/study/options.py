@@ -1,24 +1,30 @@
-"""The options that every study has, and how a given string becomes a value."""
+"""The options of every study: one typed entry each, and how what is given becomes a value."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from metastable.errors import InputError
 from metastable.measures import MEASURE_CHOICES
 from metastable.stats.corrections import CORRECTIONS
-from metastable.study.definition import Option, Study
+from metastable.study.entries import Option, declared_options, option
+from metastable.typed_json import plain
 
 __all__ = [
     "COMMON_OPTIONS",
-    "check_options",
+    "MEASURED",
+    "MODEL",
+    "Options",
+    "check_option",
+    "common_option",
     "existing_file",
     "fraction",
     "natural",
-    "options_of",
     "parse_option",
     "positive",
     "probability",
@@ -47,13 +53,6 @@ def seed(text: str) -> int:
     if value < 0:
         raise InputError(f"{text} is below 0; give a whole number of at least 0")
     return value
-
-
-def existing_file(text: str) -> str:
-    """Take the path of a file that is there."""
-    if not Path(text).is_file():
-        raise InputError("there is no such file; give the path of one")
-    return text
 
 
 def _number(text: str) -> float:
@@ -98,8 +97,27 @@ def positive(text: str) -> float:
     return value
 
 
+def existing_file(text: str) -> str:
+    """Take the path of a file that is there."""
+    if not Path(text).is_file():
+        raise InputError("there is no such file; give the path of one")
+    return text
+
+
+def _read(option: Option, text: str) -> Any:
+    """Parse one value; the error says what would do, and the caller what was given."""
+    if option.choices and text not in option.choices:
+        raise InputError(f"choose one of {', '.join(option.choices)}")
+    try:
+        return option.kind(text)
+    except InputError:
+        raise
+    except ValueError:
+        raise InputError("give a value of the kind that --help shows") from None
+
+
 def parse_option(option: Option, given: str | list[str]) -> Any:
-    """Turn what was given for an option into its value.
+    """Turn what was typed for an option into its value.
 
     Raises
     ------
@@ -109,7 +127,7 @@ def parse_option(option: Option, given: str | list[str]) -> Any:
     if option.many:
         texts = [part for text in given for part in str(text).split(",") if part.strip()]
         if not texts:
-            raise InputError(f"--{option.name.replace('_', '-')} needs at least one value")
+            raise InputError(f"{option.flag} needs at least one value")
         if option.empty and [text.strip() for text in texts] == ["none"]:
             return ()
         return tuple(dict.fromkeys(_parse_one(option, text.strip()) for text in texts))
@@ -117,72 +135,208 @@ def parse_option(option: Option, given: str | list[str]) -> Any:
 
 
 def _parse_one(option: Option, text: str) -> Any:
-    flag = f"--{option.name.replace('_', '-')}"
-    if option.choices and text not in option.choices:
-        raise InputError(f"{flag} {text}: choose one of {', '.join(option.choices)}")
-    kind: Callable[[str], Any] = option.kind
     try:
-        return kind(text)
+        return _read(option, text)
     except InputError as error:
-        raise InputError(f"{flag} {text}: {error}") from None
-    except ValueError:
-        raise InputError(f"{flag} {text}: give a value of the kind that --help shows") from None
+        raise InputError(f"{option.flag} {text}: {error}") from None
 
 
-COMMON_OPTIONS: tuple[Option, ...] = (
-    Option("model", str, "all-MiniLM-L6-v2", "the bundled encoder, a Hugging Face id, or a folder with a model"),
-    Option("revision", str, None, "revision of a Hugging Face model: branch, tag or commit"),
-    Option("threshold", fraction, (0.9,), "share of the attention that the count must reach; several may be "
-           "given, the first is the primary one", many=True),
-    Option("device", str, "auto", "where the model runs", choices=("auto", "cpu", "cuda", "mps")),
-    Option("permutations", natural, 10_000, "number of relabelings of the permutation test"),
-    Option("alpha", probability, 0.05, "significance level"),
-    Option("correction", str, "bh", "correction of p-values over the heads of a site",
-           choices={name: one.help for name, one in CORRECTIONS.items() if one.for_heads}),
-    Option("margin", positive, 0.2, "smallest effect of interest, in units of Hedges' g, for the equivalence test"),
-    Option("measure", str, "count", "what is compared of each attention row",
-           choices=MEASURE_CHOICES),
-    Option("queries", str, "all", "which tokens query", choices=("all", "words", "special")),
-    Option("keys", str, "all", "which keys count; words drops the special tokens and renormalizes",
-           choices=("all", "words")),
-    Option("unit", str, "tokens", "what is counted: tokens, or words whose pieces' mass is summed first",
-           choices=("tokens", "words")),
-    Option("covariates", str, (), "covariates to adjust for, by their names in the balance table, or none", many=True,
-           empty=True),
-    Option("joint", bool, False, "also fit one mixed model over all heads (does the effect vary over layers?)"),
-    Option("seed", seed, 20, "seed of every random choice"),
-    Option("batch_tokens", natural, 4096, "tokens per batch, padding included"),
-    Option("out", str, "reports", "folder that receives a folder for the study"),
-)  # fmt: skip
-
-
-def options_of(study: Study) -> tuple[Option, ...]:
-    """Return a study's own options, then the common ones that it does not declare anew with another default."""
-    own = {option.name for option in study.options}
-    return (*study.options, *(option for option in COMMON_OPTIONS if option.name not in own))
-
-
-def check_options(study: Study, options: Mapping[str, Any]) -> None:
-    """Refuse options that cannot go together, before anything heavy is loaded.
+def check_option(option: Option, given: Any) -> Any:
+    """Check a value given in Python as strictly as one that was typed.
 
     Parameters
     ----------
-    study : Study
-        Whose own check is asked as well.
-    options : mapping
-        Values of the common options and of the study's own.
+    option : Option
+    given : object
+        A value of the option's type; a path may stand for a text, and where several values may be given one alone or
+        any series of them.
+
+    Returns
+    -------
+    object
+        The value as the command line would have made it.
 
     Raises
     ------
     InputError
-        If so few permutations leave no p-value that reaches the significance level, or if the study refuses.
+        Naming the option, what was given and what would do.
+
+    Examples
+    --------
+    >>> alpha = common_option("alpha")
+    >>> check_option(alpha, 0.01)
+    0.01
+    >>> check_option(alpha, 5)
+    Traceback (most recent call last):
+    metastable.errors.InputError: alpha=5: 5 does not lie between 0 and 1; give a level such as 0.05
     """
-    n_permutations, alpha = options["permutations"], options["alpha"]
-    least = 1 / (n_permutations + 1)
-    if least > alpha:
-        raise InputError(
-            f"--permutations {n_permutations}: p is at least {least:.2g} then and never reaches --alpha {alpha:g}; "
-            f"give {math.ceil(1 / alpha) - 1:,} permutations or more"
+    if given is None and option.default is None:
+        return None
+    if not option.many:
+        return _check_one(option, given)
+    values = [given] if isinstance(given, str) or not isinstance(given, Iterable) else list(given)
+    if not values and option.default and not option.empty:
+        raise InputError(f"{option.name}={given!r}: it needs at least one value")
+    return tuple(dict.fromkeys(_check_one(option, value) for value in values))
+
+
+def _check_one(option: Option, given: Any) -> Any:
+    try:
+        return _checked(option, given)
+    except InputError as error:
+        raise InputError(f"{option.name}={given!r}: {error}") from None
+
+
+def _checked(option: Option, given: Any) -> Any:
+    if option.kind is bool:
+        if not isinstance(given, bool):
+            raise InputError("give True or False")
+        return given
+    of_text = isinstance(given, str | os.PathLike)
+    value = _read(option, os.fspath(given) if isinstance(given, os.PathLike) else str(given))
+    if isinstance(value, str) and not of_text:
+        raise InputError(f"give a text in place of a value of the type {type(given).__name__}")
+    if isinstance(value, int | float) and of_text:
+        raise InputError("give a number without quotation marks")
+    if not of_text and value != given:
+        raise InputError("give a value of the kind that --help shows")
+    return value
+
+
+MODEL = "the model"
+MEASURED = "what is measured"
+_TESTED = "what is tested"
+_PLACE = "where it runs, and where to"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What was chosen for a run: the options of every study, and the study's own.
+
+    Each field's entry says what it is, what it affects, and where it stands in ``--help``.
+
+    Attributes
+    ----------
+    own : mapping of str to object
+        Values of the study's own options, by name.
+    """
+
+    model: str = option(
+        "all-MiniLM-L6-v2", str, "the bundled encoder, a Hugging Face id, or a folder with a model", group=MODEL
+    )
+    revision: str | None = option(None, str, "revision of a Hugging Face model: branch, tag or commit", group=MODEL)
+    threshold: tuple[float, ...] = option(
+        (0.9,),
+        fraction,
+        "share of the attention that the count must reach; several may be given, the first is the primary one",
+        many=True,
+        group=MEASURED,
+        varies=True,
+    )
+    device: str = option(
+        "auto",
+        str,
+        "where the model runs",
+        choices=("auto", "cpu", "cuda", "mps"),
+        affects="nothing",
+        group=_PLACE,
+    )
+    permutations: int = option(
+        10_000, natural, "number of relabelings of the permutation test", affects="tests", group=_TESTED
+    )
+    alpha: float = option(0.05, probability, "significance level", affects="tests", group=_TESTED)
+    correction: str = option(
+        "bh",
+        str,
+        "correction of p-values over the heads of a site",
+        choices={name: one.help for name, one in CORRECTIONS.items() if one.for_heads},
+        affects="tests",
+        group=_TESTED,
+    )
+    margin: float = option(
+        0.2,
+        positive,
+        "smallest effect of interest, in units of Hedges' g, for the equivalence test",
+        affects="tests",
+        group=_TESTED,
+    )
+    measure: str = option(
+        "count",
+        str,
+        "what is compared of each attention row",
+        choices=MEASURE_CHOICES,
+        group=MEASURED,
+    )
+    queries: str = option("all", str, "which tokens query", choices=("all", "words", "special"), group=MEASURED)
+    keys: str = option(
+        "all",
+        str,
+        "which keys count; words drops the special tokens and renormalizes",
+        choices=("all", "words"),
+        group=MEASURED,
+    )
+    unit: str = option(
+        "tokens",
+        str,
+        "what is counted: tokens, or words whose pieces' mass is summed first",
+        choices=("tokens", "words"),
+        group=MEASURED,
+    )
+    covariates: tuple[str, ...] = option(
+        (),
+        str,
+        "covariates to adjust for, by their names in the balance table, or none",
+        many=True,
+        empty=True,
+        affects="tests",
+        group=_TESTED,
+    )
+    joint: bool = option(
+        False,
+        bool,
+        "also fit one mixed model over all heads (does the effect vary over layers?)",
+        affects="tests",
+        group=_TESTED,
+    )
+    # words are drawn with it, relabelings too
+    seed: int = option(20, seed, "seed of every random choice")
+    batch_tokens: int = option(4096, natural, "tokens per batch, padding included", affects="nothing", group=_PLACE)
+    out: str = option("reports", str, "folder that receives a folder for the study", affects="nothing", group=_PLACE)
+    own: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Self:
+        """Make options of values by name; those that no field declares are the study's own."""
+        declared = {entry.name for entry in declared_options(cls)}
+        return cls(
+            **{name: value for name, value in values.items() if name in declared},
+            own={name: value for name, value in values.items() if name not in declared},
         )
-    if study.check is not None:
-        study.check(options)
+
+    def values(self) -> dict[str, Any]:
+        """Return all values by name, the study's own first."""
+        return {**self.own, **{one.name: getattr(self, one.name) for one in fields(self) if one.name != "own"}}
+
+    def replaced(self, values: Mapping[str, Any]) -> Self:
+        """Return the options with some values replaced, by name."""
+        return self.of({**self.values(), **values})
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all values by name, as JSON holds them."""
+        found: dict[str, Any] = plain(self.values())
+        return found
+
+
+COMMON_OPTIONS: tuple[Option, ...] = declared_options(Options)
+"""The options of every study."""
+
+
+def common_option(name: str, **changed: Any) -> Option:
+    """Return the entry of a common option, with another default, say: a study that declares it replaces the common one.
+
+    Examples
+    --------
+    >>> common_option("covariates", default=("zipf",)).affects
+    'tests'
+    """
+    return replace(next(entry for entry in COMMON_OPTIONS if entry.name == name), **changed)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.util
 import pkgutil
@@ -14,7 +13,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 
-from metastable.errors import InputError
+from metastable.errors import InputError, nearest
 from metastable.program import typed
 from metastable.study.definition import Study
 
@@ -60,8 +59,8 @@ class Registry:
             raise InputError(f"study {name!r} cannot be used: {self.problems[name]}")
         if name in self.studies:
             return self.studies[name]
-        near = difflib.get_close_matches(name.lower(), [*self.studies, *self.problems, *commands], n=1)
-        hint = f"did you mean {'the command ' * (near[0] in commands)}{near[0]!r}? " if near else ""
+        near = nearest(name, [*self.studies, *self.problems, *commands])
+        hint = f"did you mean {'the command ' * (near in commands)}{near!r}? " if near else ""
         known = ", ".join(self.studies) or "none"
         raise InputError(f"there is no study {name!r}; {hint}the studies are: {known} ({typed('list')} tells more)")
 

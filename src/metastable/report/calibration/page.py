@@ -87,7 +87,7 @@ def render_page(result: CalibrationResult, plates: Sequence[PlacedPlate[Calibrat
     context = {
         "study": result.study.name,
         "sections": with_plates(_sections(result), plates),
-        "command": result.recipe["command"],
+        "command": result.record.command,
     }
     return environment().get_template("calibration.md.j2").render(context)
 

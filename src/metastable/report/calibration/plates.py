@@ -26,7 +26,7 @@ def _promised(measure: str, scenario: str, *, corrected: bool) -> Callable[[Cali
             & (table["scenario"] == scenario)
             & (~alone if corrected else alone)
         ]
-        return given(_bars(rows), nominal=result.recipe["options"]["alpha"])
+        return given(_bars(rows), nominal=result.record.options.alpha)
 
     return chosen
 

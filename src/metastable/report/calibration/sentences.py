@@ -10,7 +10,7 @@ __all__ = ["division", "limitations", "reading", "verdict"]
 
 def verdict(result: CalibrationResult) -> str:
     """Say whether every test and correction keeps the level that it promises, and which do not."""
-    level = format_level(result.recipe["options"]["alpha"])
+    level = format_level(result.record.options.alpha)
     kept: list[str] = []
     broken: list[str] = []
     promised = result.table[result.table["nominal"].notna()]
@@ -35,20 +35,20 @@ def verdict(result: CalibrationResult) -> str:
 
 def division(result: CalibrationResult) -> str:
     """Say what was divided, how often, and what was planted."""
-    options = result.recipe["options"]
+    options = result.record.options
     return (
         f"{_divided(result)}, so that nothing differs between the halves, "
-        f"and every test was run with {options['permutations']:,} relabelings; "
-        f"then once more with a shift of {options['shift']:g} standard deviations "
-        f"planted in {100 * options['share']:g}% of the heads of each site. "
+        f"and every test was run with {options.permutations:,} relabelings; "
+        f"then once more with a shift of {options.shift:g} standard deviations "
+        f"planted in {100 * options.share:g}% of the heads of each site. "
         "No model was run again. A rate is followed by its 95% Monte Carlo interval over splits."
     )
 
 
 def _divided(result: CalibrationResult) -> str:
-    contrast, options = result.contrast, result.recipe["options"]
-    name = (contrast.a if options["side"] == "a" else contrast.b).name
-    times = f"{options['splits']} times"
+    contrast, options = result.contrast, result.record.options
+    name = (contrast.a if options.side == "a" else contrast.b).name
+    times = f"{options.splits} times"
     if contrast.pair is not None:
         return (
             f"The {result.n_units} units of the condition *{name}* were joined in pairs at random {times}, "
@@ -76,20 +76,20 @@ def reading() -> str:
 
 def limitations(result: CalibrationResult) -> list[str]:
     """Return what the rates do not show."""
-    options = result.recipe["options"]
+    options = result.record.options
     texts = [
         "Both halves come from one condition and have the same variances: "
         "how a test fares where the conditions differ in variance and not in mean is not seen here."
     ]
     if result.contrast.predictor is not None:
         texts.append("The study itself tests a slope; what is tested here is the difference of two halves.")
-    if options["covariates"]:
+    if options.covariates:
         texts.append("The covariates that the study adjusts for are left out here; halves have them alike on average.")
-    least = 1 / (options["permutations"] + 1)
-    if least * result.n_heads >= options["alpha"]:
-        needed = int(result.n_heads / options["alpha"])
+    least = 1 / (options.permutations + 1)
+    if least * result.n_heads >= options.alpha:
+        needed = int(result.n_heads / options.alpha)
         texts.append(
-            f"With {options['permutations']:,} relabelings no permutation p is below {least:.2g}, "
+            f"With {options.permutations:,} relabelings no permutation p is below {least:.2g}, "
             f"which is too large for a single head to pass BH or Holm over {result.n_heads} heads: "
             "their power is understated. "
             f"More than {needed:,} relabelings (`--permutations`) would do."

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -13,6 +12,7 @@ from metastable.heads.compared_heads import Comparison, effect_kind, option_diff
 from metastable.heads.comparison_result import ComparisonResult
 from metastable.heads.depth import THIRDS, depth_thirds
 from metastable.heads.finished_report import FinishedReport
+from metastable.heads.record import ComparisonRecord
 from metastable.measures import call_measure
 from metastable.report.apa import format_g, format_interval, format_level, format_p, format_r, format_share
 from metastable.report.comparison import sentences
@@ -31,27 +31,27 @@ _REFERENCES = "References are in [references.bib](references.bib)."
 
 def _sizes(report: FinishedReport) -> str:
     heads = report.heads
-    return f"{heads['n_a'].iloc[0]:,} / {heads['n_b'].iloc[0]:,} {report.recipe['contrast']['unit']}s"
+    return f"{heads['n_a'].iloc[0]:,} / {heads['n_b'].iloc[0]:,} {report.record.contrast.unit}s"
 
 
 def _material_rows(found: Comparison) -> list[list[str]]:
     def column(report: FinishedReport) -> dict[str, str]:
-        recipe = report.recipe
-        contrast, model = recipe["contrast"], recipe["model"]
+        record = report.record
+        contrast, model = record.contrast, record.model
         rows = report.heads[np.isclose(report.heads["threshold"], found.thresholds[0])]
         return {
-            "study": f"{recipe['title']} (`{recipe['study']}`)",
+            "study": f"{record.title} (`{record.study}`)",
             "report": f"`{report.folder}`",
-            "model": str(model["id"]),
-            "weights": f"SHA-256 `{model['weights_sha256'][:12]}…`, {model['dtype'].removeprefix('torch.')}",
+            "model": str(model.id),
+            "weights": f"SHA-256 `{model.weights_sha256[:12]}…`, {model.dtype.removeprefix('torch.')}",
             "attention": "; ".join(f"{name}: {layers} × {heads} heads" for name, layers, heads in report.shape),
-            "compared": f"{contrast['a']} − {contrast['b']}",
+            "compared": f"{contrast.a} − {contrast.b}",
             "effect": effect_kind(report),
-            "measure": call_measure(recipe["options"]["measure"]),
+            "measure": call_measure(record.options.measure),
             "sizes (a / b)": _sizes(report),
             "tokens a unit averages over": f"{report.tokens_per_unit:.1f}",
             "worst covariate, standardized difference": sentences.worst_covariate(report.balance),
-            "covariates held fixed": ", ".join(recipe["options"]["covariates"]) or "none",
+            "covariates held fixed": ", ".join(record.options.covariates) or "none",
             f"heads different (FDR {format_level(found.alpha)})": format_share(
                 int((rows["p_perm_fdr"] < found.alpha).sum()), len(rows)
             ),
@@ -140,15 +140,15 @@ def _head_rows(table: pd.DataFrame, found: Comparison) -> list[list[str]]:
     return rows
 
 
-def _recipe_rows(recipe: Mapping[str, Any], names: Sequence[str]) -> list[list[str]]:
-    rows = [["finished", str(recipe["finished"])]]
-    for name, part in zip(names, recipe["comparison"].values(), strict=True):
-        hashes = ", ".join(f"{file} `{digest[:12]}…`" for file, digest in part["sha256"].items())
+def _recipe_rows(record: ComparisonRecord, names: Sequence[str]) -> list[list[str]]:
+    rows = [["finished", str(record.finished)]]
+    for name, part in zip(names, record.comparison.values(), strict=True):
+        hashes = ", ".join(f"{file} `{digest[:12]}…`" for file, digest in part.sha256.items())
         rows.append([f"SHA-256, {name}", hashes])
-        versions = ", ".join(f"{package} {number}" for package, number in part["packages"].items())
+        versions = ", ".join(f"{package} {number}" for package, number in part.packages.items())
         rows.append([f"packages of {name}", versions])
-    rows.append(["packages now", ", ".join(f"{name} {number}" for name, number in recipe["packages"].items())])
-    rows.append(["Python", f"{recipe['python']}, {recipe['platform']}"])
+    rows.append(["packages now", ", ".join(f"{name} {number}" for name, number in record.packages.items())])
+    rows.append(["Python", f"{record.python}, {record.platform}"])
     return rows
 
 
@@ -159,7 +159,7 @@ def _symbol(found: Comparison) -> str:
 
 def _material(found: Comparison) -> Section:
     first, second = found.names
-    options = option_differences(found.first.recipe["options"], found.second.recipe["options"])
+    options = option_differences(found.first.record.options, found.second.record.options)
     differing = (
         "The recipes differ in these options (– where a study has no such option):",
         table(["option", first, second], options, "lll"),
@@ -231,16 +231,16 @@ def _heads(found: Comparison) -> Section:
 
 
 def _again(result: ComparisonResult) -> Section:
-    recipe = result.recipe
-    first, second = (part["command"] for part in recipe["comparison"].values())
+    record = result.record
+    first, second = (part.command for part in record.comparison.values())
     return Section(
         "again",
         "Run it again",
         (
-            f"```\n{recipe['command']}\n```",
+            f"```\n{record.command}\n```",
             "It reads what these commands left:",
             f"```\n{first}\n{second}\n```",
-            table(["", ""], _recipe_rows(recipe, result.found.names), "ll"),
+            table(["", ""], _recipe_rows(record, result.found.names), "ll"),
             sentences.files(result.found),
         ),
     )
@@ -280,7 +280,7 @@ def render_page(result: ComparisonResult, plates: Sequence[PlacedPlate[Compariso
     str
     """
     context = {
-        "title": result.recipe["title"],
+        "title": result.record.title,
         "verdict": sentences.verdict(result.found),
         "warnings": sentences.warnings(result.found),
         "sections": with_plates(_sections(result), plates),

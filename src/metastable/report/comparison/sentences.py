@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 
-from metastable.heads.compared_heads import Comparison, effect_kind, one_scale
+from metastable.heads.compared_heads import MEASURED_OF_A_ROW, Comparison, effect_kind, one_scale
 from metastable.heads.depth import depth_thirds
 from metastable.heads.finished_report import FinishedReport
+from metastable.heads.record import ComparisonVerdict
 from metastable.report.apa import format_g, format_level, format_p, format_r, format_share, p_phrase, plural
-from metastable.report.names import COVARIATE_NAMES
 from metastable.stats.agreement import MapAgreement, noise_share
+from metastable.study.covariate_names import COVARIATE_NAMES
 
 __all__ = [
     "agreement",
@@ -59,7 +58,7 @@ def not_held(report: FinishedReport) -> pd.DataFrame | None:
     """Rows of the balance table for the covariates that the tests do not hold fixed; None if there are none."""
     if report.balance.empty:
         return None
-    free: pd.DataFrame = report.balance[~report.balance["covariate"].isin(report.recipe["options"]["covariates"])]
+    free: pd.DataFrame = report.balance[~report.balance["covariate"].isin(report.record.options.covariates)]
     return None if free.empty else free
 
 
@@ -174,24 +173,25 @@ def _largest_third(found: Comparison, name: str) -> str:
 
 
 def _conditions_warning(found: Comparison) -> str:
-    (first, second), (x, y) = found.names, (report.recipe["contrast"] for report in (found.first, found.second))
-    if (x["a"], x["b"]) == (y["a"], y["b"]):
+    (first, second), (x, y) = found.names, (report.record.contrast for report in (found.first, found.second))
+    if (x.a, x.b) == (y.a, y.b):
         return ""
-    if (x["a"], x["b"]) == (y["b"], y["a"]):
+    if (x.a, x.b) == (y.b, y.a):
         return (
-            f"{first} takes {x['a']} − {x['b']} and {second} {y['a']} − {y['b']}: the signs are turned, and agreement "
+            f"{first} takes {x.a} − {x.b} and {second} {y.a} − {y.b}: the signs are turned, and agreement "
             "shows as a negative correlation. Run one of them again with its conditions the other way round."
         )
     return (
-        f"{first} compares {x['a']} with {x['b']}, and {second} {y['a']} with {y['b']}: a sign means something else in "
+        f"{first} compares {x.a} with {x.b}, and {second} {y.a} with {y.b}: a sign means something else in "
         "each, and so does a difference of their effects."
     )
 
 
 def _measured(found: Comparison) -> str:
     """Name the options by which the two measure other things."""
-    x, y = (report.recipe["options"] for report in (found.first, found.second))
-    parts = [f"--{name} {x.get(name)} against {y.get(name)}" for name in _MEASURED if x.get(name) != y.get(name)]
+    x, y = (report.record.options for report in (found.first, found.second))
+    values = [(name, getattr(x, name), getattr(y, name)) for name in MEASURED_OF_A_ROW]
+    parts = [f"--{name} {here} against {there}" for name, here, there in values if here != there]
     return f"; {', '.join(parts)}" if parts else ""
 
 
@@ -309,13 +309,13 @@ def heads(found: Comparison, n_shown: int) -> str:
 def methods(found: Comparison) -> str:
     """Write the methods as a journal wants them."""
     first, second = found.names
-    x, y = (report.recipe for report in (found.first, found.second))
+    x, y = (report.record for report in (found.first, found.second))
     thresholds = ", ".join(f"{value:g}" for value in found.thresholds)
     text = (
         f"We compared the effects of {plural(len(found.first.heads) // len(found.first.thresholds), 'attention head')} "
-        f"in {first} ({effect_kind(found.first)}; {x['model']['id']}, weights SHA-256 "
-        f"{x['model']['weights_sha256'][:12]}…) with those in {second} ({effect_kind(found.second)}; "
-        f"{y['model']['id']}, weights SHA-256 {y['model']['weights_sha256'][:12]}…) at the threshold "
+        f"in {first} ({effect_kind(found.first)}; {x.model.id}, weights SHA-256 "
+        f"{x.model.weights_sha256[:12]}…) with those in {second} ({effect_kind(found.second)}; "
+        f"{y.model.id}, weights SHA-256 {y.model.weights_sha256[:12]}…) at the threshold "
         f"{thresholds}."
     )
     if found.relation == "other shape":
@@ -401,16 +401,23 @@ def files(found: Comparison) -> str:
     )
 
 
-def verdict_record(found: Comparison) -> dict[str, Any]:
+def verdict_record(found: Comparison) -> ComparisonVerdict:
     """Return the verdict for programs: a sentence, the correlations, and how many heads differ where."""
     agreed = found.agreement.get(found.thresholds[0])
-    numbers = {name: None if agreed is None else getattr(agreed, name) for name in ("r", "p", "r_within", "p_within")}
-    record: dict[str, Any] = {
-        "sentence": verdict(found)[0],
-        # NaN has no place in JSON
-        **{name: None if value is None or not np.isfinite(value) else float(value) for name, value in numbers.items()},
-    }
-    if found.relation == "same heads":
-        counts = found.primary["significant"].value_counts()
-        record |= {name: int(counts.get(name, 0)) for name in ("both", "first", "second", "neither")}
-    return record
+    counts = found.primary["significant"].value_counts() if found.relation == "same heads" else None
+
+    def agreement(name: str) -> float | None:
+        value = float("nan") if agreed is None else float(getattr(agreed, name))
+        return value if np.isfinite(value) else None  # NaN has no place in JSON
+
+    return ComparisonVerdict(
+        sentence=verdict(found)[0],
+        r=agreement("r"),
+        p=agreement("p"),
+        r_within=agreement("r_within"),
+        p_within=agreement("p_within"),
+        **{
+            name: None if counts is None else int(counts.get(name, 0))
+            for name in ("both", "first", "second", "neither")
+        },
+    )

@@ -43,7 +43,7 @@ def claim_sentences(scene: Scene) -> list[str]:
     """
     result, effect = scene.result, scene.effect
     names = [*(contrast.name for contrast in result.contrasts), *(view.name for view in result.study.views)]
-    measures = dict.fromkeys(names, scene.options["measure"]) | {view.name: view.measure for view in result.study.views}
+    measures = dict.fromkeys(names, scene.options.measure) | {view.name: view.measure for view in result.study.views}
     analyses = dict(zip(names, (*result.analyses, *result.views), strict=True))
     directions = {"two-sided": "in either direction", "greater": effect.greater, "less": effect.less}
     sentences = []

@@ -41,7 +41,7 @@ def _verdict(scene: Scene) -> list[str]:
     more, fewer = (sides.a, sides.b) if top["difference"] >= 0 else (sides.b, sides.a)
     interval = format_interval(top["g_low"], top["g_high"])
     return [
-        f"{opening} in {scene.result.recipe['model']['id']} ({p_text}): "
+        f"{opening} in {scene.result.record.model.id} ({p_text}): "
         f"of {plural(len(scene.heads), 'head')}, {different} {'is' if different == 1 else 'are'} different, "
         f"{equivalent} equivalent within g = ±{margin:g}, and {undecided} undecided "
         f"at a false discovery rate of {format_level(alpha)}.",

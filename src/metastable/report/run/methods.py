@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
+from metastable.heads.record import RunRecord
 from metastable.report.apa import listed, with_article
 from metastable.report.measure_words import define_measure, measure_words, row_clauses
 from metastable.report.run.scene import Scene
+from metastable.study import Options
 
 __all__ = [
     "measured_clause",
@@ -19,19 +18,19 @@ __all__ = [
 ]
 
 
-def model_clause(recipe: Mapping[str, Any]) -> str:
+def model_clause(record: RunRecord) -> str:
     """Name the model and the packages that ran it."""
-    model, packages = recipe["model"], recipe["packages"]
-    revision = f"revision {model['revision']}, " if model["revision"] else ""
+    model, packages = record.model, record.packages
+    revision = f"revision {model.revision}, " if model.revision else ""
     return (
-        f"{model['id']} ({revision}weights SHA-256 {model['weights_sha256'][:12]}…; transformers "
+        f"{model.id} ({revision}weights SHA-256 {model.weights_sha256[:12]}…; transformers "
         f"{packages['transformers']}, torch {packages['torch']})"
     )
 
 
-def ratings_clause(recipe: Mapping[str, Any]) -> str:
+def ratings_clause(record: RunRecord) -> str:
     """Say where questions and ratings come from, as far as the material's sources tell."""
-    sources, said = recipe["sources"], []
+    sources, said = record.sources, []
     if str(sources.get("questions", "")).startswith("TVQA"):
         said.append(" Questions and answers were those of TVQA (Lei et al., 2018).")
     norms = str(sources.get("norms", ""))
@@ -42,11 +41,11 @@ def ratings_clause(recipe: Mapping[str, Any]) -> str:
     return "".join(said)
 
 
-def measured_clause(options: Mapping[str, Any]) -> str:
+def measured_clause(options: Options) -> str:
     """Say what was taken of each attention row, as a sentence in the past."""
     measure = measure_words(options)
     asked, changes = row_clauses(options)
-    first, *others = (f"{100 * value:g}%" for value in options["threshold"])
+    first, *others = (f"{100 * value:g}%" for value in options.threshold)
     shares = listed([f"{first} (the primary threshold)", *others]) if others else first
     meaning = f", which is {measure.meaning}" if measure.meaning else ""
     cited = f" ({measure.cited})" if measure.cited else ""
@@ -74,10 +73,10 @@ def observation_clause(scene: Scene) -> str:
 
 def relabelings_clause(scene: Scene) -> str:
     """Say how many relabelings there were, and how p came of them."""
-    permutations = scene.result.recipe["permutations"]
-    if permutations["exact"]:
-        return f"all {permutations['used']:,} distinct relabelings"
-    return f"{permutations['used']:,} random relabelings, *p* = (*b* + 1) / (*m* + 1) (Phipson & Smyth, 2010)"
+    permutations = scene.result.record.permutations
+    if permutations.exact:
+        return f"all {permutations.used:,} distinct relabelings"
+    return f"{permutations.used:,} random relabelings, *p* = (*b* + 1) / (*m* + 1) (Phipson & Smyth, 2010)"
 
 
 def mixed_clause(model: str) -> str:

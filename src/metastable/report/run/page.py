@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from metastable.figures.save import save_figure
 from metastable.files import write_text
+from metastable.heads.record import RunRecord, SiteRecord
 from metastable.heads.results import RunResult
 from metastable.report.apa import plural
 from metastable.report.markdown import as_text, code, with_escaped_names
@@ -27,7 +28,7 @@ from metastable.report.templating import environment
 if TYPE_CHECKING:
     from metastable.figures.saving_beside import Save
 
-__all__ = ["SECTIONS", "render_report", "write_report"]
+__all__ = ["SECTIONS", "render_page", "write_page"]
 
 Blocks = Sequence[str]
 
@@ -46,11 +47,10 @@ def _claims(scene: Scene) -> Blocks:
     )
 
 
-def _sites(recipe: Mapping[str, Any]) -> str:
-    sites = recipe["model"]["sites"]
+def _sites(sites: Sequence[SiteRecord]) -> str:
     return "; ".join(
-        f"{plural(site['layers'], 'layer')} of {plural(site['heads'], 'head')}"
-        + (f" ({site['name']})" if len(sites) > 1 else "")
+        f"{plural(site.layers, 'layer')} of {plural(site.heads, 'head')}"
+        + (f" ({site.name})" if len(sites) > 1 else "")
         for site in sites
     )
 
@@ -70,9 +70,9 @@ def _material_rows(scene: Scene) -> list[list[str]]:
 
 
 def _compared(scene: Scene) -> Blocks:
-    recipe, contrast, measure = scene.result.recipe, scene.contrast, scene.measure
-    model = recipe["model"]
-    revision = f" (revision {model['revision']})" if model["revision"] else ""
+    record, contrast, measure = scene.result.record, scene.contrast, scene.measure
+    model = record.model
+    revision = f" (revision {model.revision})" if model.revision else ""
     asked, changes = row_clauses(scene.options)
     (a, b), notes = (contrast.a, contrast.b), scene.result.material.notes
     described = []
@@ -80,7 +80,7 @@ def _compared(scene: Scene) -> Blocks:
         read = examples(scene.result.material.sequences, contrast.sides, side)
         described += [f"*{condition.name}*: {condition.description}. For instance:", bullets(read)]
     return (
-        f"The model is **{model['id']}**{revision}: {_sites(recipe)}.\n"
+        f"The model is **{model.id}**{revision}: {_sites(model.sites)}.\n"
         f"{' '.join([f'For every {asked} of every head, the **{measure.name}** is {measure.definition}.', *changes])}\n"
         f"The {contrast.unit} is the unit of inference. {observation_clause(scene)}",
         table(["", f"{a.name} (a)", f"{b.name} (b)"], _material_rows(scene), "lrr"),
@@ -138,26 +138,26 @@ def _methods(scene: Scene) -> Blocks:
     return sentences.methods_paragraph(scene), "References are in [references.bib](references.bib)."
 
 
-def _recipe_rows(recipe: Mapping[str, Any]) -> list[list[str]]:
-    model = recipe["model"]
+def _recipe_rows(record: RunRecord) -> list[list[str]]:
+    model = record.model
     return [
-        ["finished", recipe["finished"]],
-        ["model", f"{model['id']}, weights SHA-256 `{model['weights_sha256']}`"],
-        *([as_text(name), code(value)] for name, value in recipe["sources"].items()),
-        ["device, numbers", f"{recipe['device']}, {model['dtype'].removeprefix('torch.')}"],
-        ["attention reached by", str(recipe["extraction"]["capture"])],
-        ["seed", str(recipe["options"]["seed"])],
-        ["packages", ", ".join(f"{name} {number}" for name, number in recipe["packages"].items())],
-        ["Python", f"{recipe['python']}, {recipe['platform']}"],
-        ["seconds", ", ".join(f"{name} {value:.1f}" for name, value in recipe["seconds"].items())],
+        ["finished", record.finished],
+        ["model", f"{model.id}, weights SHA-256 `{model.weights_sha256}`"],
+        *([as_text(name), code(value)] for name, value in record.sources.items()),
+        ["device, numbers", f"{record.device}, {model.dtype.removeprefix('torch.')}"],
+        ["attention reached by", str(record.extraction.capture)],
+        ["seed", str(record.options.seed)],
+        ["packages", ", ".join(f"{name} {number}" for name, number in record.packages.items())],
+        ["Python", f"{record.python}, {record.platform}"],
+        ["seconds", ", ".join(f"{name} {value:.1f}" for name, value in record.seconds.items())],
     ]
 
 
 def _again(scene: Scene) -> Blocks:
-    recipe = scene.result.recipe
+    record = scene.result.record
     return (
-        f"```\n{recipe['command']}\n```",
-        table(["recipe", ""], _recipe_rows(recipe), "ll"),
+        f"```\n{record.command}\n```",
+        table(["recipe", ""], _recipe_rows(record), "ll"),
         "Beside this report: [heads.html](heads.html) "
         "(point at a head and see its distributions, its statistics and the sequences where it differs most; "
         "open it in a browser), "
@@ -196,7 +196,7 @@ SECTIONS: Sequence[tuple[str, str, Callable[[Scene], Blocks]]] = (
 left out."""
 
 
-def render_report(result: RunResult, plates: Sequence[PlacedPlate[Scene]]) -> str:
+def render_page(result: RunResult, plates: Sequence[PlacedPlate[Scene]]) -> str:
     """Return report.md as text.
 
     Parameters
@@ -226,7 +226,7 @@ def render_report(result: RunResult, plates: Sequence[PlacedPlate[Scene]]) -> st
     )
 
 
-def write_report(result: RunResult, advance: Callable[[int, int], None], save: Save = save_figure) -> None:
+def write_page(result: RunResult, advance: Callable[[int, int], None], save: Save = save_figure) -> None:
     """Draw the figures and write report.md and references.bib into the run's folder.
 
     Parameters
@@ -240,6 +240,6 @@ def write_report(result: RunResult, advance: Callable[[int, int], None], save: S
     """
     plates = run_plates(result)
     save_plates(plates, result.folder, advance, save)
-    report = render_report(result, plates)
+    report = render_page(result, plates)
     write_text(result.folder / "references.bib", bibliography(report))
     write_text(result.folder / "report.md", report)

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from metastable import figures
 from metastable.heads.results import RunResult
 from metastable.report.apa import format_g, format_level, p_phrase, plural
-from metastable.report.names import COVARIATE_NAMES
 from metastable.report.plate import Given, Part, PlacedPlate, Plate, given, placed_plates
 from metastable.report.run.scene import Scene
 from metastable.report.run.sentences import words_of
@@ -21,6 +20,7 @@ from metastable.report.words import covariate_name, predictor_of
 from metastable.stats.analysis import primary
 from metastable.stats.correlation import slope_design
 from metastable.stats.effect_kinds import SLOPE
+from metastable.study.covariate_names import COVARIATE_NAMES
 
 __all__ = ["PLATES", "run_plates"]
 
@@ -77,7 +77,7 @@ def _violins(scene: Scene) -> Given:
 
 def _violins_caption(scene: Scene) -> str:
     a, b = scene.conditions
-    at = "" if scene.options["measure"] == "count" else f"at {scene.threshold} of the attention, "
+    at = "" if scene.options.measure == "count" else f"at {scene.threshold} of the attention, "
     return (
         f"The count {at}over all query tokens of {a} and of {b} sequences, head by head: "
         "distribution, median, and mode."

@@ -19,6 +19,7 @@ from metastable.report.sides import Sides, sides_of
 from metastable.report.words import short_name
 from metastable.stats.analysis import Analysis, of_primary_measure, primary
 from metastable.stats.effect_kinds import Effect
+from metastable.study import Options
 
 __all__ = ["Scene"]
 
@@ -55,25 +56,24 @@ class Scene:
         return self.analysis.effect
 
     @property
-    def options(self) -> Mapping[str, Any]:
+    def options(self) -> Options:
         """The run's options."""
-        options: Mapping[str, Any] = self.result.recipe["options"]
-        return options
+        return self.result.record.options
 
     @property
     def alpha(self) -> float:
         """Significance level."""
-        return float(self.options["alpha"])
+        return float(self.options.alpha)
 
     @property
     def margin(self) -> float:
         """Smallest effect of interest."""
-        return float(self.options["margin"])
+        return float(self.options.margin)
 
     @property
     def held(self) -> tuple[str, ...]:
         """Names of the covariates that the tests hold fixed."""
-        return tuple(self.options["covariates"])
+        return tuple(self.options.covariates)
 
     @property
     def held_names(self) -> list[str]:
@@ -83,7 +83,7 @@ class Scene:
     @property
     def threshold(self) -> str:
         """The primary threshold, as a percentage."""
-        return f"{100 * self.options['threshold'][0]:g}%"
+        return f"{100 * self.options.threshold[0]:g}%"
 
     @cached_property
     def measure(self) -> MeasureWords:
@@ -215,7 +215,7 @@ class Scene:
         """The mixed model as lme4 writes it; empty if there is none."""
         if self.heads["lmm_p"].isna().all():
             return ""
-        return self.contrast.mixed_formula(self.options["measure"], self.held)
+        return self.contrast.mixed_formula(self.options.measure, self.held)
 
     @cached_property
     def row_length(self) -> float:

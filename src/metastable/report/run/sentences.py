@@ -185,11 +185,11 @@ def thresholds_sentence(scene: Scene) -> str:
 
 def methods_paragraph(scene: Scene) -> str:
     """Write the methods as a journal wants them."""
-    recipe, options = scene.result.recipe, scene.options
+    record, options = scene.result.record, scene.options
     clauses = words_of(scene.effect).methods(scene)
-    correction = CORRECTIONS[options["correction"]]
+    correction = CORRECTIONS[options.correction]
     return (
-        f"We presented {clauses.presented} to {model_clause(recipe)}.{ratings_clause(recipe)} "
+        f"We presented {clauses.presented} to {model_clause(record)}.{ratings_clause(record)} "
         f"{measured_clause(options)} {clauses.observation} {clauses.tested}; "
         "all heads shared the relabelings, "
         "so that the maximum over heads gave family-wise *p*-values (Westfall & Young, 1993) "
@@ -198,8 +198,8 @@ def methods_paragraph(scene: Scene) -> str:
         f"The {correction.rate} was held at {format_level(scene.alpha)} over the heads of a site "
         f"by the method of {correction.called}. "
         f"{clauses.sizes} "
-        f"The seed of all random choices was {options['seed']}; "
-        f"the analysis was run with metastable {recipe['packages']['metastable']}."
+        f"The seed of all random choices was {options.seed}; "
+        f"the analysis was run with metastable {record.packages['metastable']}."
     )
 
 
@@ -219,7 +219,7 @@ def limitations(scene: Scene) -> list[str]:
         "another draw or shuffle (another seed) gives others."
     )
     # special tokens query and are keys
-    if measure.wider and scene.options["queries"] == scene.options["keys"] == "all":
+    if measure.wider and scene.options.queries == scene.options.keys == "all":
         texts.append(
             "Special tokens are queries and keys like any other; "
             "heads that park their attention on them spread little in both conditions."

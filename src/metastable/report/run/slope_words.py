@@ -46,7 +46,7 @@ def _moves(slope: float) -> str:
 
 
 def _verdict(scene: Scene) -> list[str]:
-    model, margin, measure, top = scene.result.recipe["model"]["id"], scene.margin, scene.measure, scene.largest
+    model, margin, measure, top = scene.result.record.model.id, scene.margin, scene.measure, scene.largest
     noun, held, amid = f"the {_noun(scene)}", held_clause(scene.options), _amid(scene)
     different, equivalent, undecided = scene.verdicts.values()
     rising = int((scene.estimates[scene.different] > 0).sum())

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from metastable.heads.record import RunVerdict
 from metastable.heads.results import RunResult
 from metastable.report.run.scene import Scene
 from metastable.report.run.sentences import words_of
@@ -17,12 +16,9 @@ def verdict_sentences(result: RunResult) -> list[str]:
     return words_of(scene.effect).verdict(scene)
 
 
-def verdict_record(result: RunResult) -> dict[str, Any]:
+def verdict_record(result: RunResult) -> RunVerdict:
     """Return the verdict for programs: a word, a sentence, and the number of heads of each kind."""
     scene = Scene(result)
-    return {
-        "word": scene.verdict,
-        "sentence": verdict_sentences(result)[0],
-        "heads": len(scene.heads),
-        **scene.verdicts,
-    }
+    return RunVerdict(
+        word=scene.verdict, sentence=verdict_sentences(result)[0], heads=len(scene.heads), **scene.verdicts
+    )

@@ -8,16 +8,17 @@ from typing import Any
 import pandas as pd
 
 from metastable.files import write_text, written_whole
+from metastable.heads.record import SweepRecord
 from metastable.heads.sweep_axes import Axis, level_text
 from metastable.heads.sweep_result import SweepResult
 from metastable.report.apa import format_g, format_interval, format_p, format_share, listed
-from metastable.report.names import COVARIATE_NAMES
 from metastable.report.plate import PlacedPlate, placed_plates, save_plates
 from metastable.report.references import bibliography
 from metastable.report.sections import Section, bullets, table, with_plates
 from metastable.report.sweep import sentences
 from metastable.report.sweep.plates import PLATES, kind_axes
 from metastable.report.templating import environment
+from metastable.study.covariate_names import COVARIATE_NAMES
 
 __all__ = ["render_page", "write_page"]
 
@@ -64,7 +65,7 @@ def _setting_rows(result: SweepResult) -> list[list[str]]:
 
 
 def _axis_rows(result: SweepResult, axis: Axis) -> list[list[str]]:
-    alpha, effect = result.recipe["options"]["alpha"], result.effect
+    alpha, effect = result.record.options.alpha, result.effect
     size, estimate = f"median_abs_{effect.symbol}", f"median_abs_{effect.estimate}"
     texts = result.settings[axis.name].map(level_text)
     # differences of a count and of an entropy have no common unit
@@ -109,21 +110,21 @@ def _head_rows(result: SweepResult) -> list[list[str]]:
     ]
 
 
-def _recipe_rows(recipe: Mapping[str, Any]) -> list[list[str]]:
-    rows = [["finished", recipe["finished"]]]
-    rows += [["model", f"{model['id']}, weights SHA-256 `{model['weights_sha256']}`"] for model in recipe["models"]]
-    rows += [[name, f"`{value}`"] for name, value in recipe["sources"].items()]
-    fixed = {name: value for name, value in recipe["options"].items() if value not in (None, False, (), "")}
+def _recipe_rows(record: SweepRecord) -> list[list[str]]:
+    rows = [["finished", record.finished]]
+    rows += [["model", f"{model.id}, weights SHA-256 `{model.weights_sha256}`"] for model in record.models]
+    rows += [[name, f"`{value}`"] for name, value in record.sources.items()]
+    fixed = {name: value for name, value in record.fixed.items() if value not in (None, False, (), "")}
     return [
         *rows,
-        ["device", recipe["device"]],
+        ["device", record.device],
         [
             "the same in all settings",
             ", ".join(f"{name.replace('_', ' ')} {_option_text(value)}" for name, value in fixed.items()),
         ],
-        ["packages", ", ".join(f"{name} {number}" for name, number in recipe["packages"].items())],
-        ["Python", f"{recipe['python']}, {recipe['platform']}"],
-        ["seconds", f"{sum(recipe['seconds'].values()):.0f} in all"],
+        ["packages", ", ".join(f"{name} {number}" for name, number in record.packages.items())],
+        ["Python", f"{record.python}, {record.platform}"],
+        ["seconds", f"{sum(record.seconds.values()):.0f} in all"],
     ]
 
 
@@ -174,14 +175,14 @@ def _heads(result: SweepResult) -> Section:
 
 
 def _again(result: SweepResult) -> Section:
-    recipe = result.recipe
+    record = result.record
     return Section(
         "again",
         "Run it again",
         (
-            f"```\n{recipe['command']}\n```",
+            f"```\n{record.command}\n```",
             sentences.reuse(result),
-            table(["", ""], _recipe_rows(recipe), "ll"),
+            table(["", ""], _recipe_rows(record), "ll"),
             sentences.files(),
         ),
     )
@@ -215,7 +216,7 @@ def render_page(result: SweepResult, plates: Sequence[PlacedPlate[SweepResult]])
     str
     """
     context = {
-        "title": result.recipe["title"],
+        "title": result.record.title,
         "axes": listed([f"`{axis.title}`" for axis in result.axes]),
         "verdict": sentences.verdict(result),
         "warnings": sentences.warnings(result),

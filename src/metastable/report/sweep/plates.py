@@ -30,7 +30,7 @@ def kind_axes(result: SweepResult) -> list[str]:
 
 
 def _shared(result: SweepResult) -> dict[str, Any]:
-    return {"alpha": result.recipe["options"]["alpha"]}
+    return {"alpha": result.record.options.alpha}
 
 
 def _settings(result: SweepResult) -> Given:

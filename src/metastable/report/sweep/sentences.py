@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from metastable.heads.record import VerdictRecord
 from metastable.heads.sweep_axes import Axis, level_text, setting_text
 from metastable.heads.sweep_result import SweepResult
 from metastable.heads.sweep_tables import KIND_AXES, map_correlations
 from metastable.report.apa import format_g, format_level, format_p, format_share, listed, p_phrase, plural
-from metastable.report.names import COVARIATE_NAMES
 from metastable.stats.balance import BALANCE_LINE
 from metastable.stats.corrections import CORRECTIONS
+from metastable.study.covariate_names import COVARIATE_NAMES
 
 __all__ = [
     "along",
@@ -54,8 +53,8 @@ def _all_settings(result: SweepResult) -> str:
 
 def verdict(result: SweepResult) -> list[str]:
     """Say in two sentences how stable the result is over the sweep."""
-    settings, table, options = result.settings, result.stability, result.recipe["options"]
-    alpha, letter, n = options["alpha"], symbol(result), len(settings)
+    settings, table, options = result.settings, result.stability, result.record.options
+    alpha, letter, n = options.alpha, symbol(result), len(settings)
     found = int((settings["omnibus_p_holm"] < alpha).sum())
     sizes = settings[f"median_abs_{letter}"]
     largest_p = float(settings["omnibus_p_holm"].max())
@@ -77,16 +76,16 @@ def verdict(result: SweepResult) -> list[str]:
     ]
 
 
-def verdict_record(result: SweepResult) -> dict[str, Any]:
+def verdict_record(result: SweepResult) -> VerdictRecord:
     """Return the verdict for programs: a word, a sentence, and the verdicts counted over all settings and heads."""
-    alpha = result.recipe["options"]["alpha"]
+    alpha = result.record.options.alpha
     found = result.settings["omnibus_p_holm"] < alpha
     counts = result.heads["verdict"].value_counts()
-    return {
-        "word": "different" if found.all() else "mixed" if found.any() else "undecided",
-        "sentence": verdict(result)[0],
+    return VerdictRecord(
+        word="different" if found.all() else "mixed" if found.any() else "undecided",
+        sentence=verdict(result)[0],
         **{name: int(counts.get(name, 0)) for name in ("different", "equivalent", "undecided")},
-    }
+    )
 
 
 def warnings(result: SweepResult) -> list[str]:
@@ -96,7 +95,7 @@ def warnings(result: SweepResult) -> list[str]:
 
 def combinations(result: SweepResult) -> str:
     """Say how many settings there are, and how often attention was counted for them."""
-    n_cubes = len({run["counts"] for run in result.recipe["runs"]})
+    n_cubes = len({run.counts for run in result.record.runs})
     return (
         f"All combinations make {plural(len(result.settings), 'setting')}, from "
         f"{plural(n_cubes, 'extraction')} of attention counts; thresholds and measures share one."
@@ -196,10 +195,10 @@ def heads(result: SweepResult, n_shown: int) -> str:
 
 def corrections(result: SweepResult) -> list[str]:
     """Say what is corrected for, how, and what it means that settings share words."""
-    options, settings = result.recipe["options"], result.settings
-    alpha, n_tests, n = options["alpha"], len(result.heads), len(settings)
+    options, settings = result.record.options, result.settings
+    alpha, n_tests, n = options.alpha, len(result.heads), len(settings)
     alone, together = int(settings["n_different_setting"].sum()), int(settings["n_different"].sum())
-    correction = CORRECTIONS[options["correction"]]
+    correction = CORRECTIONS[options.correction]
     harmonic = float(np.sum(1 / np.arange(1, n_tests + 1)))
     dependence = {
         "positive": "This correction is proved for tests that are independent or positively dependent, as the tests "
@@ -229,9 +228,9 @@ def corrections(result: SweepResult) -> list[str]:
 
 def methods(result: SweepResult) -> str:
     """Write the methods of the sweep as a journal wants them."""
-    recipe, contrast, settings = result.recipe, result.contrast, result.settings
-    options = recipe["options"]
-    correction = CORRECTIONS[options["correction"]]
+    record, contrast, settings = result.record, result.contrast, result.settings
+    options = record.options
+    correction = CORRECTIONS[options.correction]
     varied = "; ".join(f"{axis.title}: {', '.join(map(level_text, axis.levels))}" for axis in result.axes)
     test = (
         "the paired t statistic, by flipping the signs of the pair differences"
@@ -243,24 +242,24 @@ def methods(result: SweepResult) -> str:
     used = settings["n_permutations"]
     number = f"{used.min():,}" if used.min() == used.max() else f"{used.min():,} to {used.max():,}"
     effect = "Hedges' g (Hedges, 1981)" if contrast.predictor is None else "d of the partial correlation"
-    models = listed([f"{model['id']} (weights SHA-256 {model['weights_sha256'][:12]}…)" for model in recipe["models"]])
+    models = listed([f"{model.id} (weights SHA-256 {model.weights_sha256[:12]}…)" for model in record.models])
     return (
         f"We repeated the comparison of {contrast.a.name} and {contrast.b.name} sequences at all {len(settings)} "
-        f"combinations of {varied}, with {models}; transformers {recipe['packages']['transformers']}, torch "
-        f"{recipe['packages']['torch']}. In each setting the mean of each {contrast.unit} was the unit of analysis, "
+        f"combinations of {varied}, with {models}; transformers {record.packages['transformers']}, torch "
+        f"{record.packages['torch']}. In each setting the mean of each {contrast.unit} was the unit of analysis, "
         f"and every head was tested two-sidedly by a permutation test on {test}, with {number} relabelings shared by "
         f"all heads, p = (b + 1) / (m + 1) where they were drawn (Phipson & Smyth, 2010). The sum of squared "
         f"statistics over all heads gave one omnibus p per setting, corrected by Holm's (1979) method. The "
-        f"{correction.rate} was held at {format_level(options['alpha'])} over all heads of all settings by the method "
+        f"{correction.rate} was held at {format_level(options.alpha)} over all heads of all settings by the method "
         f"of {correction.called}. We report {effect} and two one-sided tests against ±"
-        f"{options['margin']:g} (Lakens, 2017), corrected over the whole sweep by the method of Benjamini and Hochberg "
+        f"{options.margin:g} (Lakens, 2017), corrected over the whole sweep by the method of Benjamini and Hochberg "
         "(1995)."
     )
 
 
 def reuse(result: SweepResult) -> str:
     """Say what of this sweep was there before it was run."""
-    n = len(result.recipe["runs"])
+    n = len(result.record.runs)
     again = "Typed again, it reuses the counts and the finished settings, and a longer list computes only what is new."
     if not result.n_reused:
         return again
@@ -270,7 +269,7 @@ def reuse(result: SweepResult) -> str:
 
 def limitations(result: SweepResult) -> list[str]:
     """Return what a sweep cannot show."""
-    settings, alpha = result.settings, result.recipe["options"]["alpha"]
+    settings, alpha = result.settings, result.record.options.alpha
     texts = [result.study.caveat] if result.study.caveat else []
     texts += [
         "A sweep shows how far one study's answer hangs on its options. It is no replication: the settings share "
