@@ -27,7 +27,8 @@ from metastable.heads.head_tests import (
 from metastable.heads.record import run_recipe
 from metastable.heads.results import Counted, RunResult
 from metastable.heads.run_files import write_tables
-from metastable.models.encoders import Tokenizer, load_encoder, load_tokenizer, resolve_device
+from metastable.models.devices import resolve_device
+from metastable.models.encoders import Tokenizer, load_encoder, load_tokenizer
 from metastable.progress import Advance, Silent, Stages
 from metastable.report import verdict_record, write_index, write_report
 from metastable.stats.analysis import Analysis
