@@ -65,6 +65,12 @@ def test_every_figure_of_a_report_is_shown_once_with_its_words(design, report):
     assert text.count("![") == len(placed)
 
 
+@pytest.mark.parametrize("design", ["plain", "slope"])
+def test_every_figure_of_either_effect_is_drawn(design):
+    for plate in run_plates(fixed_result(design, threshold=(0.9, 0.5))):
+        assert isinstance(plate.draw(), Figure)
+
+
 def test_slopes_and_differences_have_the_same_figures_but_for_those_over_the_predictor():
     stems = {name: {plate.stem for plate in run_plates(fixed_result(name))} for name in ("plain", "slope")}
     assert stems["slope"] - stems["plain"] == {"slopes", "slopes_adjusted"}

@@ -31,7 +31,7 @@ class Given:
     args : tuple
     kwargs : mapping of str to object
     looks : mapping of str to object
-        Keyword arguments that only the picture takes: a title, the limits of a scale.
+        Keyword arguments that only the picture takes, or takes otherwise: a title, the limits of a scale.
     """
 
     args: tuple[Any, ...]
@@ -113,7 +113,7 @@ class Plate(Generic[R]):
     def draw(self, result: R) -> Figure:
         """Draw the figure."""
         arguments = self.given(result)
-        return self.drawing(*arguments.args, **arguments.kwargs, **arguments.looks)
+        return self.drawing(*arguments.args, **{**arguments.kwargs, **arguments.looks})
 
     def alt(self, result: R) -> str:
         """Say what the figure shows, for those who cannot see it: the finding, in one or two sentences."""

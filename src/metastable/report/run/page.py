@@ -32,9 +32,6 @@ __all__ = ["SECTIONS", "render_page", "write_page"]
 
 Blocks = Sequence[str]
 
-# Heads of the table that is not folded.
-_SHOWN = 10
-
 
 def _claims(scene: Scene) -> Blocks:
     claims = claim_sentences(scene)
@@ -123,7 +120,7 @@ def _layers(scene: Scene) -> Blocks:
 def _heads(scene: Scene) -> Blocks:
     return (
         sentences.heads_sentence(scene),
-        result_tables.heads_table(scene, scene.by_size[:_SHOWN].tolist()),
+        result_tables.heads_table(scene, scene.shown),
         f"<details>\n<summary>All {len(scene.heads)} heads</summary>",
         result_tables.heads_table(scene, whole=True),
         "</details>",

@@ -23,6 +23,8 @@ from metastable.study import Options
 
 __all__ = ["Scene"]
 
+# Heads of the table that is not folded.
+_SHOWN = 10
 _VERDICTS = ("different", "equivalent", "undecided")
 
 
@@ -159,6 +161,11 @@ class Scene:
     def by_size(self) -> NDArray[np.intp]:
         """Rows of the heads, the largest standardized effect first."""
         return self.sizes.abs().sort_values(ascending=False, kind="stable").index.to_numpy()
+
+    @property
+    def shown(self) -> list[int]:
+        """Rows of the heads that stand in the table that is not folded: the ten largest."""
+        return [int(row) for row in self.by_size[:_SHOWN]]
 
     @cached_property
     def largest(self) -> dict[Any, Any]:

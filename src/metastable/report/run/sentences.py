@@ -34,8 +34,6 @@ __all__ = [
 
 _WORDS = {DIFFERENCE.name: DIFFERENCE_WORDS, SLOPE.name: SLOPE_WORDS}
 
-# Heads of the table that is not folded.
-_SHOWN = 10
 # A correlation over fewer heads says nothing.
 _LEAST_TO_CORRELATE = 3
 
@@ -119,7 +117,7 @@ def heads_sentence(scene: Scene) -> str:
             f"and yet {'is' if within == 1 else 'are'} shown to lie inside the smallest effect of interest: "
             "real, and too small to matter by that standard."
         )
-    largest = "The ten largest" if len(heads) > _SHOWN else f"All {len(heads)}"
+    largest = "The ten largest" if len(heads) > len(scene.shown) else f"All {len(heads)}"
     return " ".join([*parts, *filter(None, [words.columns(scene)]), f"{largest} by |*{effect.symbol}*|:"])
 
 
