@@ -26,8 +26,9 @@ import torch
 from numpy.typing import NDArray
 from wordfreq import top_n_list
 
+from metastable.extraction.fused import Counting, LayerCounts
 from metastable.extraction.mass import count_entries
-from metastable.models.capture import Counting, LayerAttention, LayerCounts, reading
+from metastable.models.capture import LayerAttention, reading
 from metastable.models.encoders import Encoder, load_encoder, load_tokenizer, wrap_model
 
 THRESHOLDS = (0.5, 0.7, 0.8, 0.9, 0.95)

@@ -11,8 +11,8 @@ import torch
 import xarray as xr
 
 from metastable.errors import InputError
-from metastable.extraction import capture as capture_module
 from metastable.extraction import extract
+from metastable.models import capture as capture_module
 from metastable.models.capture import reading
 from metastable.models.encoders import wrap_model
 from metastable.study import Sequence

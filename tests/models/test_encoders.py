@@ -15,13 +15,13 @@ import torch
 from transformers import AutoModel
 
 from metastable.errors import InputError
+from metastable.models.devices import resolve_device
 from metastable.models.encoders import (
     BUNDLED_MODEL,
     UNLIMITED_LENGTH,
     Tokenizer,
     load_encoder,
     load_tokenizer,
-    resolve_device,
     wrap_model,
 )
 from tests.model_folders import model_folder, sentence_piece

@@ -7,7 +7,6 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-from metastable.sweep import run as sweep_run
 from scipy import stats
 
 import metastable
@@ -17,6 +16,7 @@ from metastable.heads.cube import feature_table, unit_means
 from metastable.heads.sweep_axes import read_sweep
 from metastable.material.texts import read_texts, text_study
 from metastable.report.sweep.sentences import verdict
+from metastable.runs import sweep as sweep_run
 from metastable.runs.sweep import run_sweep
 from metastable.runs.sweep_plan import EncoderShelf
 from tests.model_folders import model_folder

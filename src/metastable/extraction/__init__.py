@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 __all__ = ["Extraction", "extract", "load_counts"]
 
 # torch, xarray and zarr are slow to import: they come when they are first asked for.
-_HOMES = {"Extraction": "run", "extract": "extracting", "load_counts": "store"}
+_HOMES = {"Extraction": "extracting", "extract": "extracting", "load_counts": "store"}
 
 
 def __getattr__(name: str) -> Any:

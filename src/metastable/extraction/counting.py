@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from metastable.errors import InputError
 from metastable.extraction.batches import Batch, make_batch, plan_batches
+from metastable.extraction.fused import Counting, LayerCounts
 from metastable.extraction.measures import RowOptions, select_queries, summarize_rows
 from metastable.extraction.store import Layout
-from metastable.models.capture import Counting, LayerAttention, LayerCounts, Listener, Read, accepts
+from metastable.models.capture import LayerAttention, Listener, Read, accepts
 from metastable.models.sites import Stream
 
 if TYPE_CHECKING:

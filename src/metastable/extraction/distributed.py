@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 import torch.distributed as dist
 
-__all__ = ["Processes", "current_processes", "local_rank"]
+__all__ = ["Processes", "current_processes"]
 
 Value = TypeVar("Value")
 
@@ -73,9 +73,3 @@ def current_processes() -> Processes:
 def _leave() -> None:
     if dist.is_initialized():
         dist.destroy_process_group()
-
-
-def local_rank() -> int | None:
-    """Position of this process on its host, where torchrun started it; it says which GPU to take."""
-    rank = os.environ.get("LOCAL_RANK")
-    return None if rank is None else int(rank)

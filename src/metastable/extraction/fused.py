@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,8 +13,9 @@ from metastable.errors import InputError
 from metastable.extraction.kernels import NOT_FINITE, softmax_and_count_rows
 from metastable.extraction.mass import TOLERANCE, check_thresholds, count_entries
 from metastable.extraction.threads import most_threads, share_out
+from metastable.models.capture import Scores
 
-__all__ = ["Attended", "attend_and_count"]
+__all__ = ["Attended", "Counting", "LayerCounts", "attend_and_count"]
 
 # Scores that exist at a time: on the CPU few enough for each thread's to stay in its cache, elsewhere enough to
 # keep the device busy.
@@ -35,6 +37,51 @@ class Attended(NamedTuple):
 
     output: torch.Tensor
     counts: torch.Tensor
+
+
+@dataclass(frozen=True)
+class LayerCounts:
+    """One layer's counts of one batch.
+
+    Attributes
+    ----------
+    site : str
+        Name of the site.
+    layer : int
+        Position of the layer in its site, from 0.
+    counts : torch.Tensor
+        (batch, heads, queries, thresholds) int32, 0 where nothing is asked.
+    """
+
+    site: str
+    layer: int
+    counts: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Counting:
+    """A listener that wants counts alone, so that a layer's weights never exist as a whole.
+
+    Attributes
+    ----------
+    thresholds : tuple of float
+        Shares of a row's mass.
+    asked : callable
+        ``asked(site, n_queries)`` gives (batch, queries) boolean: the rows to count.
+    take : callable
+        Called with the `LayerCounts` of each layer.
+    """
+
+    thresholds: tuple[float, ...]
+    asked: Callable[[str, int], torch.Tensor]
+    take: Callable[[LayerCounts], None]
+
+    def attend(self, scores: Scores, site: str, layer: int) -> torch.Tensor:
+        """Attend and count together, a few rows at a time, as `metastable.models.capture.Attending` has it."""
+        asked = self.asked(site, scores.query.shape[2])
+        attended = attend_and_count(*scores[:5], self.thresholds, softcap=scores.softcap, bias=scores.bias, asked=asked)
+        self.take(LayerCounts(site, layer, attended.counts))
+        return attended.output
 
 
 def attend_and_count(

@@ -1,8 +1,8 @@
-"""How a model's attention reaches the count: inside the layer, one layer of one batch at a time.
+"""How a model's attention is reached: inside the layer, one layer of one batch at a time.
 
-A function registered with transformers' attention interface computes the float32 softmax, counts its rows or
-hands the weights to whoever listens, and returns the layer's output alone, so the weights of a layer are gone
-before the next layer's are made.
+A function registered with transformers' attention interface computes the float32 softmax and hands the weights to
+whoever listens, or lets the listener attend in its place, and returns the layer's output alone, so the weights of a
+layer are gone before the next layer's are made.
 """
 
 from __future__ import annotations
@@ -12,22 +12,21 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import torch
 
 from metastable.errors import InputError
-from metastable.extraction.fused import attend_and_count
 from metastable.models.eager import eager_layers
 
 __all__ = [
     "INTERFACE_NAME",
     "SINK",
-    "Counting",
+    "Attending",
     "LayerAttention",
-    "LayerCounts",
+    "Scores",
     "accepts",
-    "count_inside_attention",
+    "attend_inside",
     "reading",
     "reads_images",
     "site_name",
@@ -62,50 +61,24 @@ class LayerAttention:
 Way = Literal["interface", "eager"]
 
 
-@dataclass(frozen=True)
-class LayerCounts:
-    """One layer's counts of one batch.
+class Scores(NamedTuple):
+    """What a layer's attention is made of.
 
     Attributes
     ----------
-    site : str
-        Name of the site.
-    layer : int
-        Position of the layer in its site, from 0.
-    counts : torch.Tensor
-        (batch, heads, queries, thresholds) int32, 0 where nothing is asked.
+    query : torch.Tensor
+        (batch, heads, queries, size).
+    key, value : torch.Tensor
+        (batch, key heads, keys, size); the heads are a multiple of the key heads.
+    mask : torch.Tensor or None
+        Boolean (True: visible) or additive, broadcastable to (batch, heads, queries, keys).
+    scaling : float or None
+        Factor of the products; by default one over the square root of the query's size.
+    softcap : float or None
+        Products s become softcap * tanh(s / softcap) before bias and mask.
+    bias : torch.Tensor or None
+        Added to the products: a position bias.
     """
-
-    site: str
-    layer: int
-    counts: torch.Tensor
-
-
-@dataclass(frozen=True)
-class Counting:
-    """A listener that wants counts alone, so that a layer's weights never exist as a whole.
-
-    Attributes
-    ----------
-    thresholds : tuple of float
-        Shares of a row's mass.
-    asked : callable
-        ``asked(site, n_queries)`` gives (batch, queries) boolean: the rows to count.
-    take : callable
-        Called with the `LayerCounts` of each layer.
-    """
-
-    thresholds: tuple[float, ...]
-    asked: Callable[[str, int], torch.Tensor]
-    take: Callable[[LayerCounts], None]
-
-
-Listener = Callable[[LayerAttention], None] | Counting
-Read = Callable[[Mapping[str, torch.Tensor], Listener], None]
-
-
-class _Scores(NamedTuple):
-    """What a layer's attention is made of."""
 
     query: torch.Tensor
     key: torch.Tensor
@@ -116,12 +89,24 @@ class _Scores(NamedTuple):
     bias: torch.Tensor | None
 
 
-_attend: ContextVar[Callable[[torch.nn.Module, _Scores], torch.Tensor] | None] = ContextVar(
+@runtime_checkable
+class Attending(Protocol):
+    """A listener that attends in the layer's place, so that the layer's weights never exist as a whole."""
+
+    def attend(self, scores: Scores, site: str, layer: int) -> torch.Tensor:
+        """Return the layer's output, (batch, queries, heads, size), having taken what it wants of the rows."""
+
+
+Listener = Callable[[LayerAttention], None] | Attending
+Read = Callable[[Mapping[str, torch.Tensor], Listener], None]
+
+
+_attend: ContextVar[Callable[[torch.nn.Module, Scores], torch.Tensor] | None] = ContextVar(
     "metastable_attend", default=None
 )
 
 
-def count_inside_attention(
+def attend_inside(
     module: torch.nn.Module,
     query: torch.Tensor,
     key: torch.Tensor,
@@ -164,14 +149,14 @@ def count_inside_attention(
         raise InputError(SINK)
     if attention_mask is not None:
         attention_mask = attention_mask[..., : key.shape[2]]
-    scores = _Scores(query, key, value, attention_mask, scaling, softcap, position_bias)
+    scores = Scores(query, key, value, attention_mask, scaling, softcap, position_bias)
     attend = _attend.get()
     if attend is None:
         raise RuntimeError(f"attention implementation {INTERFACE_NAME!r} runs within `reading` alone")
     return attend(module, scores), None
 
 
-def _weigh(scores: _Scores, listener: Callable[[torch.Tensor], None]) -> torch.Tensor:
+def _weigh(scores: Scores, listener: Callable[[torch.Tensor], None]) -> torch.Tensor:
     """Attend with all weights of the layer at once, which the listener gets."""
     query, key, value, mask, scaling, softcap, bias = scores
     groups = query.shape[1] // key.shape[1]
@@ -196,14 +181,6 @@ def _weigh(scores: _Scores, listener: Callable[[torch.Tensor], None]) -> torch.T
     return torch.matmul(weights.to(value.dtype), value).transpose(1, 2).contiguous()
 
 
-def _count(scores: _Scores, counting: Counting, site: str, layer: int) -> torch.Tensor:
-    """Attend and count together, a few rows at a time."""
-    asked = counting.asked(site, scores.query.shape[2])
-    attended = attend_and_count(*scores[:5], counting.thresholds, softcap=scores.softcap, bias=scores.bias, asked=asked)
-    counting.take(LayerCounts(site, layer, attended.counts))
-    return attended.output
-
-
 def _visible_mask(*args: Any, **kwargs: Any) -> torch.Tensor | None:
     """Boolean mask of the visible keys; None only where every query sees every key."""
     from transformers.masking_utils import sdpa_mask
@@ -216,7 +193,7 @@ def _visible_mask(*args: Any, **kwargs: Any) -> torch.Tensor | None:
 def _register() -> None:
     from transformers import AttentionInterface, AttentionMaskInterface
 
-    AttentionInterface.register(INTERFACE_NAME, count_inside_attention)
+    AttentionInterface.register(INTERFACE_NAME, attend_inside)
     AttentionMaskInterface.register(INTERFACE_NAME, _visible_mask)
 
 
@@ -249,7 +226,7 @@ def reading(model: Any, way: Way, *, part: str | None = None) -> Iterator[Read]:
     ------
     callable
         ``read(inputs, listener)`` runs one batch in inference mode and calls the listener once a layer. It
-        is called with a `LayerAttention`; within the interface it may be a `Counting` instead.
+        is called with a `LayerAttention`; within the interface it may be an `Attending` instead.
     """
     network = model if part is None else getattr(model, part)
     options: dict[str, Any] = {"return_dict": True}
@@ -259,8 +236,8 @@ def reading(model: Any, way: Way, *, part: str | None = None) -> Iterator[Read]:
 
     def read_eager(inputs: Mapping[str, torch.Tensor], listener: Listener) -> None:
         with torch.inference_mode():
-            if isinstance(listener, Counting):
-                raise TypeError("the eager way gives weights, not counts")
+            if isinstance(listener, Attending):
+                raise TypeError("the eager way gives weights, and no place to attend in")
             output = network(**inputs, **options, output_attentions=True)
             for site, layer, weights in eager_layers(output, model.config, part):
                 listener(LayerAttention(site, layer, weights.float()))
@@ -268,12 +245,12 @@ def reading(model: Any, way: Way, *, part: str | None = None) -> Iterator[Read]:
     def read_inside(inputs: Mapping[str, torch.Tensor], listener: Listener) -> None:
         seen: dict[str, int] = {}
 
-        def attend(module: torch.nn.Module, scores: _Scores) -> torch.Tensor:
+        def attend(module: torch.nn.Module, scores: Scores) -> torch.Tensor:
             site = site_name(names.get(module, ""), model.config)
             layer = seen.get(site, 0)
             seen[site] = layer + 1
-            if isinstance(listener, Counting):
-                return _count(scores, listener, site, layer)
+            if isinstance(listener, Attending):
+                return listener.attend(scores, site, layer)
             return _weigh(scores, lambda weights: listener(LayerAttention(site, layer, weights)))
 
         token = _attend.set(attend)

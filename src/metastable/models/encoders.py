@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from metastable.errors import InputError
+from metastable.models.devices import resolve_device
 from metastable.models.model_files import BUNDLED_MODEL, load_part, quiet_transformers, resolve_source, weight_files
 from metastable.models.sites import Site
 
@@ -24,7 +25,6 @@ __all__ = [
     "Tokenizer",
     "load_encoder",
     "load_tokenizer",
-    "resolve_device",
     "wrap_model",
 ]
 
@@ -374,46 +374,6 @@ def wrap_model(
     dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
     digest = _combine_hashes(_hash_config(model.config), _hash_tensors(model.state_dict()))
     return _finish(model, tokenizer, model_id, None, digest, resolve_device(device), dtype, way=way)
-
-
-def resolve_device(device: str) -> str:
-    """Turn ``"auto"`` into a device and refuse one that is not there.
-
-    Parameters
-    ----------
-    device : {"auto", "cpu", "cuda", "mps"}
-        What was asked for.
-
-    Returns
-    -------
-    str
-        The device; under torchrun each process of a host gets a GPU of its own, such as ``"cuda:1"``.
-
-    Raises
-    ------
-    InputError
-        If the device is unknown or unavailable.
-    """
-    import torch
-
-    from metastable.extraction.distributed import local_rank
-
-    available = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
-    }
-    if device == "auto":
-        device = next(name for name, there in available.items() if there)
-    if device not in available:
-        raise InputError(f"device {device!r} is unknown; choose auto, cpu, cuda or mps")
-    if not available[device]:
-        there = ", ".join(name for name, here in available.items() if here)
-        raise InputError(f"device {device!r} is not available on this machine; choose auto or one of: {there}")
-    rank = local_rank()
-    if device == "cuda" and rank is not None:
-        return f"cuda:{rank % torch.cuda.device_count()}"
-    return device
 
 
 def _wrap_tokenizer(backend: Any, config: Any, model_id: str, revision: str | None) -> Tokenizer:

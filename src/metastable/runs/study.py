@@ -26,7 +26,8 @@ from metastable.heads.record import write_record
 from metastable.heads.recording import run_record
 from metastable.heads.results import Counted, RunResult
 from metastable.heads.run_files import write_tables
-from metastable.models.encoders import Tokenizer, load_encoder, load_tokenizer, resolve_device
+from metastable.models.devices import resolve_device
+from metastable.models.encoders import Tokenizer, load_encoder, load_tokenizer
 from metastable.progress import Advance, Silent, Stages
 from metastable.report import verdict_record, write_index, write_report
 from metastable.stats.analysis import Analysis

@@ -10,7 +10,7 @@ from scipy import stats
 from threadpoolctl import threadpool_limits
 
 from metastable.errors import InputError
-from metastable.stats import permutation_input
+from metastable.stats.permutations import permutation_input
 from metastable.stats.permutations.permutation import permutation_test, permutation_test_contrast
 
 MASKS = {"all": np.ones(9, dtype=bool), "first": np.arange(9) < 4}

@@ -5,8 +5,8 @@ import pytest
 from statsmodels.stats.power import TTestIndPower
 
 from metastable.errors import InputError
-from metastable.stats import calibration
 from metastable.stats.hierarchical import hierarchical_test
+from metastable.stats.simulation import calibrating
 from metastable.stats.simulation.calibrating import TokenValues, calibrate
 
 
@@ -88,11 +88,11 @@ def test_layers_first_is_the_hierarchy_over_the_layers_omnibus_tests(monkeypatch
 def test_no_correction_exceeds_the_level_that_it_promises(table):
     promised = table[table["nominal"].notna()]
     assert (promised["low"] <= 0.055).all()
-    assert set(promised["correction"]) == set(calibration.CORRECTIONS)
+    assert set(promised["correction"]) == set(calibrating.CORRECTIONS)
 
 
 def test_strict_corrections_find_less(table):
-    power = {c: pick(table, "permutation", c, "planted", "power")["estimate"] for c in calibration.CORRECTIONS}
+    power = {c: pick(table, "permutation", c, "planted", "power")["estimate"] for c in calibrating.CORRECTIONS}
     assert power["none"] >= power["tsbh"] >= power["bh"] >= power["by"]
     assert power["bh"] >= power["holm"]
     assert power["max-t-stepdown"] >= power["max-t"] > 0.3
@@ -130,8 +130,8 @@ def test_power_is_that_of_the_textbook():
 
 
 def test_a_test_that_rejects_too_often_is_exposed(monkeypatch):
-    honest = calibration._t_test
-    monkeypatch.setattr(calibration, "_t_test", lambda *given: honest(*given) / 3)
+    honest = calibrating._t_test
+    monkeypatch.setattr(calibrating, "_t_test", lambda *given: honest(*given) / 3)
     values, _, _ = units_and_tokens(5)
     table = calibrate(values, tests=["welch"], n_splits=200, rng=6)
     assert pick(table, "welch", "none", "null", "false_positive_rate")["low"] > 0.08
@@ -141,14 +141,14 @@ def test_a_test_that_rejects_too_often_is_exposed(monkeypatch):
 def spy(monkeypatch, name, *, returned=False):
     """Record the arguments of each call, or what it returned."""
     calls = []
-    original = getattr(calibration, name)
+    original = getattr(calibrating, name)
 
     def watched(*given, **options):
         found = original(*given, **options)
         calls.append(found if returned else (given, options))
         return found
 
-    monkeypatch.setattr(calibration, name, watched)
+    monkeypatch.setattr(calibrating, name, watched)
     return calls
 
 
@@ -198,9 +198,9 @@ def test_planted_features_are_refitted_as_if_all_were(monkeypatch):
     values, tokens, _ = units_and_tokens(11)
     models = spy(monkeypatch, "fit_mixed_models")
     corrected = []
-    original = calibration._corrected
+    original = calibrating._corrected
     monkeypatch.setattr(
-        calibration, "_corrected", lambda p, *given: corrected.append(p["mixed", "none"]) or original(p, *given)
+        calibrating, "_corrected", lambda p, *given: corrected.append(p["mixed", "none"]) or original(p, *given)
     )
     calibrate(values, tokens=tokens, n_splits=2, n_permutations=50, tests=["mixed"], share=0.3, rng=12)
     whole, part = models[0][0], models[1][0]
@@ -209,7 +209,7 @@ def test_planted_features_are_refitted_as_if_all_were(monkeypatch):
     moved = np.flatnonzero(corrected[0] != corrected[1])
     values = whole[0].copy()
     values[:, moved] = part[0]
-    fitted = calibration.fit_mixed_models(values, whole[1], whole[2], column=1)
+    fitted = calibrating.fit_mixed_models(values, whole[1], whole[2], column=1)
     np.testing.assert_allclose(fitted.p_value, corrected[1], rtol=1e-6)
 
 
