@@ -12,12 +12,7 @@ from rich.markup import escape
 from metastable.cli.arguments import Parser, add_options, read_options
 from metastable.cli.progress_bars import RichStages
 from metastable.errors import InputError
-from metastable.heads.calibration_options import (
-    CalibrationOptions,
-    calibration_options,
-    chosen_options,
-    inherited_options,
-)
+from metastable.heads.calibration_options import calibration_options, chosen_options, inherited_options
 from metastable.study.registry import Registry
 
 __all__ = ["OPTIONS", "run"]
@@ -44,8 +39,8 @@ def run(registry: Registry, arguments: Sequence[str], console: Console) -> None:
     typed = read_options(given, (entry for entry in (*OPTIONS, *inherited) if entry.name in given))
     from metastable.runs.calibration import calibrate_study, recorded_options
 
-    out = Path(typed.get("out", CalibrationOptions.out))
-    options = chosen_options(study, typed, recorded_options(out / study.name))
+    options = chosen_options(study, typed, None)
+    options = chosen_options(study, typed, recorded_options(Path(options.out) / study.name))
     console.print(f"[bold]Calibration of {escape(study.name)}[/]")
     command = shlex.join(["python", "-m", "studies", "calibrate", *arguments])
     found = calibrate_study(study, options, stages=RichStages(console), command=command)
