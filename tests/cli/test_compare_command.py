@@ -25,7 +25,7 @@ def reports(tmp_path_factory):
     folder = tmp_path_factory.mktemp("reports")
     with pytest.MonkeyPatch.context() as patch:
         # the studies' own reports are tested elsewhere; drawing them takes most of a small run
-        patch.setattr("metastable.runs.study.write_page", lambda result, _: (result.folder / "report.md").touch())
+        patch.setattr("metastable.runs.study.write_page", lambda result, *_: (result.folder / "report.md").touch())
         patch.setattr("metastable.runs.study.write_run_browser", lambda *_: None)
         for name, more in zip(NAMES, (["--k", "200"], MATCHED), strict=True):
             assert main([name, *more, "--permutations", "200", "--out", str(folder)], package=studies) == 0

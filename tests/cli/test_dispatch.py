@@ -11,7 +11,7 @@ import metastable
 import studies
 import studies.mt40k_topbotk
 from metastable.cli import main
-from metastable.study.options import options_of
+from metastable.study.own_options import options_of
 
 ROOT = Path(__file__).parents[2]
 

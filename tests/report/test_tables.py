@@ -12,6 +12,7 @@ from metastable.report.measure_words import measure_words, row_clauses
 from metastable.report.references import all_references, bibliography, is_cited
 from metastable.stats.corrections import CORRECTIONS
 from metastable.stats.simulation.calibrating import CALIBRATED
+from metastable.study import Options
 from metastable.study.options import COMMON_OPTIONS, parse_option
 from tests.report.fixed_results import STUDIES, fixed_result
 
@@ -34,7 +35,7 @@ def test_the_command_line_takes_every_measure_and_says_what_it_is(measure, help_
 
 @every_measure
 def test_the_report_says_what_every_measure_is(measure, report):
-    words = measure_words({option.name: option.default for option in COMMON_OPTIONS} | {"measure": measure.name})
+    words = measure_words(Options(measure=measure.name))
     text = report("plain", measure=measure.name)
     assert f"the **{measure.called}** is {words.definition}." in text
     assert f"the {measure.called}: {measure.fill(measure.definition)}" in text.split("## Methods\n")[1]
@@ -43,7 +44,7 @@ def test_the_report_says_what_every_measure_is(measure, report):
 
 @every_measure
 def test_only_what_counts_of_the_row_is_changed(measure):
-    asked = {"measure": measure.name, "queries": "all", "keys": "words", "unit": "words"}
+    asked = Options(measure=measure.name, keys="words", unit="words")
     assert bool(row_clauses(asked)[1]) != measure.whole_row
 
 

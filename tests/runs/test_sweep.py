@@ -202,7 +202,7 @@ def test_another_recipe_takes_over_nothing(quick, folder, tmp_path, monkeypatch)
     analyse = sweep_run.analyse_cube
 
     def counting(*arguments):
-        tested.append(arguments[3]["k"])
+        tested.append(arguments[3].own["k"])
         return analyse(*arguments)
 
     monkeypatch.setattr(sweep_run, "analyse_cube", counting)

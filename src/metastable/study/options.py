@@ -233,33 +233,6 @@ class Options:
         group=MEASURED,
         varies=True,
     )
-    device: str = option(
-        "auto",
-        str,
-        "where the model runs",
-        choices=("auto", "cpu", "cuda", "mps"),
-        affects="nothing",
-        group=_PLACE,
-    )
-    permutations: int = option(
-        10_000, natural, "number of relabelings of the permutation test", affects="tests", group=_TESTED
-    )
-    alpha: float = option(0.05, probability, "significance level", affects="tests", group=_TESTED)
-    correction: str = option(
-        "bh",
-        str,
-        "correction of p-values over the heads of a site",
-        choices={name: one.help for name, one in CORRECTIONS.items() if one.for_heads},
-        affects="tests",
-        group=_TESTED,
-    )
-    margin: float = option(
-        0.2,
-        positive,
-        "smallest effect of interest, in units of Hedges' g, for the equivalence test",
-        affects="tests",
-        group=_TESTED,
-    )
     measure: str = option(
         "count",
         str,
@@ -282,6 +255,25 @@ class Options:
         choices=("tokens", "words"),
         group=MEASURED,
     )
+    permutations: int = option(
+        10_000, natural, "number of relabelings of the permutation test", affects="tests", group=_TESTED
+    )
+    alpha: float = option(0.05, probability, "significance level", affects="tests", group=_TESTED)
+    correction: str = option(
+        "bh",
+        str,
+        "correction of p-values over the heads of a site",
+        choices={name: one.help for name, one in CORRECTIONS.items() if one.for_heads},
+        affects="tests",
+        group=_TESTED,
+    )
+    margin: float = option(
+        0.2,
+        positive,
+        "smallest effect of interest, in units of Hedges' g, for the equivalence test",
+        affects="tests",
+        group=_TESTED,
+    )
     covariates: tuple[str, ...] = option(
         (),
         str,
@@ -299,7 +291,15 @@ class Options:
         group=_TESTED,
     )
     # words are drawn with it, relabelings too
-    seed: int = option(20, seed, "seed of every random choice")
+    seed: int = option(20, seed, "seed of every random choice", group=_PLACE)
+    device: str = option(
+        "auto",
+        str,
+        "where the model runs",
+        choices=("auto", "cpu", "cuda", "mps"),
+        affects="nothing",
+        group=_PLACE,
+    )
     batch_tokens: int = option(4096, natural, "tokens per batch, padding included", affects="nothing", group=_PLACE)
     out: str = option("reports", str, "folder that receives a folder for the study", affects="nothing", group=_PLACE)
     own: Mapping[str, Any] = field(default_factory=dict)
