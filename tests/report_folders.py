@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from metastable.stats.corrections import adjust_p_values
+from metastable.stats.effect_kinds import DIFFERENCE, SLOPE
 
 
 def report_folder(
@@ -34,6 +35,8 @@ def report_folder(
     """
     folder.mkdir(parents=True)
     rng = np.random.default_rng(seed)
+    measure = (options or {}).get("measure", "count")
+    effect = DIFFERENCE if predictor is None else SLOPE
     parts = []
     for threshold in thresholds:
         for site, layers, heads in shape:
@@ -42,18 +45,27 @@ def report_folder(
             if common is not None:
                 g = (g + np.random.default_rng(common).normal(0, 0.5, layer.size)) / np.sqrt(2)
             parts.append(
-                pd.DataFrame({"site": site, "layer": layer, "head": head, "threshold": threshold, "hedges_g": g})
+                pd.DataFrame(
+                    {
+                        "site": site,
+                        "layer": layer,
+                        "head": head,
+                        "threshold": threshold,
+                        "measure": measure,
+                        effect.size: g,
+                    }
+                )
             )
     table = pd.concat(parts, ignore_index=True)
-    g = table["hedges_g"]
+    g = table[effect.size]
     p = np.clip(np.exp(-2 * (g / half) ** 2), 1e-4, 1)
     heads_table = table.assign(
-        n_a=20, n_b=20, difference=2 * g, p_perm=p, p_perm_fdr=adjust_p_values(p),
+        n_a=20, n_b=20, **{effect.estimate: 2 * g}, p_perm=p, p_perm_fdr=adjust_p_values(p),
         verdict=np.where(adjust_p_values(p) < 0.05, "different", "undecided"),
     )  # fmt: skip
     heads_table.to_csv(folder / "heads.csv", index=False)
-    keys = table[["site", "layer", "head", "threshold"]]
-    keys.assign(g_low=g - half, g_high=g + half).to_csv(folder / "details.csv", index=False)
+    keys = table[["site", "layer", "head", "threshold", "measure"]]
+    keys.assign(**{effect.size_low: g - half, effect.size_high: g + half}).to_csv(folder / "details.csv", index=False)
     in_a = np.arange(40) < 20
     pd.DataFrame(
         {

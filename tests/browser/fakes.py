@@ -44,7 +44,7 @@ def fake_tables(features: pd.DataFrame, thresholds: SequenceOf[float], *, seed: 
     for threshold in thresholds:
         g = rng.normal(0, 0.3, n)
         p = np.exp(-np.abs(g) * 12)
-        keys = features.assign(threshold=threshold)
+        keys = features.assign(threshold=threshold, measure="count")
         mean_b = rng.uniform(2, 18, n)
         heads.append(
             keys.assign(
@@ -115,3 +115,10 @@ def fake_run(
         "unit_means": rng.uniform(1, n_tokens, (len(thresholds), n_sequences, len(features))),
         "attention": fake_attention(sequences, thresholds),
     }
+
+
+def of_slopes(run: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of `write_browser` with the same numbers as slopes instead of differences."""
+    heads = run["heads"].rename(columns={"difference": "slope", "hedges_g": "partial_d"})
+    details = run["details"].rename(columns={"g_low": "d_low", "g_high": "d_high"})
+    return {**run, "heads": heads, "details": details}

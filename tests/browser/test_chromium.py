@@ -14,7 +14,7 @@ from metastable.browser import write_browser
 from metastable.browser.checked_results import Measured
 from metastable.browser.data import STATISTICS
 from metastable.report.apa import format_g, format_interval, format_p
-from tests.browser.fakes import NASTY, fake_run
+from tests.browser.fakes import NASTY, fake_run, of_slopes
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
@@ -105,7 +105,7 @@ def test_it_opens_at_the_largest_effect_and_shows_the_tables_numbers(opened: _Op
     row = heads.loc[heads["hedges_g"].abs().idxmax()]
     assert opened.title == f"Layer {row['layer']}, head {row['head']}"
     interval = format_interval(row["ci_low"], row["ci_high"])
-    assert opened.statistic("difference") == f"{format_g(row['difference'])} {interval}"
+    assert opened.statistic("estimate") == f"{format_g(row['difference'])} {interval}"
     assert opened.statistic("p_perm_fdr") == format_p(row["p_perm_fdr"])
     sentence = opened.page.inner_text("#sentence")
     for part in (format_g(row["hedges_g"]), interval, format_p(row["p_perm_fdr"])):
@@ -222,14 +222,17 @@ def test_thresholds_and_values_can_be_chosen(opened: _Opened, run: dict[str, Any
     page.select_option("#threshold", label="50%")
     second = run["heads"].iloc[72 + place]
     assert opened.statistic("mean_a") == f"{second['mean_a']:.2f}, {second['mean_b']:.2f}"
-    for value in ("hedges_g", "mean_a", "mean_b", "p_perm_fdr", "verdict", "difference"):
+    for value in ("size", "mean_a", "mean_b", "p_perm_fdr", "verdict", "estimate"):
         page.select_option("#value", value)
         label = page.get_attribute(f"[data-feature='{place}']", "aria-label")
+        column = {"size": "hedges_g", "estimate": "difference"}.get(value, value)
         expected = (
             second["verdict"]
             if value == "verdict"
             else (
-                format_p(second[value]) if value.startswith("p_") else format_g(second[value], sign="mean" not in value)
+                format_p(second[column])
+                if value.startswith("p_")
+                else format_g(second[column], sign="mean" not in value)
             )
         )
         assert expected in label  # fmt: skip
@@ -344,7 +347,7 @@ _CELL_CONTRASTS = """() => {
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_numbers_in_the_cells_stand_out(chromium: Any, tmp_path: Path, run: dict[str, Any], scheme: str) -> None:
     opened = _Opened(chromium, write_browser(tmp_path / "heads.html", **run), color_scheme=scheme)
-    for value in ("difference", "hedges_g", "mean_a", "p_perm_fdr", "verdict"):
+    for value in ("estimate", "size", "mean_a", "p_perm_fdr", "verdict"):
         opened.page.select_option("#value", value)
         opened.page.locator("button.token").nth(5).hover()
         contrasts = opened.page.evaluate(_CELL_CONTRASTS)
@@ -355,8 +358,8 @@ def test_the_numbers_in_the_cells_stand_out(chromium: Any, tmp_path: Path, run: 
 
 
 def test_a_slope_of_another_measure_is_called_what_it_is(chromium: Any, run: dict[str, Any], tmp_path: Path) -> None:
-    measured = Measured("special mass", 3, "slope", "d", "Special tokens were taken out.")
-    opened = _Opened(chromium, write_browser(tmp_path / "heads.html", **run, measured=measured))
+    measured = Measured("special mass", 3, "Special tokens were taken out.")
+    opened = _Opened(chromium, write_browser(tmp_path / "heads.html", **of_slopes(run), measured=measured))
     page = opened.page
     assert "special mass" in page.inner_text("#of-counts")
     assert page.inner_text("#verdict").split(": ")[-1] in {"rising", "falling", "undecided", "equivalent"}

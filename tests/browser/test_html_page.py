@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import re
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from metastable.browser import write_browser
 from metastable.browser.data import STATISTICS
 from metastable.browser.html_page import json_for_script
 from metastable.errors import InputError
-from tests.browser.fakes import NASTY, fake_run
+from tests.browser.fakes import NASTY, fake_run, of_slopes
 
 
 class _Page(HTMLParser):
@@ -119,15 +120,37 @@ def test_statistics_are_those_of_the_tables(tmp_path: Path) -> None:
     table = data["tables"][1]
     assert table["threshold"] == 0.5
     assert dict(zip(STATISTICS, table["texts"][1], strict=True)) == {
-        "mean_a": "12.35", "mean_b": "9.00", "median_a": "12.5", "median_b": "9", "difference": "−3.35",
-        "difference_ci": "[−4.00, 0.13]", "hedges_g": "+0.31", "hedges_g_ci": "[0.10, 0.50]", "superiority": ".61",
+        "mean_a": "12.35", "mean_b": "9.00", "median_a": "12.5", "median_b": "9", "estimate": "−3.35",
+        "estimate_ci": "[−4.00, 0.13]", "size": "+0.31", "size_ci": "[0.10, 0.50]", "superiority": ".61",
         "p_perm": "< .001", "p_perm_fdr": ".031", "p_perm_fwer": "1.000",
         "lmm": "−3.20 (0.46), 57.3, singular", "lmm_p": ".500", "lmm_p_fdr": ".750", "bf10": "3.1", "p_tost": ".049",
         "p_tost_fdr": "< .001",
     }  # fmt: skip
-    assert table["values"]["hedges_g"][1] == 0.314
+    assert table["values"]["size"][1] == 0.314
     assert table["verdict"][1] == "equivalent"
     assert data["features"][1] == ["self", 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("of", "words"),
+    [
+        (
+            dict,
+            ("difference", "g", "difference concrete − abstract", "Hedges’ g", "more in concrete", "more in abstract"),
+        ),
+        (of_slopes, ("slope", "d", "slope", "d of the slope", "rising", "falling")),
+    ],
+    ids=["difference", "slope"],
+)
+def test_the_page_shows_the_columns_of_either_effect_and_calls_it_by_its_name(
+    tmp_path: Path, of: Callable[..., dict[str, Any]], words: tuple[str, ...]
+) -> None:
+    run = fake_run({"self": (2, 3)})
+    data = _write(tmp_path, of(run)).data
+    assert tuple(data["effect"][name] for name in ("name", "symbol", "estimate", "size", "plus", "minus")) == words
+    assert "".join([*data["effect"]["around_symbol"][:1], words[1], *data["effect"]["around_symbol"][1:]]) == words[3]
+    for name, column in (("estimate", "difference"), ("size", "hedges_g")):
+        np.testing.assert_allclose(data["tables"][0]["values"][name], run["heads"][column], rtol=1e-3)
 
 
 def test_missing_numbers_are_dashes_not_nan(tmp_path: Path) -> None:
@@ -137,9 +160,9 @@ def test_missing_numbers_are_dashes_not_nan(tmp_path: Path) -> None:
     run["details"].loc[0, ["lmm_singular", "g_low", "g_high", "superiority"]] = np.nan
     table = _write(tmp_path, run).data["tables"][0]
     shown = dict(zip(STATISTICS, table["texts"][0], strict=True))
-    for name in ("lmm", "lmm_p", "bf10", "hedges_g", "hedges_g_ci", "superiority"):
+    for name in ("lmm", "lmm_p", "bf10", "size", "size_ci", "superiority"):
         assert shown[name] == "–"
-    assert table["values"]["hedges_g"][0] is None
+    assert table["values"]["size"][0] is None
 
 
 def test_histograms_keep_every_token(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def test_a_measure_without_threshold_is_shown_once_with_its_own_means(tmp_path: 
     path, sequences, cube = written(tmp_path, tested=THRESHOLDS[:1], measure="entropy", keys="words")
     data = data_of(path)
     assert [table["threshold"] for table in data["tables"]] == [THRESHOLDS[0]]
-    assert (data["measure"], data["effect"], data["symbol"]) == ("entropy", "difference", "g")
+    assert (data["measure"], data["effect"]["name"], data["effect"]["symbol"]) == ("entropy", "difference", "g")
     assert "that of the whole row" in data["note"]
     identifiers = [sequence.identifier for sequence in sequences]
     means = unit_means(cube, feature_table(cube), THRESHOLDS[0], "entropy")

@@ -25,7 +25,7 @@ def reports(tmp_path_factory):
     folder = tmp_path_factory.mktemp("reports")
     with pytest.MonkeyPatch.context() as patch:
         # the studies' own reports are tested elsewhere; drawing them takes most of a small run
-        patch.setattr("metastable.runs.study.write_report", lambda result, _: (result.folder / "report.md").touch())
+        patch.setattr("metastable.runs.study.write_page", lambda result, _: (result.folder / "report.md").touch())
         patch.setattr("metastable.runs.study.write_run_browser", lambda *_: None)
         for name, more in zip(NAMES, (["--k", "200"], MATCHED), strict=True):
             assert main([name, *more, "--permutations", "200", "--out", str(folder)], package=studies) == 0
@@ -53,13 +53,15 @@ def test_the_joined_table_holds_what_the_studies_found(reports, joined):
     for side, name in zip(("first", "second"), NAMES, strict=True):
         heads, details = (pd.read_csv(reports / name / file).set_index(KEYS) for file in ("heads.csv", "details.csv"))
         mine = joined.set_index(KEYS)
-        for table, columns in ((heads, ("hedges_g", "difference", "p_perm_fdr")), (details, ("g_low", "g_high"))):
-            for column in columns:
-                np.testing.assert_array_equal(mine[f"{column}_{side}"], table.loc[mine.index, column])
+        columns = {"size": "hedges_g", "estimate": "difference", "p_perm_fdr": "p_perm_fdr"}
+        limits = {"size_low": "g_low", "size_high": "g_high"}
+        for table, names in ((heads, columns), (details, limits)):
+            for joint, column in names.items():
+                np.testing.assert_array_equal(mine[f"{joint}_{side}"], table.loc[mine.index, column])
 
 
 def test_the_correlation_is_that_of_the_table(folder, joined, recipe):
-    r = stats.pearsonr(joined["hedges_g_first"], joined["hedges_g_second"]).statistic
+    r = stats.pearsonr(joined["size_first"], joined["size_second"]).statistic
     assert recipe["verdict"]["r"] == pytest.approx(r, abs=1e-12)
     verdict = (folder / "report.md").read_text().splitlines()[2]
     assert f"r = .{round(100 * r)} over 72 heads" in verdict
@@ -104,7 +106,7 @@ def test_the_index_lists_studies_and_comparisons_apart(reports, recipe):
 
 @pytest.fixture
 def without_figures(monkeypatch):
-    monkeypatch.setattr("metastable.report.comparison.page.save_plate", lambda *_: None)
+    monkeypatch.setattr("metastable.report.comparison.page.save_plates", lambda *_: None)
 
 
 @pytest.mark.usefixtures("without_figures")

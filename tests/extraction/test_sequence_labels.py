@@ -76,6 +76,7 @@ def test_everything_in_the_cube_says_what_it_is(encoder, tmp_path):
     assert cube["entropy"].attrs["missing"].startswith("NaN where the token is no query")
     assert "entropy" in cube["mean_entropy"].attrs["long_name"]
     assert cube["covariate_entropy"].attrs["long_name"] == "entropy"
+    assert cube["zipf"].attrs["long_name"] == "Zipf frequency"
 
 
 def test_other_labels_are_written_anew_and_nothing_is_counted_again(encoder, tmp_path):

@@ -25,12 +25,13 @@ def make_heads(
     fdr = np.empty(n)
     fdr[order] = np.minimum.accumulate((p[order] * n / np.arange(1, n + 1))[::-1])[::-1].clip(max=1)
     verdict = np.where(fdr < 0.05, "different", np.where(np.abs(g) < 0.05, "equivalent", "undecided"))
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             "site": "self",
             "layer": layer,
             "head": head,
             "threshold": threshold,
+            "measure": "count",
             "mean_a": mean + difference / 2,
             "mean_b": mean - difference / 2,
             "median_a": np.round(mean),
@@ -42,6 +43,13 @@ def make_heads(
             "verdict": verdict,
         }
     )
+    table.attrs["conditions"] = ["concrete", "abstract"]
+    return table
+
+
+def make_slopes(n_layers: int, n_heads: int, **options: float) -> pd.DataFrame:
+    """Return a table of heads whose effects are slopes over a predictor."""
+    return make_heads(n_layers, n_heads, **options).rename(columns={"difference": "slope", "hedges_g": "partial_d"})
 
 
 def make_histograms(n_layers: int, n_heads: int, *, n: int = 20, shift: float = 0.0, seed: int = 0) -> np.ndarray:
@@ -62,7 +70,13 @@ def make_layers(heads: pd.DataFrame) -> pd.DataFrame:
     """Return an omnibus p for every layer."""
     p = heads.groupby("layer")["p_perm"].min() * 3
     return pd.DataFrame(
-        {"site": "self", "layer": p.index, "threshold": heads["threshold"].iloc[0], "p_sum_squares": p.clip(upper=1)}
+        {
+            "site": "self",
+            "layer": p.index,
+            "threshold": heads["threshold"].iloc[0],
+            "measure": heads["measure"].iloc[0],
+            "p_sum_squares": p.clip(upper=1),
+        }
     ).reset_index(drop=True)
 
 
@@ -70,9 +84,10 @@ def make_joined(n_layers: int, n_heads: int) -> pd.DataFrame:
     """Return two studies' heads side by side, as a comparison joins them."""
     first, second = (make_heads(n_layers, n_heads, effect=effect, seed=seed) for effect, seed in ((0.5, 0), (0.3, 1)))
     keys = ["site", "layer", "head", "threshold"]
+    first, second = (table.rename(columns={"hedges_g": "size"}) for table in (first, second))
     joined = first.merge(second, on=keys, suffixes=("_first", "_second"))
-    difference = joined["hedges_g_first"] - joined["hedges_g_second"]
-    return joined.assign(g_difference=difference, p_difference_fdr=np.exp(-((difference / 0.3) ** 2)))
+    difference = joined["size_first"] - joined["size_second"]
+    return joined.assign(size_difference=difference, p_difference_fdr=np.exp(-((difference / 0.3) ** 2)))
 
 
 def make_effects(*shapes: tuple[int, int]) -> pd.DataFrame:
@@ -81,7 +96,7 @@ def make_effects(*shapes: tuple[int, int]) -> pd.DataFrame:
         make_heads(*shape, seed=seed).assign(series=f"study {seed}", depth=lambda t, n=shape[0]: (t["layer"] - 0.5) / n)
         for seed, shape in enumerate(shapes, 1)
     ]
-    return pd.concat(parts, ignore_index=True)
+    return pd.concat(parts, ignore_index=True).rename(columns={"hedges_g": "size"})
 
 
 def make_balance(factor: float = 1.0) -> pd.DataFrame:
@@ -140,6 +155,11 @@ def heads() -> Callable[..., pd.DataFrame]:
 
 
 @pytest.fixture
+def slopes() -> Callable[..., pd.DataFrame]:
+    return make_slopes
+
+
+@pytest.fixture
 def joined() -> Callable[..., pd.DataFrame]:
     return make_joined
 
@@ -177,3 +197,10 @@ def power() -> pd.DataFrame:
 @pytest.fixture
 def thresholds() -> pd.DataFrame:
     return make_thresholds()
+
+
+@pytest.fixture
+def stability() -> pd.DataFrame:
+    """In how many of four settings each of 72 heads differs."""
+    heads = make_heads(6, 12)[["site", "layer", "head"]]
+    return heads.assign(n_settings=4, n_different=np.random.default_rng(3).integers(0, 5, len(heads)))

@@ -8,8 +8,10 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.text import Text
 
 from metastable import figures
+from metastable.errors import InputError
 from metastable.heads.modes import median_counts, operating_modes
 
 DRAWN = sorted(name for name in figures.__all__ if not name.endswith("_alt") and name != "save_figure")
@@ -27,12 +29,13 @@ def test_every_figure_has_an_alt_text_for_the_same_data(name):
 @pytest.fixture
 def three() -> pd.DataFrame:
     """Three heads: concrete more, abstract more, equivalent."""
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             "site": "self",
             "layer": [1, 1, 2],
             "head": [1, 2, 2],
             "threshold": 0.9,
+            "measure": "count",
             "mean_a": [5.0, 3.0, 4.0],
             "mean_b": [4.0, 5.5, 4.0],
             "difference": [1.0, -2.5, 0.0],
@@ -42,6 +45,8 @@ def three() -> pd.DataFrame:
             "verdict": ["different", "different", "equivalent"],
         }
     )
+    table.attrs["conditions"] = ["concrete", "abstract"]
+    return table
 
 
 def test_heatmap(three):
@@ -72,12 +77,15 @@ def test_summary_figure(three):
 
 
 def test_the_alt_texts_of_slopes_speak_of_slopes(three):
+    slopes = three.rename(columns={"difference": "slope", "hedges_g": "partial_d"})
     texts = [
-        figures.summary_figure_alt(three, effect="slope"),
-        figures.significance_mask_alt(three, effect="slope"),
-        figures.difference_map_alt(three, effect="slope"),
-        figures.layer_plot_alt(three, effect="slope"),
-        figures.thresholds_plot_alt(three, effect="slope"),
+        figures.summary_figure_alt(slopes),
+        figures.significance_mask_alt(slopes),
+        figures.difference_map_alt(slopes),
+        figures.layer_plot_alt(slopes),
+        figures.thresholds_plot_alt(slopes),
+        figures.sweep_plot_alt(slopes, "threshold"),
+        figures.settings_plot_alt(slopes.assign(setting=1), ["one"], [True]),
     ]
     assert "2 have a slope after FDR correction at .05: 1 rising, 1 falling" in texts[0]
     assert texts[0].endswith(texts[1])
@@ -86,25 +94,62 @@ def test_the_alt_texts_of_slopes_speak_of_slopes(three):
         assert "slope" in text or "rising" in text
         assert "more in" not in text
         assert "minus" not in text
+        assert "Hedges" not in text
+
+
+def test_names_of_conditions_come_from_the_table_or_are_letters(three, tmp_path):
+    three.attrs["conditions"] = ["questions", "statements"]
+    three.to_csv(tmp_path / "heads.csv", index=False)
+    three.to_parquet(tmp_path / "heads.parquet")
+    named, bare = pd.read_parquet(tmp_path / "heads.parquet"), pd.read_csv(tmp_path / "heads.csv")
+    shown = {
+        "summary_figure": {}, "difference_map": {}, "significance_mask": {}, "layer_plot": {}, "thresholds_plot": {},
+        "heatmap": {"value": "mean_b"}, "sweep_plot": {"axis": "threshold"},
+    }  # fmt: skip
+    for name, options in shown.items():
+        figure = getattr(figures, name)
+        assert "statements" in figure.alt(named, **options), name
+        assert "cats" in figure.alt(named, conditions=("dogs", "cats"), **options), name
+        text = figure.alt(bare, **options)
+        assert re.search(r"\bb\b", text), name
+        assert "abstract" not in text
+        written = [text.get_text() for text in figure(bare, **options).findobj(Text)]
+        assert not [text for text in written if "concrete" in text or "abstract" in text], name
+
+
+def test_no_figure_has_a_default_name_of_a_condition():
+    for name in DRAWN:
+        for parameter in inspect.signature(getattr(figures, name)).parameters.values():
+            assert not re.search("concrete|abstract", str(parameter.default)), (name, parameter)
+
+
+def test_several_measures_must_be_chosen_from(three):
+    both = pd.concat([three, three.assign(measure="special_mass", mean_a=[0.1, 0.2, 0.3], mean_b=[0.2, 0.2, 0.2])])
+    for name in ("summary_figure", "difference_map", "significance_mask", "layer_plot", "heatmap", "thresholds_plot"):
+        with pytest.raises(InputError, match=r"several of measure \(count, special_mass\); choose one by measure="):
+            getattr(figures, name)(both)
+    assert "mean special mass" in figures.difference_map_alt(both, measure="special_mass")
 
 
 @pytest.mark.parametrize("measure", ["special_mass", "effective_number"])
 def test_measures_are_called_by_names_and_not_by_identifiers(three, measure):
     for alt in (figures.summary_figure_alt, figures.heatmap_alt, figures.difference_map_alt):
-        text = alt(three, measure=measure)
+        text = alt(three.assign(measure=measure))
         assert measure.replace("_", " ") in text
         assert "_" not in text
-    assert measure not in figures.adjustment_plot_alt(three, three, measure=measure)
+    assert measure not in figures.adjustment_plot_alt(three.assign(measure=measure), three.assign(measure=measure))
 
 
 def test_small_shares_keep_the_digits_that_tell_them_apart(three):
-    shares = three.assign(difference=three["difference"] / 500, mean_a=three["mean_a"] / 500)
-    assert "The largest is −0.005" in figures.difference_map_alt(shares, measure="special_mass")
-    assert "from 0.006 (layer 1 head 2) to 0.010" in figures.heatmap_alt(shares, measure="special_mass")
+    shares = three.assign(measure="special_mass", difference=three["difference"] / 500, mean_a=three["mean_a"] / 500)
+    assert "The largest is −0.005" in figures.difference_map_alt(shares)
+    assert "from 0.006 (layer 1 head 2) to 0.010" in figures.heatmap_alt(shares)
 
 
 def test_layer_plot(three):
-    layers = pd.DataFrame({"site": "self", "layer": [1, 2], "threshold": 0.9, "p_sum_squares": [0.001, 0.9]})
+    layers = pd.DataFrame(
+        {"site": "self", "layer": [1, 2], "threshold": 0.9, "measure": "count", "p_sum_squares": [0.001, 0.9]}
+    )
     assert figures.layer_plot_alt(three, layers) == (
         "Hedges' g (concrete minus abstract) by layer: the layers' means run from −0.25 (layer 1) to 0.00 (layer 2). "
         "The omnibus test finds a difference in 1 of 2 layers at .05."
@@ -199,9 +244,9 @@ def test_joined_effect_maps(joined):
     table = joined(6, 12)
     text = figures.joined_effect_maps_alt(table, names=("raw", "matched"))
     for name, value, p in (
-        ("raw", "hedges_g_first", "p_perm_fdr_first"),
-        ("matched", "hedges_g_second", "p_perm_fdr_second"),
-        ("raw minus matched", "g_difference", "p_difference_fdr"),
+        ("raw", "size_first", "p_perm_fdr_first"),
+        ("matched", "size_second", "p_perm_fdr_second"),
+        ("raw minus matched", "size_difference", "p_difference_fdr"),
     ):
         top = table.loc[table[value].abs().idxmax()]
         sign = "+" if top[value] > 0 else "−"
@@ -210,12 +255,12 @@ def test_joined_effect_maps(joined):
 
 def test_effect_profiles_and_shares(effects):
     table = effects((6, 12), (12, 4))
-    sizes = table.assign(size=table["hedges_g"].abs()).groupby(["series", "layer"])["size"].mean()
+    sizes = table.assign(size=table["size"].abs()).groupby(["series", "layer"])["size"].mean()
     text = figures.effect_profiles_alt(table, relative=True)
     assert "by relative depth" in text
     for name in ("study 1", "study 2"):
         assert f"in {name} from {sizes[name].min():.2f} (layer {sizes[name].idxmin()})" in text
-        above = 100 * (table.loc[table["series"] == name, "hedges_g"] > 0).mean()
+        above = 100 * (table.loc[table["series"] == name, "size"] > 0).mean()
         assert f"{above:.0f}% above zero" in figures.effect_shares_alt(table)
 
 
@@ -232,3 +277,15 @@ def test_slope_plot():
     x = np.linspace(1, 5, 20)
     text = figures.slope_plot_alt(x, np.column_stack([3 - 0.25 * x, x]), ["head A", "head B"])
     assert re.findall(r"head (\w) ([+−][\d.]+\d)", text) == [("A", "−0.25"), ("B", "+1.00")]
+
+
+def test_stability_map(stability):
+    always = int((stability["n_different"] == 4).sum())
+    never = int((stability["n_different"] == 0).sum())
+    assert figures.stability_map_alt(stability, which="count") == (
+        "Map of the number of settings in which each head differs (count): "
+        f"{always} of 72 ({100 * always / 72:.0f}%) in all 4 settings, "
+        f"{never} of 72 ({100 * never / 72:.0f}%) in none."
+    )
+    with pytest.raises(InputError, match="n_settings"):
+        figures.stability_map_alt(stability.drop(columns="n_settings"))

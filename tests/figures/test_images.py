@@ -65,12 +65,12 @@ def test_violin_grid(n_layers, n_heads, histograms):
 
 @image
 def test_violin_pair(histograms):
-    return figures.violin_pair(histograms(6, 12), histograms(6, 12, shift=0.5))
+    return figures.violin_pair(histograms(6, 12), histograms(6, 12, shift=0.5), conditions=("concrete", "abstract"))
 
 
 @image
 def test_violin_pair_stacked(histograms):
-    return figures.violin_pair(histograms(2, 25), histograms(2, 25, shift=0.5))
+    return figures.violin_pair(histograms(2, 25), histograms(2, 25, shift=0.5), conditions=("concrete", "abstract"))
 
 
 @image
@@ -135,22 +135,22 @@ def test_study_scatter(heads):
 @image
 @pytest.mark.parametrize(("n_layers", "n_heads"), [(6, 12), (24, 16)], ids=["6x12", "24x16"])
 def test_joined_effect_maps(n_layers, n_heads, joined):
-    return figures.joined_effect_maps(joined(n_layers, n_heads), names=("raw", "matched"))
+    return figures.joined_effect_maps(joined(n_layers, n_heads), names=("raw", "matched"), effect="Hedges' g")
 
 
 @image
 def test_effect_profiles(effects):
-    return figures.effect_profiles(effects((6, 12), (6, 12)))
+    return figures.effect_profiles(effects((6, 12), (6, 12)), effect="Hedges' g")
 
 
 @image
 def test_effect_profiles_of_other_depths(effects):
-    return figures.effect_profiles(effects((6, 12), (12, 4)), relative=True)
+    return figures.effect_profiles(effects((6, 12), (12, 4)), relative=True, effect="Hedges' g")
 
 
 @image
 def test_effect_shares(effects):
-    return figures.effect_shares(effects((6, 12), (12, 4)))
+    return figures.effect_shares(effects((6, 12), (12, 4)), effect="Hedges' g")
 
 
 @image
@@ -158,18 +158,29 @@ def test_slope_plot():
     rng = np.random.default_rng(0)
     rating = rng.uniform(1, 5, 200)
     values = 5 + np.outer(rating, [0.3, -0.2, 0.0, 0.5]) + rng.normal(0, 1, (200, 4))
-    return figures.slope_plot(rating, values, [f"layer {i} head {i + 2}" for i in (1, 2, 3, 5)])
+    return figures.slope_plot(
+        rating,
+        values,
+        [f"layer {i} head {i + 2}" for i in (1, 2, 3, 5)],
+        predictor_label="concreteness rating",
+        measure="count",
+    )
 
 
 @image
-def test_summary_figure_of_slopes(heads):
-    return figures.summary_figure(heads(6, 12), effect="slope", conditions=("upper half", "lower half"))
+def test_summary_figure_of_slopes(slopes):
+    return figures.summary_figure(slopes(6, 12), conditions=("upper half", "lower half"))
 
 
 @image
-def test_layer_plot_of_slopes(heads, layers):
-    table = heads(6, 12).assign(d=heads(6, 12)["hedges_g"])
-    return figures.layer_plot(table, layers(table), value="d", effect="slope")
+def test_layer_plot_of_slopes(slopes, layers):
+    table = slopes(6, 12)
+    return figures.layer_plot(table, layers(table))
+
+
+@image
+def test_stability_map(stability):
+    return figures.stability_map(stability, which="count, self")
 
 
 def test_every_figure_has_an_image():

@@ -116,7 +116,7 @@ def test_two_studies_are_readable(shape, names, joined, effects, written):
         figures.effect_profiles(long, relative=True),
         figures.effect_shares(long),
         figures.study_scatter(
-            *(long[long["series"] == name].drop(columns="series") for name in names), names=names, p=0.03
+            *(long[long["series"] == name].drop(columns="series") for name in names), value="size", names=names, p=0.03
         ),
     ):
         assert_readable(figure, written(figure))

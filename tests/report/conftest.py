@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from metastable import figures
-from metastable.report.run.page import render_report
-from metastable.report.run.plates import draw_plates
+from metastable.report.run.page import render_page
+from metastable.report.run.plates import run_plates
 from tests.report.fixed_results import fixed_result
 
 # tests that read the same report share it
@@ -18,13 +17,9 @@ fixed = cache(fixed_result)
 
 
 @pytest.fixture
-def report(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
-    for name in figures.__all__:
-        if not name.endswith("_alt"):
-            monkeypatch.setattr(figures, name, lambda *args, **options: None)
-
+def report() -> Callable[..., str]:
     def rendered(design: str, **changed: Any) -> str:
         result = fixed(design, **changed)
-        return render_report(result, draw_plates(result))
+        return render_page(result, run_plates(result))
 
     return rendered

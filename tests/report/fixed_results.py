@@ -13,8 +13,9 @@ import pandas as pd
 from metastable.heads.contrasts import Contrast, contrasts_of
 from metastable.heads.results import RunResult
 from metastable.measures import MEASURES, measure_named
-from metastable.stats.analysis import Analysis, Settings, TokenRows, analyse, join_analyses
+from metastable.stats.analysis import Analysis, Settings, TokenRows, join_analyses
 from metastable.stats.balance import balance_table
+from metastable.stats.difference import analyse
 from metastable.stats.simulation.sensitivity import Sensitivity
 from metastable.stats.slope import analyse_slope
 from metastable.study import Claim, Condition, Design, Factor, Material, Sequence, Study
@@ -120,6 +121,7 @@ def _analysis(contrast: Contrast, counts: np.ndarray[Any, Any], options: dict[st
     sides = contrast.sides
     arguments: dict[str, Any] = {
         "threshold": threshold,
+        "measure": options["measure"],
         "medians": np.stack([np.median(counts[sides == side].reshape(-1, len(FEATURES)), axis=0) for side in (0, 1)]),
         "tokens": rows,
         "recorded": contrast.covariates,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 
-from metastable.report import verdict_record, write_index
+from metastable.report.index import write_index
+from metastable.report.run.verdict_sentences import verdict_record
 from tests.report.fixed_results import fixed_result
 
 
@@ -13,7 +14,7 @@ def test_the_index_lists_the_reports_that_are_there(tmp_path):
         folder = tmp_path / name
         folder.mkdir()
         result = fixed_result("plain")
-        verdict = verdict_record(result.contrast, result.analysis, result.recipe)
+        verdict = verdict_record(result)
         (folder / "report.md").write_text("# x")
         (folder / "run.json").write_text(json.dumps({**result.recipe, "title": title, "verdict": verdict}))
     (tmp_path / "unfinished").mkdir()

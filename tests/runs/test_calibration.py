@@ -10,9 +10,11 @@ import pytest
 import studies
 from metastable.cli import main
 from metastable.errors import InputError
+from metastable.heads import calibrated_side
+from metastable.heads.calibrated_side import side_of
+from metastable.heads.calibration_result import CalibrationResult
 from metastable.heads.contrasts import contrasts_of
-from metastable.report.calibration.sentences import calibration_text
-from metastable.runs import calibration
+from metastable.report.calibration.page import render_page
 from metastable.study import Condition, Design, Material, Sequence, Study
 
 STUDY = ["--k", "150", "--permutations", "200"]
@@ -64,8 +66,8 @@ def counted(design, rows, monkeypatch, *, n_tokens=3):
     owner = np.repeat(np.arange(len(rows)), n_tokens)
     tokens = np.random.default_rng(1).normal(size=(len(owner), 4))
     means = np.array([tokens[owner == i].mean(axis=0) for i in range(len(rows))])
-    monkeypatch.setattr(calibration, "unit_means", lambda *given: means)
-    monkeypatch.setattr(calibration, "token_values", lambda *given: (tokens, owner))
+    monkeypatch.setattr(calibrated_side, "unit_means", lambda *given: means)
+    monkeypatch.setattr(calibrated_side, "token_values", lambda *given: (tokens, owner))
     found = SimpleNamespace(
         contrasts=contrasts_of(study, sequences), material=SimpleNamespace(sequences=sequences),
         extraction=SimpleNamespace(dataset=None),
@@ -80,7 +82,7 @@ BOTH = ("concrete", "abstract")
 def test_clusters_go_in_as_their_sequences_with_the_tokens_of_each(monkeypatch):
     rows = [{"condition": BOTH[i % 2], "cluster": f"c{i % 20}"} for i in (*range(40), 1, 3)]
     study, means, tokens, owner = counted(Design(clustered=True), rows, monkeypatch)
-    side = calibration._side(study, None, OPTIONS)
+    side = side_of(study, None, OPTIONS)
     mine = [i for i, row in enumerate(rows) if row["condition"] == "abstract"]
     assert side.n_units == 10
     np.testing.assert_array_equal(side.values, means[mine])
@@ -94,7 +96,7 @@ def test_clusters_go_in_as_their_sequences_with_the_tokens_of_each(monkeypatch):
 def test_pairs_of_one_sequence_a_side_go_in_with_their_tokens(monkeypatch):
     rows = [{"condition": condition, "pair": f"p{i}"} for i in range(9) for condition in BOTH]
     study, means, tokens, owner = counted(Design(paired=True), rows, monkeypatch)
-    side = calibration._side(study, None, OPTIONS)
+    side = side_of(study, None, OPTIONS)
     assert side.cluster is None
     np.testing.assert_array_equal(side.values, means[1::2])
     np.testing.assert_array_equal(side.tokens.values, tokens[owner % 2 == 1])
@@ -107,7 +109,7 @@ def test_pairs_of_several_sequences_go_in_as_sequence_means_with_their_contexts(
         for i in range(8) for condition in BOTH for k in range(3)
     ]  # fmt: skip
     study, means, _, _ = counted(Design(paired=True), rows, monkeypatch)
-    side = calibration._side(study, None, OPTIONS)
+    side = side_of(study, None, OPTIONS)
     mine = np.array([row["condition"] == "abstract" for row in rows])
     np.testing.assert_allclose(side.values, means[mine].reshape(8, 3, 4).mean(axis=1))
     np.testing.assert_array_equal(side.tokens.values, means[mine])
@@ -119,14 +121,14 @@ def test_pairs_of_several_sequences_go_in_as_sequence_means_with_their_contexts(
 def test_contexts_of_unpaired_sequences_are_a_second_factor(monkeypatch):
     rows = [{"condition": BOTH[i % 2], "context": f"x{i // 2 % 3}"} for i in range(18)]
     study, _, _, owner = counted(Design(), rows, monkeypatch)
-    side = calibration._side(study, None, OPTIONS)
+    side = side_of(study, None, OPTIONS)
     np.testing.assert_array_equal(side.tokens.crossed, (owner // 2 % 3)[owner % 2 == 1])
 
 
 def test_contexts_by_another_name_are_a_second_factor_too(monkeypatch):
     rows = [{"condition": BOTH[i % 2], "context": f"x{i // 2 % 3}"} for i in range(18)]
     study, _, _, owner = counted(Design(context="clip"), rows, monkeypatch)
-    side = calibration._side(study, None, OPTIONS)
+    side = side_of(study, None, OPTIONS)
     np.testing.assert_array_equal(side.tokens.crossed, (owner // 2 % 3)[owner % 2 == 1])
 
 
@@ -137,7 +139,7 @@ def test_clusters_crossed_with_clips_go_in_as_their_mixed_model_has_them(monkeyp
         for i in range(20)
     ]
     study, means, _, _ = counted(Design(clustered=True, unit="answer", context="clip"), rows, monkeypatch)
-    side = calibration._side(study, None, OPTIONS)
+    side = side_of(study, None, OPTIONS)
     assert side.cluster is None
     assert side.n_units == 10
     np.testing.assert_allclose(side.values, means[20:].reshape(10, 2, -1).mean(axis=1))
@@ -150,10 +152,10 @@ def test_clusters_crossed_with_clips_go_in_as_their_mixed_model_has_them(monkeyp
 def test_single_tokens_have_no_mixed_model_and_seven_units_no_calibration(monkeypatch):
     rows = [{"condition": BOTH[i % 2]} for i in range(16)]
     study, *_ = counted(Design(), rows, monkeypatch, n_tokens=1)
-    assert calibration._side(study, None, OPTIONS).tokens is None
+    assert side_of(study, None, OPTIONS).tokens is None
     study, *_ = counted(Design(), rows[:14], monkeypatch)
     with pytest.raises(InputError, match="condition abstract has 7 sequences"):
-        calibration._side(study, None, OPTIONS)
+        side_of(study, None, OPTIONS)
 
 
 def test_a_broken_promise_is_told_beside_what_chance_would_do():
@@ -170,9 +172,11 @@ def test_a_broken_promise_is_told_beside_what_chance_would_do():
     )
     options = {"side": "b", "alpha": 0.05, "splits": 50, "permutations": 5000, "shift": 0.5, "share": 0.1,
                "covariates": ("zipf",)}  # fmt: skip
-    text = calibration_text(
-        study, table, {}, contrast=contrast, n_units=12, n_heads=72, options=options, command="run it"
-    )
+    result = CalibrationResult(
+        study=study, folder=None, table=table, contrast=contrast, n_units=12, n_heads=72,
+        recipe={"options": options, "command": "run it"},
+    )  # fmt: skip
+    text = render_page(result, [])
     assert "Of 2 promised rates 1 lies above the nominal level α = .05 by more than its Monte Carlo interval" in text
     assert "permutation, bh (fwer, null)" in text
     assert "one rate in forty" in text

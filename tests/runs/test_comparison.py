@@ -13,21 +13,20 @@ from metastable.errors import InputError
 from metastable.heads.compared_heads import (
     JOINED_COLUMNS,
     compare_reports,
-    effects_by_depth,
     join_heads,
     one_scale,
     option_differences,
     shared_thresholds,
 )
+from metastable.heads.comparison_result import ComparisonResult
+from metastable.heads.depth import depth_thirds, effects_by_depth
 from metastable.heads.finished_report import find_report, read_report
-from metastable.report.comparison.page import (
-    comparison_plates,
-    comparison_recipe,
-    render_comparison,
-    write_comparison,
-)
-from metastable.report.comparison.sentences import comparison_warnings, depth_thirds, expected_same_sign, limitations
-from metastable.report.plate import Plate
+from metastable.report.comparison.page import render_page, write_page
+from metastable.report.comparison.plates import PLATES
+from metastable.report.comparison.sentences import expected_same_sign, limitations, warnings
+from metastable.report.plate import placed_plates
+from metastable.runs.comparison import comparison_recipe
+from metastable.stats.effect_kinds import SLOPE
 from tests.report_folders import report_folder
 
 OPTIONS = {"alpha": 0.05, "permutations": 200, "seed": 20, "threshold": (), "out": "reports", "name": None}
@@ -43,7 +42,8 @@ def pair(tmp_path, first=None, second=None):
 
 def written(tmp_path, reports, **given):
     found = compare_reports(*reports, n_permutations=200, **given)
-    write_comparison(found, tmp_path / "out", OPTIONS, "python -m studies compare one two")
+    recipe = comparison_recipe(found, OPTIONS, "python -m studies compare one two")
+    write_page(ComparisonResult(found, tmp_path / "out", recipe), lambda *_: None)
     return found, (tmp_path / "out" / "report.md").read_text()
 
 
@@ -51,8 +51,7 @@ def rendered(reports):
     """The text alone: drawing figures takes most of the time."""
     found = compare_reports(*reports, n_permutations=200)
     recipe = comparison_recipe(found, OPTIONS, "python -m studies compare one two")
-    plates = {name: [Plate(name, None, "alt", "caption")] for name in ("maps", "scatter", "profiles", "shares")}
-    return found, render_comparison(found, plates, recipe, OPTIONS)
+    return found, render_page(ComparisonResult(found, None, recipe), placed_plates(PLATES, found))
 
 
 def verdict(text):
@@ -67,10 +66,10 @@ def test_every_head_of_both_tables_is_joined_once(tmp_path):
     for side, report in (("first", one), ("second", two)):
         table = report.heads.set_index(["site", "layer", "head", "threshold"])
         mine = joined.set_index(["site", "layer", "head", "threshold"])
-        for column in ("hedges_g", "g_low", "g_high", "difference", "p_perm", "p_perm_fdr"):
+        for column in ("size", "size_low", "size_high", "estimate", "p_perm", "p_perm_fdr"):
             np.testing.assert_array_equal(mine[f"{column}_{side}"], table.loc[mine.index, column])
     # independent normal effects with equal arms: a plain z-test
-    z = joined["g_difference"] / (0.2 * np.sqrt(2) / stats.norm.ppf(0.975))
+    z = joined["size_difference"] / (0.2 * np.sqrt(2) / stats.norm.ppf(0.975))
     np.testing.assert_allclose(joined["p_difference"], 2 * stats.norm.sf(z.abs()), rtol=1e-6)
     for _, rows in joined.groupby("threshold"):
         np.testing.assert_allclose(rows["p_difference_fdr"], stats.false_discovery_control(rows["p_difference"]))
@@ -82,8 +81,8 @@ def test_every_head_of_both_tables_is_joined_once(tmp_path):
 def test_a_head_without_an_interval_has_no_difference_and_no_part_in_the_correction(tmp_path):
     one, two = pair(tmp_path)
     odd = two.heads.copy()
-    odd.loc[0, ["g_low", "g_high"]] = np.nan
-    odd.loc[1, "hedges_g"] = np.inf
+    odd.loc[0, ["size_low", "size_high"]] = np.nan
+    odd.loc[1, "size"] = np.inf
     joined = join_heads(one.heads, odd, (0.9,))
     assert joined["p_difference_fdr"].isna().tolist() == [True, True] + [False] * 10
     np.testing.assert_allclose(
@@ -95,8 +94,8 @@ def test_the_whole_map_correlates_as_scipy_says(tmp_path):
     found = compare_reports(*pair(tmp_path, {"common": 5}, {"common": 5}), n_permutations=500)
     agreed = found.agreement[0.9]
     table = found.primary
-    assert agreed.r == pytest.approx(stats.pearsonr(table["hedges_g_first"], table["hedges_g_second"]).statistic)
-    means = table.groupby("layer")[["hedges_g_first", "hedges_g_second"]].agg(lambda g: g.abs().mean())
+    assert agreed.r == pytest.approx(stats.pearsonr(table["size_first"], table["size_second"]).statistic)
+    means = table.groupby("layer")[["size_first", "size_second"]].agg(lambda g: g.abs().mean())
     assert found.size_profile.r == pytest.approx(np.corrcoef(means.T)[0, 1])
     # the differences as measured are twice the effects in both
     assert found.difference_agreement.r == pytest.approx(agreed.r)
@@ -154,7 +153,7 @@ def test_the_same_heads_are_called_the_same(tmp_path):
     first, second = verdict(text)
     agreed, table = found.agreement[0.9], found.primary
     assert f"r = .{round(100 * agreed.r)} over 12 heads" in first
-    assert f"the sign agrees in {int((table['hedges_g_first'] * table['hedges_g_second'] > 0).sum())} of them" in first
+    assert f"the sign agrees in {int((table['size_first'] * table['size_second'] > 0).sum())} of them" in first
     numbers = [int(n) for n in re.findall(r"(\d+) (?:of|only|in neither|with)", second)]
     counts = table["significant"].value_counts()
     same = int((table["same_sign"] & (table["significant"] == "both")).sum())
@@ -192,7 +191,7 @@ def test_other_shapes_are_compared_by_depth(tmp_path):
     thirds = depth_thirds(found.effects).set_index(["series", "third"])
     heads = found.second.heads
     assert thirds.loc[("two", "last"), "layers"] == "9–12"
-    assert thirds.loc[("two", "last"), "mean"] == pytest.approx(heads.loc[heads["layer"] > 8, "hedges_g"].mean())
+    assert thirds.loc[("two", "last"), "mean"] == pytest.approx(heads.loc[heads["layer"] > 8, "size"].mean())
     assert verdict(text)[0].startswith("The models have other shapes, so no head of one is a head of the other")
     assert "## Head by head" not in text
     assert {path.stem for path in (tmp_path / "out" / "figures").glob("*.svg")} == {"profiles", "shares"}
@@ -201,10 +200,10 @@ def test_other_shapes_are_compared_by_depth(tmp_path):
 def test_several_sites_have_a_figure_each(tmp_path):
     shape = (("encoder", 2, 3), ("cross", 3, 3))
     found, text = rendered(pair(tmp_path, {"shape": shape}, {"shape": shape}))
-    plates = comparison_plates(found, 0.05)
-    assert [plate.stem for plate in plates["maps"]] == ["maps_encoder", "maps_cross"]
-    assert [plate.stem for plate in plates["profiles"]] == ["profiles_encoder", "profiles_cross"]
-    assert "of 6 heads" in plates["maps"][0].alt
+    plates = placed_plates(PLATES, found)
+    assert [plate.stem for plate in plates if plate.section == "lead"] == ["maps_encoder", "maps_cross"]
+    assert [plate.stem for plate in plates if plate.section == "layers"] == ["profiles_encoder", "profiles_cross"]
+    assert "of 6 heads" in plates[0].alt
     assert "| site | layer | head |" in text
 
 
@@ -218,7 +217,7 @@ def test_a_model_too_small_or_flat_to_correlate_still_has_a_report(tmp_path):
 
 def test_slopes_and_turned_conditions_are_warned_of(tmp_path):
     reports = pair(tmp_path, {"predictor": "rating"}, {"conditions": ("abstract", "concrete")})
-    texts = " ".join(comparison_warnings(compare_reports(*reports, n_permutations=50)))
+    texts = " ".join(warnings(compare_reports(*reports, n_permutations=50)))
     assert "d of the slope over the rating of sequences of about 10 tokens in one" in texts
     assert "the signs are turned" in texts
     assert "zipf" in texts.lower()
@@ -228,12 +227,12 @@ def test_shared_words_and_noise_are_admitted(tmp_path):
     found = compare_reports(*pair(tmp_path), n_permutations=50)
     texts = " ".join(limitations(found))
     assert "share 41 words" in texts
-    share = (0.2 / stats.norm.ppf(0.975)) ** 2 / found.primary["hedges_g_first"].var()
+    share = (0.2 / stats.norm.ppf(0.975)) ** 2 / found.primary["size_first"].var()
     assert f"about {100 * share:.0f}% of the variance over heads in one" in texts
 
 
 def test_signs_expected_by_chance():
-    table = pd.DataFrame({"hedges_g_first": [1, 1, 1, -1.0], "hedges_g_second": [1, -1, -1, -1.0]})
+    table = pd.DataFrame({"size_first": [1, 1, 1, -1.0], "size_second": [1, -1, -1, -1.0]})
     assert expected_same_sign(table) == pytest.approx((3 * 1 + 1 * 3) / 4)
 
 
@@ -274,7 +273,10 @@ def more_layers(folder):
         (break_file("run.json", '{"comparison": {}}'), "holds a comparison"),
         (break_file("heads.csv", ""), r"heads\.csv cannot be read"),
         (break_file("heads.csv", "site,layer\n"), r"heads\.csv lacks the column 'head'"),
-        (break_file("details.csv", "site,layer,head,threshold,g_low,g_high\nself,1,1,0.9,0,1\n"), "hold other heads"),
+        (
+            break_file("details.csv", "site,layer,head,threshold,measure,g_low,g_high\nself,1,1,0.9,count,0,1\n"),
+            "hold other heads",
+        ),
         (break_file("sequences.parquet", "no"), r"sequences\.parquet cannot be read"),
     ],
 )
@@ -294,6 +296,26 @@ def test_a_report_is_found_by_name_or_path_or_said_to_be_missing(tmp_path):
         find_report("three", tmp_path, ["three"])
     with pytest.raises(InputError, match=r"no such folder; .* holds one"):
         find_report("three", tmp_path, [])
+
+
+def test_a_report_of_slopes_is_read_by_the_columns_of_slopes(tmp_path):
+    folder = report_folder(tmp_path / "one", predictor="rating")
+    heads, details = (pd.read_csv(folder / name) for name in ("heads.csv", "details.csv"))
+    report = read_report(folder)
+    assert report.effect == SLOPE
+    np.testing.assert_array_equal(report.heads["size"], heads["partial_d"])
+    np.testing.assert_array_equal(report.heads["estimate"], heads["slope"])
+    np.testing.assert_array_equal(report.heads["size_low"], details["d_low"])
+
+
+def test_the_first_measure_of_a_table_is_compared(tmp_path):
+    folder = report_folder(tmp_path / "one")
+    for name in ("heads.csv", "details.csv"):
+        table = pd.read_csv(folder / name)
+        pd.concat([table, table.assign(measure="share")]).to_csv(folder / name, index=False)
+    report = read_report(folder)
+    assert report.heads["measure"].unique().tolist() == ["count"]
+    assert len(report.heads) == 12
 
 
 def test_a_report_is_not_compared_with_itself(tmp_path):

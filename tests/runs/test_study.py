@@ -14,7 +14,7 @@ import metastable
 import studies
 from metastable.cli import main
 from metastable.models.encoders import load_encoder
-from metastable.stats.analysis import HEAD_COLUMNS
+from metastable.stats.effect_kinds import DIFFERENCE, head_columns
 
 K, THRESHOLDS = 150, (0.9, 0.5, 0.99)
 ARGUMENTS = ["mt40k_topbotk", "--k", str(K), "--permutations", "2000", "--threshold", *map(str, THRESHOLDS)]
@@ -43,7 +43,12 @@ def sequences(folder):
 
 
 def test_the_files_of_the_contract_are_there(folder, heads, sequences):
-    assert tuple(heads.columns) == HEAD_COLUMNS
+    assert tuple(heads.columns) == head_columns(DIFFERENCE)
+    assert heads["measure"].unique().tolist() == ["count"]
+    assert pd.read_parquet(folder / "heads.parquet").attrs["conditions"] == ["concrete", "abstract"]
+    for name in ("details", "layers", "omnibus"):
+        columns = pd.read_csv(folder / f"{name}.csv").columns.tolist()
+        assert columns[columns.index("threshold") + 1] == "measure"
     assert len(heads) == 6 * 12 * len(THRESHOLDS)
     pd.testing.assert_frame_equal(heads, pd.read_parquet(folder / "heads.parquet"), check_dtype=False)
     for column in ("sequence", "condition", "cluster", "pair", "text", "n_tokens", "n_words", "token_ids"):

@@ -38,7 +38,7 @@ def shelf():
 def quick(shelf, monkeypatch):
     """Draw no figures, and load the bundled model once for all sweeps."""
     monkeypatch.setattr(sweep_run, "EncoderShelf", lambda: shelf)
-    monkeypatch.setattr(sweep_run, "write_sweep_report", lambda *_: None)
+    monkeypatch.setattr("metastable.report.sweep.page.save_plates", lambda *_: None)
 
 
 @pytest.fixture(scope="module")

@@ -36,7 +36,9 @@ def sample(seed=1, n=80):
 
 
 def run(values, condition, **options):
-    return analyse(values, condition, FEATURES, threshold=0.9, medians=MEDIANS, settings=SETTINGS, **options)
+    return analyse(
+        values, condition, FEATURES, threshold=0.9, measure="count", medians=MEDIANS, settings=SETTINGS, **options
+    )
 
 
 def test_the_table_is_what_its_parts_say():

@@ -7,8 +7,9 @@ import statsmodels.api as sm
 from scipy import stats
 
 from metastable.errors import InputError
-from metastable.stats.analysis import HEAD_COLUMNS, Settings, TokenRows, join_analyses
+from metastable.stats.analysis import Settings, TokenRows, join_analyses
 from metastable.stats.correlation import correlation_effect, correlation_equivalence, partial_correlation
+from metastable.stats.effect_kinds import SLOPE, head_columns
 from metastable.stats.slope import analyse_slope, fit_slopes
 
 N, LAYERS, HEADS = 150, 3, 4
@@ -37,6 +38,7 @@ def run(values, rating, covariates=None, recorded=None, n_permutations=500, **op
         FEATURES,
         condition=condition,
         threshold=0.9,
+        measure="count",
         medians=np.stack([np.median(values[condition], axis=0), np.median(values[~condition], axis=0)]),
         covariates=covariates,
         recorded=recorded,
@@ -63,7 +65,7 @@ def test_every_column_means_what_it_says():
     done = []
     found = run(values, rating, covariates, recorded=covariates, on_permutations=lambda *told: done.append(told))
     heads, details = found.heads, found.details
-    assert tuple(heads.columns) == HEAD_COLUMNS
+    assert tuple(heads.columns) == head_columns(SLOPE)
     above = rating > np.median(rating)
     np.testing.assert_array_equal(heads["n_a"], above.sum())
     np.testing.assert_allclose(heads["mean_b"], values[~above].mean(axis=0))
@@ -71,11 +73,11 @@ def test_every_column_means_what_it_says():
     for i, column in enumerate(values.T):
         plain = sm.OLS(column, design).fit()
         assert heads["statistic"][i] == pytest.approx(plain.tvalues[1], rel=1e-9)
-        assert heads["difference"][i] == pytest.approx(plain.params[1], rel=1e-9)
+        assert heads["slope"][i] == pytest.approx(plain.params[1], rel=1e-9)
         # the permutation p of so many units is near the parametric one
         assert heads["p_perm"][i] == pytest.approx(max(plain.pvalues[1], 1 / 501), abs=0.07)
     correlation = partial_correlation(values, rating, covariates.to_numpy())
-    np.testing.assert_array_equal(heads["hedges_g"], correlation_effect(correlation).estimate)
+    np.testing.assert_array_equal(heads["partial_d"], correlation_effect(correlation).estimate)
     np.testing.assert_array_equal(heads["p_tost"], correlation_equivalence(correlation))
     np.testing.assert_array_equal(details["correlation"], correlation.estimate)
     assert (heads["lmm_p"].isna()).all()
@@ -89,11 +91,11 @@ def test_unadjusted_and_adjusted_stand_side_by_side_whichever_is_tested():
     values, rating, covariates = material(slope=1.5)
     bare, held = run(values, rating, recorded=covariates), run(values, rating, covariates, recorded=covariates)
     both = [f"{column}_{which}" for which in ("unadjusted", "adjusted")
-            for column in ("difference", "ci_low", "ci_high", "p", "correlation", "g", "p_perm")]  # fmt: skip
+            for column in ("slope", "ci_low", "ci_high", "p", "correlation", "d", "p_perm")]  # fmt: skip
     pd.testing.assert_frame_equal(bare.details[both], held.details[both])
     for analysis, which in ((bare, "unadjusted"), (held, "adjusted")):
         for column, name in (
-            ("difference", "difference"), ("hedges_g", "g"), ("p_perm", "p_perm"), ("ci_low", "ci_low")
+            ("slope", "slope"), ("partial_d", "d"), ("p_perm", "p_perm"), ("ci_low", "ci_low")
         ):  # fmt: skip
             np.testing.assert_array_equal(analysis.heads[column], analysis.details[f"{name}_{which}"])
     # every head follows the covariate; only layer 2 follows the rating
@@ -152,7 +154,7 @@ def test_the_mixed_model_tests_the_slope_on_tokens():
     told = []
     found = run(values, rating, tokens=rows, on_models=lambda *done: told.append(done))
     # of balanced groups it is the regression of the means
-    np.testing.assert_allclose(found.heads["lmm_estimate"], found.heads["difference"], rtol=1e-6)
+    np.testing.assert_allclose(found.heads["lmm_estimate"], found.heads["slope"], rtol=1e-6)
     np.testing.assert_allclose(found.heads["lmm_estimate"] / found.heads["lmm_se"], found.heads["statistic"], rtol=1e-4)
     assert told[-1] == (12, 12)
     assert found.details["lmm_converged"].all()
@@ -163,8 +165,8 @@ def test_covariates_that_can_not_be_held_fixed_are_a_finding_and_chosen_ones_an_
     twin = pd.DataFrame({"twin": 4 * rating + 1})
     found = run(values, rating, recorded=twin)
     assert "explain one another" in found.no_adjustment
-    assert "difference_adjusted" not in found.details
-    assert "difference_unadjusted" in found.details
+    assert "slope_adjusted" not in found.details
+    assert "slope_unadjusted" in found.details
     with pytest.raises(InputError, match="explain one another"):
         run(values, rating, twin)
     assert run(values, rating).no_adjustment == "no covariate was recorded"
@@ -176,7 +178,7 @@ def test_a_flat_head_says_nothing():
     found = run(values, rating, covariates, recorded=covariates)
     head, detail = found.heads.iloc[0], found.details.iloc[0]
     assert detail["flat"]
-    assert head["difference"] == head["ci_low"] == head["hedges_g"] == 0
+    assert head["slope"] == head["ci_low"] == head["partial_d"] == 0
     assert head["p_perm"] == head["p_tost"] == 1
     assert head["verdict"] == "undecided"
 

@@ -14,7 +14,7 @@ from metastable.cli import main
 from metastable.heads.cube import feature_table, unit_means
 from metastable.material.norms import load_norms
 from metastable.models.encoders import load_tokenizer
-from metastable.stats.analysis import HEAD_COLUMNS
+from metastable.stats.effect_kinds import SLOPE, head_columns
 from studies.concreteness_slope import STUDY
 
 ARGUMENTS = ["concreteness_slope", "--words", "900", "--bands", "10", "--permutations", "300"]
@@ -105,32 +105,33 @@ def test_bad_options_are_named(given, complaint, tmp_path, capsys):
 
 
 def test_heads_hold_the_adjusted_slopes(heads, folder, sequences, values):
-    assert tuple(heads.columns) == HEAD_COLUMNS
+    assert tuple(heads.columns) == head_columns(SLOPE)
+    assert not {"hedges_g", "difference"} & set(heads.columns)
     details = pd.read_csv(folder / "details.csv")
     for names, which in ((["rating", *HELD], "adjusted"), (["rating"], "unadjusted")):
         design = sm.add_constant(sequences[names])
         fits = [sm.OLS(column, design).fit(cov_type="HC3", use_t=True) for column in values.T]
-        np.testing.assert_allclose(details[f"difference_{which}"], [fit.params["rating"] for fit in fits], atol=1e-9)
+        np.testing.assert_allclose(details[f"slope_{which}"], [fit.params["rating"] for fit in fits], atol=1e-9)
         intervals = np.array([fit.conf_int().loc["rating"] for fit in fits])
         np.testing.assert_allclose(details[f"ci_low_{which}"], intervals[:, 0], atol=1e-9)
-    np.testing.assert_array_equal(heads["difference"], details["difference_adjusted"])
+    np.testing.assert_array_equal(heads["slope"], details["slope_adjusted"])
     concrete = (sequences["condition"] == "concrete").to_numpy()
     np.testing.assert_allclose(heads["mean_a"], values[concrete].mean(axis=0))
     # the mixed model on the tokens agrees about the slope
-    assert np.corrcoef(heads["lmm_estimate"], heads["difference"])[0, 1] > 0.99
+    assert np.corrcoef(heads["lmm_estimate"], heads["slope"])[0, 1] > 0.99
 
 
 def test_words_of_graded_concreteness_give_slopes(heads):
     assert 10 < (heads["verdict"] == "different").sum() < 72
-    strongest = heads.loc[heads["hedges_g"].abs().idxmax()]
+    strongest = heads.loc[heads["partial_d"].abs().idxmax()]
     assert (strongest["layer"], strongest["head"]) == (4, 7)
     assert strongest["ci_high"] < -3
 
 
 def test_the_report_speaks_of_slopes(report, folder, heads):
     opening = report.split("## What was claimed")[0]
-    up = int(((heads["verdict"] == "different") & (heads["difference"] > 0)).sum())
-    down = int(((heads["verdict"] == "different") & (heads["difference"] < 0)).sum())
+    up = int(((heads["verdict"] == "different") & (heads["slope"] > 0)).sum())
+    down = int(((heads["verdict"] == "different") & (heads["slope"] < 0)).sum())
     assert "As the concreteness rating rises, with word pieces, characters and Zipf frequency held fixed, " in opening
     assert f"spreads wider in {up} of 72 heads and narrower in {down} " in opening
     assert "over the whole scale of the concreteness rating, 0 to 1" in opening
@@ -158,8 +159,8 @@ def test_nothing_held_fixed(reports, folder, values, sequences, heads, capsys):
     assert main([*ARGUMENTS, "--covariates", "none", "--out", str(reports)], package=studies) == 0
     assert "reused" in capsys.readouterr().out
     bare = pd.read_csv(folder / "heads.csv")
-    np.testing.assert_array_equal(bare["difference"], details["difference_unadjusted"])
-    assert (bare["difference"] - heads["difference"]).abs().max() > 0.5
+    np.testing.assert_array_equal(bare["slope"], details["slope_unadjusted"])
+    assert (bare["slope"] - heads["slope"]).abs().max() > 0.5
     text = (folder / "report.md").read_text()
     assert "held fixed (Freedman and Lane; not the tests of this report)" in text
     assert "The tests hold nothing fixed." in text

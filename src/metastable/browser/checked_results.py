@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from metastable.errors import InputError
+from metastable.stats.effect_kinds import Effect, effect_of
 from metastable.study import Sequence
 
 __all__ = ["Comparison", "Measured", "significant"]
@@ -26,18 +27,12 @@ class Measured:
         Name of the measure: "count", "entropy", ...
     digits : int
         Digits of its numbers after the point.
-    effect : {"difference", "slope"}
-        What was tested.
-    symbol : str
-        Of the standardized effect: "g", or "d" of a slope.
     note : str
         What a reader must know who compares the attention shown with the numbers; empty if nothing.
     """
 
     measure: str = "count"
     digits: int = 2
-    effect: str = "difference"
-    symbol: str = "g"
     note: str = ""
 
 
@@ -48,8 +43,8 @@ class Comparison:
     Attributes
     ----------
     heads, details : pandas.DataFrame
-        Tables of `metastable.stats.analysis.Analysis`: one row per threshold and head, the heads of each
-        threshold in the same order.
+        Tables of `metastable.stats.analysis.Analysis` of one measure: one row per threshold and head, the heads of
+        each threshold in the same order.
     histograms : ndarray of int, shape (n_thresholds, 2, n_features, n_max + 1)
         How many tokens of each condition gave each count; position 0 is left out.
     unit_means : ndarray of float, shape (n_thresholds, n_sequences, n_features)
@@ -95,6 +90,11 @@ class Comparison:
             raise InputError(f"unit_means have shape {self.unit_means.shape}; give {shape}")
         object.__setattr__(self, "features", features)
         object.__setattr__(self, "thresholds", thresholds)
+
+    @property
+    def effect(self) -> Effect:
+        """What was tested."""
+        return effect_of(self.heads)
 
     @property
     def codes(self) -> NDArray[np.int64]:

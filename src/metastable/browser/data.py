@@ -14,23 +14,22 @@ from metastable.browser.checked_results import Comparison, significant
 from metastable.browser.example_attention import example_data
 from metastable.heads.modes import median_counts
 from metastable.report.apa import format_bf, format_g, format_interval, format_p
+from metastable.stats.effect_kinds import Effect
 
 __all__ = ["STATISTICS", "page_data"]
 
 # Widest histogram in bars, so that long sequences do not fill the file.
 _MOST_BARS = 64
 
-_MAP_VALUES = ("difference", "hedges_g", "mean_a", "mean_b", "p_perm_fdr")
-
 STATISTICS = (
     "mean_a",
     "mean_b",
     "median_a",
     "median_b",
-    "difference",
-    "difference_ci",
-    "hedges_g",
-    "hedges_g_ci",
+    "estimate",
+    "estimate_ci",
+    "size",
+    "size_ci",
     "superiority",
     "p_perm",
     "p_perm_fdr",
@@ -42,7 +41,33 @@ STATISTICS = (
     "p_tost",
     "p_tost_fdr",
 )
-"""Names of the statistics of a head, in the order of their texts in the page's data."""
+"""Names of the statistics of a head, in the order of their texts in the page's data.
+
+The effect as measured is the ``estimate``, the standardized one the ``size``.
+"""
+
+
+def _map_columns(effect: Effect) -> dict[str, str]:
+    """Return the values that the map shows, each with its column."""
+    shared = {name: name for name in ("mean_a", "mean_b", "p_perm_fdr")}
+    return {"estimate": effect.estimate, "size": effect.size, **shared}
+
+
+def _effect_words(effect: Effect, conditions: tuple[str, str]) -> dict[str, Any]:
+    """Return what the page calls the effect: on the map, in the table with its symbol apart, and by its sign."""
+    taken = effect.between(*conditions)
+    size = effect.size_name.replace("'", "’")
+    before, _, after = size.partition(effect.symbol)
+    plus, minus = effect.directions_in_text(*conditions)
+    return {
+        "name": effect.name,
+        "symbol": effect.symbol,
+        "estimate": f"{effect.name} {taken}" if taken else effect.name,
+        "size": size,
+        "around_symbol": [before, after],
+        "plus": plus,
+        "minus": minus,
+    }
 
 
 def page_data(comparison: Comparison, attend: Attend | None, *, alpha: float, max_bytes: int) -> dict[str, Any]:
@@ -76,6 +101,7 @@ def page_data(comparison: Comparison, attend: Attend | None, *, alpha: float, ma
                      for site, layer, head in comparison.features.itertuples(index=False)],
         "statistics": list(STATISTICS),
         **asdict(comparison.measured),
+        "effect": _effect_words(comparison.effect, comparison.conditions),
         "tables": [_table(comparison, index) for index in range(len(comparison.thresholds))],
         **example_data(comparison, attend, max_bytes),
     }  # fmt: skip
@@ -85,20 +111,23 @@ def _table(comparison: Comparison, index: int) -> dict[str, Any]:
     threshold = comparison.thresholds[index]
     heads = comparison.heads[comparison.heads["threshold"] == threshold].reset_index(drop=True)
     details = comparison.details[comparison.details["threshold"] == threshold].reset_index(drop=True)
-    rows = heads.join(details.drop(columns=["site", "layer", "head", "threshold"]))
+    rows = heads.join(details.drop(columns=["site", "layer", "head", "threshold", "measure"]))
     width = max(1, -(-(comparison.histograms.shape[-1] - 1) // _MOST_BARS))
     bars = [
         [_bars(comparison.histograms[index, side, feature], width) for side in (0, 1)] for feature in range(len(heads))
     ]
     return {
         "threshold": threshold,
-        "values": {name: [significant(value) for value in heads[name]] for name in _MAP_VALUES},
+        "values": {
+            name: [significant(value) for value in heads[column]]
+            for name, column in _map_columns(comparison.effect).items()
+        },
         # of the counts, whatever was measured: they belong to the bars
         "medians": [
             [significant(value) for value in median_counts(comparison.histograms[index, side])] for side in (0, 1)
         ],
         "verdict": heads["verdict"].tolist(),
-        "texts": [_texts(row, comparison.measured.digits) for row in rows.to_dict("records")],
+        "texts": [_texts(row, comparison.effect, comparison.measured.digits) for row in rows.to_dict("records")],
         "bar": width,
         "bars": bars,
         "most_bars": max((len(side) for pair in bars for side in pair), default=0),
@@ -112,7 +141,7 @@ def _bars(histogram: NDArray[np.integer[Any]], width: int) -> list[int]:
     return [int(bar) for bar in bars[: used[-1] + 1]] if len(used) else []
 
 
-def _texts(row: Mapping[Hashable, Any], digits: int) -> list[str]:
+def _texts(row: Mapping[Hashable, Any], effect: Effect, digits: int) -> list[str]:
     """Format the statistics of one head as APA style has them, in the order of `STATISTICS`."""
     flag = ", singular" if row["lmm_singular"] == 1 else ""
     texts = {
@@ -120,10 +149,10 @@ def _texts(row: Mapping[Hashable, Any], digits: int) -> list[str]:
         "mean_b": _number(row["mean_b"], format_g(row["mean_b"], digits, sign=False)),
         "median_a": _number(row["median_a"], _median(row["median_a"], digits)),
         "median_b": _number(row["median_b"], _median(row["median_b"], digits)),
-        "difference": _number(row["difference"], format_g(row["difference"], digits)),
-        "difference_ci": _number(row["ci_low"], format_interval(row["ci_low"], row["ci_high"], digits)),
-        "hedges_g": _number(row["hedges_g"], format_g(row["hedges_g"])),
-        "hedges_g_ci": _number(row["g_low"], format_interval(row["g_low"], row["g_high"])),
+        "estimate": _number(row[effect.estimate], format_g(row[effect.estimate], digits)),
+        "estimate_ci": _number(row["ci_low"], format_interval(row["ci_low"], row["ci_high"], digits)),
+        "size": _number(row[effect.size], format_g(row[effect.size])),
+        "size_ci": _number(row[effect.size_low], format_interval(row[effect.size_low], row[effect.size_high])),
         "superiority": _number(row["superiority"], _chance(row["superiority"])),
         "lmm": _number(
             row["lmm_estimate"],

@@ -126,13 +126,13 @@ def example_data(comparison: Comparison, attend: Attend | None, max_bytes: int) 
     chosen = choose_examples(
         comparison.unit_means[0],
         comparison.codes,
-        first["difference"].to_numpy(),
+        first[comparison.effect.estimate].to_numpy(),
         _STEPS[0][0],
         pair=_pairs(comparison),
     )
     found = _words_alone(comparison, chosen, heads) if attend is None else _read(attend, chosen, heads)
     ranks = _ranks(comparison)
-    by_size = np.argsort(-first["hedges_g"].abs().fillna(0.0).to_numpy(), kind="stable")
+    by_size = np.argsort(-first[comparison.effect.size].abs().fillna(0.0).to_numpy(), kind="stable")
     for n, n_queries in _STEPS:
         filled = _Filled(comparison, ranks)
         for feature in by_size:

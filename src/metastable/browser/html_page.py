@@ -141,7 +141,7 @@ def write_browser(
     paired : bool
         Whether `Sequence.pair` joins the conditions; the examples are then the pairs that differ most.
     measured : Measured or None
-        What was compared; differences of the count unless given.
+        What was compared; the count unless given.
     example_bytes : int
         The most bytes that the examples and their attention may take. Where they take more, one example a
         condition is shown instead of two, then fewer query tokens, at last only the heads of the largest effects.

@@ -5,12 +5,12 @@
   const byId = (id) => document.getElementById(id);
   const [nameA, nameB] = data.conditions;
   const column = new Map(data.statistics.map((name, index) => [name, index]));
-  const state = { site: data.sites[0].name, table: 0, value: "difference", feature: 0 };
+  const state = { site: data.sites[0].name, table: 0, value: "estimate", feature: 0 };
 
-  const slope = data.effect === "slope";
+  const [beforeSymbol, afterSymbol] = data.effect.around_symbol;
   const VALUES = [
-    ["difference", slope ? "slope" : `difference ${nameA} − ${nameB}`],
-    ["hedges_g", slope ? "d of the slope" : "Hedges’ g"],
+    ["estimate", data.effect.estimate],
+    ["size", data.effect.size],
     ["mean_a", `mean ${nameA}`],
     ["mean_b", `mean ${nameB}`],
     ["p_perm_fdr", "p (FDR)"],
@@ -21,8 +21,8 @@
     ["Size", [
       [["", "M", ` of ${nameA}, ${nameB}`], ["mean_a", "mean_b"], ", "],
       [["", "Mdn", ` of ${nameA}, ${nameB}`], ["median_a", "median_b"], ", "],
-      [[slope ? "Slope [95% CI]" : "Difference [95% CI]"], ["difference", "difference_ci"], " "],
-      [[slope ? "Standardized " : "Hedges’ ", data.symbol, " [95% CI]"], ["hedges_g", "hedges_g_ci"], " "],
+      [[`${data.effect.name.replace(/^./, (letter) => letter.toUpperCase())} [95% CI]`], ["estimate", "estimate_ci"], " "],
+      [[beforeSymbol, data.effect.symbol, `${afterSymbol} [95% CI]`], ["size", "size_ci"], " "],
       [[`Chance that ${nameA} has more`], ["superiority"]],
       [["Bayes factor BF₁₀"], ["bf10"]],
       [["Mixed model ", "b", " (SE), df"], ["lmm"]],
@@ -83,7 +83,7 @@
   function tint(value, name, ends) {
     // class and share of a colour
     if (value === null) return ["none", 0];
-    if (name === "difference" || name === "hedges_g") {
+    if (name === "estimate" || name === "size") {
       return [value < 0 ? "minus" : "plus", ends[1] > 0 ? Math.abs(value) / ends[1] : 0];
     }
     const share =
@@ -110,13 +110,8 @@
   function valueOf(feature, name) {
     return name === "verdict" ? table().verdict[feature] : table().values[name][feature];
   }
-  function direction(feature) {
-    return table().values.difference[feature] < 0 ? nameB : nameA;
-  }
-  function different(feature) {
-    if (slope) return `different: ${table().values.difference[feature] < 0 ? "falling" : "rising"}`;
-    return `different: ${direction(feature)} has more`;
-  }
+  const negative = (feature) => table().values.estimate[feature] < 0;
+  const different = (feature) => `different: ${negative(feature) ? data.effect.minus : data.effect.plus}`;
   function verdictText(feature) {
     const verdict = table().verdict[feature];
     return verdict === "different" ? different(feature) : verdict;
@@ -154,8 +149,6 @@
     }
     grid.append(foot);
   }
-  const moreA = slope ? "rising" : `more for ${nameA}`;
-  const moreB = slope ? "falling" : `more for ${nameB}`;
   // three digits after the point leave no room for the zero before it
   const tight = (shown) => shown.replace("< ", "<").replace(/^([+−]?)0\.(?=\d{3})/, "$1.");
   function paintGrid() {
@@ -166,7 +159,7 @@
       const verdict = table().verdict[feature];
       const value = valueOf(feature, name);
       if (name === "verdict") {
-        const more = direction(feature) === nameA;
+        const more = !negative(feature);
         dye(cell, verdict === "different" ? (more ? "plus" : "minus") : "", 0.85);
         cell.textContent = verdict === "different" ? (more ? "▲" : "▼") : verdict === "equivalent" ? "=" : "";
       } else {
@@ -193,7 +186,7 @@
     let labels;
     if (name === "verdict") {
       ramp.hidden = true;
-      labels = [`▲ ${moreA}`, `▼ ${moreB}`, "= equivalent", "empty: undecided"];
+      labels = [`▲ ${data.effect.plus}`, `▼ ${data.effect.minus}`, "= equivalent", "empty: undecided"];
     } else if (name === "p_perm_fdr") {
       for (let step = 0; step <= 40; step++) {
         const box = element("span");
@@ -209,7 +202,7 @@
       }
       labels = name.startsWith("mean")
         ? [short(ends[0]), `mean ${data.measure} ${short(ends[1])}`]
-        : [`${signed(ends[0])} ${moreB}`, "0", `${moreA} ${signed(ends[1])}`];
+        : [`${signed(ends[0])} ${data.effect.minus}`, "0", `${data.effect.plus} ${signed(ends[1])}`];
     }
     for (const label of labels) words.append(element("span", {}, label));
     scale.setAttribute("aria-label", `Colours: ${labels.join(", ")}`);
@@ -296,14 +289,14 @@
     const p = (name) => pText(t(name)).slice(1);
     return [
       `${nameA} `, italic("M"), ` = ${t("mean_a")}, ${nameB} `, italic("M"), ` = ${t("mean_b")}, `,
-      `${data.effect} = ${t("difference")}, 95% CI ${t("difference_ci")}, `,
-      italic(data.symbol), ` = ${t("hedges_g")} ${t("hedges_g_ci")}, `,
+      `${data.effect.name} = ${t("estimate")}, 95% CI ${t("estimate_ci")}, `,
+      italic(data.effect.symbol), ` = ${t("size")} ${t("size_ci")}, `,
       italic("p"), element("sub", {}, "FDR"), `${p("p_perm_fdr")}, BF`, element("sub", {}, "10"),
       `${/^[<>]/.test(t("bf10")) ? " " : " = "}${t("bf10")}`,
     ];
   }
   function ranking() {
-    const size = table().values.hedges_g.map((g) => Math.abs(g ?? 0));
+    const size = table().values.size.map((size) => Math.abs(size ?? 0));
     return size.map((_, index) => index).sort((x, y) => size[y] - size[x] || x - y);
   }
   let order = ranking();
@@ -319,7 +312,7 @@
     verdict.className = `verdict ${table().verdict[feature]}`;
     byId("sentence").replaceChildren(...sentence(feature), ".");
     const rank = order.indexOf(feature);
-    byId("rank").textContent = `rank ${rank + 1} of ${order.length} by |${data.symbol}|`;
+    byId("rank").textContent = `rank ${rank + 1} of ${order.length} by |${data.effect.symbol}|`;
     byId("previous").disabled = rank === 0;
     byId("next").disabled = rank === order.length - 1;
     drawDistribution();
@@ -372,7 +365,7 @@
     });
   }
   function examplesNote(feature) {
-    const less = data.tables[0].values.difference[feature] < 0;
+    const less = data.tables[0].values.estimate[feature] < 0;
     const what = data.paired
       ? "The pairs with the largest difference in the direction of this head’s difference"
       : `The sequences of ${nameA} with the ${less ? "lowest" : "highest"} mean ${data.measure} and those of ${nameB} ` +

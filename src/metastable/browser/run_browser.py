@@ -13,29 +13,26 @@ from metastable.browser.checked_results import Measured
 from metastable.browser.html_page import write_browser
 from metastable.heads.cube import feature_table, token_histograms, unit_means
 from metastable.report.measure_words import measure_words, row_clauses
+from metastable.stats.analysis import of_primary_measure
 
 if TYPE_CHECKING:
     import xarray as xr
 
-    from metastable.heads.contrasts import Contrast
     from metastable.heads.results import RunResult
     from metastable.models.encoders import Encoder
 
 __all__ = ["write_run_browser"]
 
 
-def _measured(contrast: Contrast, options: Mapping[str, Any]) -> Measured:
+def _measured(options: Mapping[str, Any]) -> Measured:
     """Say what was compared, and in what the attention shown differs from what was measured."""
     words = measure_words(options)
-    slope = contrast.predictor is not None
     _, changes = row_clauses({**options, "measure": "count"})
     asked = "" if options["queries"] == "all" else f" The report is about the rows of {options['queries']} only."
     whole = " The attention shown here, with the count under each token, is that of the whole row." if changes else ""
     return Measured(
         measure=words.name,
         digits=words.digits,
-        effect="slope" if slope else "difference",
-        symbol="d" if slope else "g",
         note=" ".join(changes) + whole + asked,
     )
 
@@ -67,7 +64,8 @@ def write_run_browser(result: RunResult, cube: xr.Dataset, encoder: Encoder) -> 
     contrast, analysis = result.contrasts[of_condition], result.analyses[of_condition]
     features = feature_table(cube)
     # a measure that depends on no threshold was tested once
-    thresholds = tuple(float(value) for value in analysis.heads["threshold"].unique())
+    heads, details = map(of_primary_measure, (analysis.heads, analysis.details))
+    thresholds = tuple(float(value) for value in heads["threshold"].unique())
     a, b = study.conditions
     # the run's own histograms are those of its primary contrast
     histograms = (
@@ -77,8 +75,8 @@ def write_run_browser(result: RunResult, cube: xr.Dataset, encoder: Encoder) -> 
     )
     return write_browser(
         result.folder / "heads.html",
-        heads=analysis.heads,
-        details=analysis.details,
+        heads=heads,
+        details=details,
         histograms=histograms,
         conditions=(a.name, b.name),
         sequences=result.material.sequences,
@@ -92,5 +90,5 @@ def write_run_browser(result: RunResult, cube: xr.Dataset, encoder: Encoder) -> 
         alpha=options["alpha"],
         unit=contrast.unit,
         paired=study.design.paired,
-        measured=_measured(contrast, options),
+        measured=_measured(options),
     )

@@ -46,7 +46,7 @@ def run(registry: Registry, arguments: Sequence[str], console: Console) -> None:
     add_options(parser, common, "options of every study")
     given = vars(parser.parse_args(arguments[1:]))
     options = read_options(given, (*OPTIONS, *study.options, *common))
-    from metastable.runs.calibration import calibrate_study, recorded_options
+    from metastable.runs.calibration import recorded_options, run_calibration
 
     # what is not given is as in the study's last run, so that its counts serve
     for name, value in recorded_options(Path(options["out"]) / study.name).items():
@@ -54,7 +54,7 @@ def run(registry: Registry, arguments: Sequence[str], console: Console) -> None:
             options[name] = value
     console.print(f"[bold]Calibration of {escape(study.name)}[/]")
     command = shlex.join(["python", "-m", "studies", "calibrate", *arguments])
-    found = calibrate_study(study, options, stages=RichStages(console), command=command)
+    found = run_calibration(study, options, stages=RichStages(console), command=command)
     if found is None:
         return
     path = found.folder / "calibration.md"

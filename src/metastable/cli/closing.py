@@ -10,7 +10,8 @@ from rich.table import Table
 from metastable.heads.results import RunResult
 from metastable.report.apa import format_g, format_interval, format_level, format_p
 from metastable.report.measure_words import measure_words
-from metastable.report.run.verdict_sentences import primary, verdict_sentences
+from metastable.report.run.verdict_sentences import verdict_sentences
+from metastable.stats.analysis import primary
 
 __all__ = ["print_summary"]
 
@@ -22,7 +23,7 @@ _LARGEST = 3
 def print_summary(result: RunResult, console: Console) -> None:
     """Print the verdict, the number of heads by verdict, the three largest, and where the report lies."""
     options = result.recipe["options"]
-    sentences = verdict_sentences(result.contrast, result.analysis, result.recipe)
+    sentences = verdict_sentences(result)
     console.print(
         Panel(
             escape("\n\n".join(sentences)),
@@ -40,24 +41,23 @@ def print_summary(result: RunResult, console: Console) -> None:
         + f" (false discovery rate {format_level(options['alpha'])})",
         highlight=False,
     )
-    slope = result.contrast.predictor is not None
-    symbol, digits = "d" if slope else "g", measure_words(options).digits
+    effect, digits = result.analysis.effect, measure_words(options).digits
     several = len(heads["site"].unique()) > 1
-    columns = ("layer", "head", "slope" if slope else "difference", f"{symbol} [95% CI]", "p (FDR)", "verdict")
+    columns = ("layer", "head", effect.name, f"{effect.symbol} [95% CI]", "p (FDR)", "verdict")
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in ("site", *columns) if several else columns:
         table.add_column(column, justify="left" if column in {"site", "verdict"} else "right", no_wrap=True)
-    for index in heads["hedges_g"].abs().sort_values(ascending=False, kind="stable").index[:_LARGEST]:
+    for index in heads[effect.size].abs().sort_values(ascending=False, kind="stable").index[:_LARGEST]:
         row, extra = heads.loc[index], details.loc[index]
         table.add_row(
             *((str(row["site"]),) if several else ()),
             str(row["layer"]),
             str(row["head"]),
-            format_g(row["difference"], digits),
-            escape(f"{format_g(row['hedges_g'])} {format_interval(extra['g_low'], extra['g_high'])}"),
+            format_g(row[effect.estimate], digits),
+            escape(f"{format_g(row[effect.size])} {format_interval(extra[effect.size_low], extra[effect.size_high])}"),
             format_p(float(row["p_perm_fdr"])),
             str(row["verdict"]),
         )
-    console.print(f"the {min(_LARGEST, len(heads))} largest by |{symbol}|:", highlight=False)
+    console.print(f"the {min(_LARGEST, len(heads))} largest by |{effect.symbol}|:", highlight=False)
     console.print(table, highlight=False)
     console.print(f"report: [bold]{escape(str(result.folder / 'report.md'))}[/]", highlight=False, soft_wrap=True)

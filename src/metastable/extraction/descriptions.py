@@ -6,6 +6,7 @@ import xarray as xr
 
 from metastable.extraction.sequence_labels import GROUPINGS
 from metastable.measures import known_measures, measure_named
+from metastable.study.covariate_names import COVARIATE_NAMES
 
 __all__ = ["describe"]
 
@@ -43,7 +44,7 @@ def describe(dataset: xr.Dataset, covariates: dict[str, str]) -> xr.Dataset:
             dataset[name].attrs |= {"long_name": long_name, "missing": "empty where the sequence has none"}
     for name, covariate in covariates.items():
         dataset[name].attrs |= {
-            "long_name": covariate.replace("_", " "),
+            "long_name": COVARIATE_NAMES.get(covariate, covariate.replace("_", " ")),
             "missing": "NaN where the sequence has no such covariate",
         }
     unit = str(dataset.attrs.get("unit", "tokens"))

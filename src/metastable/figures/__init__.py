@@ -1,9 +1,12 @@
 """Pictures of results, each a function of data that returns a matplotlib figure.
 
-Every figure function has a partner ``..._alt`` that takes the same data and states the finding in words.
+Every figure function has an alternative text, ``.alt`` (also as ``..._alt``), that takes the same data and states the
+finding in words. What was measured and tested, a figure reads from the table; the names of the conditions it reads from
+``heads.attrs["conditions"]``, which a run's tables and heads.parquet have, or is given them.
 
 >>> import metastable
->>> figure = metastable.figures.heatmap(heads, "mean_a")   # doctest: +SKIP
+>>> figure = metastable.figures.heatmap(heads, "mean_a")        # doctest: +SKIP
+>>> words = metastable.figures.heatmap.alt(heads, "mean_a")     # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -59,6 +62,10 @@ from metastable.figures.slopes import (
     slope_plot,
     slope_plot_alt,
 )
+from metastable.figures.stability import (
+    stability_map,
+    stability_map_alt,
+)
 from metastable.figures.summary import (
     summary_figure,
     summary_figure_alt,
@@ -112,6 +119,8 @@ __all__ = [
     "significance_mask_alt",
     "slope_plot",
     "slope_plot_alt",
+    "stability_map",
+    "stability_map_alt",
     "study_scatter",
     "study_scatter_alt",
     "summary_figure",

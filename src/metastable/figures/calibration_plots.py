@@ -11,12 +11,12 @@ from matplotlib.figure import Figure
 
 from metastable.figures.grid import page
 from metastable.figures.head_tables import records, require_columns
-from metastable.figures.style import COLOR_A, COLOR_B, FONT, INK, LINES, MUTED, chart, styled
+from metastable.figures.style import COLOR_A, COLOR_B, FONT, INK, LINES, MUTED, alt_of, chart, drawing
 
 __all__ = ["calibration_plot", "calibration_plot_alt", "sensitivity_curve", "sensitivity_curve_alt"]
 
 
-@styled
+@drawing
 def calibration_plot(table: pd.DataFrame, *, nominal: float = 0.05, title: str | None = None) -> Figure:
     """Show how often each test rejects where there is nothing to find, against the nominal rate.
 
@@ -113,6 +113,7 @@ def _calibration_finding(table: pd.DataFrame, nominal: float) -> str:
     return f"{above} of {len(table)} rates lie above {nominal:g} by more than Monte Carlo error"
 
 
+@alt_of(calibration_plot)
 def calibration_plot_alt(table: pd.DataFrame, *, nominal: float = 0.05) -> str:
     """Say in words what `calibration_plot` shows; parameters as there."""
     require_columns(table, ["test", "rate", "low", "high"], "the calibration table")
@@ -154,7 +155,7 @@ def _end_labels(axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
         )
 
 
-@styled
+@drawing
 def sensitivity_curve(
     table: pd.DataFrame, *, target: float = 0.8, effect_label: str = "true effect, Hedges' g", title: str | None = None
 ) -> Figure:
@@ -241,6 +242,7 @@ def _sensitivity_finding(table: pd.DataFrame, target: float) -> str:
     return f"{target:.0%} power from an effect of {found[best]:.2f} ({best})"
 
 
+@alt_of(sensitivity_curve)
 def sensitivity_curve_alt(table: pd.DataFrame, *, target: float = 0.8) -> str:
     """Say in words what `sensitivity_curve` shows; parameters as there."""
     require_columns(table, ["test", "effect", "power"], "the sensitivity table")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from metastable.errors import InputError
 from metastable.figures.head_tables import require_columns
-from metastable.figures.style import COLOR_A, FONT, INK, MUTED, PALE, chart, level, signed, styled, wrap
+from metastable.figures.style import COLOR_A, FONT, INK, MUTED, PALE, alt_of, chart, drawing, level, signed, wrap
 
 __all__ = ["balance_plot", "balance_plot_alt", "p_value_histogram", "p_value_histogram_alt"]
 
@@ -24,7 +24,7 @@ def _p_values(heads: pd.DataFrame, column: str) -> NDArray[np.float64]:
     return p
 
 
-@styled
+@drawing
 def p_value_histogram(
     heads: pd.DataFrame, column: str = "p_perm", *, alpha: float = 0.05, bins: int = 20, title: str | None = None
 ) -> Figure:
@@ -91,6 +91,7 @@ def p_value_histogram(
     return figure
 
 
+@alt_of(p_value_histogram)
 def p_value_histogram_alt(heads: pd.DataFrame, column: str = "p_perm", *, alpha: float = 0.05) -> str:
     """Say in words what `p_value_histogram` shows; parameters as there."""
     p = _p_values(heads, column)
@@ -105,7 +106,7 @@ def _labels(table: pd.DataFrame, names: Mapping[str, str] | None) -> list[str]:
     return [known.get(name, str(name).replace("_", " ")) for name in table["covariate"]]
 
 
-@styled
+@drawing
 def balance_plot(
     table: pd.DataFrame,
     *,
@@ -205,6 +206,7 @@ def balance_plot(
     return figure
 
 
+@alt_of(balance_plot)
 def balance_plot_alt(
     table: pd.DataFrame,
     *,

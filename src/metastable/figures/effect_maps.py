@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from metastable.errors import InputError
 from metastable.figures.grid import bar_footer, bar_under, draw_cells, outline_cells, row_of_maps
 from metastable.figures.head_tables import (
-    KEYS,
-    call_value,
+    HEADS,
+    call_column,
     head_matrix,
     place,
     require_columns,
@@ -22,30 +22,32 @@ from metastable.figures.head_tables import (
     strongest,
     symmetric_limits,
 )
-from metastable.figures.style import DIVERGING, FONT, WIDTH, level, signed, styled, wrap
+from metastable.figures.style import DIVERGING, FONT, WIDTH, alt_of, drawing, level, signed, wrap
+from metastable.stats.effect_kinds import effect_of
 
 __all__ = ["effect_maps", "effect_maps_alt", "joined_effect_maps", "joined_effect_maps_alt"]
 
 
 def _frames(
-    tables: Mapping[str, pd.DataFrame], value: str, site: str | None, threshold: float | None
-) -> dict[str, pd.DataFrame]:
+    tables: Mapping[str, pd.DataFrame], value: str | None, site: str | None, threshold: float | None
+) -> tuple[dict[str, pd.DataFrame], str]:
+    """Rows of each table, and the column of the effect: that of the standardized size unless given."""
     if not tables:
         raise InputError("there is no table; give at least one table of heads with its name")
+    value = value or effect_of(next(iter(tables.values()))).size
     return {
         name: select_heads(table, [value, "p_perm_fdr"], site=site, threshold=threshold)
         for name, table in tables.items()
-    }
+    }, value
 
 
-@styled
+@drawing
 def effect_maps(
     tables: Mapping[str, pd.DataFrame],
     *,
-    value: str = "hedges_g",
+    value: str | None = None,
     site: str | None = None,
     threshold: float | None = None,
-    measure: str = "count",
     alpha: float = 0.05,
     effect: str | None = None,
 ) -> Figure:
@@ -55,12 +57,12 @@ def effect_maps(
     ----------
     tables : mapping of str to pandas.DataFrame
         Tables of heads with `value` and ``p_perm_fdr`` by what each is called, two to four of them.
-    value : str, default "hedges_g"
-        The effect.
-    site, threshold, measure, alpha
-        As in `difference_map`.
+    value : str, optional
+        The effect; the tables' standardized size unless given.
+    site, threshold, alpha
+        As in `difference_map`; each table holds one measure.
     effect : str, optional
-        What the effect is called, as a column or in words; by default as `value`.
+        What the effect is called; by its column unless given.
 
     Returns
     -------
@@ -72,7 +74,7 @@ def effect_maps(
     InputError
         Where the tables hold other layers or heads than one another.
     """
-    frames = _frames(tables, value, site, threshold)
+    frames, value = _frames(tables, value, site, threshold)
     # an effect without a spread to divide by may be infinite; it has no place on the scale
     shown = [np.where(np.isfinite(numbers), numbers, np.nan) for numbers in (f[value] for f in frames.values())]
     matrices = [head_matrix(frame, numbers) for frame, numbers in zip(frames.values(), shown, strict=True)]
@@ -80,7 +82,7 @@ def effect_maps(
         raise InputError("the maps must hold the same layers and heads; check the tables")
     titles = [f"{name}: {int(significant(frame, alpha).sum())} of {len(frame)}" for name, frame in frames.items()]
     shape = (matrices[0].shape[0], matrices[0].shape[1])
-    called = call_value(effect or value, measure)
+    called = effect or call_column(list(frames.values()), value)
     label = wrap(
         f"{called}, one scale for all; outlined and counted: significant (FDR {level(alpha)})", WIDTH - 0.8, FONT
     )
@@ -93,26 +95,27 @@ def effect_maps(
     return figure
 
 
+@alt_of(effect_maps)
 def effect_maps_alt(
     tables: Mapping[str, pd.DataFrame],
     *,
-    value: str = "hedges_g",
+    value: str | None = None,
     site: str | None = None,
     threshold: float | None = None,
-    measure: str = "count",
     alpha: float = 0.05,
     effect: str | None = None,
 ) -> str:
     """Say in words what `effect_maps` shows; parameters as there."""
+    frames, value = _frames(tables, value, site, threshold)
     parts = []
-    for name, frame in _frames(tables, value, site, threshold).items():
+    for name, frame in frames.items():
         part = f"{name} in {int(significant(frame, alpha).sum())} of {len(frame)} heads"
         finite = frame[np.isfinite(frame[value])]
         if len(finite):
             largest = strongest(finite, value)
             part += f" (largest {signed(largest[value])} in {place(largest)})"
         parts.append(part)
-    called = call_value(effect or value, measure)
+    called = effect or call_column(list(frames.values()), value)
     return f"Maps of the {called}; significant after FDR correction at {level(alpha)}: {'; '.join(parts)}."
 
 
@@ -121,17 +124,20 @@ def _series(joined: pd.DataFrame, names: Sequence[str], difference: str) -> dict
     if first == second:
         first, second = f"{first} (first)", f"{second} (second)"
     columns = {
-        first: ("hedges_g_first", "p_perm_fdr_first"),
-        second: ("hedges_g_second", "p_perm_fdr_second"),
-        difference: ("g_difference", "p_difference_fdr"),
+        first: ("size_first", "p_perm_fdr_first"),
+        second: ("size_second", "p_perm_fdr_second"),
+        difference: ("size_difference", "p_difference_fdr"),
     }
-    require_columns(joined, [*KEYS, *(column for pair in columns.values() for column in pair)], "the joined table")
+    require_columns(
+        joined, [*HEADS, "threshold", *(column for pair in columns.values() for column in pair)], "the joined table"
+    )
     return {
-        name: joined[list(KEYS)].assign(hedges_g=joined[value], p_perm_fdr=joined[p])
+        name: joined[[*HEADS, "threshold"]].assign(measure="", size=joined[value], p_perm_fdr=joined[p])
         for name, (value, p) in columns.items()
     }
 
 
+@drawing
 def joined_effect_maps(
     joined: pd.DataFrame,
     *,
@@ -139,7 +145,7 @@ def joined_effect_maps(
     site: str | None = None,
     threshold: float | None = None,
     alpha: float = 0.05,
-    effect: str = "hedges_g",
+    effect: str = "standardized effect",
 ) -> Figure:
     """Show every head's effect in two studies, and the difference of both, on the same scale.
 
@@ -153,8 +159,8 @@ def joined_effect_maps(
         Which rows; may be left out where the table holds one.
     alpha : float, default 0.05
         Heads below it after FDR correction are outlined and counted in the titles.
-    effect : str, default "hedges_g"
-        What the effect is called, as a column or in words.
+    effect : str
+        What the effect is called.
 
     Returns
     -------
@@ -166,9 +172,10 @@ def joined_effect_maps(
         Where a column is missing or the choice of rows is ambiguous.
     """
     tables = _series(joined, names, "difference")
-    return effect_maps(tables, site=site, threshold=threshold, alpha=alpha, effect=effect)
+    return effect_maps(tables, value="size", site=site, threshold=threshold, alpha=alpha, effect=effect)
 
 
+@alt_of(joined_effect_maps)
 def joined_effect_maps_alt(
     joined: pd.DataFrame,
     *,
@@ -176,8 +183,8 @@ def joined_effect_maps_alt(
     site: str | None = None,
     threshold: float | None = None,
     alpha: float = 0.05,
-    effect: str = "hedges_g",
+    effect: str = "standardized effect",
 ) -> str:
     """Say in words what `joined_effect_maps` shows; parameters as there."""
     tables = _series(joined, names, f"{names[0]} minus {names[1]}")
-    return effect_maps_alt(tables, site=site, threshold=threshold, alpha=alpha, effect=effect)
+    return effect_maps_alt(tables, value="size", site=site, threshold=threshold, alpha=alpha, effect=effect)

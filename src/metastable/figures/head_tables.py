@@ -11,15 +11,19 @@ from numpy.typing import NDArray
 
 from metastable.errors import InputError
 from metastable.measures import call_measure
+from metastable.stats.effect_kinds import EFFECTS, Effect, effect_of
 
 __all__ = [
+    "HEADS",
     "KEYS",
     "Limits",
-    "call_effect",
+    "call_column",
     "call_value",
+    "condition_names",
     "digits_for",
-    "directions",
+    "effect_column",
     "head_matrix",
+    "measure_of",
     "place",
     "records",
     "require_columns",
@@ -32,7 +36,10 @@ __all__ = [
 
 Limits = tuple[float, float]
 
-KEYS = ("site", "layer", "head", "threshold")
+HEADS = ("site", "layer", "head")
+"""Columns that together name one head."""
+
+KEYS = (*HEADS, "threshold", "measure")
 """Columns that together name one row."""
 
 
@@ -51,19 +58,22 @@ def select_heads(
     *,
     site: str | None = None,
     threshold: float | None = None,
+    measure: str | None = None,
 ) -> pd.DataFrame:
-    """Return the rows of one site and threshold.
+    """Return the rows of one site, threshold and measure.
 
     Parameters
     ----------
     heads : pandas.DataFrame
-        One row per site, layer, head and threshold.
+        One row per site, layer, head, threshold and measure.
     columns : sequence of str
         Columns that the caller reads, beside the keys.
     site : str, optional
         May be left out where the table holds one site.
     threshold : float, optional
         May be left out where the table holds one threshold.
+    measure : str, optional
+        May be left out where the table holds one measure.
 
     Returns
     -------
@@ -76,7 +86,7 @@ def select_heads(
         Where a column is missing, the choice is ambiguous or matches nothing, or a head occurs twice.
     """
     require_columns(heads, (*KEYS, *columns), "the table of heads")
-    for key, wanted in (("site", site), ("threshold", threshold)):
+    for key, wanted in (("site", site), ("threshold", threshold), ("measure", measure)):
         found = heads[key].unique().tolist()
         listed = ", ".join(map(str, found))
         if wanted is None and len(found) > 1:
@@ -101,7 +111,7 @@ def head_matrix(heads: pd.DataFrame, values: str | NDArray[Any]) -> NDArray[np.f
     Parameters
     ----------
     heads : pandas.DataFrame of n rows
-        Of one site and threshold, as `select_heads` returns it.
+        Of one site, threshold and measure, as `select_heads` returns it.
     values : str or array, shape (n,)
         A column's name, or the values themselves.
 
@@ -156,14 +166,40 @@ def place(row: dict[str, Any]) -> str:
     return f"layer {row['layer']} head {row['head']}"
 
 
-def call_effect(value: str, measure: str, effect: str | None) -> str:
-    """Return what an effect is called: that of two conditions, or where `effect` is given, a slope of the mean."""
-    return call_value(value, measure) if effect is None else f"{effect} of the mean {call_measure(measure)}"
+def measure_of(heads: pd.DataFrame) -> str:
+    """Return the measure of a table that holds one."""
+    found = heads["measure"].unique().tolist()
+    if len(found) > 1:
+        raise InputError(
+            f"the table of heads holds several of measure ({', '.join(map(str, found))}); choose one by measure="
+        )
+    return str(found[0])
 
 
-def directions(conditions: Sequence[str], effect: str | None = None) -> tuple[str, str]:
-    """Return what a positive and what a negative effect mean: of two conditions, or of a slope."""
-    return (f"{conditions[0]} more", f"{conditions[1]} more") if effect is None else ("rising", "falling")
+def condition_names(heads: pd.DataFrame, conditions: Sequence[str] | None) -> tuple[str, str]:
+    """Return the names of a and b: those given, else those that travel with the table, else "a" and "b".
+
+    A table that a run has made, or one read from heads.parquet, has them in ``heads.attrs["conditions"]``; a csv
+    file holds none.
+    """
+    a, b = heads.attrs.get("conditions", ("a", "b")) if conditions is None else conditions
+    return str(a), str(b)
+
+
+def effect_column(heads: pd.DataFrame, value: str | None, *, size: bool) -> tuple[str, Effect]:
+    """Return the column of an effect, and which effect it is.
+
+    Parameters
+    ----------
+    heads : pandas.DataFrame
+        With the columns of one effect.
+    value : str or None
+        The column; that of the standardized size or of the estimate where None.
+    size : bool
+        Which of these.
+    """
+    effect = effect_of(heads)
+    return value or (effect.size if size else effect.estimate), effect
 
 
 def digits_for(values: NDArray[np.float64], least: float = 1.0) -> int:
@@ -172,8 +208,17 @@ def digits_for(values: NDArray[np.float64], least: float = 1.0) -> int:
     return 2 if largest >= least or largest == 0 else 3
 
 
-def call_value(value: str, measure: str = "count") -> str:
+def call_value(value: str, measure: str) -> str:
     """Return what a column is called on an axis."""
-    if value == "difference":
-        return f"difference in mean {call_measure(measure)}"
-    return "Hedges' g" if value == "hedges_g" else value.replace("_", " ")
+    for effect in EFFECTS:
+        if value == effect.estimate:
+            return f"{effect.of_mean} {call_measure(measure)}"
+        if value == effect.size:
+            return effect.size_name
+    return value.replace("_", " ")
+
+
+def call_column(tables: Sequence[pd.DataFrame], value: str) -> str:
+    """Return what a column of several tables is called: the measure by its name where all hold the same."""
+    measures = {str(measure) for table in tables if "measure" in table for measure in table["measure"]}
+    return call_value(value, measures.pop() if len(measures) == 1 else "measure")

@@ -14,10 +14,12 @@ from metastable.errors import InputError
 from metastable.figures.grid import bar_footer, bar_under, cell_text, draw_cells, one_map, outline_cells
 from metastable.figures.head_tables import (
     Limits,
-    call_effect,
+    call_value,
+    condition_names,
     digits_for,
-    directions,
+    effect_column,
     head_matrix,
+    measure_of,
     place,
     records,
     select_heads,
@@ -26,7 +28,18 @@ from metastable.figures.head_tables import (
     strongest,
     symmetric_limits,
 )
-from metastable.figures.style import CONDITIONS, DIVERGING, FONT, SEQUENTIAL, WIDTH, fixed, level, signed, styled, wrap
+from metastable.figures.style import (
+    DIVERGING,
+    FONT,
+    SEQUENTIAL,
+    WIDTH,
+    alt_of,
+    drawing,
+    fixed,
+    level,
+    signed,
+    wrap,
+)
 from metastable.measures import call_measure, label_measure
 
 __all__ = ["difference_map", "difference_map_alt", "heatmap", "heatmap_alt"]
@@ -52,15 +65,15 @@ def _bare(texts: NDArray[np.object_]) -> list[NDArray[np.object_]]:
     return [np.array([text.replace("0.", ".") for text in flat], dtype=object).reshape(texts.shape)]
 
 
-@styled
+@drawing
 def heatmap(
     heads: pd.DataFrame,
     value: str = "mean_a",
     *,
     site: str | None = None,
     threshold: float | None = None,
-    conditions: Sequence[str] = CONDITIONS,
-    measure: str = "count",
+    conditions: Sequence[str] | None = None,
+    measure: str | None = None,
     limits: Limits | None = None,
     title: str | None = None,
 ) -> Figure:
@@ -69,15 +82,13 @@ def heatmap(
     Parameters
     ----------
     heads : pandas.DataFrame
-        One row per site, layer, head and threshold.
+        One row per site, layer, head, threshold and measure.
     value : str, default "mean_a"
         The column to show. The means (and the medians) of both conditions share their limits.
-    site, threshold
+    site, threshold, measure
         Which rows; may be left out where the table holds one.
-    conditions : pair of str
-        Names of the conditions a and b.
-    measure : str, default "count"
-        What was measured, for the label.
+    conditions : pair of str, optional
+        Names of the conditions a and b; those that travel with the table, else "a" and "b", unless given.
     limits : pair of float, optional
         Ends of the colour scale.
     title : str, optional
@@ -93,15 +104,18 @@ def heatmap(
     InputError
         Where a column is missing or the choice of rows is ambiguous.
     """
-    frame = select_heads(heads, [value], site=site, threshold=threshold)
+    frame = select_heads(heads, [value], site=site, threshold=threshold, measure=measure)
     matrix = head_matrix(frame, value)
+    a, b = condition_names(heads, conditions)
+    measured = call_measure(measure_of(frame))
     low, high = limits or shared_limits(frame, [c for c in _TWINS.get(value, (value,)) if c in frame])
-    names = {"mean_a": conditions[0], "mean_b": conditions[1]}
+    names = {"mean_a": a, "mean_b": b}
     if title is None:
         kind = "median" if value.startswith("median") else "mean"
-        names |= {"median_a": conditions[0], "median_b": conditions[1]}
-        title = f"{names[value]}: {kind} {call_measure(measure)} of each head" if value in names else value
-    label = f"mean {label_measure(measure, float(frame['threshold'].iloc[0]))}" if value.startswith("mean") else value
+        names |= {"median_a": a, "median_b": b}
+        title = f"{names[value]}: {kind} {measured} of each head" if value in names else value
+    at = float(frame["threshold"].iloc[0])
+    label = f"mean {label_measure(measure_of(frame), at)}" if value.startswith("mean") else value
     label = label.replace("_", " ")
     figure, axes = one_map((matrix.shape[0], matrix.shape[1]), title, bar_footer(label))
     norm = Normalize(low, high)
@@ -115,24 +129,26 @@ def heatmap(
     return figure
 
 
+@alt_of(heatmap)
 def heatmap_alt(
     heads: pd.DataFrame,
     value: str = "mean_a",
     *,
     site: str | None = None,
     threshold: float | None = None,
-    conditions: Sequence[str] = CONDITIONS,
-    measure: str = "count",
+    conditions: Sequence[str] | None = None,
+    measure: str | None = None,
 ) -> str:
     """Say in words what `heatmap` shows; parameters as there."""
-    frame = select_heads(heads, [value], site=site, threshold=threshold).dropna(subset=[value])
+    frame = select_heads(heads, [value], site=site, threshold=threshold, measure=measure).dropna(subset=[value])
     if frame.empty:
         raise InputError(f"column {value!r} holds no number; nothing can be drawn")
     ordered = records(frame.sort_values(value, kind="stable"))
     least, most = ordered[0], ordered[-1]
-    whose = conditions[0] if value.endswith("_a") else conditions[1] if value.endswith("_b") else None
+    a, b = condition_names(heads, conditions)
+    whose = a if value.endswith("_a") else b if value.endswith("_b") else None
     kind = "median" if value.startswith("median") else "mean"
-    what = value.replace("_", " ") if whose is None else f"{kind} {call_measure(measure)} for {whose}"
+    what = value.replace("_", " ") if whose is None else f"{kind} {call_measure(measure_of(frame))} for {whose}"
     digits = 1 if abs(most[value]) >= 2 else digits_for(frame[value].to_numpy(float), 0.1)
     return (
         f"Heatmap of the {what}, {frame['layer'].max()} layers by {frame['head'].max()} heads: from "
@@ -141,34 +157,31 @@ def heatmap_alt(
     )
 
 
-@styled
+@drawing
 def difference_map(
     heads: pd.DataFrame,
-    value: str = "difference",
+    value: str | None = None,
     *,
     site: str | None = None,
     threshold: float | None = None,
-    conditions: Sequence[str] = CONDITIONS,
-    measure: str = "count",
+    conditions: Sequence[str] | None = None,
+    measure: str | None = None,
     alpha: float = 0.05,
-    effect: str | None = None,
     limits: Limits | None = None,
     title: str | None = None,
 ) -> Figure:
-    """Show the difference a - b per head, centred at zero; outlined where it is significant.
+    """Show the difference a - b per head, or the slope, centred at zero; outlined where it is significant.
 
     Parameters
     ----------
     heads : pandas.DataFrame
         One row per site, layer, head and threshold, with `value` and ``p_perm_fdr``.
-    value : str, default "difference"
-        Any signed column, for instance ``"hedges_g"``.
-    site, threshold, conditions, measure, title
+    value : str, optional
+        Any signed column, for instance ``"hedges_g"``; the table's difference or slope unless given.
+    site, threshold, measure, conditions, title
         As in `heatmap`.
     alpha : float, default 0.05
         Heads with ``p_perm_fdr < alpha`` are outlined.
-    effect : str, optional
-        What `value` is, where it is no difference of the two conditions: "slope".
     limits : pair of float, optional
         Ends of the colour scale; symmetric about zero unless given.
 
@@ -181,17 +194,19 @@ def difference_map(
     InputError
         Where a column is missing or the choice of rows is ambiguous.
     """
-    frame = select_heads(heads, [value, "p_perm_fdr"], site=site, threshold=threshold)
+    value, effect = effect_column(heads, value, size=False)
+    frame = select_heads(heads, [value, "p_perm_fdr"], site=site, threshold=threshold, measure=measure)
     matrix = head_matrix(frame, value)
     low, high = limits or symmetric_limits(matrix)
     found = head_matrix(frame, significant(frame, alpha)) == 1
-    called = call_effect(value, measure, effect)
-    plus, minus = directions(conditions, effect)
-    whose = "" if effect else f", {conditions[0]} − {conditions[1]}"
+    names = condition_names(heads, conditions)
+    called = call_value(value, measure_of(frame))
+    plus, minus = effect.directions(*names)
+    taken = effect.between(*names)
     label = wrap(f"{called}   (−: {minus},  +: {plus})", WIDTH - 0.8, FONT)
     figure, axes = one_map(
         (matrix.shape[0], matrix.shape[1]),
-        title or f"{called}{whose}; outlined: significant (FDR {level(alpha)})",
+        title or f"{', '.join(filter(None, (called, taken)))}; outlined: significant (FDR {level(alpha)})",
         bar_footer(label),
     )
     norm = Normalize(low, high)
@@ -203,26 +218,23 @@ def difference_map(
     return figure
 
 
+@alt_of(difference_map)
 def difference_map_alt(
     heads: pd.DataFrame,
-    value: str = "difference",
+    value: str | None = None,
     *,
     site: str | None = None,
     threshold: float | None = None,
-    conditions: Sequence[str] = CONDITIONS,
-    measure: str = "count",
+    conditions: Sequence[str] | None = None,
+    measure: str | None = None,
     alpha: float = 0.05,
-    effect: str | None = None,
 ) -> str:
     """Say in words what `difference_map` shows; parameters as there."""
-    frame = select_heads(heads, [value, "p_perm_fdr"], site=site, threshold=threshold)
+    value, effect = effect_column(heads, value, size=False)
+    frame = select_heads(heads, [value, "p_perm_fdr"], site=site, threshold=threshold, measure=measure)
     known = frame.dropna(subset=[value])
-    named = "Hedges' g" if value == "hedges_g" else f"mean {call_measure(measure)}"
-    what = (
-        f"difference in {named}, {conditions[0]} minus {conditions[1]}"
-        if effect is None
-        else f"{effect} of the {named}"
-    )
+    taken = effect.between(*condition_names(heads, conditions), minus="minus")
+    what = ", ".join(filter(None, (call_value(value, measure_of(frame)), taken)))
     digits = digits_for(known[value].to_numpy(float))
     largest = strongest(frame, value)
     return (

@@ -9,36 +9,43 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from metastable.figures.grid import ticks
-from metastable.figures.head_tables import call_value, directions, require_columns, select_heads
+from metastable.figures.head_tables import (
+    call_value,
+    condition_names,
+    effect_column,
+    measure_of,
+    require_columns,
+    select_heads,
+)
 from metastable.figures.style import (
     COLOR_A,
     COLOR_B,
-    CONDITIONS,
     FONT,
     INK,
     MUTED,
+    alt_of,
     chart,
+    drawing,
     format_p,
     level,
     signed,
-    styled,
     wrap,
 )
 
 __all__ = ["layer_plot", "layer_plot_alt"]
 
 
-@styled
+@drawing
 def layer_plot(
     heads: pd.DataFrame,
     layers: pd.DataFrame | None = None,
     *,
-    value: str = "hedges_g",
+    value: str | None = None,
     site: str | None = None,
     threshold: float | None = None,
-    conditions: Sequence[str] = CONDITIONS,
+    measure: str | None = None,
+    conditions: Sequence[str] | None = None,
     alpha: float = 0.05,
-    effect: str | None = None,
     p_column: str = "p_sum_squares",
 ) -> Figure:
     """Show every head's effect by layer, the layer's mean, and the layer's omnibus p.
@@ -48,10 +55,10 @@ def layer_plot(
     heads : pandas.DataFrame
         With `value` and ``p_perm_fdr``.
     layers : pandas.DataFrame, optional
-        With ``site, layer, threshold`` and `p_column`.
-    value : str, default "hedges_g"
-        The effect.
-    site, threshold, conditions, alpha, effect
+        With ``site, layer, threshold, measure`` and `p_column`.
+    value : str, optional
+        The effect; the table's standardized size unless given.
+    site, threshold, measure, conditions, alpha
         As in `difference_map`.
     p_column : str, default "p_sum_squares"
         Which omnibus p of `layers` to print.
@@ -61,13 +68,14 @@ def layer_plot(
     matplotlib.figure.Figure
         Layer 1 at the bottom; filled dots are significant heads.
     """
-    frame = select_heads(heads, [value, "p_perm_fdr"], site=site, threshold=threshold)
+    value, effect = effect_column(heads, value, size=True)
+    frame = select_heads(heads, [value, "p_perm_fdr"], site=site, threshold=threshold, measure=measure)
     n = int(frame["layer"].max())
     row = 0.32 if n <= 12 else 0.24 if n <= 24 else 0.185
     figure, (axes,) = chart(1.35 + row * max(n, 2))
     found = (frame["p_perm_fdr"] < alpha).to_numpy(bool)
     x, y = frame[value].to_numpy(float), frame["layer"].to_numpy(float)
-    plus, minus = directions(conditions, effect)
+    plus, minus = effect.directions(*condition_names(heads, conditions))
     axes.axvline(0, color=MUTED, linewidth=1)
     for layer in range(1, n + 1, 2):
         axes.axhspan(layer - 0.5, layer + 0.5, color="#f6f6f6", zorder=0, linewidth=0)
@@ -121,7 +129,7 @@ def layer_plot(
     reach = 1.08 * max(float(np.nanmax(np.abs(x))), 0.05)
     axes.set_xlim(-reach, reach)
     axes.set_ylabel("layer")
-    axes.set_xlabel(wrap(f"{call_value(value)}   (−: {minus},  +: {plus})", 6.6, FONT))
+    axes.set_xlabel(wrap(f"{call_value(value, measure_of(frame))}   (−: {minus},  +: {plus})", 6.6, FONT))
     extra = "; right: omnibus p of the layer" if layers is not None else ""
     axes.set_title(f"effect by layer{extra}", loc="left")
     figure.legend(loc="outside lower center", ncols=4, handletextpad=0.3)
@@ -129,38 +137,43 @@ def layer_plot(
 
 
 def _layer_rows(layers: pd.DataFrame, frame: pd.DataFrame, p_column: str) -> pd.DataFrame:
-    require_columns(layers, ["site", "layer", "threshold", p_column], "the table of layers")
-    same = (layers["site"] == frame["site"].iloc[0]) & np.isclose(layers["threshold"], frame["threshold"].iloc[0])
+    require_columns(layers, ["site", "layer", "threshold", "measure", p_column], "the table of layers")
+    same = np.isclose(layers["threshold"], frame["threshold"].iloc[0])
+    for key in ("site", "measure"):
+        same &= (layers[key] == frame[key].iloc[0]).to_numpy()
     rows: pd.DataFrame = layers[same]
     return rows
 
 
+@alt_of(layer_plot)
 def layer_plot_alt(
     heads: pd.DataFrame,
     layers: pd.DataFrame | None = None,
     *,
-    value: str = "hedges_g",
+    value: str | None = None,
     site: str | None = None,
     threshold: float | None = None,
-    conditions: Sequence[str] = CONDITIONS,
+    measure: str | None = None,
+    conditions: Sequence[str] | None = None,
     alpha: float = 0.05,
-    effect: str | None = None,
     p_column: str = "p_sum_squares",
 ) -> str:
     """Say in words what `layer_plot` shows; parameters as there."""
-    frame = select_heads(heads, [value, "p_perm_fdr"], site=site, threshold=threshold)
+    value, effect = effect_column(heads, value, size=True)
+    frame = select_heads(heads, [value, "p_perm_fdr"], site=site, threshold=threshold, measure=measure)
     means = frame.groupby("layer")[value].mean().dropna()
+    called = call_value(value, measure_of(frame))
     if means.empty:
-        return f"{call_value(value)} by layer: no layer has a head with a finite effect."
+        return f"{called} by layer: no layer has a head with a finite effect."
     low, high = int(means.to_numpy().argmin()), int(means.to_numpy().argmax())
-    what = f"{conditions[0]} minus {conditions[1]}" if effect is None else f"of the {effect}"
+    taken = effect.between(*condition_names(heads, conditions), minus="minus")
     text = (
-        f"{call_value(value)} ({what}) by layer: "
+        f"{called}{f' ({taken})' if taken else ''} by layer: "
         f"the layers' means run from {signed(means.iloc[low])} (layer {means.index[low]}) to "
         f"{signed(means.iloc[high])} (layer {means.index[high]})."
     )
     if layers is not None:
         table = _layer_rows(layers, frame, p_column)
         n = int((table[p_column] < alpha).sum())
-        text += f" The omnibus test finds a {effect or 'difference'} in {n} of {len(table)} layers at {level(alpha)}."
+        text += f" The omnibus test finds a {effect.name} in {n} of {len(table)} layers at {level(alpha)}."
     return text

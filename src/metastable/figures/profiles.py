@@ -11,18 +11,18 @@ from numpy.typing import NDArray
 
 from metastable.errors import InputError
 from metastable.figures.grid import ticks
-from metastable.figures.head_tables import call_value, require_columns
-from metastable.figures.style import FONT, LINES, MUTED, chart, signed, styled, wrap
+from metastable.figures.head_tables import require_columns
+from metastable.figures.style import FONT, LINES, MUTED, alt_of, chart, drawing, signed, wrap
 
 __all__ = ["effect_profiles", "effect_profiles_alt", "effect_shares", "effect_shares_alt"]
 
-_COLUMNS = ("series", "site", "layer", "depth", "hedges_g")
+_COLUMNS = ("series", "site", "layer", "depth", "size")
 
 
 def _series(effects: pd.DataFrame, site: str | None) -> dict[str, pd.DataFrame]:
     """Rows of each series with a finite effect, in the order of the table; a series of several sites is one a site."""
     require_columns(effects, _COLUMNS, "the table of effects")
-    rows = effects[np.isfinite(effects["hedges_g"])]
+    rows = effects[np.isfinite(effects["size"])]
     if site is not None:
         rows = rows[rows["site"] == site]
     if rows.empty:
@@ -38,7 +38,7 @@ def _series(effects: pd.DataFrame, site: str | None) -> dict[str, pd.DataFrame]:
 
 
 def _by_depth(part: pd.DataFrame, *, size: bool) -> pd.DataFrame:
-    values = part["hedges_g"].abs() if size else part["hedges_g"]
+    values = part["size"].abs() if size else part["size"]
     groups = values.groupby([part["layer"], part["depth"]])
     table = pd.DataFrame({"mean": groups.mean(), "low": groups.quantile(0.25), "high": groups.quantile(0.75)})
     return table.reset_index()
@@ -48,22 +48,22 @@ def _places(table: pd.DataFrame, relative: bool) -> NDArray[np.float64]:
     return table["depth"].to_numpy(float) * 100 if relative else table["layer"].to_numpy(float)
 
 
-@styled
+@drawing
 def effect_profiles(
-    effects: pd.DataFrame, *, site: str | None = None, relative: bool = False, effect: str = "hedges_g"
+    effects: pd.DataFrame, *, site: str | None = None, relative: bool = False, effect: str = "standardized effect"
 ) -> Figure:
     """Show the mean effect and the mean size of the effect by layer, one line per study.
 
     Parameters
     ----------
     effects : pandas.DataFrame
-        With ``series, site, layer, depth, hedges_g``, as `metastable.heads.compared_heads.effects_by_depth` returns it.
+        With ``series, site, layer, depth, size``, as `metastable.heads.compared_heads.effects_by_depth` returns it.
     site : str, optional
         Only this site; all, each with its own line, where left out.
     relative : bool, default False
         Whether layers are placed by their relative depth, for models of different depths.
-    effect : str, default "hedges_g"
-        What the effect is called, as a column or in words.
+    effect : str
+        What the effect is called.
 
     Returns
     -------
@@ -98,8 +98,7 @@ def effect_profiles(
                 label=wrap(name, 3.2, FONT - 1),
             )
         panel.axvline(0, color=MUTED, linewidth=0.8, zorder=0)
-        called = call_value(effect)
-        panel.set_xlabel(f"size of {called}" if size else called)
+        panel.set_xlabel(f"size of {effect}" if size else effect)
         panel.set_title("mean size of the effect" if size else "mean effect", loc="left")
     axes[1].set_xlim(left=0)
     if relative:
@@ -115,8 +114,9 @@ def effect_profiles(
     return figure
 
 
+@alt_of(effect_profiles)
 def effect_profiles_alt(
-    effects: pd.DataFrame, *, site: str | None = None, relative: bool = False, effect: str = "hedges_g"
+    effects: pd.DataFrame, *, site: str | None = None, relative: bool = False, effect: str = "standardized effect"
 ) -> str:
     """Say in words what `effect_profiles` shows; parameters as there."""
     parts = []
@@ -128,11 +128,11 @@ def effect_profiles_alt(
             f"in {name} from {means[least]:.2f} (layer {layers[least]}) to {means[most]:.2f} (layer {layers[most]})"
         )
     place = "relative depth" if relative else "layer"
-    return f"Mean and mean size of {call_value(effect)} by {place}: the layers' mean size runs {', '.join(parts)}."
+    return f"Mean and mean size of {effect} by {place}: the layers' mean size runs {', '.join(parts)}."
 
 
-@styled
-def effect_shares(effects: pd.DataFrame, *, site: str | None = None, effect: str = "hedges_g") -> Figure:
+@drawing
+def effect_shares(effects: pd.DataFrame, *, site: str | None = None, effect: str = "standardized effect") -> Figure:
     """Show which share of the heads has an effect below each value, one stair a study.
 
     Parameters
@@ -154,7 +154,7 @@ def effect_shares(effects: pd.DataFrame, *, site: str | None = None, effect: str
     for index, (name, part) in enumerate(_series(effects, site).items()):
         color, style, _ = LINES[index]
         axes.ecdf(
-            part["hedges_g"],
+            part["size"],
             color=color,
             linestyle=style,
             linewidth=1.6,
@@ -162,19 +162,20 @@ def effect_shares(effects: pd.DataFrame, *, site: str | None = None, effect: str
         )
     axes.axvline(0, color=MUTED, linewidth=0.8, zorder=0)
     axes.set_ylim(-0.02, 1.02)
-    axes.set_xlabel(call_value(effect))
+    axes.set_xlabel(effect)
     axes.set_ylabel("share of heads below")
     axes.set_title("distribution of the effects over heads", loc="left")
     axes.legend(loc="upper left", bbox_to_anchor=(1.02, 1))
     return figure
 
 
-def effect_shares_alt(effects: pd.DataFrame, *, site: str | None = None, effect: str = "hedges_g") -> str:
+@alt_of(effect_shares)
+def effect_shares_alt(effects: pd.DataFrame, *, site: str | None = None, effect: str = "standardized effect") -> str:
     """Say in words what `effect_shares` shows; parameters as there."""
     parts: Sequence[str] = [
         f"{name} has its middle half from {signed(low)} to {signed(high)}, median {signed(middle)}, "
-        f"{100 * (part['hedges_g'] > 0).mean():.0f}% above zero"
+        f"{100 * (part['size'] > 0).mean():.0f}% above zero"
         for name, part in _series(effects, site).items()
-        for low, middle, high in [np.quantile(part["hedges_g"], [0.25, 0.5, 0.75])]
+        for low, middle, high in [np.quantile(part["size"], [0.25, 0.5, 0.75])]
     ]
-    return f"Distribution of {call_value(effect)} over heads: {'; '.join(parts)}."
+    return f"Distribution of {effect} over heads: {'; '.join(parts)}."

@@ -11,8 +11,16 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
-from metastable.figures.head_tables import KEYS, call_value, directions, records, require_columns, select_heads
-from metastable.figures.style import CONDITIONS, FONT, INK, MUTED, PALE, WIDTH, chart, signed, styled, wrap
+from metastable.figures.head_tables import (
+    KEYS,
+    call_column,
+    condition_names,
+    effect_column,
+    records,
+    require_columns,
+    select_heads,
+)
+from metastable.figures.style import FONT, INK, MUTED, PALE, WIDTH, alt_of, chart, drawing, signed, wrap
 
 __all__ = ["sweep_plot", "sweep_plot_alt", "thresholds_plot", "thresholds_plot_alt"]
 
@@ -37,11 +45,10 @@ def _draw_axis(
     axes: Sequence[Axes],
     places: NDArray[np.float64],
     table: pd.DataFrame,
-    value: str,
+    called: str,
     words: tuple[str, str],
     *,
     joined: bool,
-    effect: str | None = None,
 ) -> None:
     """Draw effects above and significant heads below, over the places given."""
     top, bottom = axes
@@ -58,7 +65,7 @@ def _draw_axis(
         top.vlines(x, table["q25"], table["q75"], color="#7d7d7d", linewidth=8 * thin)
         top.plot(x, table["q50"], "o", color=INK, markerfacecolor="white", markersize=6 * max(thin, 0.5))
     top.axhline(0, color=MUTED, linewidth=0.9, linestyle="--")
-    top.set_ylabel(effect or call_value(value))
+    top.set_ylabel(called)
     # heads of models of different size are compared by their share
     share = len(table["n_heads"].unique()) > 1
     scale = 100 / table["n_heads"].to_numpy() if share else np.ones(len(table))
@@ -134,13 +141,12 @@ def _sweep_chart(
     *,
     joined: bool,
     title: str,
-    effect: str | None = None,
 ) -> Figure:
     pooled = _pooled(groups)
     parts, places = _clusters(groups)
     figure, axes = chart(4.4, rows=2, sharex=True, height_ratios=[1.2, 1])
     table = _summary(parts, value, alpha)
-    _draw_axis(axes, places, table, value, words, joined=joined and not pooled, effect=effect)
+    _draw_axis(axes, places, table, call_column(groups, value), words, joined=joined and not pooled)
     _label_levels(axes, labels, name)
     axes[0].set_title(title, loc="left")
     axes[0].annotate(
@@ -158,15 +164,15 @@ def _sweep_chart(
     return figure
 
 
-@styled
+@drawing
 def thresholds_plot(
     heads: pd.DataFrame,
     *,
-    value: str = "hedges_g",
+    value: str | None = None,
     site: str | None = None,
-    conditions: Sequence[str] = CONDITIONS,
+    measure: str | None = None,
+    conditions: Sequence[str] | None = None,
     alpha: float = 0.05,
-    effect: str | None = None,
 ) -> Figure:
     """Show effects and the number of significant heads over the thresholds of a run.
 
@@ -174,51 +180,52 @@ def thresholds_plot(
     ----------
     heads : pandas.DataFrame
         With `value` and ``p_perm_fdr``, of one or several thresholds.
-    value : str, default "hedges_g"
-        The effect.
-    site, conditions, alpha, effect
+    value : str, optional
+        The effect; the table's standardized size unless given.
+    site, measure, conditions, alpha
         As in `difference_map`.
 
     Returns
     -------
     matplotlib.figure.Figure
     """
-    groups, levels = _threshold_groups(heads, value, site)
+    value, effect = effect_column(heads, value, size=True)
+    groups, levels = _threshold_groups(heads, value, site, measure)
     return _sweep_chart(
         groups,
         [f"{level:g}" for level in levels],
         "threshold: share of the attention that is counted up to",
         value,
-        directions(conditions, effect),
+        effect.directions(*condition_names(heads, conditions)),
         alpha,
         joined=True,
         title="robustness over thresholds",
     )
 
 
-def _threshold_groups(heads: pd.DataFrame, value: str, site: str | None) -> tuple[list[pd.DataFrame], list[float]]:
+def _threshold_groups(
+    heads: pd.DataFrame, value: str, site: str | None, measure: str | None
+) -> tuple[list[pd.DataFrame], list[float]]:
     require_columns(heads, [*KEYS, value, "p_perm_fdr"], "the table of heads")
     levels = sorted(float(level) for level in heads["threshold"].unique())
-    return [select_heads(heads, [value], site=site, threshold=level) for level in levels], levels
+    return [select_heads(heads, [value], site=site, threshold=level, measure=measure) for level in levels], levels
 
 
+@alt_of(thresholds_plot)
 def thresholds_plot_alt(
     heads: pd.DataFrame,
     *,
-    value: str = "hedges_g",
+    value: str | None = None,
     site: str | None = None,
-    conditions: Sequence[str] = CONDITIONS,
+    measure: str | None = None,
+    conditions: Sequence[str] | None = None,
     alpha: float = 0.05,
-    effect: str | None = None,
 ) -> str:
     """Say in words what `thresholds_plot` shows; parameters as there."""
-    groups, levels = _threshold_groups(heads, value, site)
-    words = _more_in(conditions) if effect is None else directions(conditions, effect)
+    value, effect = effect_column(heads, value, size=True)
+    groups, levels = _threshold_groups(heads, value, site, measure)
+    words = effect.directions_in_text(*condition_names(heads, conditions))
     return "Over thresholds: " + _axis_alt(groups, [f"{level:g}" for level in levels], value, words, alpha)
-
-
-def _more_in(conditions: Sequence[str]) -> tuple[str, str]:
-    return f"more in {conditions[0]}", f"more in {conditions[1]}"
 
 
 def _axis_alt(
@@ -227,29 +234,26 @@ def _axis_alt(
     value: str,
     words: tuple[str, str],
     alpha: float,
-    *,
-    effect: str | None = None,
 ) -> str:
     table = _summary(groups, value, alpha)
     heads = "heads, counted in every setting," if _pooled(groups) else "heads"
     parts = [
         f"at {label}, {row['more_a']} of {row['n_heads']} {heads} {words[0]} and {row['more_b']} {words[1]}, median "
-        f"{effect or call_value(value)} {signed(row['q50'])}"
+        f"{call_column(groups, value)} {signed(row['q50'])}"
         for label, row in zip(labels, records(table), strict=True)
     ]
     return "; ".join(parts) + "."
 
 
-@styled
+@drawing
 def sweep_plot(
     heads: pd.DataFrame,
     axis: str,
     *,
-    value: str = "hedges_g",
-    conditions: Sequence[str] = CONDITIONS,
+    value: str | None = None,
+    conditions: Sequence[str] | None = None,
     alpha: float = 0.05,
     name: str | None = None,
-    effect: str | None = None,
 ) -> Figure:
     """Show how effects and significance move along one axis of a sweep.
 
@@ -266,8 +270,6 @@ def sweep_plot(
         As in `thresholds_plot`.
     name : str, optional
         What the axis is called.
-    effect : str, optional
-        What the effect is called.
 
     Returns
     -------
@@ -278,9 +280,10 @@ def sweep_plot(
     InputError
         Where a column is missing.
     """
+    value, effect = effect_column(heads, value, size=True)
     groups, labels, joined = _sweep_groups(heads, axis, value)
     called = name or axis.replace("_", " ")
-    words = directions(conditions, effect)
+    words = effect.directions(*condition_names(heads, conditions))
     return _sweep_chart(
         groups,
         labels,
@@ -290,7 +293,6 @@ def sweep_plot(
         alpha,
         joined=joined,
         title=f"sweep over {called}",
-        effect=effect,
     )
 
 
@@ -304,18 +306,19 @@ def _sweep_groups(heads: pd.DataFrame, axis: str, value: str) -> tuple[list[pd.D
     return [heads[heads[axis] == level] for level in levels], labels, numeric
 
 
+@alt_of(sweep_plot)
 def sweep_plot_alt(
     heads: pd.DataFrame,
     axis: str,
     *,
-    value: str = "hedges_g",
-    conditions: Sequence[str] = CONDITIONS,
+    value: str | None = None,
+    conditions: Sequence[str] | None = None,
     alpha: float = 0.05,
     name: str | None = None,
-    effect: str | None = None,
 ) -> str:
     """Say in words what `sweep_plot` shows; parameters as there."""
+    value, effect = effect_column(heads, value, size=True)
     groups, labels, _ = _sweep_groups(heads, axis, value)
-    words = _more_in(conditions) if effect is None else directions(conditions, effect)
-    told = _axis_alt(groups, labels, value, words, alpha, effect=effect)
+    words = effect.directions_in_text(*condition_names(heads, conditions))
+    told = _axis_alt(groups, labels, value, words, alpha)
     return f"Sweep over {name or axis.replace('_', ' ')}: {told}"

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from metastable.errors import InputError
-from metastable.figures.head_tables import call_value, require_columns
-from metastable.figures.style import FONT, INK, MUTED, chart, styled, wrap
+from metastable.figures.head_tables import call_column, effect_column, require_columns
+from metastable.figures.style import FONT, INK, MUTED, alt_of, chart, drawing, wrap
 
 __all__ = ["settings_plot", "settings_plot_alt"]
 
@@ -30,16 +30,15 @@ def _groups(heads: pd.DataFrame, labels: Sequence[str], found: Sequence[bool], v
     return groups
 
 
-@styled
+@drawing
 def settings_plot(
     heads: pd.DataFrame,
     labels: Sequence[str],
     found: Sequence[bool],
     *,
     title: str = "",
-    value: str = "hedges_g",
+    value: str | None = None,
     alpha: float = 0.05,
-    effect: str | None = None,
 ) -> Figure:
     """Show the absolute effects of every setting of a sweep and how many of its heads are significant.
 
@@ -53,12 +52,10 @@ def settings_plot(
         Whether each setting's omnibus test finds a difference.
     title : str
         What the labels list.
-    value : str, default "hedges_g"
-        The effect.
+    value : str, optional
+        The effect; the table's standardized size unless given.
     alpha : float, default 0.05
         For the significance of heads.
-    effect : str, optional
-        What the effect is called on its axis.
 
     Returns
     -------
@@ -69,6 +66,7 @@ def settings_plot(
     InputError
         Where a column is missing, or the labels do not fit the settings.
     """
+    value, effect = effect_column(heads, value, size=True)
     groups = _groups(heads, labels, found, value)
     texts = [wrap(label, _LABEL, FONT - 1) for label in labels]
     row = _ROW + 0.14 * max(text.count("\n") for text in texts)
@@ -90,7 +88,7 @@ def settings_plot(
     axes.set_yticks(range(len(groups)), texts)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x", color="#e3e3e3", linewidth=0.8)
-    axes.set_xlabel(f"|{effect or call_value(value)}| over heads: median, middle half (dark), 90% (light)")
+    axes.set_xlabel(f"|{call_column(groups, value)}| over heads: median, middle half (dark), 90% (light)")
     # both headers stand above their columns
     above: dict[str, Any] = {
         "xycoords": "axes fraction",
@@ -103,7 +101,7 @@ def settings_plot(
     figure.legend(
         handles=[
             Line2D([], [], linestyle="", marker="o", color=INK, markerfacecolor=face, label=text)
-            for face, text in ((INK, "omnibus test finds a difference"), ("white", "finds none"))
+            for face, text in ((INK, f"omnibus test finds a {effect.name}"), ("white", "finds none"))
         ],
         loc="outside lower center",
         ncols=2,
@@ -111,22 +109,23 @@ def settings_plot(
     return figure
 
 
+@alt_of(settings_plot)
 def settings_plot_alt(
     heads: pd.DataFrame,
     labels: Sequence[str],
     found: Sequence[bool],
     *,
-    value: str = "hedges_g",
+    value: str | None = None,
     alpha: float = 0.05,
-    effect: str | None = None,
 ) -> str:
     """Say in words what `settings_plot` shows; parameters as there."""
+    value, effect = effect_column(heads, value, size=True)
     groups = _groups(heads, labels, found, value)
     medians = [float(group[value].abs().median()) for group in groups]
     numbers = [int((group["p_perm_fdr"] < alpha).sum()) for group in groups]
     least, most = medians.index(min(medians)), medians.index(max(medians))
     return (
-        f"{len(groups)} settings: the omnibus test finds a difference in {sum(map(bool, found))}. The median "
-        f"|{effect or call_value(value)}| over heads runs from {medians[least]:.2f} ({labels[least]}) to "
+        f"{len(groups)} settings: the omnibus test finds a {effect.name} in {sum(map(bool, found))}. The median "
+        f"|{call_column(groups, value)}| over heads runs from {medians[least]:.2f} ({labels[least]}) to "
         f"{medians[most]:.2f} ({labels[most]}), the number of significant heads from {min(numbers)} to {max(numbers)}."
     )

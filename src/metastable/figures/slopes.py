@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
 from metastable.errors import InputError
-from metastable.figures.style import COLOR_A, FONT, MUTED, chart, signed, styled
+from metastable.figures.style import COLOR_A, FONT, MUTED, alt_of, chart, drawing, signed
 from metastable.measures import call_measure
 
 __all__ = ["slope_plot", "slope_plot_alt"]
@@ -27,15 +27,15 @@ def _checked(
     return x, table
 
 
-@styled
+@drawing
 def slope_plot(
     predictor: ArrayLike,
     values: ArrayLike,
     labels: Sequence[str],
     *,
     bins: int = 10,
-    predictor_label: str = "concreteness rating",
-    measure: str = "count",
+    predictor_label: str = "predictor",
+    measure: str = "value",
     notes: Sequence[str] | None = None,
 ) -> Figure:
     """Show a measure over a continuous predictor in a few heads, with the straight line that is tested.
@@ -121,13 +121,14 @@ def _line(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float]
     return slope, float(y.mean() - slope * x.mean())
 
 
+@alt_of(slope_plot)
 def slope_plot_alt(
     predictor: ArrayLike,
     values: ArrayLike,
     labels: Sequence[str],
     *,
-    predictor_label: str = "concreteness rating",
-    measure: str = "count",
+    predictor_label: str = "predictor",
+    measure: str = "value",
     notes: Sequence[str] | None = None,
 ) -> str:
     """Say in words what `slope_plot` shows; parameters as there."""

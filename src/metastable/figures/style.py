@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache, wraps
 from io import BytesIO
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, Protocol, TypeVar, cast
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -22,7 +22,6 @@ from matplotlib.textpath import TextToPath
 __all__ = [
     "COLOR_A",
     "COLOR_B",
-    "CONDITIONS",
     "DIVERGING",
     "FONT",
     "INK",
@@ -35,16 +34,18 @@ __all__ = [
     "SMALL",
     "TITLE",
     "WIDTH",
+    "Drawing",
     "NotebookFigure",
+    "alt_of",
     "chart",
     "color_map",
+    "drawing",
     "fixed",
     "format_p",
     "ink_on",
     "level",
     "settings",
     "signed",
-    "styled",
     "text_width",
     "wrap",
 ]
@@ -54,7 +55,6 @@ WIDTH = 8.3
 TITLE, FONT, SMALL = 11.0, 9.0, 7.5
 """Points; SMALL is the least that a reader is asked to read."""
 
-CONDITIONS = ("concrete", "abstract")
 INK, MUTED, PALE, MISSING = "#1b1b1b", "#5f5f5f", "#e3e3e3", "#ededed"
 
 # Both maps are ColorBrewer's, safe for colour-blind readers. The diverging map's ends are the two
@@ -108,7 +108,7 @@ _RC: dict[str, Any] = {
 }
 
 P = ParamSpec("P")
-R = TypeVar("R")
+A = TypeVar("A", bound=Callable[..., str])
 
 
 @contextmanager
@@ -134,20 +134,49 @@ class NotebookFigure(Figure):
         return buffer.getvalue()
 
 
-def styled(function: Callable[P, R]) -> Callable[P, R]:
-    """Run a figure function under this module's settings, whatever the reader's own are."""
+class Drawing(Protocol[P]):
+    """A figure function that knows its alternative text.
+
+    Attributes
+    ----------
+    alt : callable
+        Takes the same data, without what only looks, and states the finding in words.
+    """
+
+    __name__: str
+    alt: Callable[..., str]
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Figure:
+        """Draw."""
+
+
+def drawing(function: Callable[P, Figure]) -> Drawing[P]:
+    """Make a figure function of a function that draws: it runs under this module's settings, whatever the reader's are.
+
+    Its alternative text is the function under `alt_of`.
+    """
 
     @wraps(function)
-    def inner(*args: P.args, **kwargs: P.kwargs) -> R:
+    def inner(*args: P.args, **kwargs: P.kwargs) -> Figure:
         with settings():
             figure = function(*args, **kwargs)
-            if isinstance(figure, Figure) and figure.get_layout_engine() is not None:
+            if figure.get_layout_engine() is not None:
                 # laid out once: a second round would move things by a rounding error
                 figure.draw_without_rendering()
                 figure.set_layout_engine("none")
             return figure
 
-    return inner
+    return cast("Drawing[P]", inner)
+
+
+def alt_of(figure: Drawing[...]) -> Callable[[A], A]:
+    """Bind the function below to a figure function as its alternative text."""
+
+    def bind(function: A) -> A:
+        figure.alt = function
+        return function
+
+    return bind
 
 
 def chart(height: float, columns: int = 1, rows: int = 1, **options: Any) -> tuple[NotebookFigure, list[Axes]]:

@@ -11,16 +11,20 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from metastable.errors import InputError
-from metastable.figures.head_tables import KEYS, call_value, digits_for, require_columns
-from metastable.figures.style import FONT, INK, MUTED, chart, format_p, level, signed, styled, wrap
+from metastable.figures.head_tables import HEADS, call_column, digits_for, measure_of, require_columns
+from metastable.figures.style import FONT, INK, MUTED, alt_of, chart, drawing, format_p, level, signed, wrap
+from metastable.stats.effect_kinds import effect_of
 
 __all__ = ["adjustment_plot", "adjustment_plot_alt", "study_scatter", "study_scatter_alt"]
 
 
 def _joined(first: pd.DataFrame, second: pd.DataFrame, value: str) -> pd.DataFrame:
+    keys = [*HEADS, "threshold"]
     for table in (first, second):
-        require_columns(table, [*KEYS, value, "p_perm_fdr"], "the table of heads")
-    both = first.merge(second, on=list(KEYS), suffixes=("_x", "_y"), validate="one_to_one")
+        require_columns(table, [*keys, value, "p_perm_fdr"], "the table of heads")
+        if "measure" in table:
+            measure_of(table)
+    both = first.merge(second, on=keys, suffixes=("_x", "_y"), validate="one_to_one")
     both = both.replace([np.inf, -np.inf], np.nan).dropna(subset=[f"{value}_x", f"{value}_y"])
     if both.empty:
         raise InputError("the two tables share no head; compare tables of one model, site and threshold")
@@ -72,25 +76,22 @@ def _scatter(
     return figure, axes
 
 
-@styled
+@drawing
 def adjustment_plot(
     before: pd.DataFrame,
     after: pd.DataFrame,
     *,
-    value: str = "difference",
-    measure: str = "count",
+    value: str | None = None,
     alpha: float = 0.05,
 ) -> Figure:
-    """Show each head's difference before and after adjusting for the covariates.
+    """Show each head's difference or slope before and after adjusting for the covariates.
 
     Parameters
     ----------
     before, after : pandas.DataFrame
         Tables of heads without and with covariates, with `value` and ``p_perm_fdr``.
-    value : str, default "difference"
-        The estimate.
-    measure : str, default "count"
-        What was measured, for the labels.
+    value : str, optional
+        The estimate; the tables' difference or slope unless given.
     alpha : float, default 0.05
         For significance after FDR correction; each combination has its own marker.
 
@@ -103,43 +104,45 @@ def adjustment_plot(
     InputError
         Where the tables share no head.
     """
-    both = _joined(before, after, value)
+    value = value or effect_of(before).estimate
+    both, called = _joined(before, after, value), call_column((before, after), value)
     words = {"both": "before and after", "first": "before only", "second": "after only", "neither": "neither"}
     figure, axes = _scatter(both, value, alpha, words, diagonal="no change")
-    axes.set_xlabel(f"{call_value(value, measure)}, as measured")
-    axes.set_ylabel(f"{call_value(value, measure)}, adjusted for the covariates")
+    axes.set_xlabel(f"{called}, as measured")
+    axes.set_ylabel(f"{called}, adjusted for the covariates")
     axes.set_title("what adjustment does to each head", loc="left")
     return figure
 
 
+@alt_of(adjustment_plot)
 def adjustment_plot_alt(
     before: pd.DataFrame,
     after: pd.DataFrame,
     *,
-    value: str = "difference",
-    measure: str = "count",
+    value: str | None = None,
     alpha: float = 0.05,
 ) -> str:
     """Say in words what `adjustment_plot` shows; parameters as there."""
-    both = _joined(before, after, value)
+    value = value or effect_of(before).estimate
+    both, called = _joined(before, after, value), call_column((before, after), value)
     states = _states(both, alpha)
     x, y = both[f"{value}_x"], both[f"{value}_y"]
     digits = digits_for(both[[f"{value}_x", f"{value}_y"]].to_numpy(float))
     return (
-        f"Each head's {call_value(value, measure)} before and after adjustment for covariates, {len(both)} heads: the "
+        f"Each head's {called} before and after adjustment for covariates, {len(both)} heads: the "
         f"mean absolute size goes from {x.abs().mean():.{digits}f} to {y.abs().mean():.{digits}f}, the sign changes in "
         f"{int((x * y < 0).sum())}. Significant before and after: {int((states == 'both').sum())}, before only: "
         f"{int((states == 'first').sum())}, after only: {int((states == 'second').sum())}."
     )
 
 
-@styled
+@drawing
 def study_scatter(
     first: pd.DataFrame,
     second: pd.DataFrame,
     *,
     names: Sequence[str] = ("first study", "second study"),
-    value: str = "hedges_g",
+    value: str | None = None,
     alpha: float = 0.05,
     p: float | None = None,
 ) -> Figure:
@@ -151,8 +154,8 @@ def study_scatter(
         Tables of heads with `value` and ``p_perm_fdr``; heads in both are shown.
     names : pair of str
         What the studies are called.
-    value : str, default "hedges_g"
-        The effect.
+    value : str, optional
+        The effect; the tables' standardized size unless given.
     alpha : float, default 0.05
         For significance after FDR correction.
     p : float, optional
@@ -167,7 +170,8 @@ def study_scatter(
     InputError
         Where the tables share no head.
     """
-    both = _joined(first, second, value)
+    value = value or effect_of(first).size
+    both, called = _joined(first, second, value), call_column((first, second), value)
     words = {"both": "both", "first": f"{names[0]} only", "second": f"{names[1]} only", "neither": "neither"}
     figure, axes = _scatter(
         both,
@@ -176,8 +180,8 @@ def study_scatter(
         {key: wrap(word, 2.2, FONT - 1) for key, word in words.items()},
         diagonal="equal in both",
     )
-    axes.set_xlabel(wrap(f"{call_value(value)}, {names[0]}", 4.2, FONT))
-    axes.set_ylabel(wrap(f"{call_value(value)}, {names[1]}", 4.2, FONT))
+    axes.set_xlabel(wrap(f"{called}, {names[0]}", 4.2, FONT))
+    axes.set_ylabel(wrap(f"{called}, {names[1]}", 4.2, FONT))
     axes.set_title(_correlation(both, value, p), loc="left")
     return figure
 
@@ -190,20 +194,22 @@ def _correlation(both: pd.DataFrame, value: str, p: float | None) -> str:
     return f"r = {r} over {len(both)} heads" + (f", {format_p(p)}" if p is not None else "")
 
 
+@alt_of(study_scatter)
 def study_scatter_alt(
     first: pd.DataFrame,
     second: pd.DataFrame,
     *,
     names: Sequence[str] = ("first study", "second study"),
-    value: str = "hedges_g",
+    value: str | None = None,
     alpha: float = 0.05,
     p: float | None = None,
 ) -> str:
     """Say in words what `study_scatter` shows; parameters as there."""
-    both = _joined(first, second, value)
+    value = value or effect_of(first).size
+    both, called = _joined(first, second, value), call_column((first, second), value)
     states = _states(both, alpha)
     agree = int((both[f"{value}_x"] * both[f"{value}_y"] > 0).sum())
     return (
-        f"{call_value(value)} of each head in {names[0]} against {names[1]}: {_correlation(both, value, p)}. "
+        f"{called} of each head in {names[0]} against {names[1]}: {_correlation(both, value, p)}. "
         f"The sign agrees in {agree}; {int((states == 'both').sum())} are significant in both."
     )

@@ -14,8 +14,9 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from metastable.figures.grid import axes_at, cell_corners, label_axes, one_map
-from metastable.figures.head_tables import directions, head_matrix, select_heads, significant
-from metastable.figures.style import CONDITIONS, FONT, WIDTH, level, styled, wrap
+from metastable.figures.head_tables import condition_names, head_matrix, select_heads, significant
+from metastable.figures.style import FONT, WIDTH, alt_of, drawing, level, wrap
+from metastable.stats.effect_kinds import Effect, effect_of
 
 __all__ = ["significance_mask", "significance_mask_alt"]
 
@@ -28,8 +29,7 @@ class _Kind:
     hatch: str
 
 
-def _kinds(conditions: Sequence[str], effect: str | None = None) -> dict[str, _Kind]:
-    plus, minus = directions(conditions, effect)
+def _kinds(plus: str, minus: str) -> dict[str, _Kind]:
     return {
         "a": _Kind(plus, "#f6c48b", "#7f3b08", "/////"),
         "b": _Kind(minus, "#c9c3e0", "#3b1a63", "\\\\\\\\\\"),
@@ -40,10 +40,10 @@ def _kinds(conditions: Sequence[str], effect: str | None = None) -> dict[str, _K
 
 
 def verdict_states(frame: pd.DataFrame, alpha: float) -> NDArray[np.object_]:
-    """Return for each head "a" or "b" (it needs more), "equivalent", "undecided", or "untested" for equivalence."""
-    found = significant(frame, alpha)
+    """Return for each head the sign of its effect, "a" or "b", or "equivalent", "undecided", or "untested" for that."""
+    found, estimate = significant(frame, alpha), effect_of(frame).estimate
     states = np.where(
-        found, np.where(frame["difference"] > 0, "a", "b"), "undecided" if "verdict" in frame else "untested"
+        found, np.where(frame[estimate] > 0, "a", "b"), "undecided" if "verdict" in frame else "untested"
     ).astype(object)
     if "verdict" in frame:
         states[~found & (frame["verdict"] == "equivalent").to_numpy(bool)] = "equivalent"
@@ -56,7 +56,7 @@ _ORDER = ("a", "b", "equivalent", "undecided", "untested")
 def draw_verdicts(axes: Axes, frame: pd.DataFrame, states: NDArray[np.object_], *, layers: bool = True) -> None:
     """Fill and hatch the cells by verdict, and label the axes."""
     codes = head_matrix(frame, np.array([_ORDER.index(state) for state in states], dtype=float))
-    for code, kind in enumerate(_kinds(CONDITIONS).values()):
+    for code, kind in enumerate(_kinds("", "").values()):
         cells = codes == code
         if cells.any():
             axes.add_collection(
@@ -84,10 +84,10 @@ def draw_verdicts(axes: Axes, frame: pd.DataFrame, states: NDArray[np.object_], 
 
 
 def verdict_legend(
-    states: NDArray[np.object_], conditions: Sequence[str], width: float, effect: str | None = None
+    states: NDArray[np.object_], conditions: tuple[str, str], width: float, effect: Effect
 ) -> list[Patch]:
     """Return an entry per verdict with its number of heads, `width` inches wide at most."""
-    kinds = _kinds(conditions, effect)
+    kinds = _kinds(*effect.directions(*conditions))
     shown = [name for name in _ORDER if name in ("a", "b") or (states == name).any()]
     return [
         Patch(
@@ -101,19 +101,15 @@ def verdict_legend(
     ]
 
 
-def _heads_that(effect: str | None) -> str:
-    return "heads that differ" if effect is None else f"heads with a {effect}"
-
-
-@styled
+@drawing
 def significance_mask(
     heads: pd.DataFrame,
     *,
     site: str | None = None,
     threshold: float | None = None,
-    conditions: Sequence[str] = CONDITIONS,
+    measure: str | None = None,
+    conditions: Sequence[str] | None = None,
     alpha: float = 0.05,
-    effect: str | None = None,
     title: str | None = None,
 ) -> Figure:
     """Show the verdict per head: which condition needs more, equivalent, or undecided.
@@ -121,9 +117,9 @@ def significance_mask(
     Parameters
     ----------
     heads : pandas.DataFrame
-        With ``difference`` and ``p_perm_fdr``; ``verdict``, if there, tells the equivalent heads from the
+        With the difference or slope and ``p_perm_fdr``; ``verdict``, if there, tells the equivalent heads from the
         undecided.
-    site, threshold, conditions, alpha, effect, title
+    site, threshold, measure, conditions, alpha, title
         As in `difference_map`.
 
     Returns
@@ -131,13 +127,14 @@ def significance_mask(
     matplotlib.figure.Figure
         The direction and angle of the hatching say what the colours say.
     """
-    frame = select_heads(heads, ["difference", "p_perm_fdr"], site=site, threshold=threshold)
+    effect = effect_of(heads)
+    frame = select_heads(heads, [effect.estimate, "p_perm_fdr"], site=site, threshold=threshold, measure=measure)
     states = verdict_states(frame, alpha)
-    shape = head_matrix(frame, "difference").shape
-    entries = verdict_legend(states, conditions, 1.35, effect)
+    shape = head_matrix(frame, effect.estimate).shape
+    entries = verdict_legend(states, condition_names(heads, conditions), 1.35, effect)
     footer = 0.66 + 0.16 * max(str(entry.get_label()).count("\n") + 1 for entry in entries)
     figure, axes = one_map(
-        (shape[0], shape[1]), title or f"{_heads_that(effect)} after FDR correction at {level(alpha)}", footer
+        (shape[0], shape[1]), title or f"heads {effect.with_effect} after FDR correction at {level(alpha)}", footer
     )
     draw_verdicts(axes, frame, states)
     under = axes_at(figure, 0, 0.04, WIDTH, footer - 0.5)
@@ -146,26 +143,24 @@ def significance_mask(
     return figure
 
 
+@alt_of(significance_mask)
 def significance_mask_alt(
     heads: pd.DataFrame,
     *,
     site: str | None = None,
     threshold: float | None = None,
-    conditions: Sequence[str] = CONDITIONS,
+    measure: str | None = None,
+    conditions: Sequence[str] | None = None,
     alpha: float = 0.05,
-    effect: str | None = None,
 ) -> str:
     """Say in words what `significance_mask` shows; parameters as there."""
-    frame = select_heads(heads, ["difference", "p_perm_fdr"], site=site, threshold=threshold)
+    effect = effect_of(heads)
+    frame = select_heads(heads, [effect.estimate, "p_perm_fdr"], site=site, threshold=threshold, measure=measure)
     states = verdict_states(frame, alpha)
     n = {name: int((states == name).sum()) for name in _ORDER}
     found = n["a"] + n["b"]
-    have, plus, minus = (
-        ("differ", f"more in {conditions[0]}", f"more in {conditions[1]}")
-        if effect is None
-        else (f"have a {effect}", "rising", "falling")
-    )
-    text = f"Of {len(frame)} heads, {found} {have} after FDR correction at {level(alpha)}"
+    plus, minus = effect.directions_in_text(*condition_names(heads, conditions))
+    text = f"Of {len(frame)} heads, {found} {effect.verb} after FDR correction at {level(alpha)}"
     text += f": {n['a']} {plus}, {n['b']} {minus}."
     if "verdict" in frame and found < len(frame):
         text += f" Of the others {n['equivalent']} are equivalent and {n['undecided']} undecided."

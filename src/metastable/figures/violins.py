@@ -14,7 +14,6 @@ from numpy.typing import ArrayLike, NDArray
 from metastable.errors import InputError
 from metastable.figures.grid import axes_at, cell_corners, inches, label_axes, one_map, outline_cells
 from metastable.figures.style import (
-    CONDITIONS,
     FONT,
     INK,
     MODE_COLORS,
@@ -22,7 +21,8 @@ from metastable.figures.style import (
     SMALL,
     WIDTH,
     NotebookFigure,
-    styled,
+    alt_of,
+    drawing,
     text_width,
     wrap,
 )
@@ -172,7 +172,7 @@ def _row_height(n_layers: int, *, pair: bool = False) -> float:
     return 0.48 if n_layers <= 12 else 0.36 if n_layers <= 24 else 0.28
 
 
-@styled
+@drawing
 def violin_grid(
     histograms: ArrayLike,
     *,
@@ -226,6 +226,7 @@ def _mode_counts(modes: NDArray[np.str_]) -> str:
     return ", ".join(f"{int((modes == mode.name).sum())} in {mode.name} ({mode.words})" for mode in reversed(MODES))
 
 
+@alt_of(violin_grid)
 def violin_grid_alt(
     histograms: ArrayLike,
     *,
@@ -244,13 +245,13 @@ def violin_grid_alt(
     )
 
 
-@styled
+@drawing
 def violin_pair(
     histograms_a: ArrayLike,
     histograms_b: ArrayLike,
     *,
     n: int | None = None,
-    conditions: Sequence[str] = CONDITIONS,
+    conditions: Sequence[str] = ("a", "b"),
 ) -> Figure:
     """Show both conditions' violins, with an outline around each head that changes mode.
 
@@ -260,8 +261,8 @@ def violin_pair(
         As in `violin_grid`; `n_max` may differ between the conditions.
     n : int, optional
         Number of patterns to choose from in both; the larger ``n_max`` unless given.
-    conditions : pair of str
-        Names of the conditions.
+    conditions : pair of str, default ("a", "b")
+        Names of the conditions: arrays have none.
 
     Returns
     -------
@@ -312,12 +313,13 @@ def _pair(a: ArrayLike, b: ArrayLike, n: int | None) -> tuple[tuple[NDArray[np.i
     return (_checked(first, length)[0], _checked(second, length)[0]), length
 
 
+@alt_of(violin_pair)
 def violin_pair_alt(
     histograms_a: ArrayLike,
     histograms_b: ArrayLike,
     *,
     n: int | None = None,
-    conditions: Sequence[str] = CONDITIONS,
+    conditions: Sequence[str] = ("a", "b"),
 ) -> str:
     """Say in words what `violin_pair` shows; parameters as there."""
     tables, length = _pair(histograms_a, histograms_b, n)

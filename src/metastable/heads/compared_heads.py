@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from metastable.errors import InputError
-from metastable.heads.finished_report import FinishedReport
+from metastable.heads.depth import effects_by_depth
+from metastable.heads.finished_report import FinishedReport, rows_at
 from metastable.stats.agreement import MapAgreement, effect_difference, map_agreement
 from metastable.stats.corrections import adjust_p_values
 
@@ -20,7 +21,6 @@ __all__ = [
     "Relation",
     "compare_reports",
     "effect_kind",
-    "effects_by_depth",
     "join_heads",
     "labels",
     "one_scale",
@@ -32,14 +32,14 @@ Relation = Literal["same heads", "other weights", "other shape"]
 """How the heads of two models correspond."""
 
 _KEYS = ["site", "layer", "head", "threshold"]
-_BOTH = ["hedges_g", "g_low", "g_high", "difference", "p_perm", "p_perm_fdr", "verdict"]
+_BOTH = ["size", "size_low", "size_high", "estimate", "p_perm", "p_perm_fdr", "verdict"]
 
 JOINED_COLUMNS = (
     *_KEYS,
     *(f"{column}_{side}" for side in ("first", "second") for column in _BOTH),
-    "g_difference",
-    "g_difference_low",
-    "g_difference_high",
+    "size_difference",
+    "size_difference_low",
+    "size_difference_high",
     "p_difference",
     "p_difference_fdr",
     "same_sign",
@@ -74,7 +74,13 @@ class Comparison:
     size_profile : MapAgreement or None
         Of the layers' mean absolute effects; None below three layers.
     effects : pandas.DataFrame
-        As `effects_by_depth` returns it, at the primary threshold.
+        As `metastable.heads.depth.effects_by_depth` returns it, at the primary threshold.
+    alpha : float
+        Significance level of the heads in either and of their differences.
+    n_permutations : int
+        Permutations of the tests of agreement.
+    seed : int
+        Of the permutations.
     """
 
     first: FinishedReport
@@ -87,6 +93,9 @@ class Comparison:
     difference_agreement: MapAgreement | None
     size_profile: MapAgreement | None
     effects: pd.DataFrame = field(repr=False)
+    alpha: float
+    n_permutations: int
+    seed: int
 
     @property
     def primary(self) -> pd.DataFrame:
@@ -115,9 +124,9 @@ def effect_kind(report: FinishedReport) -> str:
     """Say what the effect of a report is, and over which units."""
     contrast = report.recipe["contrast"]
     if contrast["predictor"] is not None:
-        return f"d of the slope over the {contrast['predictor']} of {contrast['unit']}s"
+        return f"{report.effect.size_name} over the {contrast['predictor']} of {contrast['unit']}s"
     paired = "paired " if contrast["paired"] and "pair" not in contrast["unit"] else ""
-    return f"Hedges' g over {paired}{contrast['unit']}s"
+    return f"{report.effect.size_name} over {paired}{contrast['unit']}s"
 
 
 # Units that average over numbers of tokens this far apart have standard deviations that cannot be compared.
@@ -175,11 +184,6 @@ def shared_thresholds(
     return tuple(next(known for known in shared if np.isclose(known, value)) for value in chosen)
 
 
-def _at(heads: pd.DataFrame, threshold: float) -> pd.DataFrame:
-    rows: pd.DataFrame = heads[np.isclose(heads["threshold"], threshold)]
-    return rows.assign(threshold=threshold)
-
-
 def join_heads(
     first: pd.DataFrame, second: pd.DataFrame, thresholds: Sequence[float], *, alpha: float = 0.05
 ) -> pd.DataFrame:
@@ -199,9 +203,9 @@ def join_heads(
     pandas.DataFrame
         One row per site, layer, head and threshold, with `JOINED_COLUMNS`:
 
-        * ``hedges_g, g_low, g_high, difference, p_perm, p_perm_fdr, verdict`` of either, with ``_first`` and
-          ``_second``
-        * ``g_difference``, ``g_difference_low``, ``g_difference_high``, ``p_difference``: as
+        * ``size, size_low, size_high`` (Hedges' g of a difference of groups, d of a slope), ``estimate`` (the
+          difference or the slope), ``p_perm, p_perm_fdr, verdict`` of either, with ``_first`` and ``_second``
+        * ``size_difference``, ``size_difference_low``, ``size_difference_high``, ``p_difference``: as
           `metastable.stats.agreement.effect_difference`, first - second
         * ``p_difference_fdr``: these p-values after Benjamini & Hochberg over the heads of a site and threshold that
           have one
@@ -210,12 +214,12 @@ def join_heads(
     """
     parts = []
     for threshold in thresholds:
-        sides = [_at(table, threshold)[[*_KEYS, *_BOTH]] for table in (first, second)]
+        sides = [rows_at(table, threshold)[[*_KEYS, *_BOTH]] for table in (first, second)]
         parts.append(sides[0].merge(sides[1], on=_KEYS, suffixes=("_first", "_second"), validate="one_to_one"))
     table = pd.concat(parts, ignore_index=True)
     if table.empty:
         raise InputError("the two reports share no head at these thresholds; their tables do not fit their models")
-    limits = [[table[f"{name}_{side}"] for name in ("hedges_g", "g_low", "g_high")] for side in ("first", "second")]
+    limits = [[table[f"{name}_{side}"] for name in ("size", "size_low", "size_high")] for side in ("first", "second")]
     found = effect_difference((limits[0][0], limits[0][1], limits[0][2]), (limits[1][0], limits[1][1], limits[1][2]))
     known = np.isfinite(found.p)
     adjusted = np.full(len(table), np.nan)
@@ -224,35 +228,14 @@ def join_heads(
         adjusted[known] = adjust_p_values(found.p[known], method="bh", family=family[known])
     x, y = ((table[f"p_perm_fdr_{side}"] < alpha).to_numpy() for side in ("first", "second"))
     return table.assign(
-        g_difference=found.estimate,
-        g_difference_low=found.low,
-        g_difference_high=found.high,
+        size_difference=found.estimate,
+        size_difference_low=found.low,
+        size_difference_high=found.high,
         p_difference=found.p,
         p_difference_fdr=adjusted,
-        same_sign=table["hedges_g_first"] * table["hedges_g_second"] > 0,
+        same_sign=table["size_first"] * table["size_second"] > 0,
         significant=np.select([x & y, x, y], ["both", "first", "second"], "neither"),
     )[list(JOINED_COLUMNS)]
-
-
-def effects_by_depth(reports: Sequence[FinishedReport], names: Sequence[str], threshold: float) -> pd.DataFrame:
-    """Return the effects of several reports in one long table.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Columns ``series`` (of `names`), ``site, layer, head, hedges_g, p_perm_fdr`` and ``depth``, the middle of the
-        layer as a share of its site's layers: (layer - 1/2) / layers.
-    """
-    parts = []
-    for report, name in zip(reports, names, strict=True):
-        rows = _at(report.heads, threshold)
-        layers = rows["site"].map({site: n for site, n, _ in report.shape})
-        parts.append(
-            rows[["site", "layer", "head", "hedges_g", "p_perm_fdr"]].assign(
-                depth=(rows["layer"] - 0.5) / layers, series=name
-            )
-        )
-    return pd.concat(parts, ignore_index=True)
 
 
 def option_differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[tuple[str, str, str]]:
@@ -331,15 +314,13 @@ def compare_reports(
     if relation != "other shape":
         joined = join_heads(first.heads, second.heads, thresholds, alpha=alpha)
         for value in thresholds:
-            found = _agree(
-                joined[joined["threshold"] == value], ("hedges_g_first", "hedges_g_second"), n_permutations, seed
-            )
+            found = _agree(joined[joined["threshold"] == value], ("size_first", "size_second"), n_permutations, seed)
             if found is not None:
                 agreement[value] = found
         primary = joined[joined["threshold"] == thresholds[0]]
-        raw = _agree(primary, ("difference_first", "difference_second"), n_permutations, seed)
+        raw = _agree(primary, ("estimate_first", "estimate_second"), n_permutations, seed)
         sizes = primary.assign(
-            size_first=primary["hedges_g_first"].abs(), size_second=primary["hedges_g_second"].abs()
+            size_first=primary["size_first"].abs(), size_second=primary["size_second"].abs()
         ).replace([np.inf], np.nan)
         means = sizes.groupby(["site", "layer"], sort=False)[["size_first", "size_second"]].mean().reset_index()
         profile = _agree(means, ("size_first", "size_second"), n_permutations, seed, layers=False)
@@ -354,4 +335,7 @@ def compare_reports(
         difference_agreement=raw,
         size_profile=profile,
         effects=effects_by_depth((first, second), names, thresholds[0]),
+        alpha=alpha,
+        n_permutations=n_permutations,
+        seed=seed,
     )

@@ -8,20 +8,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from metastable.errors import InputError
 from metastable.files import sha256_of
 from metastable.stats.balance import balance_table
+from metastable.stats.effect_kinds import DIFFERENCE, SLOPE, Effect
 
-__all__ = ["INPUTS", "FinishedReport", "find_report", "read_report"]
+__all__ = ["INPUTS", "FinishedReport", "find_report", "read_report", "rows_at"]
 
 INPUTS = ("run.json", "heads.csv", "details.csv", "sequences.parquet")
 """The files that are read."""
 
-KEYS = ["site", "layer", "head", "threshold"]
-_HEADS = (*KEYS, "n_a", "n_b", "difference", "hedges_g", "p_perm", "p_perm_fdr", "verdict")
-_DETAILS = (*KEYS, "g_low", "g_high")
+KEYS = ["site", "layer", "head", "threshold", "measure"]
+_TESTED = ("n_a", "n_b", "p_perm", "p_perm_fdr", "verdict")
 _RECIPE = ("study", "title", "options", "model", "contrast", "packages", "verdict")
 
 
@@ -35,7 +36,10 @@ class FinishedReport:
     recipe : mapping
         What run.json holds.
     heads : pandas.DataFrame
-        heads.csv with the columns ``g_low`` and ``g_high`` of details.csv.
+        Rows of heads.csv of the primary measure, with the columns of the effect under names that fit any effect:
+        ``estimate``, ``size``, ``size_low`` and ``size_high``.
+    effect : Effect
+        What was tested.
     balance : pandas.DataFrame
         Of the covariates in sequences.parquet, averaged over the units of the primary contrast, as
         `metastable.stats.balance.balance_table` returns it; empty where none was recorded.
@@ -50,6 +54,7 @@ class FinishedReport:
     folder: Path
     recipe: Mapping[str, Any] = field(repr=False)
     heads: pd.DataFrame = field(repr=False)
+    effect: Effect
     balance: pd.DataFrame = field(repr=False)
     words: frozenset[str] = field(repr=False)
     tokens_per_unit: float
@@ -184,11 +189,15 @@ def read_report(folder: Path) -> FinishedReport:
             + _command(folder.name, folder.parent)
         )
     recipe = _recipe(folder)
-    heads, details = _table(folder / "heads.csv", _HEADS), _table(folder / "details.csv", _DETAILS)
+    effect = SLOPE if recipe["contrast"]["predictor"] is not None else DIFFERENCE
+    heads = _table(folder / "heads.csv", (*KEYS, *_TESTED, effect.estimate, effect.size))
+    details = _table(folder / "details.csv", (*KEYS, effect.size_low, effect.size_high))
     if not heads[KEYS].equals(details[KEYS]):
         raise InputError(f"heads.csv and details.csv in {folder} hold other heads; run its study again")
     if heads.duplicated(KEYS).any():
         raise InputError(f"{folder / 'heads.csv'} holds a head twice; run its study again")
+    details = details[heads["measure"] == heads["measure"].iloc[0]]
+    heads = heads[heads["measure"] == heads["measure"].iloc[0]]
     n_heads = sum(site["layers"] * site["heads"] for site in recipe["model"]["sites"])
     if len(heads) != n_heads * heads["threshold"].nunique() or set(heads["site"]) != {
         site["name"] for site in recipe["model"]["sites"]
@@ -199,9 +208,18 @@ def read_report(folder: Path) -> FinishedReport:
     return FinishedReport(
         folder=folder,
         recipe=recipe,
-        heads=heads.assign(g_low=details["g_low"], g_high=details["g_high"]),
+        heads=heads.rename(columns={effect.estimate: "estimate", effect.size: "size"}).assign(
+            size_low=details[effect.size_low], size_high=details[effect.size_high]
+        ),
+        effect=effect,
         balance=_balance(sequences, recipe, n_units),
         words=frozenset(word for text in sequences["text"] for word in str(text).lower().split()),
         tokens_per_unit=float(sequences["n_tokens"].sum()) / n_units,
         sha256={name: sha256_of(folder / name) for name in INPUTS},
     )
+
+
+def rows_at(heads: pd.DataFrame, threshold: float) -> pd.DataFrame:
+    """Return the rows of a table of heads at one threshold, which may have been rounded in writing."""
+    rows: pd.DataFrame = heads[np.isclose(heads["threshold"], threshold)]
+    return rows.assign(threshold=threshold)

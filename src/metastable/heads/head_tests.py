@@ -22,7 +22,8 @@ from metastable.heads.cube import (
 )
 from metastable.measures import COUNT, known_measures, measure_named
 from metastable.progress import Advance
-from metastable.stats.analysis import Analysis, Settings, TokenRows, analyse, join_analyses
+from metastable.stats.analysis import Analysis, Settings, TokenRows, join_analyses
+from metastable.stats.difference import analyse
 from metastable.stats.mixed_models.joint import JointModel, fit_joint_model
 from metastable.stats.simulation.sensitivity import Sensitivity, sensitivity
 from metastable.stats.slope import analyse_slope
@@ -176,6 +177,7 @@ def analyse_cube(
         values = contrast.values(unit_means(cube, features, threshold, measure))
         arguments: dict[str, Any] = {
             "threshold": threshold,
+            "measure": measure,
             "medians": _medians(cube, features, threshold, contrast, measure, histograms[index]),
             "tokens": _token_rows(cube, features, threshold, contrast, sequences, options["covariates"], measure),
             "recorded": contrast.covariates,
@@ -194,7 +196,7 @@ def analyse_cube(
                     values, contrast.predictor, features, condition=contrast.condition, covariates=held, **arguments
                 )
             )
-    return join_analyses(analyses)
+    return join_analyses(analyses).naming((contrast.a.name, contrast.b.name))
 
 
 # Below this many units of a condition the sample says too little about itself to be drawn from.

@@ -9,7 +9,7 @@ from typing import Any
 
 from metastable.errors import InputError
 from metastable.measures import COUNT, measure_named
-from metastable.stats.analysis import HEAD_COLUMNS
+from metastable.stats.effect_kinds import EFFECTS, head_columns
 from metastable.study import Option, Study
 from metastable.study.options import options_of, parse_option
 
@@ -18,7 +18,8 @@ __all__ = ["Axis", "combinations", "level_text", "may_vary", "read_sweep", "sett
 # The tests are one analysis: how they judge, and where and how fast the model runs, is one for the whole sweep.
 _ONE_FOR_ALL = frozenset({"permutations", "alpha", "correction", "margin", "device", "batch_tokens", "out"})
 _FIRST = ("model", "revision")
-_RESERVED = frozenset({*HEAD_COLUMNS, "setting"}) - {"threshold"}
+_COLUMNS = frozenset(name for effect in EFFECTS for name in head_columns(effect))
+_RESERVED = (_COLUMNS | {"setting"}) - {"threshold", "measure"}
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import pandas as pd
 
 from metastable.heads.contrasts import Contrast
 from metastable.heads.sweep_axes import Axis
+from metastable.stats.effect_kinds import Effect, effect_of
 from metastable.study import Study
 
 __all__ = ["SweepResult"]
@@ -49,3 +50,8 @@ class SweepResult:
     stability: pd.DataFrame
     recipe: Mapping[str, Any] = field(repr=False)
     n_reused: int = 0
+
+    @property
+    def effect(self) -> Effect:
+        """What was tested."""
+        return effect_of(self.heads)

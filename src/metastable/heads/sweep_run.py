@@ -29,8 +29,8 @@ class FinishedRun:
     Attributes
     ----------
     heads : pandas.DataFrame
-        One row per head and threshold: `metastable.stats.analysis.HEAD_COLUMNS`, ``g_low`` and ``g_high``,
-        corrected within the setting.
+        One row per head, threshold and measure: the columns `metastable.stats.effect_kinds.head_columns` and the
+        interval of the standardized size, corrected within the setting.
     omnibus : pandas.DataFrame
         One row per threshold: ``threshold, p_sum_squares, p_max, n_below_alpha`` of all heads together.
     facts : mapping
@@ -70,7 +70,7 @@ def finished_run(
     """
     whole = analysis.omnibus[analysis.omnibus["site"] == "all"]
     return FinishedRun(
-        heads=analysis.heads.join(analysis.details[["g_low", "g_high"]]),
+        heads=analysis.heads.join(analysis.details[[analysis.effect.size_low, analysis.effect.size_high]]),
         omnibus=whole[["threshold", "p_sum_squares", "p_max", "n_below_alpha"]].reset_index(drop=True),
         facts={
             "unit": contrast.unit,

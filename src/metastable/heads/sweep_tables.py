@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from metastable.heads.sweep_axes import Axis
 from metastable.heads.sweep_run import FinishedRun
 from metastable.stats.corrections import adjust_p_values
+from metastable.stats.effect_kinds import effect_of
 from metastable.stats.verdict import verdicts
 
 __all__ = ["KIND_AXES", "corrected_heads", "head_table", "map_correlations", "settings_table"]
@@ -39,8 +40,9 @@ def corrected_heads(
     Returns
     -------
     pandas.DataFrame
-        ``setting`` (from 1), the axes but the threshold, `metastable.stats.analysis.HEAD_COLUMNS`, ``g_low``,
-        ``g_high``, ``p_perm_fdr_setting`` and ``p_tost_fdr``. ``p_perm_fdr``, ``lmm_p_fdr``, ``p_tost_fdr`` and the
+        ``setting`` (from 1), the axes but threshold and measure, the columns of a table of heads
+        (`metastable.stats.effect_kinds.head_columns`), the interval of the standardized size, ``p_perm_fdr_setting``
+        and ``p_tost_fdr``. ``p_perm_fdr``, ``lmm_p_fdr``, ``p_tost_fdr`` and the
         verdict are corrected over all rows; ``p_perm_fdr_setting`` over the setting's own heads, as its own report
         would have it; ``p_perm_fwer`` holds within the setting.
     """
@@ -50,7 +52,8 @@ def corrected_heads(
         for threshold in finished.omnibus["threshold"]:
             number += 1
             rows = finished.heads[finished.heads["threshold"] == threshold]
-            tables.append(pd.DataFrame({"setting": number, **levels}, index=rows.index).join(rows))
+            axes = {name: level for name, level in levels.items() if name not in rows.columns}
+            tables.append(pd.DataFrame({"setting": number, **axes}, index=rows.index).join(rows))
     heads = pd.concat(tables, ignore_index=True)
     p_tost_fdr = adjust_p_values(heads["p_tost"], method="bh")
     heads = heads.assign(
@@ -92,16 +95,19 @@ def settings_table(
         ``setting``, the axes, sizes (``unit, n_a, n_b, n_sequences, tokens_per_sequence, n_heads``), the omnibus test
         of the setting (``omnibus_p``, sum of squared statistics; ``omnibus_p_holm``, after Holm over the settings;
         ``omnibus_p_max``, largest statistic), the relabelings, the number of heads of each verdict over the sweep and
-        ``n_different_setting``, corrected within the setting, ``median_abs_g, median_abs_difference, share_positive``,
-        the head with the largest absolute g with its interval, and the covariate on which the conditions differ most.
+        ``n_different_setting``, corrected within the setting, the medians of the absolute effect and of its size
+        (``median_abs_g, median_abs_difference``, of slopes ``median_abs_d, median_abs_slope``), ``share_positive``,
+        the head with the largest absolute size with its interval (``largest_g, largest_g_low, largest_g_high``), and
+        the covariate on which the conditions differ most.
     """
+    effect = effect_of(heads)
     rows: list[dict[str, Any]] = []
     for levels, finished in runs:
         for test in finished.omnibus.to_dict("records"):
             number = len(rows) + 1
             mine = heads[heads["setting"] == number]
             counts = mine["verdict"].value_counts()
-            largest = mine.iloc[int(mine["hedges_g"].abs().to_numpy().argmax())]
+            largest = mine.iloc[int(mine[effect.size].abs().to_numpy().argmax())]
             facts = finished.facts
             along = {**levels, "threshold": test["threshold"]}
             rows.append(
@@ -118,13 +124,13 @@ def settings_table(
                     "n_equivalent": int(counts.get("equivalent", 0)),
                     "n_undecided": int(counts.get("undecided", 0)),
                     "n_different_setting": int((mine["p_perm_fdr_setting"] < facts["alpha"]).sum()),
-                    "median_abs_g": float(mine["hedges_g"].abs().median()),
-                    "median_abs_difference": float(mine["difference"].abs().median()),
-                    "share_positive": float((mine["hedges_g"] > 0).mean()),
+                    f"median_abs_{effect.symbol}": float(mine[effect.size].abs().median()),
+                    f"median_abs_{effect.name}": float(mine[effect.estimate].abs().median()),
+                    "share_positive": float((mine[effect.size] > 0).mean()),
                     **{f"largest_{name}": largest[name] for name in ("site", "layer", "head")},
-                    "largest_g": largest["hedges_g"],
-                    "largest_g_low": largest["g_low"],
-                    "largest_g_high": largest["g_high"],
+                    f"largest_{effect.symbol}": largest[effect.size],
+                    f"largest_{effect.size_low}": largest[effect.size_low],
+                    f"largest_{effect.size_high}": largest[effect.size_high],
                     "worst_covariate": facts["worst_covariate"],
                     "worst_smd": facts["worst_smd"],
                 }
@@ -139,6 +145,9 @@ def _kinds(heads: pd.DataFrame) -> list[str]:
     return [name for name in KIND_AXES if name in heads.columns]
 
 
+_SPREAD = {"least": "min", "median": "median", "most": "max"}
+
+
 def head_table(heads: pd.DataFrame) -> pd.DataFrame:
     """Return one row per head: in how many settings it differs, and whether its sign stays.
 
@@ -150,12 +159,13 @@ def head_table(heads: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        ``model, revision, measure`` where they are axes, ``site, layer, head``, ``n_settings, n_different,
-        n_equivalent, n_positive, n_negative, same_sign`` and ``g_least, g_median, g_most``. A head is followed over
-        the settings of one model and measure alone.
+        ``model, revision`` where they are axes, ``measure, site, layer, head``, ``n_settings, n_different,
+        n_equivalent, n_positive, n_negative, same_sign`` and ``g_least, g_median, g_most`` (of slopes ``d_least`` and
+        so on). A head is followed over the settings of one model and measure alone.
     """
+    effect = effect_of(heads)
     keys = [*_kinds(heads), "site", "layer", "head"]
-    signs = np.sign(heads["hedges_g"])
+    signs = np.sign(heads[effect.size])
     marked = heads.assign(
         different=heads["verdict"] == "different",
         equivalent=heads["verdict"] == "equivalent",
@@ -168,9 +178,7 @@ def head_table(heads: pd.DataFrame) -> pd.DataFrame:
         n_equivalent=("equivalent", "sum"),
         n_positive=("positive", "sum"),
         n_negative=("negative", "sum"),
-        g_least=("hedges_g", "min"),
-        g_median=("hedges_g", "median"),
-        g_most=("hedges_g", "max"),
+        **{f"{effect.symbol}_{name}": (effect.size, how) for name, how in _SPREAD.items()},
     )
     same = table[["n_positive", "n_negative"]].max(axis=1) == table["n_settings"]
     table.insert(5, "same_sign", same)
@@ -178,7 +186,7 @@ def head_table(heads: pd.DataFrame) -> pd.DataFrame:
 
 
 def map_correlations(heads: pd.DataFrame) -> NDArray[np.float64]:
-    """Correlate the maps of g of every two settings of one model and measure.
+    """Correlate the maps of the standardized size of every two settings of one model and measure.
 
     Parameters
     ----------
@@ -190,10 +198,10 @@ def map_correlations(heads: pd.DataFrame) -> NDArray[np.float64]:
     ndarray of float64, shape (n_pairs,)
         Pearson correlations over heads; pairs with a map that does not vary are left out.
     """
-    kinds = _kinds(heads)
+    kinds, size = _kinds(heads), effect_of(heads).size
     found: list[NDArray[np.float64]] = [np.empty(0)]
     for _, group in heads.groupby(kinds, sort=False, dropna=False) if kinds else [((), heads)]:
-        maps = group.pivot_table(index=["site", "layer", "head"], columns="setting", values="hedges_g").to_numpy().T
+        maps = group.pivot_table(index=["site", "layer", "head"], columns="setting", values=size).to_numpy().T
         maps = maps[maps.std(axis=1) > 0]
         if len(maps) > 1 and maps.shape[1] > 2:
             found.append(np.corrcoef(maps)[np.triu_indices(len(maps), 1)])

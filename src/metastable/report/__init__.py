@@ -1,7 +1,1 @@
-"""The report: Markdown from templates, with its figures."""
-
-from metastable.report.index import write_index
-from metastable.report.run.page import write_report
-from metastable.report.run.verdict_sentences import verdict_record
-
-__all__ = ["verdict_record", "write_index", "write_report"]
+"""The reports: of a run, a comparison, a sweep and a calibration, each in a room with sentences, plates and a page."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from metastable.heads.contrasts import Contrast
 from metastable.report.apa import listed
-from metastable.report.names import COVARIATE_NAMES
+from metastable.study.covariate_names import COVARIATE_NAMES
 
 __all__ = ["covariate_name", "held_clause", "per_unit", "predictor_of", "short_name"]
 

@@ -4,45 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from metastable import figures
-from metastable.errors import InputError
 from metastable.extraction.distributed import current_processes
 from metastable.files import write_text
-from metastable.heads.cube import feature_table, token_values, unit_means
-from metastable.heads.results import Counted
+from metastable.heads.calibrated_side import side_of
+from metastable.heads.calibration_result import CalibrationResult
+from metastable.heads.cube import feature_table
 from metastable.progress import Silent, Stages
-from metastable.report.calibration.sentences import calibration_text
-from metastable.report.plate import Plate, save_plate
-from metastable.runs.study import Clock, count_study
-from metastable.stats.simulation.calibrating import TokenValues, calibrate
+from metastable.report.calibration.page import write_page
+from metastable.runs.clock import Clock
+from metastable.runs.study import count_study
+from metastable.stats.simulation.calibrating import calibrate
 from metastable.study import Study
 
-__all__ = ["Calibration", "calibrate_study", "recorded_options"]
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """What `calibrate_study` found.
-
-    Attributes
-    ----------
-    folder : Path
-        Where calibration.md lies.
-    table : pandas.DataFrame
-        Rates with Monte Carlo intervals, as `metastable.stats.calibrate` returns them.
-    """
-
-    folder: Path
-    table: pd.DataFrame
-
+__all__ = ["recorded_options", "run_calibration"]
 
 _WITHOUT_EFFECT_ON_COUNTS = frozenset(
     {"permutations", "alpha", "correction", "margin", "covariates", "out", "device", "batch_tokens"}
@@ -58,99 +37,13 @@ def recorded_options(folder: Path) -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
 
 
-@dataclass(frozen=True)
-class _Side:
-    """One condition, as `calibrate` takes it.
-
-    Attributes
-    ----------
-    values : ndarray of float64, shape (n_rows, n_features)
-        One row per sequence in a clustered study, otherwise one row per unit.
-    cluster : ndarray of int, shape (n_rows,), or None
-        Clusters of the rows.
-    tokens : TokenValues or None
-        Rows for the mixed model; None where the study has none of its own.
-    n_units : int
-        Units that are divided.
-    """
-
-    values: NDArray[np.float64]
-    cluster: NDArray[np.intp] | None
-    tokens: TokenValues | None
-    n_units: int
-
-
-def _side(counted: Counted, features: pd.DataFrame, options: Mapping[str, Any]) -> _Side:
-    contrast, cube = counted.contrasts[0], counted.extraction.dataset
-    threshold, measure = options["threshold"][0], options["measure"]
-    units = np.flatnonzero(contrast.condition if options["side"] == "a" else ~contrast.condition)
-    means = unit_means(cube, features, threshold, measure)
-    if len(units) < 8:
-        name = contrast.a.name if options["side"] == "a" else contrast.b.name
-        raise InputError(f"condition {name} has {len(units)} {contrast.unit}s; a calibration needs at least eight")
-    membership = contrast.weights[units].tocoo()
-    if len(counted.contrasts) > 1:
-        # Units of a two-by-two design are differences or means over a factor: the mixed model has no halves of them.
-        return _Side(contrast.values(means)[units], None, None, len(units))
-    # Clusters go in as their sequences, unless their mixed model has sequences for rows; pairs and sequences as units.
-    clustered = contrast.pair is None and contrast.repeated is None and len(membership.row) > len(units)
-    row = np.full(len(counted.material.sequences), -1, dtype=np.intp)
-    if clustered:
-        row[np.unique(membership.col)] = np.arange(len(membership.col))
-        of_row = np.empty(len(membership.col), dtype=np.intp)
-        of_row[row[membership.col]] = membership.row
-        values, cluster = means[np.unique(membership.col)], of_row
-    else:
-        row[membership.col] = membership.row
-        values, cluster = contrast.values(means)[units], None
-    # pairs and clusters are factors already
-    crossed = None if clustered or contrast.pair is not None else contrast.crossed
-    return _Side(values, cluster, _token_values(counted, features, options, means, row, crossed), len(units))
-
-
-def _second_factor(
-    crossed: NDArray[np.intp] | None, unit: NDArray[np.intp], mine: NDArray[np.intp]
-) -> NDArray[np.intp] | None:
-    """Second grouping factor of the rows of one condition; None where it has a level a row, or one a unit."""
-    if crossed is None:
-        return None
-    levels = np.unique(crossed[mine], return_inverse=True)[1]
-    cells = len(np.unique(np.column_stack([levels, unit]), axis=0))
-    n_levels = int(levels.max()) + 1
-    return None if n_levels == len(mine) or cells == n_levels == len(np.unique(unit)) else crossed[mine]
-
-
-def _token_values(
-    counted: Counted,
-    features: pd.DataFrame,
-    options: Mapping[str, Any],
-    means: NDArray[np.float64],
-    row: NDArray[np.intp],
-    crossed: NDArray[np.intp] | None,
-) -> TokenValues | None:
-    """Rows of the study's own mixed model; `row` is that of each sequence's unit, below 0 for the other condition."""
-    contrast = counted.contrasts[0]
-    if contrast.repeated is not None:
-        values, owner, nuisance = means, np.arange(len(row)), contrast.design[:, 2:]
-    else:
-        cube = counted.extraction.dataset
-        values, owner = token_values(cube, features, options["threshold"][0], options["measure"])
-        nuisance = np.zeros((len(row), 0))
-    mine = np.flatnonzero(row[owner] >= 0)
-    sequence = owner[mine]
-    unit = row[sequence]
-    if np.bincount(unit).max() == 1:
-        return None
-    return TokenValues(values[mine], unit, nuisance=nuisance[sequence], crossed=_second_factor(crossed, unit, sequence))
-
-
-def calibrate_study(
+def run_calibration(
     study: Study,
     options: Mapping[str, Any],
     *,
     stages: Stages | None = None,
     command: str = "",
-) -> Calibration | None:
+) -> CalibrationResult | None:
     """Estimate false positive rate, family-wise error, false discovery rate and power of every test.
 
     The counts of the study are taken from its finished run, or made; then one condition is divided at random
@@ -168,7 +61,7 @@ def calibrate_study(
 
     Returns
     -------
-    Calibration or None
+    CalibrationResult or None
         None in the processes that torchrun started beside the first.
 
     Raises
@@ -185,7 +78,7 @@ def calibrate_study(
     if not current_processes().is_first:
         return None
     features = feature_table(counted.extraction.dataset)
-    side = _side(counted, features, options)
+    side = side_of(counted, features, options)
     with clock.stage("calibration", "random splits") as advance:
         table = calibrate(
             side.values,
@@ -202,58 +95,23 @@ def calibrate_study(
             rng=options["seed"],
             callback=advance,
         )
-    plates = _plates(table, options["alpha"])
-    for plate in plates.values():
-        save_plate(plate, counted.folder)
-    write_text(counted.folder / "calibration.csv", table.to_csv(index=False, lineterminator="\n"))
-    recipe = {
-        "command": command,
-        "options": {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()},
-        "model": {"id": counted.encoder.model_id, "weights_sha256": counted.encoder.weights_hash},
-        "n_units": side.n_units,
-        "seconds": clock.seconds,
-    }
-    write_text(counted.folder / "calibration.json", json.dumps(recipe, indent=2, ensure_ascii=False) + "\n")
-    write_text(
-        counted.folder / "calibration.md",
-        calibration_text(
-            study,
-            table,
-            plates,
-            contrast=counted.contrasts[0],
-            n_units=side.n_units,
-            n_heads=int(features["site"].value_counts().max()),
-            options=options,
-            command=command,
-        ),
+    result = CalibrationResult(
+        study=study,
+        folder=counted.folder,
+        table=table,
+        contrast=counted.contrasts[0],
+        n_units=side.n_units,
+        n_heads=int(features["site"].value_counts().max()),
+        recipe={
+            "command": command,
+            "options": {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()},
+            "model": {"id": counted.encoder.model_id, "weights_sha256": counted.encoder.weights_hash},
+            "n_units": side.n_units,
+            "seconds": clock.seconds,
+        },
     )
-    return Calibration(counted.folder, table)
-
-
-def _figure_rows(table: pd.DataFrame, measure: str, scenario: str) -> pd.DataFrame:
-    rows = table[(table["measure"] == measure) & (table["scenario"] == scenario)]
-    names = rows["test"] + np.where(rows["correction"] == "none", "", ", " + rows["correction"])
-    return rows.assign(test=names, rate=rows["estimate"])[["test", "rate", "low", "high"]].reset_index(drop=True)
-
-
-def _plates(table: pd.DataFrame, alpha: float) -> dict[str, Plate]:
-    plates = {}
-    for stem, measure, scenario, correction, caption in (
-        ("calibration_level", "false_positive_rate", "null", ("none",),
-         "Share of heads (layers, models) called different by each test on its own, where nothing differs."),
-        ("calibration_fwer", "fwer", "null", None,
-         "Share of splits with any head called different, where nothing differs."),
-        ("calibration_fdr", "fdr", "planted", None,
-         "Share of false calls among all calls, where a shift is planted in some heads."),
-    ):  # fmt: skip
-        # Only what promises a level is held against it.
-        rows = table[table["nominal"].notna()]
-        rows = rows[rows["correction"] != "none"] if correction is None else rows[rows["correction"].isin(correction)]
-        shown = _figure_rows(rows, measure, scenario)
-        plates[stem] = Plate(
-            stem,
-            figures.calibration_plot(shown, nominal=alpha),
-            figures.calibration_plot_alt(shown, nominal=alpha),
-            caption,
-        )
-    return plates
+    with clock.stage("report", "figures and report") as advance:
+        write_page(result, advance)
+    record = json.dumps(result.recipe, indent=2, ensure_ascii=False)
+    write_text(result.folder / "calibration.json", record + "\n")
+    return result

@@ -17,7 +17,7 @@ from metastable.study import Material, Study
 
 __all__ = ["FORMAT", "load_finished", "result_key", "save_finished"]
 
-FORMAT = 1
+FORMAT = 2
 """Number of the format of a kept result and of the tests behind it; a new one never reuses an older result."""
 
 _TEST_OPTIONS = ("threshold", "permutations", "alpha", "correction", "margin", "seed", "covariates", "measure")

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,36 +28,15 @@ from metastable.heads.run_files import write_tables
 from metastable.models.devices import resolve_device
 from metastable.models.encoders import Tokenizer, load_encoder, load_tokenizer
 from metastable.progress import Advance, Silent, Stages
-from metastable.report import verdict_record, write_index, write_report
+from metastable.report.index import write_index
+from metastable.report.run.page import write_page
+from metastable.report.run.verdict_sentences import verdict_record
+from metastable.runs.clock import Clock
 from metastable.stats.analysis import Analysis
 from metastable.stats.balance import balance_table
 from metastable.study import Material, Sequence, Study
 
-__all__ = ["Clock", "compared_measures", "count_study", "prepare_study", "run_study"]
-
-
-@dataclass
-class Clock:
-    """Wall time of each stage, for run.json.
-
-    Attributes
-    ----------
-    stages : Stages
-        Who is told of progress.
-    seconds : dict of str to float
-        Wall time of each stage that is over.
-    """
-
-    stages: Stages
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def stage(self, key: str, title: str) -> Iterator[Advance]:
-        """Open a stage under a key of `seconds` and a title for readers."""
-        start = time.perf_counter()
-        with self.stages.stage(title) as advance:
-            yield advance
-        self.seconds[key] = round(time.perf_counter() - start, 3)
+__all__ = ["compared_measures", "count_study", "prepare_study", "run_study"]
 
 
 def compared_measures(study: Study, options: Mapping[str, Any]) -> tuple[str, ...]:
@@ -231,10 +207,10 @@ def run_study(
     )
     with clock.stage("report", "figures and report") as advance:
         write_tables(result)
-        write_report(result, advance)
+        write_page(result, advance)
     with clock.stage("browser", "head browser"):
         write_run_browser(result, cube, counted.encoder)
-    recipe["verdict"] = verdict_record(result.contrast, result.analysis, recipe)
+    recipe["verdict"] = verdict_record(result)
     write_text(folder / "run.json", json.dumps(recipe, indent=2, ensure_ascii=False) + "\n")
     write_index(folder.parent)
     return result

@@ -13,7 +13,7 @@ import numpy as np
 from metastable.errors import InputError
 from metastable.extraction import extract
 from metastable.extraction.distributed import Processes, current_processes
-from metastable.files import require_writable, write_text, written_whole
+from metastable.files import require_writable, write_text
 from metastable.heads.head_tests import analyse_cube, side_histograms
 from metastable.heads.record import software_record
 from metastable.heads.sweep_axes import Axis, setting_text
@@ -23,9 +23,10 @@ from metastable.heads.sweep_tables import corrected_heads, head_table, settings_
 from metastable.progress import Silent, Stages
 from metastable.report.apa import plural
 from metastable.report.index import write_index
-from metastable.report.sweep.page import sweep_record, write_sweep_report
+from metastable.report.sweep.page import write_page
+from metastable.report.sweep.sentences import verdict_record
+from metastable.runs.clock import Clock
 from metastable.runs.kept_settings import load_finished, save_finished
-from metastable.runs.study import Clock
 from metastable.runs.sweep_plan import EncoderShelf, PlannedRun, naming_the_setting, plan_runs
 from metastable.study import Study
 
@@ -172,9 +173,8 @@ def run_sweep(
         n_reused=n_reused,
     )
     with clock.stage("report", "figures and report") as advance:
-        _write_tables(result)
-        write_sweep_report(result, advance)
-    record = {**result.recipe, "verdict": sweep_record(result)}
+        write_page(result, advance)
+    record = {**result.recipe, "verdict": verdict_record(result)}
     write_text(folder / "run.json", json.dumps(record, indent=2, ensure_ascii=False, default=str) + "\n")
     write_index(folder.parent)
     return result
@@ -222,15 +222,3 @@ def _recipe(
         "seconds": clock.seconds,
         **software_record(),
     }
-
-
-def _write_tables(result: SweepResult) -> None:
-    for name, table in (
-        ("settings", result.settings),
-        ("heads", result.heads),
-        ("stability", result.stability),
-    ):
-        # repr's shortest digits give every float back exactly
-        write_text(result.folder / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
-    with written_whole(result.folder / "heads.parquet") as path:
-        result.heads.to_parquet(path, index=False)

@@ -13,11 +13,13 @@ Nothing here knows models or attention; any array of units by features will do.
 """
 
 from metastable.stats.adjustment import adjustment_table
-from metastable.stats.analysis import Analysis, Settings, TokenRows, analyse
+from metastable.stats.analysis import Analysis, Settings, TokenRows
 from metastable.stats.balance import balance_table
 from metastable.stats.bayes import jzs_bayes_factor
 from metastable.stats.bootstrap import bootstrap_g
 from metastable.stats.corrections import adjust_p_values, null_proportion
+from metastable.stats.difference import analyse
+from metastable.stats.effect_kinds import DIFFERENCE, SLOPE, Effect, effect_of
 from metastable.stats.effects import EffectSize, hedges_g, mean_difference
 from metastable.stats.equivalence import equivalence_test
 from metastable.stats.hierarchical import hierarchical_test
@@ -31,7 +33,10 @@ from metastable.stats.transforms import transform_counts
 from metastable.stats.verdict import verdicts
 
 __all__ = [
+    "DIFFERENCE",
+    "SLOPE",
     "Analysis",
+    "Effect",
     "EffectSize",
     "MixedModels",
     "PermutationResult",
@@ -43,6 +48,7 @@ __all__ = [
     "balance_table",
     "bootstrap_g",
     "calibrate",
+    "effect_of",
     "equivalence_test",
     "fit_joint_model",
     "fit_mixed_models",

@@ -1,48 +1,38 @@
-"""All tests of one measure over all heads: units by features in, one row per feature out."""
+"""The tables of all tests over all heads: whatever the effect, they are put together here."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from metastable.errors import InputError
-from metastable.stats.adjustment import adjustment_table
-from metastable.stats.bayes import difference_bayes_factor
-from metastable.stats.bootstrap import bootstrap_g
 from metastable.stats.corrections import adjust_p_values
-from metastable.stats.effects import hedges_g, mean_difference
-from metastable.stats.equivalence import equivalence_test
+from metastable.stats.effect_kinds import Effect, head_columns
+from metastable.stats.effects import EffectSize
 from metastable.stats.hierarchical import hierarchical_test
 from metastable.stats.mixed_models.mixed import MixedModels, fit_mixed_models
-from metastable.stats.permutations.permutation import PermutationResult, permutation_test
-from metastable.stats.superiority import probability_of_superiority
-from metastable.stats.verdict import verdicts
+from metastable.stats.permutations.permutation import PermutationResult
+from metastable.stats.verdict import DIFFERENT, EQUIVALENT, UNDECIDED, verdicts
 
 __all__ = [
-    "HEAD_COLUMNS",
     "Analysis",
+    "Described",
+    "Family",
+    "Ingredients",
     "Settings",
     "TokenRows",
-    "analyse",
+    "assemble",
     "join_analyses",
-    "layers_first",
-    "mixed_columns",
-    "omnibus_masks",
-    "summarize_groups",
+    "of_primary_measure",
+    "primary",
 ]
 
-HEAD_COLUMNS = (
-    "site", "layer", "head", "threshold", "n_a", "n_b", "mean_a", "mean_b", "median_a", "median_b", "difference",
-    "ci_low", "ci_high", "hedges_g", "statistic", "p_perm", "p_perm_fdr", "p_perm_fwer", "lmm_estimate", "lmm_se",
-    "lmm_dof", "lmm_p", "lmm_p_fdr", "bf10", "p_tost", "verdict",
-)  # fmt: skip
-
 Progress = Callable[[int, int], None]
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -58,11 +48,11 @@ class Settings:
     correction : str
         False discovery rate method, as `adjust_p_values` names it.
     margin : float
-        Smallest effect of interest, in units of Hedges' g.
+        Smallest effect of interest, in units of the effect's standardized size.
     seed : int
         Seed of the relabelings.
     n_resamples : int
-        Bootstrap resamples of the interval of g.
+        Bootstrap resamples of the interval of the standardized size, where it has one.
     """
 
     n_permutations: int = 10_000
@@ -101,27 +91,30 @@ class TokenRows:
 
 @dataclass(frozen=True)
 class Analysis:
-    """Results of `analyse`.
+    """All tests of an effect over all heads.
 
     Attributes
     ----------
+    effect : Effect
+        What was tested; its columns hold the estimates.
     heads : pandas.DataFrame
-        One row per feature with the columns `HEAD_COLUMNS`.
+        One row per feature, threshold and measure, with the columns `head_columns` of the effect.
     details : pandas.DataFrame
-        The same rows and keys with what else was computed: interval of g, probability of
+        The same rows and keys with what else was computed: interval of the standardized size, probability of
         superiority, step-down p, adjusted equivalence p, flags of the mixed model.
     layers : pandas.DataFrame
-        One row per site and layer with its omnibus p-values.
+        One row per site, layer, threshold and measure with its omnibus p-values.
     omnibus : pandas.DataFrame
-        One row per site, and one for all sites (``site = "all"``).
+        One row per site, and one for all sites (``site = "all"``), for each threshold and measure.
     n_permutations : int
         Relabelings used.
     exact : bool
         Whether these were all distinct ones.
     no_adjustment : str
-        Why the details hold no adjusted differences; empty if they do.
+        Why the details hold no adjusted estimates; empty if they do.
     """
 
+    effect: Effect
     heads: pd.DataFrame
     details: pd.DataFrame
     layers: pd.DataFrame
@@ -129,6 +122,240 @@ class Analysis:
     n_permutations: int
     exact: bool
     no_adjustment: str = ""
+
+    def naming(self, conditions: tuple[str, str]) -> Analysis:
+        """Return the same with the names of a and b in the attributes of every table, under "conditions"."""
+        tables = {name: getattr(self, name).copy() for name in _TABLES}
+        for table in tables.values():
+            table.attrs["conditions"] = list(conditions)
+        return replace(self, **tables)
+
+
+_TABLES = ("heads", "details", "layers", "omnibus")
+
+
+def of_primary_measure(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the primary measure, the first of the table, at all its thresholds."""
+    rows: pd.DataFrame = table[table["measure"] == table["measure"].iloc[0]]
+    return rows.reset_index(drop=True)
+
+
+def primary(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the primary measure at its primary threshold, the first of each.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Any table of an `Analysis`.
+
+    Returns
+    -------
+    pandas.DataFrame
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"threshold": [0.9, 0.5, 0.9], "measure": ["count", "count", "share"], "g": [1, 2, 3]})
+    >>> primary(table)["g"].tolist()
+    [1]
+    """
+    rows = of_primary_measure(table)
+    at_first: pd.DataFrame = rows[rows["threshold"] == rows["threshold"].iloc[0]]
+    return at_first.reset_index(drop=True)
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Features with one omnibus test: all, those of a site, or those of a layer."""
+
+    name: str
+    site: str
+    layer: int | None
+    mask: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Family:
+    """The features that are tested together, and the groups of them that have an omnibus test.
+
+    Attributes
+    ----------
+    features : pandas.DataFrame
+        With columns ``site, layer, head``.
+    """
+
+    features: pd.DataFrame
+    groups: tuple[_Group, ...] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        site, layer = self.features["site"], self.features["layer"]
+        groups = [_Group("all", "all", None, np.ones(len(self.features), dtype=bool))]
+        for name, of_site in self.features.groupby("site", sort=False):
+            inside = (site == name).to_numpy()
+            groups.append(_Group(f"site {name}", str(name), None, inside))
+            groups += [
+                _Group(f"layer {name} {number}", str(name), int(number), inside & (layer == number).to_numpy())
+                for number in of_site["layer"].unique()
+            ]
+        object.__setattr__(self, "groups", tuple(groups))
+
+    @property
+    def codes(self) -> NDArray[np.intp]:
+        """Code of each feature's site, within which p-values are corrected."""
+        return np.asarray(pd.factorize(self.features["site"])[0], dtype=np.intp)
+
+    @property
+    def omnibus(self) -> dict[str, NDArray[np.bool_]]:
+        """Masks of the groups, as the permutation tests take them."""
+        return {group.name: group.mask for group in self.groups}
+
+    def corrected(self, p: Floats, settings: Settings) -> Floats:
+        """Correct p-values by the method that was chosen."""
+        return adjust_p_values(p, method=settings.correction, family=self.codes, alpha=settings.alpha)
+
+
+@dataclass(frozen=True)
+class Described:
+    """What describes two sides of the units beside any test.
+
+    Attributes
+    ----------
+    units : ndarray of float64, shape (n_units, n_features)
+        Values of the units of inference.
+    condition : ndarray of bool, shape (n_units,)
+        True for side a.
+    medians : ndarray of float64, shape (2, n_features)
+        Median over the tokens of each side.
+    threshold : float
+        Threshold of the measure, for the column of that name.
+    measure : str
+        Name of the measure, for the column of that name.
+    """
+
+    units: Floats
+    condition: NDArray[np.bool_]
+    medians: Floats
+    threshold: float
+    measure: str
+
+
+@dataclass(frozen=True)
+class Ingredients:
+    """What the tests of one effect found, feature by feature.
+
+    Attributes
+    ----------
+    effect : Effect
+    estimate : EffectSize
+        In the units of the measure.
+    size : EffectSize
+        In standard deviations.
+    permutation : PermutationResult
+        Of the omnibus groups of `Family` too.
+    bf10, p_tost, superiority : ndarray of float64, shape (n_features,)
+        Bayes factor, p of the equivalence test, probability of superiority.
+    beside_size : mapping of str to ndarray
+        Columns of the details behind the interval of the size.
+    adjusted : mapping of str to ndarray
+        Last columns of the details: the estimates with and without covariates.
+    no_adjustment : str
+        Why there are none; empty if there are.
+    """
+
+    effect: Effect
+    estimate: EffectSize
+    size: EffectSize
+    permutation: PermutationResult
+    bf10: Floats
+    p_tost: Floats
+    superiority: Floats
+    beside_size: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    adjusted: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    no_adjustment: str = ""
+
+
+def assemble(
+    found: Ingredients,
+    described: Described,
+    family: Family,
+    *,
+    tokens: TokenRows | None,
+    settings: Settings,
+    on_models: Progress | None = None,
+) -> Analysis:
+    """Put what the tests of an effect found into tables.
+
+    Parameters
+    ----------
+    found : Ingredients
+        Of the effect.
+    described : Described
+        The sides.
+    family : Family
+        The features.
+    tokens : TokenRows or None
+        Rows for the mixed model; without them its columns are NaN.
+    settings : Settings
+        Choices made before looking.
+    on_models : callable or None
+        Told of progress as ``f(done, total)``.
+
+    Returns
+    -------
+    Analysis
+
+    Notes
+    -----
+    The verdict is "different" where the corrected permutation p is below alpha, else "equivalent" where the
+    BH-corrected equivalence p is below alpha, else "undecided".
+    """
+    effect, permutation = found.effect, found.permutation
+    units, condition = described.units, described.condition
+    p_perm_fdr = family.corrected(permutation.p_perm, settings)
+    p_tost_fdr = adjust_p_values(found.p_tost, method="bh", family=family.codes, alpha=settings.alpha)
+    of_heads, of_details = _mixed_columns(tokens, family, settings, on_models)
+    keys = family.features[["site", "layer", "head"]].assign(threshold=described.threshold, measure=described.measure)
+    keys = keys.reset_index(drop=True)
+    heads = keys.assign(
+        n_a=int(condition.sum()),
+        n_b=int((~condition).sum()),
+        mean_a=units[condition].mean(axis=0),
+        mean_b=units[~condition].mean(axis=0),
+        median_a=described.medians[0],
+        median_b=described.medians[1],
+        ci_low=found.estimate.low,
+        ci_high=found.estimate.high,
+        statistic=permutation.statistic,
+        p_perm=permutation.p_perm,
+        p_perm_fdr=p_perm_fdr,
+        p_perm_fwer=permutation.p_fwer,
+        bf10=found.bf10,
+        p_tost=found.p_tost,
+        verdict=verdicts(p_perm_fdr, p_tost_fdr, settings.alpha),
+        **{effect.estimate: found.estimate.estimate, effect.size: found.size.estimate},
+        **of_heads,
+    )[list(head_columns(effect))]
+    details = keys.assign(
+        **{effect.size_low: found.size.low, effect.size_high: found.size.high},
+        **found.beside_size,
+        superiority=found.superiority,
+        p_perm_stepdown=permutation.p_fwer_stepdown,
+        p_layers_first=_layers_first(family, permutation, settings),
+        p_tost_fdr=p_tost_fdr,
+        within_margin=p_tost_fdr < settings.alpha,
+        flat=permutation.flat,
+        **of_details,
+        **found.adjusted,
+    )
+    return Analysis(
+        effect=effect,
+        heads=heads,
+        details=details,
+        layers=_group_table(effect, heads, permutation, [one for one in family.groups if one.layer is not None]),
+        omnibus=_group_table(effect, heads, permutation, [one for one in family.groups if one.layer is None]),
+        n_permutations=permutation.n_permutations,
+        exact=permutation.exact,
+        no_adjustment=found.no_adjustment,
+    )
 
 
 def _blocks(n: int, size: int) -> Iterator[slice]:
@@ -146,30 +373,18 @@ def _mixed(rows: TokenRows, n_features: int, progress: Progress | None) -> dict[
     return {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
 
 
-def mixed_columns(
-    tokens: TokenRows | None, family: NDArray[np.intp], settings: Settings, progress: Progress | None
+def _mixed_columns(
+    tokens: TokenRows | None, family: Family, settings: Settings, progress: Progress | None
 ) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
-    """Fit the mixed model of every feature: columns of the heads, and of the details; NaN without `tokens`.
-
-    Parameters
-    ----------
-    tokens : TokenRows or None
-    family : ndarray of int, shape (n_features,)
-        Family of each feature, within which the p-values are corrected.
-    settings : Settings
-    progress : callable or None
-
-    Returns
-    -------
-    heads, details : dict of str to ndarray of shape (n_features,)
-    """
+    """Fit the mixed model of every feature: columns of the heads, and of the details; NaN without `tokens`."""
+    n_features = len(family.features)
     if tokens is None:
-        missing = np.full(len(family), np.nan)
+        missing = np.full(n_features, np.nan)
         mixed = dict.fromkeys(("estimate", "se", "dof", "p_value", "singular", "converged"), missing)
         lmm_fdr = missing
     else:
-        mixed = _mixed(tokens, len(family), progress)
-        lmm_fdr = adjust_p_values(mixed["p_value"], method=settings.correction, family=family, alpha=settings.alpha)
+        mixed = _mixed(tokens, n_features, progress)
+        lmm_fdr = family.corrected(mixed["p_value"], settings)
     return {
         "lmm_estimate": mixed["estimate"],
         "lmm_se": mixed["se"],
@@ -179,283 +394,57 @@ def mixed_columns(
     }, {"lmm_singular": mixed["singular"], "lmm_converged": mixed["converged"]}
 
 
-def omnibus_masks(features: pd.DataFrame) -> dict[str, NDArray[np.bool_]]:
-    """Mask the features of the whole model, of each site and of each layer, for the omnibus tests."""
-    masks = {"all": np.ones(len(features), dtype=bool)}
-    for site, of_site in features.groupby("site", sort=False):
-        masks[f"site {site}"] = (features["site"] == site).to_numpy()
-        for layer in of_site["layer"].unique():
-            masks[f"layer {site} {layer}"] = ((features["site"] == site) & (features["layer"] == layer)).to_numpy()
-    return masks
-
-
-def _omnibus_row(result: PermutationResult, name: str, mask: NDArray[np.bool_]) -> dict[str, Any]:
-    found = result.omnibus[name]
-    return {
-        "n_heads": int(mask.sum()),
-        "max_statistic": found.max,
-        "p_max": found.p_max,
-        "sum_squares": found.sum_squares,
-        "p_sum_squares": found.p_sum_squares,
-        "n_below_alpha": found.count,
-        "p_count": found.p_count,
-    }
-
-
-def _group_summary(heads: pd.DataFrame) -> dict[str, Any]:
-    return {
-        "mean_a": heads["mean_a"].mean(),
-        "mean_b": heads["mean_b"].mean(),
-        "difference": heads["difference"].mean(),
-        "mean_abs_g": heads["hedges_g"].abs().mean(),
-        "n_different": int((heads["verdict"] == "different").sum()),
-        "n_equivalent": int((heads["verdict"] == "equivalent").sum()),
-        "n_undecided": int((heads["verdict"] == "undecided").sum()),
-    }
-
-
-def analyse(
-    values: NDArray[np.float64],
-    condition: NDArray[np.bool_],
-    features: pd.DataFrame,
-    *,
-    threshold: float,
-    medians: NDArray[np.float64],
-    tokens: TokenRows | None = None,
-    pair: NDArray[np.integer] | None = None,
-    block: NDArray[np.integer] | None = None,
-    covariates: NDArray[np.float64] | None = None,
-    recorded: pd.DataFrame | None = None,
-    settings: Settings | None = None,
-    on_permutations: Progress | None = None,
-    on_models: Progress | None = None,
-) -> Analysis:
-    """Test every feature for a difference between two conditions.
-
-    Parameters
-    ----------
-    values : ndarray of float64, shape (n_units, n_features)
-        The unit of inference is the row: a sequence, or the mean over a cluster of sequences.
-    condition : ndarray of bool, shape (n_units,)
-        True for condition a, False for b; every difference is a - b.
-    features : pandas.DataFrame of n_features rows
-        With columns ``site, layer, head``. Corrections run over the features of a site.
-    threshold : float
-        Threshold of the count, for the column of that name.
-    medians : ndarray of float64, shape (2, n_features)
-        Median over the tokens of each condition.
-    tokens : TokenRows or None
-        Rows for the mixed model; without them it is fitted on nothing and its columns are NaN.
-    pair : ndarray of int or None, shape (n_units,)
-        Code that joins a unit of a with one of b; the test then flips signs of pair differences.
-    block : ndarray of int or None, shape (n_units,)
-        Exchangeability block: labels are exchanged within blocks only.
-    covariates : ndarray of float64 or None, shape (n_units, n_covariates)
-        Nuisance covariates of all tests: by Freedman-Lane of the permutation test, as columns of the regressions
-        behind the equivalence test and the Bayes factor. Means, differences and g stay as observed.
-    recorded : pandas.DataFrame or None, n_units rows
-        All covariates that were recorded: the details show each difference before and after adjusting for
-        them, whether or not the tests do.
-    settings : Settings or None
-        Choices made before looking.
-    on_permutations, on_models : callable or None
-        Told of progress as ``f(done, total)``.
-
-    Returns
-    -------
-    Analysis
-
-    Raises
-    ------
-    InputError
-        For what `permutation_test` and `fit_mixed_models` refuse: NaN, a condition with one unit, a
-        pair without its partner, a covariate collinear with the condition.
-
-    Notes
-    -----
-    A feature without variance gets p = 1 and ``flat = True`` in the details. The verdict is
-    "different" where the corrected permutation p is below alpha, else "equivalent" where the
-    BH-corrected equivalence p is below alpha, else "undecided".
-
-    Examples
-    --------
-    >>> rng = np.random.default_rng(0)
-    >>> values, condition = rng.normal(size=(400, 6)), np.arange(400) < 200
-    >>> values[condition, 4] += 0.8
-    >>> features = pd.DataFrame({"site": "self", "layer": [1, 1, 1, 2, 2, 2], "head": [1, 2, 3, 1, 2, 3]})
-    >>> medians = np.stack([np.median(values[condition], axis=0), np.median(values[~condition], axis=0)])
-    >>> settings = Settings(n_permutations=999, margin=0.5)
-    >>> result = analyse(values, condition, features, threshold=0.9, medians=medians, settings=settings)
-    >>> print(result.heads[["layer", "head", "verdict"]].to_string(index=False))
-     layer  head    verdict
-         1     1 equivalent
-         1     2 equivalent
-         1     3 equivalent
-         2     1 equivalent
-         2     2  different
-         2     3 equivalent
-    """
-    settings = settings or Settings()
-    family = pd.factorize(features["site"])[0]
-    masks = omnibus_masks(features)
-    result = permutation_test(
-        values,
-        condition,
-        statistic="welch" if pair is None else "paired",
-        pair=pair,
-        block=block,
-        covariates=covariates,
-        family=family,
-        omnibus=masks,
-        n_permutations=settings.n_permutations,
-        alpha=settings.alpha,
-        rng=settings.seed,
-        callback=on_permutations,
-    )
-    difference = mean_difference(values, condition, pair=pair)
-    g = hedges_g(values, condition, pair=pair)
-    n_a, n_b = int(condition.sum()), int((~condition).sum())
-    p_perm_fdr = adjust_p_values(result.p_perm, method=settings.correction, family=family, alpha=settings.alpha)
-    held = None if covariates is None else pd.DataFrame(covariates)
-    p_tost = equivalence_test(values, condition, margin=settings.margin, pair=pair, covariates=held)
-    p_tost_fdr = adjust_p_values(p_tost, method="bh", family=family, alpha=settings.alpha)
-    bf10 = difference_bayes_factor(values, condition, pair=pair, covariates=covariates)
-    of_heads, of_details = mixed_columns(tokens, family, settings, on_models)
-    keys = features[["site", "layer", "head"]].assign(threshold=threshold).reset_index(drop=True)
-    heads = keys.assign(
-        n_a=n_a,
-        n_b=n_b,
-        mean_a=values[condition].mean(axis=0),
-        mean_b=values[~condition].mean(axis=0),
-        median_a=medians[0],
-        median_b=medians[1],
-        difference=difference.estimate,
-        ci_low=difference.low,
-        ci_high=difference.high,
-        hedges_g=g.estimate,
-        statistic=result.statistic,
-        p_perm=result.p_perm,
-        p_perm_fdr=p_perm_fdr,
-        p_perm_fwer=result.p_fwer,
-        **of_heads,
-        bf10=bf10,
-        p_tost=p_tost,
-        verdict=verdicts(p_perm_fdr, p_tost_fdr, settings.alpha),
-    )[list(HEAD_COLUMNS)]
-    boot_low, boot_high = _bootstrap(values, condition, pair, settings)
-    details = keys.assign(
-        g_low=g.low,
-        g_high=g.high,
-        g_boot_low=boot_low,
-        g_boot_high=boot_high,
-        superiority=probability_of_superiority(values, condition, pair=pair),
-        p_perm_stepdown=result.p_fwer_stepdown,
-        p_layers_first=layers_first(features, result, masks, family, settings),
-        p_tost_fdr=p_tost_fdr,
-        within_margin=p_tost_fdr < settings.alpha,
-        flat=result.flat,
-        **of_details,
-    )
-    adjusted, no_adjustment = _adjusted(values, condition, recorded, pair, family, settings)
-    layers, omnibus = summarize_groups(heads, result, masks, threshold)
-    return Analysis(heads, details.join(adjusted), layers, omnibus, result.n_permutations, result.exact, no_adjustment)
-
-
-# A jackknife over fewer units says nothing.
-_LEAST_TO_DRAW = 3
-
-
-def _bootstrap(
-    values: NDArray[np.float64],
-    condition: NDArray[np.bool_],
-    pair: NDArray[np.integer] | None,
-    settings: Settings,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """BCa interval of g; NaN where a condition has fewer than three units."""
-    if min(condition.sum(), (~condition).sum()) < _LEAST_TO_DRAW:
-        missing = np.full(values.shape[1], np.nan)
-        return missing, missing
-    found = bootstrap_g(values, condition, pair=pair, n_resamples=settings.n_resamples, rng=settings.seed)
-    return found.low, found.high
-
-
-def layers_first(
-    features: pd.DataFrame,
-    result: PermutationResult,
-    masks: dict[str, NDArray[np.bool_]],
-    family: NDArray[np.intp],
-    settings: Settings,
-) -> NDArray[np.float64]:
+def _layers_first(family: Family, result: PermutationResult, settings: Settings) -> Floats:
     """Return the p of every head after its layer's omnibus test: layers first, then heads within (Yekutieli 2008)."""
-    of_layer = np.ones(len(features))
-    for name, mask in masks.items():
-        if name.startswith("layer "):
-            of_layer[mask] = result.omnibus[name].p_sum_squares
+    of_layer = np.ones(len(family.features))
+    for group in family.groups:
+        if group.layer is not None:
+            of_layer[group.mask] = result.omnibus[group.name].p_sum_squares
     found = hierarchical_test(
         result.p_perm,
-        features["layer"].to_numpy(),
+        family.features["layer"].to_numpy(),
         group_p=of_layer,
-        family=family,
+        family=family.codes,
         method=settings.correction,
         alpha=settings.alpha,
     )
     return found.adjusted
 
 
-def _adjusted(
-    values: NDArray[np.float64],
-    condition: NDArray[np.bool_],
-    recorded: pd.DataFrame | None,
-    pair: NDArray[np.integer] | None,
-    family: NDArray[np.intp],
-    settings: Settings,
-) -> tuple[pd.DataFrame, str]:
-    """Differences adjusted for all recorded covariates, or the reason why there are none."""
-    empty = pd.DataFrame(index=range(values.shape[1]))
-    if recorded is None or recorded.empty:
-        return empty, "no covariate was recorded"
-    try:
-        table = adjustment_table(values, condition, recorded, pair=pair)
-    except InputError as error:
-        # an adjustment that the data do not allow is a finding of its own, and the report states it
-        return empty, str(error)
-    columns = table[["difference_adjusted", "ci_low_adjusted", "ci_high_adjusted", "p_adjusted", "g_adjusted"]]
-    return columns.assign(
-        p_unadjusted_fdr=adjust_p_values(table["p"].to_numpy(), method=settings.correction, family=family),
-        p_adjusted_fdr=adjust_p_values(table["p_adjusted"].to_numpy(), method=settings.correction, family=family),
-    ), ""
+def _group_table(
+    effect: Effect, heads: pd.DataFrame, result: PermutationResult, groups: Sequence[_Group]
+) -> pd.DataFrame:
+    """Return one row per group: its omnibus tests and the means of its heads."""
+    rows = []
+    for group in groups:
+        found, mine = result.omnibus[group.name], heads[group.mask]
+        layer = {} if group.layer is None else {"layer": group.layer}
+        rows.append(
+            {
+                "site": group.site,
+                **layer,
+                "threshold": mine["threshold"].iloc[0],
+                "measure": mine["measure"].iloc[0],
+                "n_heads": len(mine),
+                "max_statistic": found.max,
+                "p_max": found.p_max,
+                "sum_squares": found.sum_squares,
+                "p_sum_squares": found.p_sum_squares,
+                "n_below_alpha": found.count,
+                "p_count": found.p_count,
+                "mean_a": mine["mean_a"].mean(),
+                "mean_b": mine["mean_b"].mean(),
+                effect.estimate: mine[effect.estimate].mean(),
+                effect.mean_size: mine[effect.size].abs().mean(),
+                **{f"n_{word}": int((mine["verdict"] == word).sum()) for word in (DIFFERENT, EQUIVALENT, UNDECIDED)},
+            }
+        )
+    return pd.DataFrame(rows)
 
 
-def summarize_groups(
-    heads: pd.DataFrame, result: PermutationResult, masks: dict[str, NDArray[np.bool_]], threshold: float
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the tables of layers and of sites: omnibus tests and means of the heads."""
-    layers, omnibus = [], []
-    for name, mask in masks.items():
-        kind, _, rest = name.partition(" ")
-        row = {**_omnibus_row(result, name, mask), **_group_summary(heads[mask])}
-        if kind == "layer":
-            site, _, layer = rest.rpartition(" ")
-            layers.append({"site": site, "layer": int(layer), "threshold": threshold, **row})
-        else:
-            omnibus.append({"site": rest if kind == "site" else "all", "threshold": threshold, **row})
-    return pd.DataFrame(layers), pd.DataFrame(omnibus)
-
-
-def join_analyses(analyses: list[Analysis]) -> Analysis:
-    """Put the analyses of several thresholds under one another, in the order given."""
-    first = analyses[0]
-
-    def stack(name: str) -> pd.DataFrame:
-        tables: list[pd.DataFrame] = [getattr(analysis, name) for analysis in analyses]
-        return pd.concat(tables, ignore_index=True)
-
-    return Analysis(
-        stack("heads"),
-        stack("details"),
-        stack("layers"),
-        stack("omnibus"),
-        first.n_permutations,
-        first.exact,
-        first.no_adjustment,
-    )
+def join_analyses(analyses: Sequence[Analysis]) -> Analysis:
+    """Put the analyses of several thresholds or measures under one another, in the order given."""
+    tables = {
+        name: pd.concat([getattr(analysis, name) for analysis in analyses], ignore_index=True) for name in _TABLES
+    }
+    return replace(analyses[0], **tables)

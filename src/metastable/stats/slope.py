@@ -13,18 +13,17 @@ from scipy import special
 from metastable.errors import InputError
 from metastable.stats.adjustment import robust_regression
 from metastable.stats.analysis import (
-    HEAD_COLUMNS,
     Analysis,
+    Described,
+    Family,
+    Floats,
+    Ingredients,
     Progress,
     Settings,
     TokenRows,
-    layers_first,
-    mixed_columns,
-    omnibus_masks,
-    summarize_groups,
+    assemble,
 )
 from metastable.stats.bayes import slope_bayes_factor
-from metastable.stats.corrections import adjust_p_values
 from metastable.stats.correlation import (
     PartialCorrelation,
     correlation_effect,
@@ -32,15 +31,13 @@ from metastable.stats.correlation import (
     partial_correlation,
     slope_design,
 )
+from metastable.stats.effect_kinds import SLOPE
 from metastable.stats.effects import EffectSize
 from metastable.stats.permutations.permutation import PermutationResult, permutation_test_contrast
 from metastable.stats.samples import covariate_matrix, is_constant
 from metastable.stats.superiority import probability_of_superiority
-from metastable.stats.verdict import verdicts
 
 __all__ = ["Slopes", "analyse_slope", "fit_slopes"]
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -112,22 +109,19 @@ class _Variant:
     correlation: PartialCorrelation
     effect: EffectSize
     permutation: PermutationResult
-    p_perm_fdr: Floats
 
-    def columns(self, suffix: str, family: NDArray[np.intp], settings: Settings) -> dict[str, Floats]:
+    def columns(self, suffix: str, family: Family, settings: Settings) -> dict[str, Floats]:
         """Columns of the details, named with a suffix."""
         return {
-            f"difference_{suffix}": self.slopes.estimate,
+            f"slope_{suffix}": self.slopes.estimate,
             f"ci_low_{suffix}": self.slopes.low,
             f"ci_high_{suffix}": self.slopes.high,
             f"p_{suffix}": self.slopes.p,
-            f"p_{suffix}_fdr": adjust_p_values(
-                self.slopes.p, method=settings.correction, family=family, alpha=settings.alpha
-            ),
+            f"p_{suffix}_fdr": family.corrected(self.slopes.p, settings),
             f"correlation_{suffix}": self.correlation.estimate,
-            f"g_{suffix}": self.effect.estimate,
+            f"d_{suffix}": self.effect.estimate,
             f"p_perm_{suffix}": self.permutation.p_perm,
-            f"p_perm_{suffix}_fdr": self.p_perm_fdr,
+            f"p_perm_{suffix}_fdr": family.corrected(self.permutation.p_perm, settings),
         }
 
 
@@ -135,8 +129,7 @@ def _variant(
     values: Floats,
     predictor: Floats,
     covariates: Floats | None,
-    family: NDArray[np.intp],
-    masks: dict[str, NDArray[np.bool_]],
+    family: Family,
     settings: Settings,
     progress: Progress | None,
 ) -> _Variant:
@@ -146,19 +139,15 @@ def _variant(
         values,
         design,
         np.eye(1, design.shape[1], 1)[0],
-        family=family,
-        omnibus=masks,
+        family=family.codes,
+        omnibus=family.omnibus,
         n_permutations=settings.n_permutations,
         alpha=settings.alpha,
         rng=settings.seed,
         callback=progress,
     )
     return _Variant(
-        fit_slopes(values, predictor, covariates),
-        correlation,
-        correlation_effect(correlation),
-        permutation,
-        adjust_p_values(permutation.p_perm, method=settings.correction, family=family, alpha=settings.alpha),
+        fit_slopes(values, predictor, covariates), correlation, correlation_effect(correlation), permutation
     )
 
 
@@ -169,6 +158,7 @@ def analyse_slope(
     *,
     condition: NDArray[np.bool_],
     threshold: float,
+    measure: str,
     medians: Floats,
     tokens: TokenRows | None = None,
     covariates: pd.DataFrame | None = None,
@@ -192,7 +182,9 @@ def analyse_slope(
         True for the units of the upper half by the predictor. The halves describe (numbers, means, medians,
         probability of superiority); nothing is tested on them.
     threshold : float
-        Threshold of the count, for the column of that name.
+        Threshold of the measure, for the column of that name.
+    measure : str
+        Name of the measure, for the column of that name.
     medians : ndarray of float64, shape (2, n_features)
         Median over the tokens of each half.
     tokens : TokenRows or None
@@ -210,18 +202,18 @@ def analyse_slope(
     Returns
     -------
     Analysis
-        The same columns as those of `metastable.stats.analysis.analyse`, with these meanings in ``heads``:
+        Of `metastable.stats.effect_kinds.SLOPE`, with these meanings in ``heads``:
 
         * ``n_a, n_b, mean_a, mean_b, median_a, median_b``: the halves, for description
-        * ``difference``: the slope, per unit of the predictor; ``ci_low, ci_high``: its HC3 interval
-        * ``hedges_g``: the d of the partial correlation (`correlation_effect`), without small-sample correction
+        * ``slope``: per unit of the predictor; ``ci_low, ci_high``: its HC3 interval
+        * ``partial_d``: the d of the partial correlation (`correlation_effect`), without small-sample correction
         * ``statistic, p_perm, p_perm_fwer``: t of the slope, exchanged by Freedman & Lane
         * ``lmm_estimate``: slope of the mixed model on the tokens
         * ``bf10``: `slope_bayes_factor`; ``p_tost``: `correlation_equivalence`
 
-        and in ``details``, beside those of `analyse`, ``correlation`` and for both suffixes ``unadjusted`` and
-        ``adjusted``: ``difference_, ci_low_, ci_high_, p_`` (HC3), ``p_..._fdr``, ``correlation_, g_, p_perm_``
-        and ``p_perm_..._fdr``. One of the two is what ``heads`` holds.
+        and in ``details``, beside those of `metastable.stats.analysis.assemble`, ``correlation`` and for both
+        suffixes ``unadjusted`` and ``adjusted``: ``slope_, ci_low_, ci_high_, p_`` (HC3), ``p_..._fdr``,
+        ``correlation_, d_, p_perm_`` and ``p_perm_..._fdr``. One of the two is what ``heads`` holds.
 
     Raises
     ------
@@ -234,9 +226,7 @@ def analyse_slope(
     Freedman & Lane (1983; Winkler et al. 2014) exchange the residuals of the model without the predictor, which is
     exact without covariates and asymptotically exact with them. The relabelings serve all features at once.
     """
-    settings = settings or Settings()
-    family = pd.factorize(features["site"])[0]
-    masks = omnibus_masks(features)
+    settings, family = settings or Settings(), Family(features)
     n_units = len(values)
     chosen = _matrix(covariates, n_units)
     other, reason = (None, "") if chosen is not None else _all_recorded(values, predictor, recorded)
@@ -246,53 +236,30 @@ def analyse_slope(
         if on_permutations is not None:
             on_permutations(part * total + done, n_variants * total)
 
-    main = _variant(values, predictor, chosen, family, masks, settings, partial(tell, part=0))
+    main = _variant(values, predictor, chosen, family, settings, partial(tell, part=0))
     main_name, other_name = ("unadjusted", "adjusted") if chosen is None else ("adjusted", "unadjusted")
     variants = {main_name: main}
     if n_variants == 2:
-        variants[other_name] = _variant(values, predictor, other, family, masks, settings, partial(tell, part=1))
-    p_tost = correlation_equivalence(main.correlation, margin=settings.margin)
-    p_tost_fdr = adjust_p_values(p_tost, method="bh", family=family, alpha=settings.alpha)
-    of_heads, of_details = mixed_columns(tokens, family, settings, on_models)
-    keys = features[["site", "layer", "head"]].assign(threshold=threshold).reset_index(drop=True)
-    heads = keys.assign(
-        n_a=int(condition.sum()),
-        n_b=int((~condition).sum()),
-        mean_a=values[condition].mean(axis=0),
-        mean_b=values[~condition].mean(axis=0),
-        median_a=medians[0],
-        median_b=medians[1],
-        difference=main.slopes.estimate,
-        ci_low=main.slopes.low,
-        ci_high=main.slopes.high,
-        hedges_g=main.effect.estimate,
-        statistic=main.permutation.statistic,
-        p_perm=main.permutation.p_perm,
-        p_perm_fdr=main.p_perm_fdr,
-        p_perm_fwer=main.permutation.p_fwer,
-        **of_heads,
-        bf10=slope_bayes_factor(main.correlation.t, n_units, n_covariates=main.correlation.n_covariates),
-        p_tost=p_tost,
-        verdict=verdicts(main.p_perm_fdr, p_tost_fdr, settings.alpha),
-    )[list(HEAD_COLUMNS)]
-    details = keys.assign(
-        g_low=main.effect.low,
-        g_high=main.effect.high,
-        correlation=main.correlation.estimate,
-        superiority=probability_of_superiority(values, condition),
-        p_perm_stepdown=main.permutation.p_fwer_stepdown,
-        p_layers_first=layers_first(features, main.permutation, masks, family, settings),
-        p_tost_fdr=p_tost_fdr,
-        within_margin=p_tost_fdr < settings.alpha,
-        flat=main.permutation.flat,
-        **of_details,
-    )
+        variants[other_name] = _variant(values, predictor, other, family, settings, partial(tell, part=1))
+    adjusted: dict[str, Floats] = {}
     for name in ("unadjusted", "adjusted"):
         if name in variants:
-            details = details.assign(**variants[name].columns(name, family, settings))
-    layers, omnibus = summarize_groups(heads, main.permutation, masks, threshold)
-    used = main.permutation
-    return Analysis(heads, details, layers, omnibus, used.n_permutations, used.exact, reason)
+            adjusted |= variants[name].columns(name, family, settings)
+    correlation, slopes = main.correlation, main.slopes
+    found = Ingredients(
+        effect=SLOPE,
+        estimate=EffectSize(slopes.estimate, slopes.low, slopes.high, correlation.flat),
+        size=main.effect,
+        permutation=main.permutation,
+        bf10=slope_bayes_factor(correlation.t, n_units, n_covariates=correlation.n_covariates),
+        p_tost=correlation_equivalence(correlation, margin=settings.margin),
+        superiority=probability_of_superiority(values, condition),
+        beside_size={"correlation": correlation.estimate},
+        adjusted=adjusted,
+        no_adjustment=reason,
+    )
+    described = Described(values, condition, medians, threshold, measure)
+    return assemble(found, described, family, tokens=tokens, settings=settings, on_models=on_models)
 
 
 def _matrix(covariates: pd.DataFrame | None, n_units: int) -> Floats | None:

@@ -1,104 +1,32 @@
-"""The report of a comparison: Markdown, figures, tables and recipe in a folder of its own."""
+"""The report of a comparison: tables, words and figures put together, and written into a folder of its own."""
 
 from __future__ import annotations
 
-import json
-import platform
-from collections.abc import Mapping
-from datetime import UTC, datetime
-from importlib.metadata import version
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from metastable import figures
 from metastable.files import write_text
 from metastable.heads.compared_heads import Comparison, effect_kind, option_differences
+from metastable.heads.comparison_result import ComparisonResult
+from metastable.heads.depth import THIRDS, depth_thirds
 from metastable.heads.finished_report import FinishedReport
 from metastable.measures import call_measure
 from metastable.report.apa import format_g, format_interval, format_level, format_p, format_r, format_share
 from metastable.report.comparison import sentences
-from metastable.report.plate import Plate, markdown, save_plate
+from metastable.report.comparison.plates import PLATES
+from metastable.report.plate import PlacedPlate, placed_plates, save_plates
 from metastable.report.references import bibliography
+from metastable.report.sections import Section, bullets, table, with_plates
 from metastable.report.templating import environment
 
-__all__ = ["comparison_plates", "comparison_recipe", "render_comparison", "write_comparison"]
+__all__ = ["render_page", "write_page"]
 
+# Heads that the report's table shows above the fold.
 _SHOWN = 10
-
-
-def _effect_name(found: Comparison) -> str:
-    """Return what figures call the effect: d where both are slopes, Hedges' g where neither is."""
-    slopes = {report.recipe["contrast"]["predictor"] is not None for report in (found.first, found.second)}
-    if slopes == {True}:
-        return "d of the slope"
-    return "hedges_g" if slopes == {False} else "effect (g or d)"
-
-
-def comparison_plates(found: Comparison, alpha: float) -> dict[str, list[Plate]]:
-    """Draw the figures: one of each kind for every site.
-
-    Parameters
-    ----------
-    found : Comparison
-    alpha : float
-        Heads below it are outlined.
-
-    Returns
-    -------
-    dict of str to list of Plate
-        ``maps`` and ``scatter`` where heads were joined, ``profiles``, and ``shares`` where the models differ.
-    """
-    first, second = found.names
-    effect = _effect_name(found)
-    value = "hedges_g" if effect == "hedges_g" else effect
-    sites = list(dict.fromkeys(found.effects["site"])) if found.relation != "other shape" else [None]
-    drawn: dict[str, list[Plate]] = {}
-    for site in sites:
-        stem, ending = ("", "") if len(sites) == 1 else (f"_{site}", f" Site: {site}.")
-
-        def add(name: str, draw: Any, tell: Any, caption: str, *args: Any, **kwargs: Any) -> None:
-            plate = Plate(name + stem, draw(*args, **kwargs), tell(*args, **kwargs), caption + ending)  # noqa: B023
-            drawn.setdefault(name, []).append(plate)
-
-        if found.relation != "other shape":
-            table = found.primary[found.primary["site"] == site].reset_index(drop=True)
-            add(
-                "maps", figures.joined_effect_maps, figures.joined_effect_maps_alt,
-                f"Effect of every head in {first} and in {second}, and the difference {first} − {second}, on one "
-                "scale. Layer 1 is at the bottom.",
-                table, names=found.names, alpha=alpha, effect=effect,
-            )  # fmt: skip
-            sides = [
-                table[["site", "layer", "head", "threshold"]].assign(
-                    **{value: table[f"hedges_g_{side}"].replace([np.inf, -np.inf], np.nan)},
-                    p_perm_fdr=table[f"p_perm_fdr_{side}"],
-                )
-                for side in ("first", "second")
-            ]
-            if len(table.dropna(subset=["g_difference"])):
-                # over all sites the test is in the text; beside one of several sites its p would mislead
-                agreed = found.agreement.get(found.thresholds[0]) if len(sites) == 1 else None
-                add(
-                    "scatter", figures.study_scatter, figures.study_scatter_alt,
-                    f"Every head's effect in {second} over its effect in {first}; on the dashed line both are equal.",
-                    *sides, names=found.names, value=value, alpha=alpha, p=None if agreed is None else agreed.p,
-                )  # fmt: skip
-        add(
-            "profiles", figures.effect_profiles, figures.effect_profiles_alt,
-            "Mean effect and mean size of the effect by "
-            + ("relative depth" if found.relation == "other shape" else "layer")
-            + "; thin lines hold the middle half of a layer's heads.",
-            found.effects, site=site, relative=found.relation == "other shape", effect=effect,
-        )  # fmt: skip
-        if found.relation != "same heads":
-            add(
-                "shares", figures.effect_shares, figures.effect_shares_alt,
-                "Share of the heads whose effect lies below each value.", found.effects, site=site, effect=effect,
-            )  # fmt: skip
-    return drawn
+_REFERENCES = "References are in [references.bib](references.bib)."
 
 
 def _sizes(report: FinishedReport) -> str:
@@ -106,7 +34,7 @@ def _sizes(report: FinishedReport) -> str:
     return f"{heads['n_a'].iloc[0]:,} / {heads['n_b'].iloc[0]:,} {report.recipe['contrast']['unit']}s"
 
 
-def _material_rows(found: Comparison, alpha: float) -> list[tuple[str, str, str]]:
+def _material_rows(found: Comparison) -> list[list[str]]:
     def column(report: FinishedReport) -> dict[str, str]:
         recipe = report.recipe
         contrast, model = recipe["contrast"], recipe["model"]
@@ -124,14 +52,14 @@ def _material_rows(found: Comparison, alpha: float) -> list[tuple[str, str, str]
             "tokens a unit averages over": f"{report.tokens_per_unit:.1f}",
             "worst covariate, standardized difference": sentences.worst_covariate(report.balance),
             "covariates held fixed": ", ".join(recipe["options"]["covariates"]) or "none",
-            f"heads different (FDR {format_level(alpha)})": format_share(
-                int((rows["p_perm_fdr"] < alpha).sum()), len(rows)
+            f"heads different (FDR {format_level(found.alpha)})": format_share(
+                int((rows["p_perm_fdr"] < found.alpha).sum()), len(rows)
             ),
-            "median size of the effect": f"{rows['hedges_g'].abs().median():.2f}",
+            "median size of the effect": f"{rows['size'].abs().median():.2f}",
         }
 
     first, second = column(found.first), column(found.second)
-    return [(name, first[name], second[name]) for name in first]
+    return [[name, first[name], second[name]] for name in first]
 
 
 def _agreement_rows(found: Comparison) -> list[list[str]]:
@@ -154,12 +82,11 @@ def _several_sites(found: Comparison) -> bool:
     return len(found.effects["site"].unique()) > 1
 
 
-def _layer_rows(found: Comparison, alpha: float) -> list[list[str]]:
-    if found.relation == "other shape":
-        return _third_rows(found, alpha)
+def _layer_rows(found: Comparison) -> list[list[str]]:
+    alpha = found.alpha
     rows = []
     for (site, layer), part in found.primary.groupby(["site", "layer"], sort=False):
-        sides = [part[f"hedges_g_{side}"] for side in ("first", "second")]
+        sides = [part[f"size_{side}"] for side in ("first", "second")]
         both = part[part["significant"] == "both"]
         rows.append(
             [
@@ -184,11 +111,11 @@ def _third_cells(table: pd.DataFrame, name: str, third: str, alpha: float) -> tu
     return str(row["layers"]), format_g(float(row["mean"])), f"{row['mean_abs']:.2f}", different
 
 
-def _third_rows(found: Comparison, alpha: float) -> list[list[str]]:
-    table = sentences.depth_thirds(found.effects)
+def _third_rows(found: Comparison) -> list[list[str]]:
+    table = depth_thirds(found.effects)
     rows = []
-    for third in ("first", "middle", "last"):
-        sides = [_third_cells(table, name, third, alpha) for name in found.names]
+    for third in THIRDS:
+        sides = [_third_cells(table, name, third, found.alpha) for name in found.names]
         rows.append([third, *(cell for pair in zip(*sides, strict=True) for cell in pair)])
     return rows
 
@@ -200,10 +127,11 @@ def _head_rows(table: pd.DataFrame, found: Comparison) -> list[list[str]]:
         cells = [str(row["site"])] if _several_sites(found) else []
         cells += [str(row["layer"]), str(row["head"])]
         for side in ("first", "second"):
-            interval = format_interval(row[f"g_low_{side}"], row[f"g_high_{side}"])
-            cells += [f"{format_g(row[f'hedges_g_{side}'])} {interval}", format_p(row[f"p_perm_fdr_{side}"])]
+            interval = format_interval(row[f"size_low_{side}"], row[f"size_high_{side}"])
+            cells += [f"{format_g(row[f'size_{side}'])} {interval}", format_p(row[f"p_perm_fdr_{side}"])]
         cells += [
-            f"{format_g(row['g_difference'])} {format_interval(row['g_difference_low'], row['g_difference_high'])}",
+            f"{format_g(row['size_difference'])} "
+            f"{format_interval(row['size_difference_low'], row['size_difference_high'])}",
             format_p(row["p_difference"]),
             format_p(row["p_difference_fdr"]),
             words[str(row["significant"])],
@@ -212,158 +140,169 @@ def _head_rows(table: pd.DataFrame, found: Comparison) -> list[list[str]]:
     return rows
 
 
-def _recipe_rows(recipe: Mapping[str, Any]) -> list[tuple[str, str]]:
-    rows = [("finished", str(recipe["finished"]))]
-    for name, part in recipe["comparison"].items():
+def _recipe_rows(recipe: Mapping[str, Any], names: Sequence[str]) -> list[list[str]]:
+    rows = [["finished", str(recipe["finished"])]]
+    for name, part in zip(names, recipe["comparison"].values(), strict=True):
         hashes = ", ".join(f"{file} `{digest[:12]}…`" for file, digest in part["sha256"].items())
-        rows.append((f"SHA-256, {name}", hashes))
+        rows.append([f"SHA-256, {name}", hashes])
         versions = ", ".join(f"{package} {number}" for package, number in part["packages"].items())
-        rows.append((f"packages of {name}", versions))
-    rows.append(("packages now", ", ".join(f"{name} {number}" for name, number in recipe["packages"].items())))
-    rows.append(("Python", f"{recipe['python']}, {recipe['platform']}"))
+        rows.append([f"packages of {name}", versions])
+    rows.append(["packages now", ", ".join(f"{name} {number}" for name, number in recipe["packages"].items())])
+    rows.append(["Python", f"{recipe['python']}, {recipe['platform']}"])
     return rows
 
 
-def comparison_recipe(found: Comparison, options: Mapping[str, Any], command: str) -> dict[str, Any]:
-    """Return what run.json holds: what was read, with its hashes, what was chosen, and the verdict.
-
-    Parameters
-    ----------
-    found : Comparison
-    options : mapping
-        Values of the command's options.
-    command : str
-        What was typed.
-
-    Returns
-    -------
-    dict
-    """
-    agreed = found.agreement.get(found.thresholds[0])
-    studies = {report.recipe["study"] for report in (found.first, found.second)}
-    common = f"{studies.pop()}: " if len(studies) == 1 else ""
-
-    def number(value: float) -> float | None:
-        return float(value) if np.isfinite(value) else None
-
-    return {
-        "title": f"{common}{found.names[0]} against {found.names[1]}",
-        "command": command,
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "options": {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()},
-        "comparison": {
-            side: {
-                "name": name,
-                "folder": str(report.folder),
-                "study": report.recipe["study"],
-                "command": report.recipe.get("command", ""),
-                "model": {key: report.recipe["model"][key] for key in ("id", "weights_sha256")},
-                "sha256": dict(report.sha256),
-                "packages": dict(report.recipe["packages"]),
-            }
-            for side, name, report in zip(("first", "second"), found.names, (found.first, found.second), strict=True)
-        },
-        "relation": found.relation,
-        "thresholds": list(found.thresholds),
-        "packages": {name: version(name) for name in ("metastable", "numpy", "scipy", "pandas", "matplotlib")},
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "verdict": {
-            "sentence": sentences.comparison_verdict(found, options["alpha"])[0],
-            "r": None if agreed is None else number(agreed.r),
-            "p": None if agreed is None else number(agreed.p),
-            "r_within": None if agreed is None else number(agreed.r_within),
-            "p_within": None if agreed is None else number(agreed.p_within),
-            **{
-                name: int((found.primary["significant"] == name).sum())
-                for name in ("both", "first", "second", "neither")
-                if found.relation == "same heads"
-            },
-        },
-    }
+def _symbol(found: Comparison) -> str:
+    symbols = {report.effect.symbol for report in (found.first, found.second)}
+    return f"*{symbols.pop()}*" if len(symbols) == 1 else "effect"
 
 
-def render_comparison(
-    found: Comparison, plates: Mapping[str, list[Plate]], recipe: Mapping[str, Any], options: Mapping[str, Any]
-) -> str:
+def _material(found: Comparison) -> Section:
+    first, second = found.names
+    options = option_differences(found.first.recipe["options"], found.second.recipe["options"])
+    differing = (
+        "The recipes differ in these options (– where a study has no such option):",
+        table(["option", first, second], options, "lll"),
+    )
+    return Section(
+        "material",
+        "What was compared",
+        (
+            sentences.reading(found),
+            table(["", first, second], _material_rows(found), "lll"),
+            sentences.overlap(found),
+            *(differing if options else ("The two recipes have the same options.",)),
+        ),
+    )
+
+
+def _agreement(found: Comparison) -> Section:
+    header = [
+        "threshold", "heads", "*r*", "ρ", "*p*, whole map", "*r* within layers", "*p*, within layers", "same sign"
+    ]  # fmt: skip
+    return Section(
+        "agreement",
+        "Do the maps agree?",
+        (sentences.agreement(found), table(header, _agreement_rows(found), "r" * len(header))),
+    )
+
+
+def _site_column(found: Comparison) -> tuple[list[str], str]:
+    """Header and alignment of the column that tells sites apart, where there are several."""
+    return (["site"], "l") if _several_sites(found) else ([], "")
+
+
+def _layer_table(found: Comparison) -> str:
+    (first, second), symbol = found.names, _symbol(found)
+    sizes = [
+        f"mean {symbol}, {first}", f"mean {symbol}, {second}", f"mean size, {first}", f"mean size, {second}",
+        f"different, {first}", f"different, {second}",
+    ]  # fmt: skip
+    if found.relation == "other shape":
+        header = ["third of the depth", f"layers, {first}", f"layers, {second}", *sizes]
+        return table(header, _third_rows(found), "l" + "r" * (len(header) - 1))
+    site, align = _site_column(found)
+    header = ["layer", *sizes, "in both, same sign", "effects differ"]
+    return table([*site, *header], _layer_rows(found), align + "r" * len(header))
+
+
+def _head_table(rows: pd.DataFrame, found: Comparison) -> str:
+    (first, second), symbol = found.names, _symbol(found)
+    site, align = _site_column(found)
+    header = [
+        "layer", "head", f"{symbol} [95% CI], {first}", "*p* FDR", f"{symbol} [95% CI], {second}", "*p* FDR",
+        "difference [95% CI]", "*p*", "*p* FDR", "different in",
+    ]  # fmt: skip
+    return table([*site, *header], _head_rows(rows, found), align + "r" * (len(header) - 1) + "l")
+
+
+def _heads(found: Comparison) -> Section:
+    rows = found.primary
+    order = rows["size_difference"].abs().sort_values(ascending=False, kind="stable").index[:_SHOWN]
+    return Section(
+        "heads",
+        "Head by head",
+        (
+            sentences.heads(found, len(order)),
+            _head_table(rows.loc[order], found),
+            f"<details>\n<summary>All {len(rows)} heads</summary>\n\n{_head_table(rows, found)}\n</details>",
+        ),
+    )
+
+
+def _again(result: ComparisonResult) -> Section:
+    recipe = result.recipe
+    first, second = (part["command"] for part in recipe["comparison"].values())
+    return Section(
+        "again",
+        "Run it again",
+        (
+            f"```\n{recipe['command']}\n```",
+            "It reads what these commands left:",
+            f"```\n{first}\n{second}\n```",
+            table(["", ""], _recipe_rows(recipe, result.found.names), "ll"),
+            sentences.files(result.found),
+        ),
+    )
+
+
+def _sections(result: ComparisonResult) -> list[Section]:
+    found = result.found
+    joined, same = found.relation != "other shape", found.relation == "same heads"
+    return [
+        Section("lead", ""),
+        _material(found),
+        *([_agreement(found)] if joined else []),
+        Section("layers", "Layer by layer", (sentences.layers(found),)),
+        # below the figure of the layers
+        Section("layer table", "", (_layer_table(found),)),
+        *([] if same else [Section("shares", "The effects as distributions", (sentences.shares(found),))]),
+        *([_heads(found)] if joined else []),
+        Section(
+            "methods", "Methods", (sentences.methods(found), "References are in [references.bib](references.bib).")
+        ),
+        _again(result),
+        Section("limitations", "Limitations", (bullets(sentences.limitations(found)),)),
+    ]
+
+
+def render_page(result: ComparisonResult, plates: Sequence[PlacedPlate[Comparison]]) -> str:
     """Return report.md as text.
 
     Parameters
     ----------
-    found : Comparison
-    plates : mapping of str to list of Plate
-        As `comparison_plates` draws them.
-    recipe : mapping
-        As `comparison_recipe` returns it.
-    options : mapping
-        Values of the command's options.
+    result : ComparisonResult
+    plates : sequence of PlacedPlate
+        The figures, as `metastable.report.plate.placed_plates` returns them.
 
     Returns
     -------
     str
     """
-    alpha = options["alpha"]
-    table = found.primary
-    order = table["g_difference"].abs().sort_values(ascending=False, kind="stable").index[:_SHOWN]
-    joined = found.relation != "other shape"
-    named = dict(zip(found.names, recipe["comparison"].values(), strict=True))
     context = {
-        "title": recipe["title"],
-        "names": found.names,
-        "verdict": sentences.comparison_verdict(found, alpha),
-        "warnings": sentences.comparison_warnings(found),
-        "lead": "maps" if found.relation == "same heads" else "profiles",
-        "plates": {name: "\n\n".join(map(markdown, group)) for name, group in plates.items()}
-        | ({} if "scatter" in plates or not joined else {"scatter": ""}),
-        "material_rows": _material_rows(found, alpha),
-        "overlap": sentences.overlap_sentence(found),
-        "option_rows": option_differences(found.first.recipe["options"], found.second.recipe["options"]),
-        "joined": joined,
-        "agreement": sentences.agreement_sentence(found) if joined else "",
-        "agreement_rows": _agreement_rows(found),
-        "layers_sentence": sentences.layers_sentence(found),
-        "layer_rows": _layer_rows(found, alpha),
-        "several_sites": _several_sites(found),
-        "symbol": {"hedges_g": "*g*", "d of the slope": "*d*"}.get(_effect_name(found), "effect"),
-        "shares_sentence": sentences.shares_sentence(found),
-        "heads_sentence": sentences.heads_sentence(found, alpha, len(order)) if joined else "",
-        "top_rows": _head_rows(table.loc[order], found),
-        "head_rows": _head_rows(table, found),
-        "methods": sentences.methods(found, dict(options)),
-        "command": recipe["command"],
-        "commands": [part["command"] for part in named.values()],
-        "recipe_rows": _recipe_rows({**recipe, "comparison": named}),
-        "limitations": sentences.limitations(found),
+        "title": result.recipe["title"],
+        "verdict": sentences.verdict(result.found),
+        "warnings": sentences.warnings(result.found),
+        "sections": with_plates(_sections(result), plates),
     }
     return environment().get_template("comparison.md.j2").render(context)
 
 
-def write_comparison(found: Comparison, folder: Path, options: Mapping[str, Any], command: str) -> dict[str, Any]:
-    """Write report.md, figures, table and run.json of a comparison into a folder.
+def write_page(result: ComparisonResult, advance: Callable[[int, int], None]) -> None:
+    """Draw the figures and write report.md, references.bib and the table of heads into the comparison's folder.
 
     Parameters
     ----------
-    found : Comparison
-    folder : Path
-        Made where it is missing.
-    options : mapping
-        Values of the command's options: ``alpha, permutations, seed, ...``.
-    command : str
-        What was typed.
-
-    Returns
-    -------
-    dict
-        What run.json holds.
+    result : ComparisonResult
+        What the comparison found.
+    advance : callable
+        Told of progress as ``f(done, total)``.
     """
-    recipe = comparison_recipe(found, options, command)
-    plates = comparison_plates(found, options["alpha"])
-    text = render_comparison(found, plates, recipe, options)
-    for plate in (plate for group in plates.values() for plate in group):
-        save_plate(plate, folder)
-    name, table = ("effects", found.effects) if found.relation == "other shape" else ("heads", found.joined)
-    write_text(folder / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
+    found, folder = result.found, result.folder
+    plates = placed_plates(PLATES, found)
+    save_plates(plates, folder, advance)
+    name, rows = ("effects", found.effects) if found.relation == "other shape" else ("heads", found.joined)
+    write_text(folder / f"{name}.csv", rows.to_csv(index=False, lineterminator="\n"))
+    text = render_page(result, plates)
     write_text(folder / "references.bib", bibliography(text))
     write_text(folder / "report.md", text)
-    write_text(folder / "run.json", json.dumps(recipe, indent=2, ensure_ascii=False) + "\n")
-    return recipe

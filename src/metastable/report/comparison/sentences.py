@@ -8,29 +8,31 @@ import numpy as np
 import pandas as pd
 
 from metastable.heads.compared_heads import Comparison, effect_kind, one_scale
+from metastable.heads.depth import depth_thirds
 from metastable.heads.finished_report import FinishedReport
 from metastable.report.apa import format_g, format_level, format_p, format_r, format_share, p_phrase, plural
-from metastable.report.names import COVARIATE_NAMES
 from metastable.stats.agreement import MapAgreement, noise_share
+from metastable.study.covariate_names import COVARIATE_NAMES
 
 __all__ = [
-    "agreement_sentence",
-    "comparison_verdict",
-    "comparison_warnings",
-    "depth_thirds",
+    "agreement",
     "expected_same_sign",
-    "heads_sentence",
-    "layers_sentence",
+    "files",
+    "heads",
+    "layers",
     "limitations",
     "methods",
     "not_held",
-    "overlap_sentence",
-    "shares_sentence",
+    "overlap",
+    "reading",
+    "shares",
+    "verdict",
+    "verdict_record",
+    "warnings",
     "worst_covariate",
 ]
 
 _MEASURED = ("measure", "queries", "keys", "unit")
-_THIRDS = ("first", "middle", "last")
 # Below this many a correlation of 0.5 is not significant at 0.05 (by Fisher's z, 16).
 _FEW_LAYERS = 16
 
@@ -63,8 +65,8 @@ def not_held(report: FinishedReport) -> pd.DataFrame | None:
 
 def expected_same_sign(table: pd.DataFrame) -> float:
     """Heads that would have the same sign if the signs of both maps were dealt out at random."""
-    known = table[np.isfinite(table["hedges_g_first"]) & np.isfinite(table["hedges_g_second"])]
-    x, y = (np.sign(known[f"hedges_g_{side}"]) for side in ("first", "second"))
+    known = table[np.isfinite(table["size_first"]) & np.isfinite(table["size_second"])]
+    x, y = (np.sign(known[f"size_{side}"]) for side in ("first", "second"))
     n = max(len(known), 1)
     return float(((x > 0).sum() * (y > 0).sum() + (x < 0).sum() * (y < 0).sum()) / n)
 
@@ -89,8 +91,8 @@ def _correlations(agreed: MapAgreement) -> str:
     return f"r = {format_r(agreed.r)} over {plural(agreed.n, 'head')}, permutation {_p(agreed.p)}{within}"
 
 
-def _one_model(found: Comparison, alpha: float) -> list[str]:
-    (first, second), table = found.names, found.primary
+def _one_model(found: Comparison) -> list[str]:
+    (first, second), table, alpha = found.names, found.primary, found.alpha
     agreed = found.agreement.get(found.thresholds[0])
     if agreed is None or not np.isfinite(agreed.r):
         opening = f"The effect maps of {first} and {second} cannot be correlated: too few heads have effects that vary"
@@ -102,13 +104,13 @@ def _one_model(found: Comparison, alpha: float) -> list[str]:
     both = table[table["significant"] == "both"]
     counts = table["significant"].value_counts()
     differ = int((table["p_difference_fdr"] < alpha).sum())
-    known = table[np.isfinite(table["g_difference"])]
+    known = table[np.isfinite(table["size_difference"])]
     largest = ""
     if len(known):
-        row = known.iloc[int(known["g_difference"].abs().to_numpy().argmax())]
+        row = known.iloc[int(known["size_difference"].abs().to_numpy().argmax())]
         largest = (
-            f", the most in layer {row['layer']}, head {row['head']} ({format_g(row['hedges_g_first'])} against "
-            f"{format_g(row['hedges_g_second'])})"
+            f", the most in layer {row['layer']}, head {row['head']} ({format_g(row['size_first'])} against "
+            f"{format_g(row['size_second'])})"
         )
     return [
         f"{opening}.",
@@ -116,8 +118,8 @@ def _one_model(found: Comparison, alpha: float) -> list[str]:
         f"different in both "
         f"({int(both['same_sign'].sum())} with the same sign), {int(counts.get('first', 0))} only in {first}, "
         f"{int(counts.get('second', 0))} only in {second} and {int(counts.get('neither', 0))} in neither; the "
-        f"typical size of the effect is {_typical(table['hedges_g_first'])} in {first} and "
-        f"{_typical(table['hedges_g_second'])} in {second}, and the two effects of a head differ in {differ}{largest}.",
+        f"typical size of the effect is {_typical(table['size_first'])} in {first} and "
+        f"{_typical(table['size_second'])} in {second}, and the two effects of a head differ in {differ}{largest}.",
     ]
 
 
@@ -126,13 +128,13 @@ def _side(report: FinishedReport, threshold: float, alpha: float) -> tuple[pd.Da
     return rows, format_share(int((rows["p_perm_fdr"] < alpha).sum()), len(rows))
 
 
-def _two_models(found: Comparison, alpha: float) -> list[str]:
-    (first, second), threshold = found.names, found.thresholds[0]
+def _two_models(found: Comparison) -> list[str]:
+    (first, second), threshold, alpha = found.names, found.thresholds[0], found.alpha
     (x, in_x), (y, in_y) = (_side(report, threshold, alpha) for report in (found.first, found.second))
     numbers = (
         f"at a false discovery rate of {format_level(alpha)}, {in_x} heads are different in {first} and "
         f"{in_y} in {second}, and "
-        f"the typical size of the effect is {_typical(x['hedges_g'])} and {_typical(y['hedges_g'])}"
+        f"the typical size of the effect is {_typical(x['size'])} and {_typical(y['size'])}"
     )
     agreed = found.agreement.get(threshold)
     if found.relation == "other weights":
@@ -160,41 +162,9 @@ def _two_models(found: Comparison, alpha: float) -> list[str]:
     ]
 
 
-def comparison_verdict(found: Comparison, alpha: float) -> list[str]:
+def verdict(found: Comparison) -> list[str]:
     """Say in two sentences whether the reports agree and where they differ."""
-    return _one_model(found, alpha) if found.relation == "same heads" else _two_models(found, alpha)
-
-
-def depth_thirds(effects: pd.DataFrame) -> pd.DataFrame:
-    """Summarize effects by third of the depth.
-
-    Parameters
-    ----------
-    effects : pandas.DataFrame
-        As `metastable.heads.compared_heads.effects_by_depth` returns it.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Columns ``series, third`` ("first", "middle", "last"), ``layers`` (as ``1-4``, of the deepest site),
-        ``mean, mean_abs`` and ``heads`` (the p-values of its heads, for counting).
-    """
-    finite = effects[np.isfinite(effects["hedges_g"])]
-    third = np.minimum((finite["depth"] * 3).astype(int), 2)
-    rows = []
-    for (name, number), part in finite.groupby([finite["series"], third], sort=False):
-        low, high = part["layer"].min(), part["layer"].max()
-        rows.append(
-            {
-                "series": name,
-                "third": _THIRDS[int(number)],
-                "layers": str(low) if low == high else f"{low}–{high}",
-                "mean": part["hedges_g"].mean(),
-                "mean_abs": part["hedges_g"].abs().mean(),
-                "p": part["p_perm_fdr"].to_numpy(),
-            }
-        )
-    return pd.DataFrame(rows)
+    return _one_model(found) if found.relation == "same heads" else _two_models(found)
 
 
 def _largest_third(found: Comparison, name: str) -> str:
@@ -225,7 +195,7 @@ def _measured(found: Comparison) -> str:
     return f"; {', '.join(parts)}" if parts else ""
 
 
-def comparison_warnings(found: Comparison) -> list[str]:
+def warnings(found: Comparison) -> list[str]:
     """Return what a reader must know before believing the verdict."""
     texts = []
     if found.relation == "other weights":
@@ -259,7 +229,7 @@ def comparison_warnings(found: Comparison) -> list[str]:
     return texts
 
 
-def overlap_sentence(found: Comparison) -> str:
+def overlap(found: Comparison) -> str:
     """Say how many words the two studies share."""
     first, second = found.names
     x, y = found.first.words, found.second.words
@@ -270,7 +240,7 @@ def overlap_sentence(found: Comparison) -> str:
     )
 
 
-def agreement_sentence(found: Comparison) -> str:
+def agreement(found: Comparison) -> str:
     """Say how to read the correlations, and what the differences as measured say."""
     table, agreed = found.primary, found.agreement.get(found.thresholds[0])
     if agreed is None:
@@ -290,7 +260,7 @@ def agreement_sentence(found: Comparison) -> str:
     return text
 
 
-def layers_sentence(found: Comparison) -> str:
+def layers(found: Comparison) -> str:
     """Say how the profiles over layers compare."""
     profile = found.size_profile
     if found.relation == "other shape":
@@ -307,11 +277,11 @@ def layers_sentence(found: Comparison) -> str:
     return text + few
 
 
-def shares_sentence(found: Comparison) -> str:
+def shares(found: Comparison) -> str:
     """Say how the distributions of effects compare."""
     parts = []
     for name in found.names:
-        values = found.effects.loc[found.effects["series"] == name, "hedges_g"]
+        values = found.effects.loc[found.effects["series"] == name, "size"]
         parts.append(
             f"{100 * (values > 0).mean():.0f}% of the heads lie above zero in {name}, half of them between "
             f"{format_g(float(values.quantile(0.25)))} and {format_g(float(values.quantile(0.75)))}"
@@ -322,21 +292,21 @@ def shares_sentence(found: Comparison) -> str:
     )
 
 
-def heads_sentence(found: Comparison, alpha: float, n_shown: int) -> str:
+def heads(found: Comparison, n_shown: int) -> str:
     """Say how many heads' effects differ and how the table is ordered."""
-    table = found.primary
+    table, alpha = found.primary, found.alpha
     differ = table[table["p_difference_fdr"] < alpha]
     known = int(np.isfinite(table["p_difference"]).sum())
     return (
         f"The two effects differ in {format_share(len(differ), known)} heads (FDR {format_level(alpha)}): in "
-        f"{int((differ['hedges_g_first'].abs() > differ['hedges_g_second'].abs()).sum())} the effect is larger in "
+        f"{int((differ['size_first'].abs() > differ['size_second'].abs()).sum())} the effect is larger in "
         f"size in {found.names[0]}, in "
-        f"{int((differ['hedges_g_first'].abs() < differ['hedges_g_second'].abs()).sum())} in {found.names[1]}. "
+        f"{int((differ['size_first'].abs() < differ['size_second'].abs()).sum())} in {found.names[1]}. "
         f"The {plural(n_shown, 'head')} that differ most:"
     )
 
 
-def methods(found: Comparison, options: dict[str, Any]) -> str:
+def methods(found: Comparison) -> str:
     """Write the methods as a journal wants them."""
     first, second = found.names
     x, y = (report.recipe for report in (found.first, found.second))
@@ -356,14 +326,14 @@ def methods(found: Comparison, options: dict[str, Any]) -> str:
     return (
         f"{text} Agreement of the two maps is Pearson's correlation over heads, tested two-sidedly by permuting heads "
         f"over the whole map and, with each layer's mean taken out of both, within layers (Good, 2005), "
-        f"{options['permutations']:,} random permutations each, p = (b + 1) / (m + 1) (Phipson & Smyth, 2010); the "
+        f"{found.n_permutations:,} random permutations each, p = (b + 1) / (m + 1) (Phipson & Smyth, 2010); the "
         "permutations take heads as exchangeable. Significance of a head in either study is that of its report "
-        f"(permutation test, false discovery rate {format_level(options['alpha'])}). The difference of a "
+        f"(permutation test, false discovery rate {format_level(found.alpha)}). The difference of a "
         f"head's two effects has "
         "the 95% interval that the method of variance estimates recovery gives from the two effects' own intervals "
         "(Zou & Donner, 2008) and a p-value from the normal quantile of the arm that points to zero, which takes the "
         "effects as independent; the false discovery rate over the heads of a site was held by the method of Benjamini "
-        f"and Hochberg (1995). The seed was {options['seed']}."
+        f"and Hochberg (1995). The seed was {found.seed}."
     )
 
 
@@ -391,7 +361,7 @@ def limitations(found: Comparison) -> list[str]:
             "differences conservative (too wide, too large), because these take the two effects as independent."
         )
     noise = [
-        noise_share(*(found.primary[f"{name}_{side}"].to_numpy() for name in ("hedges_g", "g_low", "g_high")))
+        noise_share(*(found.primary[f"{name}_{side}"].to_numpy() for name in ("size", "size_low", "size_high")))
         for side in ("first", "second")
     ]
     if np.isfinite(noise).all():
@@ -407,3 +377,40 @@ def limitations(found: Comparison) -> list[str]:
         "the difference itself is tested."
     )
     return texts
+
+
+def reading(found: Comparison) -> str:
+    """Say what the comparison was made from, and which way its differences go."""
+    text = "No model was run: everything below comes from the tables of two finished reports."
+    if found.relation == "other shape":
+        return text
+    return f"{text} All differences are {found.names[0]} − {found.names[1]}."
+
+
+def files(found: Comparison) -> str:
+    """Say what lies beside the report."""
+    table = (
+        "[effects.csv](effects.csv) (the effects of both models' heads with their depth)"
+        if found.relation == "other shape"
+        else "[heads.csv](heads.csv) (both effects of every head, "
+        "their difference, its interval and *p*, at every threshold that both reports hold)"
+    )
+    return (
+        f"Beside this report: {table}, and [run.json](run.json) (the recipe, with the hashes of what was read). "
+        "Every figure is under [figures/](figures/) as svg and png."
+    )
+
+
+def verdict_record(found: Comparison) -> dict[str, Any]:
+    """Return the verdict for programs: a sentence, the correlations, and how many heads differ where."""
+    agreed = found.agreement.get(found.thresholds[0])
+    numbers = {name: None if agreed is None else getattr(agreed, name) for name in ("r", "p", "r_within", "p_within")}
+    record: dict[str, Any] = {
+        "sentence": verdict(found)[0],
+        # NaN has no place in JSON
+        **{name: None if value is None or not np.isfinite(value) else float(value) for name, value in numbers.items()},
+    }
+    if found.relation == "same heads":
+        counts = found.primary["significant"].value_counts()
+        record |= {name: int(counts.get(name, 0)) for name in ("both", "first", "second", "neither")}
+    return record

@@ -1,211 +1,228 @@
-"""Puts words, tables and figures together into report.md."""
+"""The sections of a run's report, and report.md made of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from metastable.files import write_text
-from metastable.heads.modes import median_counts, operating_modes
+from metastable.heads.results import RunResult
 from metastable.report.apa import plural
 from metastable.report.markdown import as_text, code, with_escaped_names
-from metastable.report.measure_words import measure_words, row_clauses, row_length
-from metastable.report.names import COVARIATE_NAMES
-from metastable.report.plate import Plate, markdown, save_plate
+from metastable.report.measure_words import row_clauses
+from metastable.report.plate import PlacedPlate, save_plates
 from metastable.report.references import bibliography
-from metastable.report.run import sentences
+from metastable.report.run import result_tables, sentences
 from metastable.report.run.claims import claim_sentences
 from metastable.report.run.examples import examples
-from metastable.report.run.head_sentences import absence, effect_size, heads_sentence
-from metastable.report.run.methods import methods_paragraph, observation_clause
-from metastable.report.run.plates import draw_plates, longest_count
-from metastable.report.run.rows import balance_rows, contrast_row, head_rows, layer_rows, omnibus_rows, view_row
-from metastable.report.run.slope_context import slope_context
-from metastable.report.run.verdict_sentences import imbalance_sentence, primary, verdict_sentences
-from metastable.report.sides import sides_of, units_text
+from metastable.report.run.methods import observation_clause
+from metastable.report.run.plates import run_plates
+from metastable.report.run.scene import Scene
+from metastable.report.run.sentences import words_of
+from metastable.report.run.verdict_sentences import verdict_sentences
+from metastable.report.sections import Section, bullets, table, with_plates
 from metastable.report.templating import environment
-from metastable.report.words import short_name
 
-if TYPE_CHECKING:
-    from metastable.heads.results import RunResult
+__all__ = ["SECTIONS", "render_page", "write_page"]
 
-__all__ = ["render_report", "write_report"]
+Blocks = Sequence[str]
+
+# Heads of the table that is not folded.
+_SHOWN = 10
 
 
-def _material_rows(result: RunResult) -> list[tuple[str, str, str]]:
-    rows: list[tuple[str, str, str]] = []
-    sides = result.contrast.sides
-    by_condition = [
-        [s for s, side in zip(result.material.sequences, sides, strict=True) if side == wanted] for wanted in (0, 1)
-    ]
-    numbers: list[tuple[str, Callable[[list[Any]], int]]] = [
+def _claims(scene: Scene) -> Blocks:
+    claims = claim_sentences(scene)
+    if not claims:
+        return ()
+    return (
+        bullets(claims),
+        "The claims stand in the study's file. "
+        "Everything else below is exploration: it may suggest the next claim, and does not confirm one.",
+    )
+
+
+def _sites(recipe: Mapping[str, Any]) -> str:
+    sites = recipe["model"]["sites"]
+    return "; ".join(
+        f"{plural(site['layers'], 'layer')} of {plural(site['heads'], 'head')}"
+        + (f" ({site['name']})" if len(sites) > 1 else "")
+        for site in sites
+    )
+
+
+def _material_rows(scene: Scene) -> list[list[str]]:
+    contrast, sequences = scene.contrast, scene.result.material.sequences
+    sides = [[s for s, side in zip(sequences, contrast.sides, strict=True) if side == wanted] for wanted in (0, 1)]
+    counted: list[tuple[str, Callable[[list[Any]], int]]] = [
         ("sequences", len),
         ("words", lambda mine: sum(len(s.words) for s in mine)),
         ("tokens, special ones included", lambda mine: sum(len(s.token_ids) for s in mine)),
     ]
-    for name, count in numbers:
-        a, b = (f"{count(mine):,}" for mine in by_condition)
-        rows.append((name, a, b))
-    contrast = result.contrast
+    rows = [[name, *(f"{count(mine):,}" for mine in sides)] for name, count in counted]
     if contrast.unit != "sequence":
-        rows.insert(0, (f"{contrast.unit}s", f"{contrast.n_a:,}", f"{contrast.n_b:,}"))
+        rows.insert(0, [f"{contrast.unit}s", f"{contrast.n_a:,}", f"{contrast.n_b:,}"])
     return rows
 
 
-def _recipe_rows(recipe: Mapping[str, Any]) -> list[tuple[str, str]]:
-    rows = [
-        ("finished", recipe["finished"]),
-        ("model", f"{recipe['model']['id']}, weights SHA-256 `{recipe['model']['weights_sha256']}`"),
-        ("device, numbers", f"{recipe['device']}, {recipe['model']['dtype'].removeprefix('torch.')}"),
-        ("attention reached by", str(recipe["extraction"]["capture"])),
-        ("seed", str(recipe["options"]["seed"])),
-        ("packages", ", ".join(f"{name} {number}" for name, number in recipe["packages"].items())),
-        ("Python", f"{recipe['python']}, {recipe['platform']}"),
-        ("seconds", ", ".join(f"{name} {value:.1f}" for name, value in recipe["seconds"].items())),
+def _compared(scene: Scene) -> Blocks:
+    recipe, contrast, measure = scene.result.recipe, scene.contrast, scene.measure
+    model = recipe["model"]
+    revision = f" (revision {model['revision']})" if model["revision"] else ""
+    asked, changes = row_clauses(scene.options)
+    (a, b), notes = (contrast.a, contrast.b), scene.result.material.notes
+    described = []
+    for side, condition in enumerate((a, b)):
+        read = examples(scene.result.material.sequences, contrast.sides, side)
+        described += [f"*{condition.name}*: {condition.description}. For instance:", bullets(read)]
+    return (
+        f"The model is **{model['id']}**{revision}: {_sites(recipe)}.\n"
+        f"{' '.join([f'For every {asked} of every head, the **{measure.name}** is {measure.definition}.', *changes])}\n"
+        f"The {contrast.unit} is the unit of inference. {observation_clause(scene)}",
+        table(["", f"{a.name} (a)", f"{b.name} (b)"], _material_rows(scene), "lrr"),
+        *described,
+        *(("How they were made:", bullets(notes)) if notes else ()),
+    )
+
+
+def _fairness(scene: Scene) -> Blocks:
+    words = words_of(scene.effect)
+    return words.fairness(scene), result_tables.balance_table(scene), words.adjustment(scene)
+
+
+def _contrasts(scene: Scene) -> Blocks:
+    if len(scene.result.contrasts) == 1:
+        return ()
+    return (
+        result_tables.contrasts_table(scene),
+        "Each contrast has its own tables: `heads_NAME.csv` and so on. "
+        "All other sections are about the primary contrast.",
+    )
+
+
+def _views(scene: Scene) -> Blocks:
+    views = scene.result.study.views
+    if not views:
+        return ()
+    links = ", ".join(f"[heads_{view.name}.csv](heads_{view.name}.csv)" for view in views)
+    return (
+        result_tables.views_table(scene),
+        f"Each view has its own tables, corrected over its own heads: {links}.",
+    )
+
+
+def _layers(scene: Scene) -> Blocks:
+    told = [sentences.layers_sentence(scene), sentences.joint_sentence(scene)]
+    return " ".join(filter(None, told)), result_tables.layers_table(scene)
+
+
+def _heads(scene: Scene) -> Blocks:
+    return (
+        sentences.heads_sentence(scene),
+        result_tables.heads_table(scene, scene.by_size[:_SHOWN].tolist()),
+        f"<details>\n<summary>All {len(scene.heads)} heads</summary>",
+        result_tables.heads_table(scene, whole=True),
+        "</details>",
+    )
+
+
+def _thresholds(scene: Scene) -> Blocks:
+    return (sentences.thresholds_sentence(scene),) if scene.several_thresholds else ()
+
+
+def _methods(scene: Scene) -> Blocks:
+    return sentences.methods_paragraph(scene), "References are in [references.bib](references.bib)."
+
+
+def _recipe_rows(recipe: Mapping[str, Any]) -> list[list[str]]:
+    model = recipe["model"]
+    return [
+        ["finished", recipe["finished"]],
+        ["model", f"{model['id']}, weights SHA-256 `{model['weights_sha256']}`"],
+        *([as_text(name), code(value)] for name, value in recipe["sources"].items()),
+        ["device, numbers", f"{recipe['device']}, {model['dtype'].removeprefix('torch.')}"],
+        ["attention reached by", str(recipe["extraction"]["capture"])],
+        ["seed", str(recipe["options"]["seed"])],
+        ["packages", ", ".join(f"{name} {number}" for name, number in recipe["packages"].items())],
+        ["Python", f"{recipe['python']}, {recipe['platform']}"],
+        ["seconds", ", ".join(f"{name} {value:.1f}" for name, value in recipe["seconds"].items())],
     ]
-    rows[2:2] = [(as_text(name), code(value)) for name, value in recipe["sources"].items()]
-    return rows
 
 
-def _sites(recipe: Mapping[str, Any]) -> str:
-    return "; ".join(
-        f"{plural(site['layers'], 'layer')} of {plural(site['heads'], 'head')}"
-        + (f" ({site['name']})" if len(recipe["model"]["sites"]) > 1 else "")
-        for site in recipe["model"]["sites"]
+def _again(scene: Scene) -> Blocks:
+    recipe = scene.result.recipe
+    return (
+        f"```\n{recipe['command']}\n```",
+        table(["recipe", ""], _recipe_rows(recipe), "ll"),
+        "Beside this report: [heads.html](heads.html) "
+        "(point at a head and see its distributions, its statistics and the sequences where it differs most; "
+        "open it in a browser), "
+        "[heads.csv](heads.csv) (one row per head; also as parquet), [details.csv](details.csv), "
+        "[layers.csv](layers.csv), [omnibus.csv](omnibus.csv), "
+        "[sequences.parquet](sequences.parquet) (what the model read), "
+        "`counts.zarr` (every count; not kept in git) and [run.json](run.json) (the whole recipe). "
+        "Every figure is under [figures/](figures/) as svg and png.",
     )
 
 
-def _claims(result: RunResult) -> list[str]:
-    names = [*(contrast.name for contrast in result.contrasts), *(view.name for view in result.study.views)]
-    options = result.recipe["options"]
-    measures = dict.fromkeys(names, options["measure"]) | {view.name: view.measure for view in result.study.views}
-    analyses = dict(zip(names, (*result.analyses, *result.views), strict=True))
-    return claim_sentences(
-        result.study.claims,
-        measures,
-        analyses,
-        alpha=options["alpha"],
-        slope=result.contrast.predictor is not None,
-    )
+SECTIONS: Sequence[tuple[str, str, Callable[[Scene], Blocks]]] = (
+    ("verdict", "", lambda _: ()),
+    ("claims", "What was claimed before the run", _claims),
+    ("compared", "What was compared", _compared),
+    ("fairness", "Is the comparison fair?", _fairness),
+    (
+        "whole",
+        "The model as a whole",
+        lambda scene: (sentences.omnibus_sentence(scene), result_tables.omnibus_table(scene)),
+    ),
+    ("contrasts", "The contrasts of the design", _contrasts),
+    ("views", "Other views of the same sequences", _views),
+    ("layers", "Layer by layer", _layers),
+    ("heads", "Head by head", _heads),
+    ("size", "What an effect of this size means", lambda scene: (words_of(scene.effect).effect_size(scene),)),
+    ("absence", "Absence of an effect", lambda scene: (sentences.absence(scene),)),
+    ("sensitivity", "What this sample could find", lambda scene: (words_of(scene.effect).sensitivity(scene),)),
+    ("founding", "The founding figure", lambda scene: (sentences.violins(scene),)),
+    ("thresholds", "Robustness over thresholds", _thresholds),
+    ("methods", "Methods", _methods),
+    ("again", "Run it again", _again),
+    ("limitations", "Limitations", lambda scene: (bullets(sentences.limitations(scene)),)),
+)
+"""Key, heading and blocks of every section, in the order in which a reader asks; one without blocks and figures is
+left out."""
 
 
-def _modes(result: RunResult) -> tuple[NDArray[np.str_], NDArray[np.str_]]:
-    """Operating mode of every head on either side: bands of the median over the longest row, as in the figure."""
-    longest = longest_count(result)
-    a, b = median_counts(result.histograms[0])
-    return operating_modes(a, longest), operating_modes(b, longest)
-
-
-def _context(result: RunResult, plates: Mapping[str, list[Plate]]) -> dict[str, Any]:
-    study, recipe, analysis = result.study, result.recipe, result.analysis
-    contrast, options = result.contrast, recipe["options"]
-    sides, measure = sides_of(contrast), measure_words(options)
-    asked, changes = row_clauses(options)
-    alpha, margin = options["alpha"], options["margin"]
-    heads, details = primary(analysis.heads), primary(analysis.details)
-    layers, omnibus = primary(analysis.layers), primary(analysis.omnibus)
-    order = heads["hedges_g"].abs().sort_values(ascending=False, kind="stable").index[:10]
-    n_keys = float(np.mean([row_length(sequence, options) for sequence in result.material.sequences]))
-    several_thresholds = analysis.heads["threshold"].nunique() > 1
-    threshold = f"{100 * options['threshold'][0]:g}%"
-    mixed = contrast.mixed_formula(options["measure"], tuple(options["covariates"]))
-    model = "" if heads["lmm_p"].isna().all() else mixed
-    paired = contrast.pair is not None
-    context: dict[str, Any] = {
-        "study": study,
-        "effect": "difference",
-        "symbol": "g",
-        "a": contrast.a,
-        "b": contrast.b,
-        "conditions": [
-            {
-                "name": condition.name,
-                "description": condition.description,
-                "examples": examples(result.material.sequences, contrast.sides, side),
-            }
-            for side, condition in enumerate((contrast.a, contrast.b))
-        ],
-        "claims": _claims(result),
-        "others": [
-            contrast_row(contrast, analysis, alpha)
-            for contrast, analysis in zip(result.contrasts, result.analyses, strict=True)
-        ],
-        "views": [view_row(view, analysis, alpha) for view, analysis in zip(study.views, result.views, strict=True)],
-        "joint": sentences.joint_sentence(result.joint, alpha, measure.name),
-        "verdict": verdict_sentences(contrast, analysis, recipe),
-        "warnings": [text for text in (imbalance_sentence(contrast, result.balance), study.caveat) if text],
-        "plates": {name: "\n\n".join(map(markdown, group)) for name, group in plates.items()},
-        "model": {
-            "id": recipe["model"]["id"],
-            "revision": recipe["model"]["revision"],
-            "sites": _sites(recipe),
-        },
-        "measure": measure,
-        "asked": asked,
-        "changes": " ".join(changes),
-        "unit": contrast.unit,
-        "observation": observation_clause(study, contrast, measure.name),
-        "material_rows": _material_rows(result),
-        "notes": result.material.notes,
-        "fairness": sentences.fairness(result.balance, COVARIATE_NAMES),
-        "balance_rows": balance_rows(result.balance, COVARIATE_NAMES),
-        "adjustment": sentences.adjustment(
-            heads, details, result.balance, COVARIATE_NAMES, alpha, analysis.no_adjustment, units_text(contrast)
-        ),
-        "sensitivity": sentences.sensitivity_sentence(result.sensitivity, alpha),
-        "omnibus_sentence": sentences.omnibus_sentence(omnibus, alpha),
-        "omnibus_rows": omnibus_rows(omnibus),
-        "layers_sentence": sentences.layers_sentence(layers, alpha),
-        "layer_rows": layer_rows(layers, measure.digits),
-        "several_sites": heads["site"].nunique() > 1,
-        "heads_sentence": heads_sentence(heads, details, alpha, sides, measure),
-        "top_rows": head_rows(heads.loc[order], details.loc[order], measure.digits),
-        "head_rows": head_rows(heads, details, measure.digits),
-        "effect_size": effect_size(heads, details, sides, measure, unit=contrast.unit, paired=paired, n=n_keys),
-        "absence": absence(heads, alpha, margin),
-        "violins": sentences.violins(*_modes(result), sides, measure.name, threshold),
-        "thresholds_sentence": sentences.thresholds_sentence(analysis.heads, alpha) if several_thresholds else "",
-        "methods": methods_paragraph(
-            recipe, study, contrast, n_heads=len(heads), model=model, balanced=not result.balance.empty
-        ),
-        "command": recipe["command"],
-        "recipe_rows": _recipe_rows(recipe),
-        "limitations": sentences.limitations(
-            caveat=study.caveat,
-            units=contrast.unit + "s",
-            exact=analysis.exact,
-            adjusted=tuple(short_name(name) for name in options["covariates"]),
-            measure=measure,
-            special=options["queries"] == options["keys"] == "all",
-        ),
-    }
-    if contrast.predictor is not None:
-        context |= slope_context(result, heads, details, layers, omnibus, n_keys, context["limitations"], model)
-    return context
-
-
-def render_report(result: RunResult, plates: Mapping[str, list[Plate]]) -> str:
+def render_page(result: RunResult, plates: Sequence[PlacedPlate[Scene]]) -> str:
     """Return report.md as text.
 
     Parameters
     ----------
     result : RunResult
         What the run found.
-    plates : mapping of str to list of Plate
-        The figures by name, as `metastable.report.run.plates.draw_plates` makes them.
+    plates : sequence of PlacedPlate
+        The figures, as `metastable.report.run.plates.run_plates` returns them.
 
     Returns
     -------
     str
     """
-    template = environment().get_template("report.md.j2")
-    return template.render(_context(with_escaped_names(result), plates))
+    escaped = with_escaped_names(result)
+    scene, study = Scene(escaped), escaped.study
+    sections = [Section(key, heading, tuple(blocks(scene))) for key, heading, blocks in SECTIONS]
+    return (
+        environment()
+        .get_template("report.md.j2")
+        .render(
+            title=study.title,
+            question=study.question,
+            verdict=verdict_sentences(escaped),
+            warnings=[text for text in (words_of(scene.effect).warning(scene), study.caveat) if text],
+            sections=with_plates(sections, plates),
+        )
+    )
 
 
-def write_report(result: RunResult, advance: Callable[[int, int], None]) -> None:
+def write_page(result: RunResult, advance: Callable[[int, int], None]) -> None:
     """Draw the figures and write report.md and references.bib into the run's folder.
 
     Parameters
@@ -215,12 +232,8 @@ def write_report(result: RunResult, advance: Callable[[int, int], None]) -> None
     advance : callable
         Told of progress as ``f(done, total)``.
     """
-    plates = draw_plates(result)
-    flat = [plate for group in plates.values() for plate in group]
-    for done, plate in enumerate(flat):
-        advance(done, len(flat))
-        save_plate(plate, result.folder)
-    advance(len(flat), len(flat))
-    report = render_report(result, plates)
+    plates = run_plates(result)
+    save_plates(plates, result.folder, advance)
+    report = render_page(result, plates)
     write_text(result.folder / "references.bib", bibliography(report))
     write_text(result.folder / "report.md", report)

@@ -1,32 +1,67 @@
-"""The figures of a report, each with its alt text and caption."""
+"""The table of figures of a run's report: a figure is one line here and a file of `metastable.figures`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from metastable import figures
-from metastable.report.apa import format_level
-from metastable.report.measure_words import measure_words, row_length
-from metastable.report.names import COVARIATE_NAMES
-from metastable.report.plate import Plate
-from metastable.report.run.slope_plates import slope_plates
-from metastable.report.run.verdict_sentences import primary
+from metastable.heads.results import RunResult
+from metastable.report.apa import format_g, format_level, p_phrase, plural
+from metastable.report.plate import Given, Part, PlacedPlate, Plate, given, placed_plates
+from metastable.report.run.scene import Scene
+from metastable.report.run.sentences import words_of
+from metastable.report.words import covariate_name, predictor_of
+from metastable.stats.analysis import primary
+from metastable.stats.correlation import slope_design
+from metastable.stats.effect_kinds import SLOPE
+from metastable.study.covariate_names import COVARIATE_NAMES
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+__all__ = ["PLATES", "run_plates"]
 
-    from metastable.heads.results import RunResult
-
-__all__ = ["draw_plates", "longest_count"]
-
-Drawing = Callable[..., "Figure"]
+# Heads that the figures of slopes show.
+_SHOWN = 9
 
 
-def _grid(histograms: np.ndarray[Any, Any], heads: pd.DataFrame, site: str) -> np.ndarray[Any, Any]:
+def _sites(scene: Scene) -> list[Part[Scene]]:
+    """Return one part for each site; the sites are told apart where there are several."""
+    if not scene.several_sites:
+        return [Part(replace(scene, site=site)) for site in scene.sites]
+    return [Part(replace(scene, site=site), f"_{site}", f" Site: {site}.") for site in scene.sites]
+
+
+def _caption(stem: str) -> Callable[[Scene], str]:
+    """Return the caption that the effect's own words have for a figure."""
+    return lambda scene: words_of(scene.effect).captions[stem](scene)
+
+
+def _site_heads(scene: Scene, *more: Any, **options: Any) -> Given:
+    """Return the arguments of a figure that shows the heads of a site."""
+    return given(scene.heads, *more, site=scene.site, conditions=scene.conditions, **options)
+
+
+def _tested_heads(scene: Scene, *more: Any) -> Given:
+    """Return the same arguments for a figure that shows what is significant."""
+    return _site_heads(scene, *more, alpha=scene.alpha)
+
+
+def _site_layers(scene: Scene) -> pd.DataFrame:
+    return scene.layers[scene.layers["site"] == scene.site].reset_index(drop=True)
+
+
+def _of_side(side: int) -> Callable[[Scene], str]:
+    return lambda scene: (
+        f"Mean {scene.measure.name} of every head for {scene.conditions[side]} sequences; "
+        "both conditions share the scale."
+    )
+
+
+def _grid(histograms: NDArray[np.int64], heads: pd.DataFrame, site: str) -> NDArray[np.int64]:
     """Histograms of one condition, shape (n_features, width), as (n_layers, n_heads, width)."""
     mine = (heads["site"] == site).to_numpy()
     layer, head = heads.loc[mine, "layer"].to_numpy() - 1, heads.loc[mine, "head"].to_numpy() - 1
@@ -35,168 +70,173 @@ def _grid(histograms: np.ndarray[Any, Any], heads: pd.DataFrame, site: str) -> n
     return grid
 
 
-def longest_count(result: RunResult) -> int:
-    """Return the largest count that a head can have in a run, or has: the operating modes are shares of it."""
-    options = result.recipe["options"]
-    possible = max(row_length(sequence, options) for sequence in result.material.sequences)
-    # an image has more regions than its caption has words
-    return max(possible, int(np.flatnonzero(result.histograms.any(axis=(0, 1, 2))).max()))
+def _violins(scene: Scene) -> Given:
+    grids = [_grid(scene.result.histograms[0, side], scene.heads, scene.site) for side in (0, 1)]
+    return given(*grids, n=scene.longest_count, conditions=scene.conditions)
 
 
-def _site_plates(result: RunResult, site: str, ending: str, caption: str) -> dict[str, Plate]:
-    """Draw the figures that show one site; `ending` and `caption` tell the sites apart."""
-    contrast, options = result.contrast, result.recipe["options"]
-    heads, layers = primary(result.analysis.heads), primary(result.analysis.layers)
-    conditions = (contrast.a.name, contrast.b.name)
-    alpha = options["alpha"]
-    layers = layers[layers["site"] == site].reset_index(drop=True)
-    measure = options["measure"]
-    measured: dict[str, Any] = {"site": site, "conditions": conditions, "measure": measure}
-    tested: dict[str, Any] = {"site": site, "conditions": conditions, "alpha": alpha}
-    words, fdr = measure_words(options), f"FDR {format_level(alpha)}"
-    plates: dict[str, Plate] = {}
-
-    def add(name: str, draw: Drawing, tell: Callable[..., str], text: str, *args: Any, **kwargs: Any) -> None:
-        plates[name] = Plate(
-            stem=name + ending,
-            figure=draw(*args, **kwargs),
-            alt=tell(*args, **kwargs),
-            caption=text + caption,
-        )
-
-    a, b = conditions
-    named = words.name
-    add(
-        "summary", figures.summary_figure, figures.summary_figure_alt,
-        f"Mean {named} of every head for {a} and {b} sequences on one scale, their difference, and the verdict of "
-        "every head. Layer 1 is at the bottom.", heads, **measured, alpha=alpha,
-    )  # fmt: skip
-    for side, name in zip("ab", conditions, strict=True):
-        add(
-            f"heatmap_{side}", figures.heatmap, figures.heatmap_alt,
-            f"Mean {named} of every head for {name} sequences; both conditions share the scale.",
-            heads, f"mean_{side}", **measured,
-        )  # fmt: skip
-    add(
-        "difference", figures.difference_map, figures.difference_map_alt,
-        f"Difference of the mean {named}, {a} minus {b}; outlined where significant ({fdr}).", heads,
-        **measured, alpha=alpha,
-    )  # fmt: skip
-    add(
-        "significance", figures.significance_mask, figures.significance_mask_alt,
-        "The verdict of every head; hatching tells what colour tells.", heads, **tested,
-    )  # fmt: skip
-    plates["layers"] = Plate(
-        "layers" + ending,
-        figures.layer_plot(heads, layers, **tested),
-        figures.layer_plot_alt(heads, layers, **tested),
-        "Every head's Hedges' g, layer by layer, with the layers' omnibus tests." + caption,
+def _violins_caption(scene: Scene) -> str:
+    a, b = scene.conditions
+    at = "" if scene.options["measure"] == "count" else f"at {scene.threshold} of the attention, "
+    return (
+        f"The count {at}over all query tokens of {a} and of {b} sequences, head by head: "
+        "distribution, median, and mode."
     )
-    n_keys = longest_count(result)
-    at = "" if measure == "count" else f"at {100 * options['threshold'][0]:g}% of the attention, "
-    first, second = (_grid(result.histograms[0, index], heads, site) for index in (0, 1))
-    plates["violins"] = Plate(
-        "violins" + ending,
-        figures.violin_pair(first, second, n=n_keys, conditions=conditions),
-        figures.violin_pair_alt(first, second, n=n_keys, conditions=conditions),
-        f"The count {at}over all query tokens of {a} and of {b} sequences, head by head: distribution, median, and "
-        "mode." + caption,
-    )
-    if len(result.analysis.heads["threshold"].unique()) > 1:
-        every = result.analysis.heads
-        plates["thresholds"] = Plate(
-            "thresholds" + ending,
-            figures.thresholds_plot(every, **tested),
-            figures.thresholds_plot_alt(every, **tested),
-            "Effect of every head and number of significant heads along the thresholds." + caption,
-        )
-    return plates
 
 
-def _whole_plates(result: RunResult) -> dict[str, Plate]:
-    """Draw the figures of all sites together."""
-    heads, alpha = primary(result.analysis.heads), result.recipe["options"]["alpha"]
-    measure = result.recipe["options"]["measure"]
-    conditions = (result.contrast.a.name, result.contrast.b.name)
-    plates = {
-        "p_values": Plate(
-            "p_values",
-            figures.p_value_histogram(heads, alpha=alpha),
-            figures.p_value_histogram_alt(heads, alpha=alpha),
-            "Permutation p-values of all heads, uncorrected; without any difference they would be level at the line.",
-        )
+def _balance(scene: Scene) -> Given:
+    return given(scene.result.balance, names=COVARIATE_NAMES, conditions=scene.conditions)
+
+
+def _matching(scene: Scene) -> Given:
+    if scene.result.material.matched is None:
+        raise TypeError("the material was not matched")
+    before, after = scene.result.material.matched
+    return given(after, before=before, names=COVARIATE_NAMES, conditions=scene.conditions)
+
+
+def _sensitivity(scene: Scene) -> Given:
+    found = scene.result.sensitivity
+    if found is None:
+        raise TypeError("the run has no sensitivity curve")
+    table = found.curve.assign(test=f"permutation test, {found.correction.upper()} {format_level(scene.alpha)}")
+    return given(table, target=found.target)
+
+
+def _contrasts(scene: Scene) -> Given:
+    tables = {
+        contrast.name: primary(analysis.heads)
+        for contrast, analysis in zip(scene.result.contrasts, scene.result.analyses, strict=True)
     }
-    details = primary(result.analysis.details)
-    if not result.analysis.no_adjustment:
-        keys = heads[["site", "layer", "head", "threshold"]]
-        before = keys.assign(difference=heads["difference"], p_perm_fdr=details["p_unadjusted_fdr"])
-        after = keys.assign(difference=details["difference_adjusted"], p_perm_fdr=details["p_adjusted_fdr"])
-        plates["adjustment"] = Plate(
-            "adjustment",
-            figures.adjustment_plot(before, after, measure=measure, alpha=alpha),
-            figures.adjustment_plot_alt(before, after, measure=measure, alpha=alpha),
-            "Every head's difference before and after adjusting for all covariates at once (HC3 errors, FDR).",
-        )
-    if result.sensitivity is not None:
-        table = result.sensitivity.curve.assign(
-            test=f"permutation test, {result.sensitivity.correction.upper()} {format_level(alpha)}"
-        )
-        plates["sensitivity"] = Plate(
-            "sensitivity",
-            figures.sensitivity_curve(table, target=result.sensitivity.target),
-            figures.sensitivity_curve_alt(table, target=result.sensitivity.target),
-            "Share of planted effects of each size that a sample like this one finds, by simulation from its own data.",
-        )
-    if result.material.matched is not None:
-        before, after = result.material.matched
-        plates["matching"] = Plate(
-            "matching",
-            figures.balance_plot(after, before=before, names=COVARIATE_NAMES, conditions=conditions),
-            figures.balance_plot_alt(after, before=before, names=COVARIATE_NAMES, conditions=conditions),
-            "Standardized mean difference of every covariate of the words, before matching (all candidates) and after.",
-        )
-    if not result.balance.empty:
-        plates["balance"] = Plate(
-            "balance",
-            figures.balance_plot(result.balance, names=COVARIATE_NAMES, conditions=conditions),
-            figures.balance_plot_alt(result.balance, names=COVARIATE_NAMES, conditions=conditions),
-            "Standardized mean difference of every covariate; the usual line for balance is 0.1.",
-        )
-    return plates
+    return given(tables, value=scene.effect.estimate, site=scene.site, alpha=scene.alpha)
 
 
-def _effect_plates(result: RunResult, site: str, ending: str, caption: str) -> dict[str, Plate]:
-    """Draw the contrasts of a two-by-two design and the views of the sequences, at one site."""
-    options = result.recipe["options"]
-    shared: dict[str, Any] = {"site": site, "measure": options["measure"], "alpha": options["alpha"]}
-    plates = {}
-    if len(result.analyses) > 1:
-        tables = {
-            contrast.name: primary(analysis.heads)
-            for contrast, analysis in zip(result.contrasts, result.analyses, strict=True)
-        }
-        plates["contrasts"] = Plate(
-            "contrasts" + ending,
-            figures.effect_maps(tables, value="difference", **shared),
-            figures.effect_maps_alt(tables, value="difference", **shared),
-            "The effects of the design, head by head, on one scale." + caption,
-        )
-    if result.views:
-        tables = {"whole sequence": primary(result.analysis.heads)} | {
-            view.name.replace("_", " "): primary(analysis.heads)
-            for view, analysis in zip(result.study.views, result.views, strict=True)
-        }
-        plates["views"] = Plate(
-            "views" + ending,
-            figures.effect_maps(tables, **shared),
-            figures.effect_maps_alt(tables, **shared),
-            "Hedges' g of the whole sequences and of each view, head by head, on one scale." + caption,
-        )
-    return plates
+def _views(scene: Scene) -> Given:
+    tables = {"whole sequence": scene.heads} | {
+        view.name.replace("_", " "): primary(analysis.heads)
+        for view, analysis in zip(scene.result.study.views, scene.result.views, strict=True)
+    }
+    return given(tables, site=scene.site, alpha=scene.alpha)
 
 
-def draw_plates(result: RunResult) -> dict[str, list[Plate]]:
-    """Draw every figure of the report.
+def _slopes(scene: Scene, which: str) -> Given:
+    """Return the strongest heads over the predictor, as they are or what the covariates leave of both."""
+    contrast, details, effect = scene.contrast, scene.details, scene.effect
+    x, order, noun = predictor_of(contrast), scene.by_size[:_SHOWN], covariate_name(contrast.formula)
+    shown = scene.result.unit_values[:, order]
+    if which == "adjusted":
+        held = contrast.covariates[list(scene.held)].to_numpy(dtype=np.float64)
+        design = slope_design(x, held)
+        nuisance = design[:, [0, *range(2, design.shape[1])]]
+        x = x.mean() + x - nuisance @ np.linalg.lstsq(nuisance, x, rcond=None)[0]
+        shown = shown.mean(axis=0) + shown - nuisance @ np.linalg.lstsq(nuisance, shown, rcond=None)[0]
+    labels = [
+        f"layer {row['layer']}, head {row['head']}" + (f", {row['site']}" if scene.several_sites else "")
+        for row in scene.heads.loc[order].to_dict("records")
+    ]
+    rows = details.loc[order].to_dict("records")
+    notes = [p_phrase(float(row[f"{effect.p_beside}_{which}_fdr"]), "p") for row in rows]
+    slopes = [format_g(float(row[f"{effect.estimate}_{which}"]), scene.measure.digits) for row in rows]
+    corners = [f"{slope}, {note}" for slope, note in zip(slopes, notes, strict=True)]
+    arguments = given(
+        x,
+        shown,
+        labels,
+        predictor_label=f"{noun}, adjusted" if which == "adjusted" else noun,
+        measure=scene.measure.name,
+        notes=notes,
+    )
+    # the alternative text states the slopes itself
+    return arguments.looking(notes=corners)
+
+
+_IN_THE_CORNER = " In the corner the slope and its p (permutation test, FDR)."
+
+
+def _slopes_caption(scene: Scene) -> str:
+    unit, n = scene.contrast.unit, min(_SHOWN, len(scene.heads))
+    return (
+        f"The {plural(n, 'head')} with the strongest slopes: "
+        f"means of ten equal groups of {unit}s along the {covariate_name(scene.contrast.formula)} with 95% intervals, "
+        f"nothing held fixed, and the straight line through all {unit}s.{_IN_THE_CORNER}"
+    )
+
+
+def _adjusted_slopes_caption(_: Scene) -> str:
+    return (
+        "The same heads with the covariates taken out of both axes (an added-variable plot): "
+        f"the line is the slope that is tested, covariates held fixed.{_IN_THE_CORNER}"
+    )
+
+
+PLATES: Sequence[Plate[Scene]] = (
+    Plate("summary", "verdict", figures.summary_figure, _tested_heads, _caption("summary"), parts=_sites),
+    Plate(
+        "matching", "fairness", figures.balance_plot, _matching,
+        lambda _: "Standardized mean difference of every covariate of the words, "
+        "before matching (all candidates) and after.",
+        applies=lambda scene: scene.result.material.matched is not None,
+    ),
+    Plate(
+        "balance", "fairness", figures.balance_plot, _balance, _caption("balance"),
+        applies=lambda scene: not scene.result.balance.empty,
+    ),
+    Plate(
+        "adjustment", "fairness", figures.adjustment_plot,
+        lambda scene: given(*scene.before_and_after(), alpha=scene.alpha), _caption("adjustment"),
+        applies=lambda scene: not scene.analysis.no_adjustment,
+    ),
+    Plate(
+        "contrasts", "contrasts", figures.effect_maps, _contrasts,
+        lambda _: "The effects of the design, head by head, on one scale.",
+        applies=lambda scene: len(scene.result.analyses) > 1, parts=_sites,
+    ),
+    Plate(
+        "views", "views", figures.effect_maps, _views,
+        _caption("views"),
+        applies=lambda scene: bool(scene.result.views), parts=_sites,
+    ),
+    Plate(
+        "layers", "layers", figures.layer_plot, lambda scene: _tested_heads(scene, _site_layers(scene)),
+        _caption("layers"), parts=_sites,
+    ),
+    Plate(
+        "slopes", "heads", figures.slope_plot, lambda scene: _slopes(scene, "unadjusted"), _slopes_caption,
+        applies=lambda scene: scene.effect == SLOPE,
+    ),
+    Plate(
+        "slopes_adjusted", "heads", figures.slope_plot, lambda scene: _slopes(scene, "adjusted"),
+        _adjusted_slopes_caption, applies=lambda scene: scene.effect == SLOPE and bool(scene.held),
+    ),
+    Plate("heatmap_a", "heads", figures.heatmap, lambda scene: _site_heads(scene, "mean_a"), _of_side(0), parts=_sites),
+    Plate("heatmap_b", "heads", figures.heatmap, lambda scene: _site_heads(scene, "mean_b"), _of_side(1), parts=_sites),
+    Plate("difference", "heads", figures.difference_map, _tested_heads, _caption("difference"), parts=_sites),
+    Plate("significance", "heads", figures.significance_mask, _tested_heads, _caption("significance"), parts=_sites),
+    Plate(
+        "p_values", "heads", figures.p_value_histogram, lambda scene: given(scene.heads, alpha=scene.alpha),
+        lambda _: "Permutation p-values of all heads, uncorrected; "
+        "without any difference they would be level at the line.",
+    ),
+    Plate(
+        "sensitivity", "sensitivity", figures.sensitivity_curve, _sensitivity,
+        lambda _: "Share of planted effects of each size that a sample like this one finds, "
+        "by simulation from its own data.",
+        applies=lambda scene: scene.result.sensitivity is not None,
+    ),
+    Plate("violins", "founding", figures.violin_pair, _violins, _violins_caption, parts=_sites),
+    Plate(
+        "thresholds", "thresholds", figures.thresholds_plot,
+        lambda scene: given(
+            scene.at_every_threshold, site=scene.site, conditions=scene.conditions, alpha=scene.alpha
+        ),
+        _caption("thresholds"), applies=lambda scene: scene.several_thresholds, parts=_sites,
+    ),
+)  # fmt: skip
+"""Every figure of the report, in the order in which each section shows its own."""
+
+
+def run_plates(result: RunResult) -> list[PlacedPlate[Scene]]:
+    """Return the figures of a run's report, none of them drawn yet.
 
     Parameters
     ----------
@@ -205,20 +245,6 @@ def draw_plates(result: RunResult) -> dict[str, list[Plate]]:
 
     Returns
     -------
-    dict of str to list of Plate
-        By the name that the template gives them; several plates of a name where the model has several
-        attention sites.
+    list of PlacedPlate
     """
-    sites = list(dict.fromkeys(result.analysis.heads["site"]))
-    plates: dict[str, list[Plate]] = {name: [plate] for name, plate in _whole_plates(result).items()}
-    for site in sites:
-        several = len(sites) > 1
-        ending = f"_{site}" if several else ""
-        caption = f" Site: {site}." if several else ""
-        for draw in (_site_plates, _effect_plates):
-            for name, plate in draw(result, site, ending, caption).items():
-                plates.setdefault(name, []).append(plate)
-    if result.contrast.predictor is not None:
-        tables = (result.analysis.heads, result.analysis.details, result.analysis.layers)
-        return slope_plates(result, plates, *map(primary, tables))
-    return plates
+    return placed_plates(PLATES, Scene(result))

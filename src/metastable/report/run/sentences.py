@@ -1,231 +1,233 @@
-"""Sentences of the report that depend on what was found."""
+"""Sentences of the report that depend on what was found, the same of every effect but for its words."""
 
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
 
 from metastable.heads.modes import count_mode_changes
-from metastable.report.apa import (
-    format_g,
-    format_interval,
-    format_level,
-    format_r,
-    format_share,
-    listed,
-    p_phrase,
-    plural,
+from metastable.report.apa import format_g, format_level, format_r, format_share, listed, p_phrase, plural
+from metastable.report.run.difference_words import DIFFERENCE_WORDS
+from metastable.report.run.effect_words import EffectWords
+from metastable.report.run.methods import (
+    measured_clause,
+    mixed_clause,
+    model_clause,
+    ratings_clause,
 )
-from metastable.report.measure_words import MeasureWords
-from metastable.report.sides import Sides
-from metastable.stats.mixed_models.joint import JointModel
-from metastable.stats.simulation.sensitivity import Sensitivity
+from metastable.report.run.scene import Scene
+from metastable.report.run.slope_words import SLOPE_WORDS
+from metastable.stats.corrections import CORRECTIONS
+from metastable.stats.effect_kinds import DIFFERENCE, SLOPE, Effect
 
 __all__ = [
-    "adjustment",
-    "fairness",
+    "absence",
+    "heads_sentence",
     "joint_sentence",
     "layers_sentence",
     "limitations",
+    "methods_paragraph",
     "omnibus_sentence",
-    "sensitivity_sentence",
     "thresholds_sentence",
     "violins",
+    "words_of",
 ]
 
+_WORDS = {DIFFERENCE.name: DIFFERENCE_WORDS, SLOPE.name: SLOPE_WORDS}
 
-def fairness(balance: pd.DataFrame, names: dict[str, str]) -> str:
-    """Say which covariates are balanced."""
-    unequal = [
-        names.get(row["covariate"], row["covariate"]) for row in balance.to_dict("records") if not row["balanced"]
-    ]
-    if balance.empty:
-        return "No covariate was recorded, so nothing can be said about what else differs."
-    if not unequal:
-        return (
-            "Yes, as far as was measured: every covariate lies within the usual line of 0.1 standard deviations, "
-            "so a difference between the conditions is not explained by any of them alone."
-        )
-    return (
-        f"**No.** {format_share(len(unequal), len(balance))} covariates lie outside the usual line of 0.1 standard "
-        f"deviations: {listed(unequal)}. A difference between the conditions may be due to any of these."
-    )
+# Heads of the table that is not folded.
+_SHOWN = 10
+# A correlation over fewer heads says nothing.
+_LEAST_TO_CORRELATE = 3
 
 
-# Beyond this standardized difference the two conditions hardly overlap (less than a third of each).
-_LITTLE_OVERLAP = 2.0
+def words_of(effect: Effect) -> EffectWords:
+    """Return the words of an effect."""
+    return _WORDS[effect.name]
 
 
-def adjustment(
-    heads: pd.DataFrame,
-    details: pd.DataFrame,
-    balance: pd.DataFrame,
-    names: dict[str, str],
-    alpha: float,
-    reason: str,
-    units: str,
-) -> str:
-    """Say what adjusting for the covariates does to the heads' differences; `units` says how many units there are."""
-    if reason:
-        return f"The differences could not be adjusted for the covariates: {reason}."
-    before, after = details["p_unadjusted_fdr"] < alpha, details["p_adjusted_fdr"] < alpha
-    turned = int((np.sign(details["difference_adjusted"]) != np.sign(heads["difference"])).sum())
-    text = (
-        f"Adjusting every head's difference for all these covariates at once (least squares on {units}, HC3 errors; "
-        f"MacKinnon & White, 1985) leaves {int((before & after).sum())} of the {plural(int(before.sum()), 'head')} "
-        f"significant (FDR {format_level(alpha)}), makes {plural(int((after & ~before).sum()), 'other')} so, moves "
-        "the median "
-        f"|*g*| from {format_g(heads['hedges_g'].abs().median(), sign=False)} to "
-        f"{format_g(details['g_adjusted'].abs().median(), sign=False)}, and turns "
-        f"the sign of {turned}."
-    )
-    far = [
-        names.get(str(row["covariate"]), str(row["covariate"]))
-        for row in balance.to_dict("records")
-        if abs(row["smd"]) > _LITTLE_OVERLAP
-    ]
-    if far:
-        text += (
-            f" **But the conditions hardly overlap in {listed(far)}**: there the adjustment extrapolates a straight "
-            "line to "
-            "values that the other condition does not have, and no statistics can repair that; only matched material "
-            "can."
-        )
-    return text
-
-
-def sensitivity_sentence(found: Sensitivity | None, alpha: float) -> str:
-    """Say which effect the sample would have found."""
-    if found is None:
-        return "The sample is too small, or varies too little, to say by drawing from itself what it could find."
-    if not np.isfinite(found.detectable):
-        return (
-            f"No effect up to |*g*| = {found.curve['effect'].max():.2f} is found with {100 * found.target:.0f}% power: "
-            "what was not found here may well be there."
-        )
-    return (
-        f"A head whose true effect is |*g*| = **{found.detectable:.2f}** (Monte Carlo 95% CI "
-        f"{format_interval(found.detectable_low, found.detectable_high)}) is found with {100 * found.target:.0f}% "
-        f"power if one head in {1 / found.share:.0f} has such an effect: by {found.n_simulations} simulated samples "
-        f"drawn from the study's own units, tested and corrected as here (FDR {format_level(alpha)}). Smaller "
-        "effects are likely to be missed."
-    )
-
-
-def omnibus_sentence(omnibus: pd.DataFrame, alpha: float) -> str:
+def omnibus_sentence(scene: Scene) -> str:
     """Say the result of the test that comes before any head is looked at."""
-    whole = omnibus[omnibus["site"] == "all"].iloc[0]
-    p = float(whole["p_sum_squares"])
-    found = (
-        "the heads taken together tell the two conditions apart"
-        if p < alpha
-        else "the heads taken together do not demonstrably tell the two conditions apart"
-    )
+    whole = scene.whole
+    n_heads = int(whole["n_heads"])
     return (
-        f"Before anyone looks at single heads: {found} ({p_phrase(p)} for the sum of squared statistics, "
-        f"{p_phrase(float(whole['p_max']))} for the largest). By chance alone {alpha * whole['n_heads']:.1f} of "
-        f"{plural(int(whole['n_heads']), 'head')} would fall below α = {format_level(alpha)} without correction; "
-        f"{int(whole['n_below_alpha'])} did."
+        f"Before anyone looks at single heads: {words_of(scene.effect).together(scene)} "
+        f"({p_phrase(float(whole['p_sum_squares']))} for the sum of squared statistics, "
+        f"{p_phrase(float(whole['p_max']))} for the largest). "
+        f"By chance alone {scene.alpha * n_heads:.1f} of {plural(n_heads, 'head')} would fall below "
+        f"α = {format_level(scene.alpha)} without correction; {int(whole['n_below_alpha'])} did."
     )
 
 
-def layers_sentence(layers: pd.DataFrame, alpha: float, symbol: str = "g") -> str:
-    """Say in which layers the effect lies; `symbol` is that of the effect."""
+def layers_sentence(scene: Scene) -> str:
+    """Say in which layers the effect lies."""
+    layers, alpha, effect = scene.layers, scene.alpha, scene.effect
     found = layers[layers["p_sum_squares"] < alpha]
     if found.empty:
         return f"No layer's omnibus test falls below α = {format_level(alpha)}."
-    strongest = layers.iloc[int(layers["mean_abs_g"].to_numpy().argmax())]
-    site = f" of {strongest['site']}" if len(layers["site"].unique()) > 1 else ""
+    strongest = layers.iloc[int(layers[effect.mean_size].to_numpy().argmax())]
+    size = f"(mean |*{effect.symbol}*| = {format_g(strongest[effect.mean_size], sign=False)})"
     if len(layers) == 1:
-        return (
-            f"The one layer is the whole model (mean |*{symbol}*| = {format_g(strongest['mean_abs_g'], sign=False)})."
-        )
+        return f"The one layer is the whole model {size}."
+    site = f" of {strongest['site']}" if scene.several_sites else ""
     return (
-        f"{format_share(len(found), len(layers))} layers have an omnibus *p* below {format_level(alpha)}; the effect "
-        f"is largest in layer {strongest['layer']}{site} (mean |*{symbol}*| = "
-        f"{format_g(strongest['mean_abs_g'], sign=False)})."
+        f"{format_share(len(found), len(layers))} layers have an omnibus *p* below {format_level(alpha)}; "
+        f"the effect is largest in layer {strongest['layer']}{site} {size}."
     )
 
 
-def joint_sentence(joint: JointModel | None, alpha: float, measure: str) -> str:
+def joint_sentence(scene: Scene) -> str:
     """Say whether the effect varies over layers and over the heads of a layer, by one model of all heads."""
+    joint = scene.result.joint
     if joint is None:
         return ""
     test = joint.interaction
-    varies = test.p_value < alpha
-    spread = joint.slope_p < alpha
+    finds = "finds" if test.p_value < scene.alpha else "does not find"
+    varies = "varies" if joint.slope_p < scene.alpha else "does not vary demonstrably"
     return (
-        f"One mixed model over all heads, log {measure} ~ condition * layer + (1 + condition | head) + (1 | sequence), "
-        f"{'finds' if varies else 'does not find'} that the effect varies over layers "
+        f"One mixed model over all heads, "
+        f"log {scene.measure.name} ~ condition * layer + (1 + condition | head) + (1 | sequence), "
+        f"{finds} that the effect varies over layers "
         f"(*F*({test.dof_numerator}, {test.dof_denominator:.1f}) = {test.statistic:.2f}, "
-        f"{p_phrase(float(test.p_value))}) and that it "
-        f"{'varies' if spread else 'does not vary demonstrably'} over the heads of a layer "
-        f"({p_phrase(float(joint.slope_p))})."
+        f"{p_phrase(float(test.p_value))}) "
+        f"and that it {varies} over the heads of a layer ({p_phrase(float(joint.slope_p))})."
         + (" The fit is singular: a variance lies at zero." if joint.singular else "")
         + ("" if joint.converged else " **The fit did not converge; do not rely on it.**")
     )
 
 
-def violins(modes_a: NDArray[np.str_], modes_b: NDArray[np.str_], sides: Sides, measure: str, threshold: str) -> str:
-    """Say what the founding figure shows and how many heads change operating mode."""
-    changed = count_mode_changes(modes_a, modes_b)
-    other = "" if measure == "count" else f" (at {threshold}; not of the {measure}, which this report tests)"
+def heads_sentence(scene: Scene) -> str:
+    """Say how many heads have an effect, by which correction, and in which direction."""
+    heads, details, alpha, effect = scene.heads, scene.details, scene.alpha, scene.effect
+    words, n = words_of(effect), scene.verdicts["different"]
+    within = int((details["within_margin"] & scene.different).sum())
+    mixed = (
+        "there is no mixed model, since a sequence gives one value"
+        if heads["lmm_p_fdr"].isna().all()
+        else f"the mixed model finds {int((heads['lmm_p_fdr'] < alpha).sum())}"
+    )
+    parts = [
+        f"{format_share(n, len(heads))} heads {effect.verb} at a false discovery rate of {format_level(alpha)}, "
+        f"{int((heads['p_perm_fwer'] < alpha).sum())} also by the family-wise test over all heads; {mixed}, "
+        "and layers tested before their heads (Yekutieli, 2008) leave "
+        f"{int((details['p_layers_first'] < alpha).sum())}."
+    ]
+    if n:
+        parts.append(f"Of those {effect.with_effect}, {words.directions(scene)}.")
+    if within:
+        parts.append(
+            f"{plural(within, f'head {effect.verb_one}', f'heads {effect.verb}')} "
+            f"and yet {'is' if within == 1 else 'are'} shown to lie inside the smallest effect of interest: "
+            "real, and too small to matter by that standard."
+        )
+    largest = "The ten largest" if len(heads) > _SHOWN else f"All {len(heads)}"
+    return " ".join([*parts, *filter(None, [words.columns(scene)]), f"{largest} by |*{effect.symbol}*|:"])
+
+
+def absence(scene: Scene) -> str:
+    """Say what is known of the heads without a significant effect."""
+    heads, effect, level = scene.heads, scene.effect, format_level(scene.alpha)
+    equivalent, undecided = scene.verdicts["equivalent"], scene.verdicts["undecided"]
+    for_null, for_effect = int((heads["bf10"] < 1 / 3).sum()), int((heads["bf10"] > 3).sum())
+    if not equivalent + undecided:
+        text = f"Every head {effect.verb_one}, so there is no absence to judge."
+    else:
+        within = f"show the {effect.name} to lie within *{effect.symbol}* = ±{scene.margin:g} (FDR {level})"
+        text = (
+            f"{plural(equivalent, 'head is', 'heads are')} *equivalent*: two one-sided tests {within}. "
+            if equivalent
+            else f"No head is *equivalent*: in none do two one-sided tests {within}. "
+        )
+        text += (
+            f"{plural(undecided, 'head is', 'heads are')} *undecided*: "
+            f"neither a {effect.name} nor its absence was shown, and it would take more data to tell."
+            if undecided
+            else "No head is *undecided*."
+        )
+    rest = len(heads) - for_null - for_effect
     return (
-        f"The distribution of the count{other} over all query tokens, head by head, as in the founding experiment and "
-        "in "
-        "figure 2 of Ramsauer et al. (2021). The number in each cell is the median; the colour is the operating mode, "
-        "from I (averages over very many) to IV (over few). "
-        f"{format_share(changed, len(modes_a))} heads change their mode between {sides.both}. Medians are whole "
-        "numbers, "
-        "so a mode may stay where a mean moves."
+        f"{text} Bayes factors above 3 favour a {effect.name} in {plural(for_effect, 'head')}, "
+        f"below 1/3 its absence in {for_null}; {rest} {'says' if rest == 1 else 'say'} little either way."
     )
 
 
-def thresholds_sentence(heads: pd.DataFrame, alpha: float, effect: str = "differ", symbol: str = "g") -> str:
+def violins(scene: Scene) -> str:
+    """Say what the founding figure shows and how many heads change operating mode."""
+    modes_a, modes_b = scene.modes
+    changed, measure = count_mode_changes(modes_a, modes_b), scene.measure.name
+    other = "" if measure == "count" else f" (at {scene.threshold}; not of the {measure}, which this report tests)"
+    return (
+        f"The distribution of the count{other} over all query tokens, head by head, "
+        "as in the founding experiment and in figure 2 of Ramsauer et al. (2021). "
+        "The number in each cell is the median; the colour is the operating mode, "
+        "from I (averages over very many) to IV (over few). "
+        f"{format_share(changed, len(modes_a))} heads change their mode between {scene.sides.both}. "
+        "Medians are whole numbers, so a mode may stay where a mean moves."
+    )
+
+
+def thresholds_sentence(scene: Scene) -> str:
     """Say how the result moves along the thresholds."""
+    heads, effect = scene.at_every_threshold, scene.effect
     parts = [
-        f"{int((rows['p_perm_fdr'] < alpha).sum())} at {threshold:g}"
+        f"{int((rows['p_perm_fdr'] < scene.alpha).sum())} at {threshold:g}"
         for threshold, rows in heads.groupby("threshold", sort=True)
     ]
     ordered = heads.sort_values(["site", "layer", "head"], kind="stable")
-    effects = [rows["hedges_g"].to_numpy() for _, rows in ordered.groupby("threshold", sort=True)]
-    text = f"The number of heads that {effect}: {listed(parts)}."
-    if len(effects[0]) < _LEAST_TO_CORRELATE or any(np.ptp(one) == 0 for one in effects):
+    sizes = [rows[effect.size].to_numpy() for _, rows in ordered.groupby("threshold", sort=True)]
+    text = f"The number of heads that {effect.verb}: {listed(parts)}."
+    if len(sizes[0]) < _LEAST_TO_CORRELATE or any(np.ptp(one) == 0 for one in sizes):
         return text
-    low = float(np.corrcoef(effects)[np.triu_indices(len(effects), 1)].min())
-    return f"{text} The maps of *{symbol}* correlate by *r* = {format_r(low)} or more between any two thresholds."
+    low = float(np.corrcoef(sizes)[np.triu_indices(len(sizes), 1)].min())
+    return (
+        f"{text} The maps of *{effect.symbol}* correlate by *r* = {format_r(low)} or more between any two thresholds."
+    )
 
 
-# A correlation over fewer heads says nothing.
-_LEAST_TO_CORRELATE = 3
+def methods_paragraph(scene: Scene) -> str:
+    """Write the methods as a journal wants them."""
+    recipe, options = scene.result.recipe, scene.options
+    clauses = words_of(scene.effect).methods(scene)
+    correction = CORRECTIONS[options["correction"]]
+    return (
+        f"We presented {clauses.presented} to {model_clause(recipe)}.{ratings_clause(recipe)} "
+        f"{measured_clause(options)} {clauses.observation} {clauses.tested}; "
+        "all heads shared the relabelings, "
+        "so that the maximum over heads gave family-wise *p*-values (Westfall & Young, 1993) "
+        "and sums of squares over heads gave one omnibus *p* per layer and for the model."
+        f"{clauses.estimates}{mixed_clause(scene.mixed_model)} "
+        f"The {correction.rate} was held at {format_level(scene.alpha)} over the heads of a site "
+        f"by the method of {correction.called}. "
+        f"{clauses.sizes} "
+        f"The seed of all random choices was {options['seed']}; "
+        f"the analysis was run with metastable {recipe['packages']['metastable']}."
+    )
 
 
-def limitations(
-    *, caveat: str, units: str, exact: bool, adjusted: tuple[str, ...], measure: MeasureWords, special: bool
-) -> list[str]:
-    """Return what the design cannot show; `special` tells whether special tokens query and are keys."""
+def limitations(scene: Scene) -> list[str]:
+    """Return what the design cannot show."""
+    caveat, measure = scene.result.study.caveat, scene.measure
     texts = [f"{caveat[0].upper()}{caveat[1:]}"] if caveat else []
     if measure.wider:
         texts.append(
-            f"The {measure.name} describes how widely a head spreads its attention, not what it attends to, and not "
-            "whether the model uses it."
+            f"The {measure.name} describes how widely a head spreads its attention, "
+            "not what it attends to, and not whether the model uses it."
         )
     else:
         texts.append(f"The {measure.name} describes where a head's attention lies, not whether the model uses it.")
     texts.append(
-        f"The result holds for this model, these texts and {units} made in this way; another draw or shuffle (another "
-        "seed) gives others."
+        f"The result holds for this model, these texts and {scene.contrast.unit}s made in this way; "
+        "another draw or shuffle (another seed) gives others."
     )
-    if special and measure.wider:
+    # special tokens query and are keys
+    if measure.wider and scene.options["queries"] == scene.options["keys"] == "all":
         texts.append(
-            "Special tokens are queries and keys like any other; heads that park their attention on them spread little "
-            "in both conditions."
+            "Special tokens are queries and keys like any other; "
+            "heads that park their attention on them spread little in both conditions."
         )
-    if adjusted:
+    if scene.held:
         texts.append(
-            f"Adjusting for {listed(adjusted)} assumes that they act linearly and were measured without error."
+            f"Adjusting for {listed(scene.held_names)} assumes that they act linearly and were measured without error."
         )
-    if not exact:
+    if not scene.analysis.exact:
         texts.append("Permutation p-values are drawn at random; near α they would move with another seed.")
-    return texts
+    return [*texts, *words_of(scene.effect).limitations(scene)]

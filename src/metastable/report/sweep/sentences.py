@@ -2,46 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
 from metastable.heads.sweep_axes import Axis, level_text, setting_text
+from metastable.heads.sweep_result import SweepResult
 from metastable.heads.sweep_tables import KIND_AXES, map_correlations
-from metastable.report.apa import format_g, format_level, format_p, format_share, p_phrase, plural
-from metastable.report.names import COVARIATE_NAMES
+from metastable.report.apa import format_g, format_level, format_p, format_share, listed, p_phrase, plural
 from metastable.stats.balance import BALANCE_LINE
 from metastable.stats.corrections import CORRECTIONS
-
-if TYPE_CHECKING:
-    from metastable.heads.sweep_result import SweepResult
+from metastable.study.covariate_names import COVARIATE_NAMES
 
 __all__ = [
     "along",
+    "combinations",
     "corrections",
+    "files",
     "heads",
-    "imbalance",
     "limitations",
-    "listed",
     "methods",
     "reuse",
+    "settings",
     "symbol",
     "verdict",
+    "verdict_record",
+    "warnings",
 ]
 
 # Sizes that differ by less than this factor along an axis are the same for practical purposes.
 _WORTH_TELLING = 1.1
 
 
-def listed(names: Sequence[str]) -> str:
-    """Return names as a list in a sentence."""
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
-
-
 def symbol(result: SweepResult) -> str:
     """Return the letter of the effect: g of two conditions, d of a slope."""
-    return "g" if result.contrast.predictor is None else "d"
+    return result.effect.symbol
 
 
 def _compared(result: SweepResult) -> str:
@@ -62,7 +57,7 @@ def verdict(result: SweepResult) -> list[str]:
     settings, table, options = result.settings, result.stability, result.recipe["options"]
     alpha, letter, n = options["alpha"], symbol(result), len(settings)
     found = int((settings["omnibus_p_holm"] < alpha).sum())
-    sizes = settings["median_abs_g"]
+    sizes = settings[f"median_abs_{letter}"]
     largest_p = float(settings["omnibus_p_holm"].max())
     same, always = int(table["same_sign"].sum()), int((table["n_different"] == table["n_settings"]).sum())
     tests = int((result.heads["verdict"] == "different").sum())
@@ -82,7 +77,54 @@ def verdict(result: SweepResult) -> list[str]:
     ]
 
 
-def imbalance(result: SweepResult) -> str:
+def verdict_record(result: SweepResult) -> dict[str, Any]:
+    """Return the verdict for programs: a word, a sentence, and the verdicts counted over all settings and heads."""
+    alpha = result.recipe["options"]["alpha"]
+    found = result.settings["omnibus_p_holm"] < alpha
+    counts = result.heads["verdict"].value_counts()
+    return {
+        "word": "different" if found.all() else "mixed" if found.any() else "undecided",
+        "sentence": verdict(result)[0],
+        **{name: int(counts.get(name, 0)) for name in ("different", "equivalent", "undecided")},
+    }
+
+
+def warnings(result: SweepResult) -> list[str]:
+    """Return what a reader must know before believing the verdict."""
+    return [text for text in (_imbalance(result), result.study.caveat) if text]
+
+
+def combinations(result: SweepResult) -> str:
+    """Say how many settings there are, and how often attention was counted for them."""
+    n_cubes = len({run["counts"] for run in result.recipe["runs"]})
+    return (
+        f"All combinations make {plural(len(result.settings), 'setting')}, from "
+        f"{plural(n_cubes, 'extraction')} of attention counts; thresholds and measures share one."
+    )
+
+
+def settings(result: SweepResult) -> str:
+    """Say how to read the table of settings."""
+    return (
+        f"*a* is {result.contrast.a.name}, *b* {result.contrast.b.name}. "
+        "Heads are counted by their verdict after correction over the whole sweep. "
+        "The imbalance is the covariate with the largest standardized mean difference between the conditions."
+    )
+
+
+def files() -> str:
+    """Say what lies beside the report."""
+    return (
+        "Beside this report: [settings.csv](settings.csv) (one row per setting), "
+        "[heads.csv](heads.csv) (one row per setting and head, with the axes; also as parquet), "
+        "[stability.csv](stability.csv) (one row per head over all settings) "
+        "and [run.json](run.json) (the whole recipe, with the notes of every setting). "
+        "Every figure is under [figures/](figures/) as svg and png. "
+        "The counts (`cubes/`) and the finished results (`finished/`) are kept for the next run and not kept in git."
+    )
+
+
+def _imbalance(result: SweepResult) -> str:
     """Say in how many settings a covariate is not balanced; empty if in none."""
     settings = result.settings.dropna(subset=["worst_smd"])
     settings = settings[settings["worst_smd"].astype(float).abs() >= BALANCE_LINE]
@@ -103,7 +145,7 @@ def along(result: SweepResult, axis: Axis) -> str:
     settings, letter = result.settings, symbol(result)
     texts = settings[axis.name].map(level_text)
     groups = [settings[texts == level_text(value)] for value in axis.levels]
-    sizes = [float(group["median_abs_g"].median()) for group in groups]
+    sizes = [float(group[f"median_abs_{letter}"].median()) for group in groups]
     least, most = int(np.argmin(sizes)), int(np.argmax(sizes))
     text = (
         f"The median |*{letter}*| is least at {axis.title} = {level_text(axis.levels[least])} ({sizes[least]:.2f}) and "

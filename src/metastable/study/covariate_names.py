@@ -1,4 +1,4 @@
-"""What covariates and units are called for readers."""
+"""What covariates are called for readers."""
 
 __all__ = ["COVARIATE_NAMES"]
 

@@ -1,0 +1,108 @@
+"""The report of a calibration: rates in tables, and what they mean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pandas as pd
+
+from metastable.files import write_text
+from metastable.heads.calibration_result import CalibrationResult
+from metastable.report.calibration import sentences
+from metastable.report.calibration.plates import PLATES
+from metastable.report.plate import PlacedPlate, placed_plates, save_plates
+from metastable.report.sections import Section, table, with_plates
+from metastable.report.templating import environment
+
+__all__ = ["render_page", "write_page"]
+
+# Each rate that is estimated, the scenario it is taken from, and what its column is called.
+_RATES = (
+    ("false_positive_rate", "null", "false positive rate"),
+    ("fwer", "null", "family-wise error"),
+    ("fdr", "planted", "false discovery rate"),
+    ("power", "planted", "power"),
+)
+# Of an omnibus test there is one answer a split: no family of heads.
+_OMNIBUS_RATES = (_RATES[0], _RATES[-1])
+
+
+def _cells(rows: pd.DataFrame, rates: tuple[tuple[str, str, str], ...]) -> list[str]:
+    cells = []
+    for measure, scenario, _ in rates:
+        found = rows[(rows["measure"] == measure) & (rows["scenario"] == scenario)]
+        cells.append("–" if found.empty else _rate(found.iloc[0]))
+    return cells
+
+
+def _rate(row: pd.Series) -> str:
+    return f"{row['estimate']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
+
+
+def _table_of_heads(rates: pd.DataFrame) -> str:
+    rows = [
+        [str(test), str(correction), *_cells(mine, _RATES)]
+        for (test, correction), mine in rates.groupby(["test", "correction"], sort=False)
+    ]
+    return table(["test", "correction", *(title for _, _, title in _RATES)], rows, "llrrrr")
+
+
+def _table_of_omnibus_tests(rates: pd.DataFrame) -> str:
+    rows = [[str(test), *_cells(mine, _OMNIBUS_RATES)] for test, mine in rates.groupby("test", sort=False)]
+    return table(["omnibus test", *(title for _, _, title in _OMNIBUS_RATES)], rows, "lrr")
+
+
+def _sections(result: CalibrationResult) -> list[Section]:
+    rates = result.table
+    of_heads = rates[rates["test"].isin(rates.loc[rates["measure"] == "fwer", "test"])]
+    omnibus = rates.drop(of_heads.index)
+    return [
+        Section(
+            "rates",
+            "",
+            (
+                sentences.verdict(result),
+                sentences.division(result),
+                _table_of_heads(of_heads),
+                _table_of_omnibus_tests(omnibus),
+            ),
+        ),
+        Section("reading", "", (sentences.reading(), " ".join(sentences.limitations(result)))),
+    ]
+
+
+def render_page(result: CalibrationResult, plates: Sequence[PlacedPlate[CalibrationResult]]) -> str:
+    """Return calibration.md as text.
+
+    Parameters
+    ----------
+    result : CalibrationResult
+    plates : sequence of PlacedPlate
+        The figures, as `metastable.report.plate.placed_plates` returns them.
+
+    Returns
+    -------
+    str
+    """
+    context = {
+        "study": result.study.name,
+        "sections": with_plates(_sections(result), plates),
+        "command": result.recipe["command"],
+    }
+    return environment().get_template("calibration.md.j2").render(context)
+
+
+def write_page(result: CalibrationResult, advance: Callable[[int, int], None]) -> None:
+    """Draw the figures and write calibration.md and calibration.csv into the study's folder.
+
+    Parameters
+    ----------
+    result : CalibrationResult
+        What the calibration found.
+    advance : callable
+        Told of progress as ``f(done, total)``.
+    """
+    plates = placed_plates(PLATES, result)
+    save_plates(plates, result.folder, advance)
+    write_text(result.folder / "calibration.csv", result.table.to_csv(index=False, lineterminator="\n"))
+    write_text(result.folder / "calibration.md", render_page(result, plates))

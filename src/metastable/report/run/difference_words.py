@@ -1,0 +1,282 @@
+"""What a report says of a difference of two groups."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from metastable.heads.contrasts import Contrast
+from metastable.report.apa import (
+    format_g,
+    format_interval,
+    format_level,
+    format_share,
+    in_100,
+    listed,
+    p_phrase,
+    plural,
+    with_article,
+)
+from metastable.report.run.effect_words import EffectWords, MethodClauses
+from metastable.report.run.methods import observation_clause, relabelings_clause
+from metastable.report.run.scene import Scene
+from metastable.report.sides import units_text
+from metastable.report.words import covariate_name
+from metastable.study import Study
+
+__all__ = ["DIFFERENCE_WORDS"]
+
+# Beyond this standardized difference the two conditions hardly overlap (less than a third of each).
+_LITTLE_OVERLAP = 2.0
+
+
+def _verdict(scene: Scene) -> list[str]:
+    sides, alpha, margin, top = scene.sides, scene.alpha, scene.margin, scene.largest
+    different, equivalent, undecided = scene.verdicts.values()
+    opening = {
+        "different": f"Attention differs between {sides.both}",
+        "equivalent": f"Attention does not differ between {sides.both} beyond g = ±{margin:g}",
+        "undecided": f"No difference in attention between {sides.both} was shown",
+    }[scene.verdict]
+    p_text = f"omnibus permutation {p_phrase(float(scene.whole['p_sum_squares']), 'p')}"
+    more, fewer = (sides.a, sides.b) if top["difference"] >= 0 else (sides.b, sides.a)
+    interval = format_interval(top["g_low"], top["g_high"])
+    return [
+        f"{opening} in {scene.result.recipe['model']['id']} ({p_text}): "
+        f"of {plural(len(scene.heads), 'head')}, {different} {'is' if different == 1 else 'are'} different, "
+        f"{equivalent} equivalent within g = ±{margin:g}, and {undecided} undecided "
+        f"at a false discovery rate of {format_level(alpha)}.",
+        f"The typical head differs by |g| = {format_g(scene.typical_size, sign=False)}; "
+        f"the largest difference is in {scene.place(top)}, "
+        f"{scene.measure.more_in(more, fewer, float(top['difference']))}{sides.thing} "
+        f"(g = {format_g(top['hedges_g'])}, 95% CI {interval}).",
+    ]
+
+
+def _warning(scene: Scene) -> str:
+    """Name the covariates on which the conditions differ by more than the 0.1 line; empty if none."""
+    balance = scene.result.balance
+    unequal = balance[~balance["balanced"].astype(bool)]
+    if unequal.empty:
+        return ""
+    a, b = scene.conditions
+    rows = unequal.sort_values("smd", key=lambda smd: -smd.abs(), kind="stable").to_dict("records")
+    parts = [
+        f"{covariate_name(row['covariate'])} {row['mean_a']:.1f} against {row['mean_b']:.1f} "
+        f"(d = {format_g(row['smd'])})"
+        for row in rows
+    ]
+    return f"The conditions are not alike ({a} against {b}): {', '.join(parts)}."
+
+
+def _fairness(scene: Scene) -> str:
+    balance = scene.result.balance
+    if balance.empty:
+        return "No covariate was recorded, so nothing can be said about what else differs."
+    unequal = [covariate_name(row["covariate"]) for row in balance.to_dict("records") if not row["balanced"]]
+    if not unequal:
+        return (
+            "Yes, as far as was measured: every covariate lies within the usual line of 0.1 standard deviations, "
+            "so a difference between the conditions is not explained by any of them alone."
+        )
+    return (
+        f"**No.** {format_share(len(unequal), len(balance))} covariates lie outside the usual line of 0.1 standard "
+        f"deviations: {listed(unequal)}. "
+        "A difference between the conditions may be due to any of these."
+    )
+
+
+def _adjustment(scene: Scene) -> str:
+    if scene.analysis.no_adjustment:
+        return f"The differences could not be adjusted for the covariates: {scene.analysis.no_adjustment}."
+    details, alpha = scene.details, scene.alpha
+    before, after = details["p_unadjusted_fdr"] < alpha, details["p_adjusted_fdr"] < alpha
+    turned = int((np.sign(details["difference_adjusted"]) != np.sign(scene.estimates)).sum())
+    text = (
+        "Adjusting every head's difference for all these covariates at once "
+        f"(least squares on {units_text(scene.contrast)}, HC3 errors; MacKinnon & White, 1985) "
+        f"leaves {int((before & after).sum())} of the {plural(int(before.sum()), 'head')} significant "
+        f"(FDR {format_level(alpha)}), makes {plural(int((after & ~before).sum()), 'other')} so, "
+        f"moves the median |*g*| from {format_g(scene.typical_size, sign=False)} "
+        f"to {format_g(details['g_adjusted'].abs().median(), sign=False)}, "
+        f"and turns the sign of {turned}."
+    )
+    far = [
+        covariate_name(str(row["covariate"]))
+        for row in scene.result.balance.to_dict("records")
+        if abs(row["smd"]) > _LITTLE_OVERLAP
+    ]
+    if far:
+        text += (
+            f" **But the conditions hardly overlap in {listed(far)}**: "
+            "there the adjustment extrapolates a straight line to values that the other condition does not have, "
+            "and no statistics can repair that; only matched material can."
+        )
+    return text
+
+
+def _sensitivity(scene: Scene) -> str:
+    found = scene.result.sensitivity
+    if found is None:
+        return "The sample is too small, or varies too little, to say by drawing from itself what it could find."
+    power = f"{100 * found.target:.0f}% power"
+    if not np.isfinite(found.detectable):
+        return (
+            f"No effect up to |*g*| = {found.curve['effect'].max():.2f} is found with {power}: "
+            "what was not found here may well be there."
+        )
+    interval = format_interval(found.detectable_low, found.detectable_high)
+    return (
+        f"A head whose true effect is |*g*| = **{found.detectable:.2f}** (Monte Carlo 95% CI {interval}) "
+        f"is found with {power} if one head in {1 / found.share:.0f} has such an effect: "
+        f"by {found.n_simulations} simulated samples drawn from the study's own units, "
+        f"tested and corrected as here (FDR {format_level(scene.alpha)}). "
+        "Smaller effects are likely to be missed."
+    )
+
+
+def _effect_size(scene: Scene) -> str:
+    """Put the largest and the typical effect into words."""
+    sides, measure, unit, top = scene.sides, scene.measure, scene.contrast.unit, scene.largest
+    more, fewer = (sides.a, sides.b) if top["difference"] >= 0 else (sides.b, sides.a)
+    # both ways round, so that every head is read in the direction of its own difference
+    chance = scene.details["superiority"].where(scene.estimates >= 0, 1 - scene.details["superiority"])
+    of = f" of about {scene.row_length:.0f}" if measure.in_entries else ""
+    number, _, noun = measure.amount(float(top["difference"])).partition(" ")
+    by = f"{number}{of}{' ' + noun if noun else ''}"
+    typical, largest = in_100(float(chance.median())), in_100(float(chance.iloc[int(scene.by_size[0])]))
+    if scene.contrast.pair is not None:
+        one = with_article(unit)
+        first = f"In the typical head the two sides of {one} differ in the direction of the mean difference {typical}"
+        second = f"the {more} side of {one} {measure.has_more} than its {fewer} side {largest}"
+    else:
+        noun = unit if sides.thing else f"{unit}, as a difference,"
+        first = (
+            f"In the typical head a random {sides.a} {noun} and a random {sides.b} {noun} "
+            f"differ in the direction of the mean difference {typical}"
+        )
+        second = f"a random {more} {noun} {measure.has_more} than a random {fewer} one {largest}"
+    median = measure.amount(float(scene.estimates.abs().median()))
+    return (
+        f"{first} (chance is 50; the probability of superiority of Vargha & Delaney, 2000). "
+        f"In the head that differs most ({scene.place(top)}, |*g*| = {format_g(abs(top['hedges_g']), sign=False)}) "
+        f"{second}, by {by} on average. "
+        f"The median difference over heads is {median}. "
+        f"Differences are of {unit} means; single tokens overlap far more."
+    )
+
+
+def _together(scene: Scene) -> str:
+    tell = "tell" if scene.whole["p_sum_squares"] < scene.alpha else "do not demonstrably tell"
+    return f"the heads taken together {tell} the two conditions apart"
+
+
+def _directions(scene: Scene) -> str:
+    up, n = int((scene.estimates[scene.different] > 0).sum()), scene.verdicts["different"]
+    sides = scene.sides
+    return f"{up} {scene.measure.have_more} in {sides.a} and {n - up} in {sides.b}{sides.thing}"
+
+
+def _presented(study: Study, contrast: Contrast) -> str:
+    """Say how many sequences were read, of how many units."""
+    a, b = (contrast.a, contrast.b) if contrast.name != "interaction" else study.conditions
+    seq_a, seq_b = (int(np.sum(contrast.sides == side)) for side in (0, 1))
+    unit = contrast.unit
+    both = f"{seq_a:,} {a.name} and {plural(seq_b, f'{b.name} sequence')}"
+    if contrast.pair is not None:
+        pairs = plural(contrast.n_a, unit)
+        return f"{both}, {f'joined in {pairs}' if unit.endswith('pair') else f'both from each of {pairs}'},"
+    if unit == "sequence":
+        return both
+    return (
+        f"{plural(seq_a, 'sequence')} of {plural(contrast.n_a, f'{a.name} {unit}')} "
+        f"and {plural(seq_b, 'sequence')} of {plural(contrast.n_b, f'{b.name} {unit}')}"
+    )
+
+
+def _methods(scene: Scene) -> MethodClauses:
+    contrast, unit = scene.contrast, scene.contrast.unit
+    paired = contrast.pair is not None
+    test = (
+        f"the paired *t* statistic, by flipping the signs of the differences of whole {unit}s"
+        if paired
+        else f"Welch's *t* statistic (Welch, 1947), by exchanging the condition labels of whole {unit}s"
+    )
+    held = (
+        f" Nuisance covariates ({listed(scene.held_names)}) entered by the method of Freedman and Lane "
+        "(1983; Winkler et al., 2014); Bayes factors and equivalence tests hold them fixed by regression, "
+        "while means, differences and *g* are as observed."
+        if scene.held
+        else ""
+    )
+    size = (
+        "Hedges' *g* (Hedges, 1981) in units of the root mean square of both sides' standard deviations, "
+        "as in unpaired designs, with approximate 95% intervals from the noncentral *t* (Algina & Keselman, 2003), "
+        "JZS Bayes factors of the paired *t*"
+        if paired
+        else "Hedges' *g* (Hedges, 1981) with 95% intervals from the noncentral *t* (Steiger & Fouladi, 1997), "
+        "JZS Bayes factors"
+    )
+    balance = (
+        ""
+        if scene.result.balance.empty
+        else " Balance of covariates was judged by standardized mean differences with a line at 0.1 (Austin, 2009)."
+    )
+    return MethodClauses(
+        presented=_presented(scene.result.study, contrast),
+        observation=observation_clause(scene),
+        tested=(
+            f"Each of the {len(scene.heads)} heads was tested two-sidedly by a permutation test on {test}, "
+            f"with {relabelings_clause(scene)}"
+        ),
+        estimates=held,
+        sizes=(
+            f"We report {size} with a Cauchy prior of scale 0.707 (Rouder et al., 2009), "
+            f"and two one-sided tests against a smallest effect of interest of *g* = ±{scene.margin:g} "
+            "(Lakens, 2017), whose false discovery rate was held at the same level "
+            f"(Benjamini & Hochberg, 1995).{balance}"
+        ),
+    )
+
+
+def _summary(scene: Scene) -> str:
+    a, b = scene.conditions
+    return (
+        f"Mean {scene.measure.name} of every head for {a} and {b} sequences on one scale, their difference, "
+        "and the verdict of every head. Layer 1 is at the bottom."
+    )
+
+
+def _map(scene: Scene) -> str:
+    a, b = scene.conditions
+    return (
+        f"Difference of the mean {scene.measure.name}, {a} minus {b}; "
+        f"outlined where significant (FDR {format_level(scene.alpha)})."
+    )
+
+
+DIFFERENCE_WORDS = EffectWords(
+    verdict=_verdict,
+    warning=_warning,
+    fairness=_fairness,
+    adjustment=_adjustment,
+    sensitivity=_sensitivity,
+    effect_size=_effect_size,
+    together=_together,
+    directions=_directions,
+    columns=lambda _: "",
+    methods=_methods,
+    limitations=lambda _: [],
+    captions={
+        "summary": _summary,
+        "difference": _map,
+        "significance": lambda _: "The verdict of every head; hatching tells what colour tells.",
+        "layers": lambda _: "Every head's Hedges' g, layer by layer, with the layers' omnibus tests.",
+        "thresholds": lambda _: "Effect of every head and number of significant heads along the thresholds.",
+        "views": lambda _: "Hedges' g of the whole sequences and of each view, head by head, on one scale.",
+        "adjustment": lambda _: (
+            "Every head's difference before and after adjusting for all covariates at once (HC3 errors, FDR)."
+        ),
+        "balance": lambda _: "Standardized mean difference of every covariate; the usual line for balance is 0.1.",
+    },
+)
+"""The words of a difference."""

@@ -1,0 +1,301 @@
+"""What a report says of a slope over a continuous predictor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from metastable.heads.contrasts import Contrast
+from metastable.report.apa import (
+    format_g,
+    format_interval,
+    format_level,
+    format_r,
+    format_share,
+    listed,
+    p_phrase,
+    plural,
+    with_article,
+)
+from metastable.report.run.effect_words import EffectWords, MethodClauses
+from metastable.report.run.methods import relabelings_clause
+from metastable.report.run.scene import Scene
+from metastable.report.words import covariate_name, held_clause, per_unit, predictor_of, short_name
+from metastable.stats.correlation import detectable_effect, slope_design
+
+__all__ = ["SLOPE_WORDS"]
+
+# A correlation with the predictor below this is balance for practical purposes.
+_WORTH_TELLING = 0.1
+
+
+def _noun(scene: Scene) -> str:
+    """Return what the predictor is called."""
+    return covariate_name(scene.contrast.formula)
+
+
+def _amid(scene: Scene) -> str:
+    """Return what is held fixed as a clause in the middle of a sentence; empty if nothing is."""
+    held = held_clause(scene.options)
+    return f",{held}" if held else ""
+
+
+def _moves(slope: float) -> str:
+    return "rises" if slope >= 0 else "falls"
+
+
+def _verdict(scene: Scene) -> list[str]:
+    model, margin, measure, top = scene.result.recipe["model"]["id"], scene.margin, scene.measure, scene.largest
+    noun, held, amid = f"the {_noun(scene)}", held_clause(scene.options), _amid(scene)
+    different, equivalent, undecided = scene.verdicts.values()
+    rising = int((scene.estimates[scene.different] > 0).sum())
+    p_text = f"omnibus permutation {p_phrase(float(scene.whole['p_sum_squares']), 'p')}"
+    rise, fall = ("spreads wider", "narrower") if measure.wider else (f"has a higher {measure.name}", "a lower one")
+    # a comma on either side of the clause in the middle of a sentence
+    amid += "," if amid else ""
+    opening = {
+        "different": f"As {noun} rises{amid} attention in {model} {rise} "
+        f"in {rising} of {plural(len(scene.heads), 'head')} and {fall} in {different - rising}",
+        "equivalent": f"Attention in {model} does not change with {noun}{held} beyond d = ±{margin:g}",
+        "undecided": f"No change of attention with {noun}{held} was shown in {model}",
+    }[scene.verdict]
+    first = (
+        f"{opening} ({p_text}); {equivalent} {'is' if equivalent == 1 else 'are'} equivalent within d = ±{margin:g} "
+        f"and {undecided} undecided at a false discovery rate of {format_level(scene.alpha)}."
+    )
+    second = (
+        f"The typical head has |d| = {format_g(scene.typical_size, sign=False)}; "
+        f"the strongest slope is in {scene.place(top)}, whose mean {measure.name} {_moves(top['slope'])} by "
+        f"{measure.amount(float(top['slope']))} {per_unit(scene.contrast)} "
+        f"(95% CI {format_interval(top['ci_low'], top['ci_high'], measure.digits)}; "
+        f"d = {format_g(top['partial_d'])}, 95% CI {format_interval(top['d_low'], top['d_high'])})."
+    )
+    if held:
+        bare = int((scene.details["p_perm_unadjusted_fdr"] < scene.alpha).sum())
+        second += f" With nothing held fixed, {plural(bare, 'head')} would have a slope."
+    return [first, second]
+
+
+def _correlations(contrast: Contrast) -> dict[str, float]:
+    """Correlation of the predictor with every covariate that varies."""
+    table, x = contrast.covariates, predictor_of(contrast)
+    return {str(name): float(np.corrcoef(x, table[name])[0, 1]) for name in table.columns if np.ptp(table[name]) > 0}
+
+
+def _left(contrast: Contrast, names: Sequence[str]) -> float:
+    """Share of the predictor's variance that covariates leave, between 0 and 1."""
+    held = contrast.covariates[list(names)].to_numpy(dtype=np.float64)
+    design = slope_design(predictor_of(contrast), held)
+    fitted = np.linalg.lstsq(design[:, [0, *range(2, design.shape[1])]], design[:, 1], rcond=None)[0]
+    rest = design[:, 1] - design[:, [0, *range(2, design.shape[1])]] @ fitted
+    return float((rest**2).sum() / (design[:, 1] ** 2).sum())
+
+
+def _warning(scene: Scene) -> str:
+    strong = [
+        f"{covariate_name(name)} (r = {format_r(r)})"
+        for name, r in _correlations(scene.contrast).items()
+        if abs(r) >= _WORTH_TELLING
+    ]
+    return f"The {_noun(scene)} goes along with {listed(strong)}." if strong else ""
+
+
+def _fairness(scene: Scene) -> str:
+    contrast, noun, found = scene.contrast, _noun(scene), _correlations(scene.contrast)
+    if not found:
+        return "No covariate was recorded, so nothing can be said about what else goes along with the predictor."
+    strong = [f"{covariate_name(name)} (*r* = {format_r(r)})" for name, r in found.items() if abs(r) >= _WORTH_TELLING]
+    if strong:
+        text = (
+            f"**No, not as it stands.** The {noun} of {with_article(contrast.unit)} goes along with {listed(strong)}."
+        )
+    else:
+        text = (
+            "Yes, as far as was measured: "
+            f"no covariate correlates with the {noun} by *r* = {format_r(_WORTH_TELLING)} or more."
+        )
+    if scene.held:
+        text += (
+            f" The tests hold {listed(scene.held_names)} fixed, "
+            f"which leaves {100 * _left(contrast, scene.held):.0f}% of the variance of the {noun}, "
+            "and the slopes stand on that part."
+        )
+    else:
+        text += " The tests hold nothing fixed."
+    return text + (
+        f" The figure and the table compare the two halves, above and below the middle of the {noun}, "
+        "for description; nothing is tested on halves."
+    )
+
+
+def _adjustment(scene: Scene) -> str:
+    if scene.analysis.no_adjustment:
+        return f"The slopes could not be adjusted for the covariates: {scene.analysis.no_adjustment}."
+    details, alpha, n = scene.details, scene.alpha, len(scene.heads)
+    held = scene.held or tuple(scene.contrast.covariates.columns)
+    chosen = "the tests of this report" if scene.held else "not the tests of this report"
+    before, after = (details[f"p_perm_{name}_fdr"] < alpha for name in ("unadjusted", "adjusted"))
+    slope, adjusted = details["slope_unadjusted"], details["slope_adjusted"]
+    turned = np.sign(slope) != np.sign(adjusted)
+    return (
+        f"Unadjusted, {format_share(int(before.sum()), n)} heads have a slope "
+        f"(permutation test, FDR {format_level(alpha)}; median |*d*| = {details['d_unadjusted'].abs().median():.2f}). "
+        f"With {listed([short_name(name) for name in held])} held fixed (Freedman and Lane; {chosen}), "
+        f"{format_share(int(after.sum()), n)} have one "
+        f"(median |*d*| = {details['d_adjusted'].abs().median():.2f}); "
+        f"{int((before & after).sum())} have both, "
+        f"and {int((before & after & turned).sum())} of these change their sign. "
+        f"Over all heads the adjustment turns the sign of {int(turned.sum())} "
+        f"and shrinks {int((adjusted.abs() < slope.abs()).sum())} of {n} slopes."
+    )
+
+
+def _sensitivity(scene: Scene) -> str:
+    n_units, n_heads = len(predictor_of(scene.contrast)), len(scene.heads)
+    found = detectable_effect(n_units, len(scene.held), n_heads, alpha=scene.alpha)
+    return (
+        f"By formula, not by simulation: with {n_units:,} {scene.contrast.unit}s "
+        f"a head whose true effect is |*d*| = **{found:.2f}** is found with 80% power even if it is the only one "
+        f"(Fisher's *z* at α = {format_level(scene.alpha)} / {n_heads}; "
+        "where more heads have a slope, the false discovery rate correction finds smaller ones). "
+        "Smaller effects are likely to be missed. "
+        "Studies of two groups say this by simulation from their own units, "
+        "which has no counterpart where the predictor goes along with the covariates."
+    )
+
+
+def _effect_size(scene: Scene) -> str:
+    measure, top, unit, noun = scene.measure, scene.largest, scene.contrast.unit, _noun(scene)
+    of = f" (a row has about {scene.row_length:.0f} {measure.unit})" if measure.in_entries else ""
+    left = "of the variance that the covariates leave" if scene.held else "of the variance of its means"
+    x, r = predictor_of(scene.contrast), top["correlation"]
+    typical = scene.typical_size
+    typical_r = typical / np.sqrt(typical**2 + 4)
+    return (
+        f"*d* compares {unit}s one standard deviation above the mean of the {noun} with {unit}s one below it, "
+        "in standard deviations of what is left of the measure "
+        "(of the part of the predictor that the covariates leave, where some are held fixed). "
+        f"The typical head has |*d*| = {typical:.2f}: the {noun} explains {100 * typical_r**2:.1f}% {left}. "
+        f"The strongest ({scene.place(top)}, *r* = {format_r(r)}) has {100 * r**2:.1f}% explained, "
+        f"and over the {noun}s observed, {x.min():.2f} to {x.max():.2f}, "
+        f"its line {_moves(top['slope'])} by {measure.amount(float(top['slope']) * np.ptp(x))}{of}. "
+        f"The median over heads is {measure.amount(float(scene.estimates.abs().median()) * np.ptp(x))}. "
+        f"These are slopes of {unit} means; single tokens overlap far more."
+    )
+
+
+def _together(scene: Scene) -> str:
+    change = "change" if scene.whole["p_sum_squares"] < scene.alpha else "do not demonstrably change"
+    return f"the heads taken together {change} with the {_noun(scene)}"
+
+
+def _directions(scene: Scene) -> str:
+    rising = int((scene.estimates[scene.different] > 0).sum())
+    return f"{rising} rise with the {_noun(scene)} and {scene.verdicts['different'] - rising} fall"
+
+
+def _columns(scene: Scene) -> str:
+    return (
+        f"The slope is the change {per_unit(scene.contrast)}, with its HC3 interval; "
+        "*d* is that of the partial correlation."
+    )
+
+
+def _methods(scene: Scene) -> MethodClauses:
+    contrast, noun, unit, name = scene.contrast, _noun(scene), scene.contrast.unit, scene.measure.name
+    beside = f" beside {listed(scene.held_names)}" if scene.held else ""
+    many = plural(len(predictor_of(contrast)), unit)
+    read = many if unit == "sequence" else f"{plural(len(scene.result.material.sequences), 'sequence')} of {many}"
+    return MethodClauses(
+        presented=read,
+        observation=(f"The mean {name} of {with_article(unit)} was one observation, and its {noun} the predictor."),
+        tested=(
+            f"In each of the {len(scene.heads)} heads the slope of the mean {name} on the {noun}{beside} "
+            "was tested two-sidedly by exchanging residuals by the method of Freedman and Lane "
+            f"(1983; Winkler et al., 2014) in {relabelings_clause(scene)}"
+        ),
+        estimates=" Slopes are those of ordinary least squares with HC3 intervals (MacKinnon & White, 1985).",
+        sizes=(
+            "Effects are the *d* of the partial correlation, *d* = 2*r* / √(1 − *r*²) (Borenstein et al., 2009), "
+            "with intervals by Fisher's *z*; "
+            f"two one-sided tests compare *z* with a smallest effect of interest of *d* = ±{scene.margin:g} "
+            "(Goertzen & Cribbie, 2010); "
+            "JZS Bayes factors have a Cauchy prior of scale 0.354 on the standardized slope "
+            "(Liang et al., 2008; Rouder & Morey, 2012), which is the prior of scale 0.707 on d."
+        ),
+    )
+
+
+def _limitations(scene: Scene) -> list[str]:
+    return [
+        f"The test is of a straight line: a head that spreads widest at the middle of the {_noun(scene)} "
+        "would show no slope, and a curve shows as the line through it. The figure of binned means tells.",
+        "*d* depends on how far the words' ratings are apart: another list with the same slopes has another *d*.",
+    ]
+
+
+def _summary(scene: Scene) -> str:
+    a, b = scene.conditions
+    return (
+        f"Mean {scene.measure.name} of every head for the {a} and the {b} half on one scale; "
+        f"the slope, which is the change {per_unit(scene.contrast)}{_amid(scene)}; "
+        "and the verdict on the slope. Layer 1 is at the bottom."
+    )
+
+
+def _map(scene: Scene) -> str:
+    return (
+        f"Change of the mean {scene.measure.name} {per_unit(scene.contrast)}{_amid(scene)}; "
+        f"outlined where significant (FDR {format_level(scene.alpha)})."
+    )
+
+
+def _significance(scene: Scene) -> str:
+    return f"The verdict on the slope of every head{held_clause(scene.options)}; hatching tells what colour tells."
+
+
+def _layers(scene: Scene) -> str:
+    return (
+        f"Every head's d of the partial correlation with the {_noun(scene)}{held_clause(scene.options)}, "
+        "layer by layer, with the layers' omnibus tests."
+    )
+
+
+def _thresholds(scene: Scene) -> str:
+    return f"The d of every head{held_clause(scene.options)} and the number of significant heads along the thresholds."
+
+
+def _balance(scene: Scene) -> str:
+    return (
+        "Standardized mean difference of every covariate between the halves "
+        f"above and below the middle of the {_noun(scene)}; the usual line for balance is 0.1."
+    )
+
+
+SLOPE_WORDS = EffectWords(
+    verdict=_verdict,
+    warning=_warning,
+    fairness=_fairness,
+    adjustment=_adjustment,
+    sensitivity=_sensitivity,
+    effect_size=_effect_size,
+    together=_together,
+    directions=_directions,
+    columns=_columns,
+    methods=_methods,
+    limitations=_limitations,
+    captions={
+        "summary": _summary,
+        "difference": _map,
+        "significance": _significance,
+        "layers": _layers,
+        "thresholds": _thresholds,
+        "views": lambda _: "The d of the whole sequences and of each view, head by head, on one scale.",
+        "adjustment": lambda _: (
+            "Every head's slope with nothing held fixed and with the covariates held fixed (permutation tests, FDR)."
+        ),
+        "balance": _balance,
+    },
+)
+"""The words of a slope."""

@@ -1,0 +1,143 @@
+"""Puts two finished reports side by side: found, read, compared, and written as a report of their own."""
+
+from __future__ import annotations
+
+import json
+import platform
+import re
+from collections.abc import Collection, Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from metastable.errors import InputError
+from metastable.files import require_writable, write_text
+from metastable.heads.compared_heads import Comparison, compare_reports
+from metastable.heads.comparison_result import ComparisonResult
+from metastable.heads.finished_report import find_report, read_report
+from metastable.progress import Silent, Stages
+from metastable.report.comparison.page import write_page
+from metastable.report.comparison.sentences import verdict_record
+from metastable.report.index import write_index
+from metastable.runs.clock import Clock
+
+__all__ = ["comparison_recipe", "run_comparison"]
+
+_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,120}")
+
+
+def run_comparison(
+    reports: tuple[str, str],
+    options: Mapping[str, Any],
+    *,
+    studies: Collection[str] = (),
+    stages: Stages | None = None,
+    command: str = "",
+) -> ComparisonResult:
+    """Compare two finished reports and write what was found.
+
+    Parameters
+    ----------
+    reports : pair of str
+        Each a report's name below ``out``, or its folder.
+    options : mapping
+        Values of the command's options: ``alpha, name, out, permutations, seed, threshold``.
+    studies : collection of str
+        Names of the studies there are: what could be run, and whose folders are not written to.
+    stages : Stages or None
+        Listener for progress.
+    command : str
+        What was typed.
+
+    Returns
+    -------
+    ComparisonResult
+
+    Raises
+    ------
+    InputError
+        For anything that the user can mend; nothing is written then.
+    """
+    clock = Clock(stages or Silent())
+    out = Path(options["out"])
+    folders = [find_report(given, out, studies) for given in reports]
+    found = compare_reports(
+        *(read_report(folder) for folder in folders),
+        threshold=options["threshold"] or None,
+        n_permutations=options["permutations"],
+        alpha=options["alpha"],
+        seed=options["seed"],
+    )
+    names = (folders[0].resolve().name, folders[1].resolve().name)
+    folder = _free_folder(out, options["name"] if options["name"] is not None else _name(names, found.names), studies)
+    require_writable(folder, "--out")
+    result = ComparisonResult(found, folder, comparison_recipe(found, options, command))
+    with clock.stage("report", "figures and report") as advance:
+        write_page(result, advance)
+    record = {**result.recipe, "verdict": verdict_record(found)}
+    write_text(folder / "run.json", json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+    write_index(out)
+    return result
+
+
+def _name(folders: tuple[str, str], names: tuple[str, str]) -> str:
+    """Name a comparison by the folders of its reports, and those of one study by what else they are called."""
+    parts = folders if folders[0] != folders[1] else (folders[0], *names)
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", "_".join(("compare", *parts)))
+
+
+def _free_folder(out: Path, name: str, studies: Collection[str]) -> Path:
+    """Return the folder of a comparison; refuse a name that no folder can have, and the folder of a study."""
+    if not _PLAIN.fullmatch(name):
+        raise InputError(f"{name!r} cannot name a folder; give --name with letters, digits, dashes and underscores")
+    folder = out / name
+    recipe = folder / "run.json"
+    taken = name in studies
+    if recipe.is_file():
+        taken |= "comparison" not in json.loads(recipe.read_text(encoding="utf-8"))
+    if taken:
+        raise InputError(f"{folder} is the folder of a study, whose report would be lost; give another --name")
+    return folder
+
+
+def comparison_recipe(found: Comparison, options: Mapping[str, Any], command: str) -> dict[str, Any]:
+    """Return what run.json holds: what was read, with its hashes, and what was chosen.
+
+    Parameters
+    ----------
+    found : Comparison
+    options : mapping
+        Values of the command's options.
+    command : str
+        What was typed.
+
+    Returns
+    -------
+    dict
+    """
+    studies = {report.recipe["study"] for report in (found.first, found.second)}
+    common = f"{studies.pop()}: " if len(studies) == 1 else ""
+    return {
+        "title": f"{common}{found.names[0]} against {found.names[1]}",
+        "command": command,
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "options": {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()},
+        "comparison": {
+            side: {
+                "name": name,
+                "folder": str(report.folder),
+                "study": report.recipe["study"],
+                "command": report.recipe.get("command", ""),
+                "model": {key: report.recipe["model"][key] for key in ("id", "weights_sha256")},
+                "sha256": dict(report.sha256),
+                "packages": dict(report.recipe["packages"]),
+            }
+            for side, name, report in zip(("first", "second"), found.names, (found.first, found.second), strict=True)
+        },
+        "relation": found.relation,
+        "thresholds": list(found.thresholds),
+        "packages": {name: version(name) for name in ("metastable", "numpy", "scipy", "pandas", "matplotlib")},
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+    }
