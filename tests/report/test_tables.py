@@ -49,7 +49,7 @@ def test_only_what_counts_of_the_row_is_changed(measure):
 
 @every_measure
 def test_figures_call_every_measure_by_its_name(measure):
-    heads = fixed_result("plain").analysis.heads
+    heads = fixed_result("plain").analysis.heads.assign(measure=measure.name)
     options = {"measure": measure.name, "conditions": ("concrete", "abstract")}
     assert f"mean {measure.called} for concrete" in figures.heatmap_alt(heads, "mean_a", **options)
     axes = figures.heatmap(heads, "mean_a", **options).axes
