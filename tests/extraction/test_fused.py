@@ -175,7 +175,7 @@ def test_the_torch_way_of_other_devices_equals_the_kernel(monkeypatch):
     bias = torch.randn(1, 4, 40, 40, generator=torch.Generator().manual_seed(2))
     asked = torch.rand(2, 40, generator=torch.Generator().manual_seed(3)) < 0.8
     compiled = attend_and_count(query, key, value, mask, None, THRESHOLDS, bias=bias, asked=asked)
-    monkeypatch.setattr(fused, "_softmax_and_count_cpu", fused._softmax_and_count_torch)
+    monkeypatch.setattr(fused, "_softmax_and_measure_cpu", fused._softmax_and_measure_torch)
     plain = attend_and_count(query, key, value, mask, None, THRESHOLDS, bias=bias, asked=asked)
     torch.testing.assert_close(plain.output, compiled.output, atol=1e-6, rtol=1e-6)
     assert torch.equal(plain.counts, compiled.counts)
