@@ -120,10 +120,13 @@ def value_lengths(value: torch.Tensor) -> torch.Tensor:
     InputError
         If a value is NaN or infinite.
     """
-    lengths: torch.Tensor = torch.linalg.vector_norm(value.float(), dim=-1)
-    longest = lengths.amax(dim=-1, keepdim=True)
-    if not bool(longest.isfinite().all()):
+    value = value.float()
+    # Squares of the largest values are then at most one.
+    largest = value.abs().amax(dim=(-2, -1), keepdim=True)
+    if not bool(largest.isfinite().all()):
         raise InputError("the model's attention values are NaN or infinite; load it in float32, or check its weights")
+    lengths: torch.Tensor = torch.linalg.vector_norm(value / largest.masked_fill(largest == 0, 1.0), dim=-1)
+    longest = lengths.amax(dim=-1, keepdim=True)
     return lengths / longest.masked_fill(longest == 0, 1.0)
 
 
