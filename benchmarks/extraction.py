@@ -26,7 +26,7 @@ import torch
 from numpy.typing import NDArray
 from wordfreq import top_n_list
 
-from metastable.extraction.fused import Counting, LayerCounts, LayerMeasures, Measuring
+from metastable.extraction.fused import LayerMeasures, Measuring
 from metastable.extraction.mass import count_entries
 from metastable.extraction.row_measures import ROW_MEASURES
 from metastable.models.capture import LayerAttention, reading
@@ -88,14 +88,14 @@ def count_fused(encoder: Encoder, ids: torch.Tensor) -> list[NDArray[np.int16]]:
     """Count as `metastable.extraction.extract` does; one array of small integers a layer."""
     counts: list[NDArray[np.int16]] = []
 
-    def keep(layer: LayerCounts) -> None:
-        counts.append(layer.counts.numpy().astype(np.int16))
+    def keep(layer: LayerMeasures) -> None:
+        counts.append(layer.values["count"].numpy().astype(np.int16))
 
     def asked(_site: str, _n_queries: int) -> torch.Tensor:
         return torch.ones(ids.shape, dtype=torch.bool)
 
     with reading(encoder.model, "interface") as read:
-        read(_inputs(ids), Counting(THRESHOLDS, asked, keep))
+        read(_inputs(ids), Measuring(THRESHOLDS, (), asked, asked, keep))
     return counts
 
 

@@ -8,11 +8,13 @@ import torch
 
 from metastable.errors import InputError
 from metastable.extraction import fused
-from metastable.extraction.fused import LayerMeasures, Measuring, attend_and_count, attend_and_measure
+from metastable.extraction.fused import LayerMeasures, Measuring, attend_and_measure
 from metastable.extraction.kernels import COUNTS, MASSES
 from metastable.extraction.mass import count_entries
-from metastable.extraction.row_measures import ROW_MEASURES, measure_weights, value_lengths
+from metastable.extraction.row_measures import ROW_MEASURES, value_lengths
+from metastable.extraction.summarizing import check_row_options, summarize_rows
 from metastable.models.capture import Scores
+from metastable.models.sites import Site
 
 THRESHOLDS = (0.5, 0.7, 0.9, 0.95, 0.99)
 
@@ -50,17 +52,17 @@ def assert_same_counts(counts, weights):
 
 def assert_attends(attended, reference, weights, tolerance=2e-6):
     torch.testing.assert_close(attended.output.double(), reference, atol=tolerance, rtol=tolerance)
-    assert_same_counts(attended.counts, weights)
+    assert_same_counts(attended.values["count"], weights)
 
 
 @pytest.mark.parametrize("n_tokens", [1, 2, 20, 64, 200])
 def test_output_and_counts_equal_plain_attention(n_tokens):
     query, key, value = inputs(n_queries=n_tokens, n_keys=n_tokens)
-    attended = attend_and_count(query, key, value, None, None, THRESHOLDS)
+    attended = attend_and_measure(query, key, value, None, None, THRESHOLDS)
     assert attended.output.shape == (2, n_tokens, 4, 8)
     assert attended.output.is_contiguous()
-    assert attended.counts.shape == (2, 4, n_tokens, 5)
-    assert attended.counts.dtype == torch.int32
+    assert attended.values["count"].shape == (2, 4, n_tokens, 5)
+    assert attended.values["count"].dtype == torch.int32
     assert_attends(attended, *eager(query, key, value))
 
 
@@ -70,11 +72,11 @@ def test_tiles_of_any_size_give_the_same(monkeypatch, n_scores):
     mask = torch.rand(2, 1, 9, 11, generator=torch.Generator().manual_seed(1)) < 0.7
     mask[..., 0] = True
     bias = torch.randn(1, 4, 9, 11, generator=torch.Generator().manual_seed(2))
-    whole = attend_and_count(query, key, value, mask, 0.5, THRESHOLDS, bias=bias)
+    whole = attend_and_measure(query, key, value, mask, 0.5, THRESHOLDS, bias=bias)
     monkeypatch.setattr(fused, "_SCORES_IN_CACHE", n_scores)
-    tiled = attend_and_count(query, key, value, mask, 0.5, THRESHOLDS, bias=bias)
+    tiled = attend_and_measure(query, key, value, mask, 0.5, THRESHOLDS, bias=bias)
     torch.testing.assert_close(tiled.output, whole.output, atol=1e-6, rtol=1e-6)
-    assert torch.equal(tiled.counts, whole.counts)
+    assert torch.equal(tiled.values["count"], whole.values["count"])
 
 
 def causal(n_queries, n_keys):
@@ -98,63 +100,63 @@ def test_masks_of_all_shapes(mask, additive):
     query, key, value = inputs()
     hidden = torch.zeros(mask.shape).masked_fill(~mask, -torch.inf)
     given = hidden.clamp_min(torch.finfo(torch.float32).min) if additive else mask
-    attended = attend_and_count(query, key, value, given, None, THRESHOLDS)
+    attended = attend_and_measure(query, key, value, given, None, THRESHOLDS)
     output, weights = eager(query, key, value, hidden)
     assert_attends(attended, output, weights)
     visible = mask.expand(2, 4, 9, 9).sum(dim=-1)
-    assert (attended.counts.amax(dim=-1) <= visible).all()
+    assert (attended.values["count"].amax(dim=-1) <= visible).all()
 
 
 def test_a_mask_longer_than_the_keys_is_cut():
     query, key, value = inputs()
     mask = torch.ones(2, 1, 9, 15, dtype=torch.bool)
-    attended = attend_and_count(query, key, value, mask, None, THRESHOLDS)
+    attended = attend_and_measure(query, key, value, mask, None, THRESHOLDS)
     assert_attends(attended, *eager(query, key, value))
 
 
 def test_grouped_queries_cross_lengths_softcap_and_bias():
     query, key, value = inputs(n_queries=5, n_keys=13, n_heads=6, key_heads=2)
     bias = torch.randn(1, 6, 5, 13, generator=torch.Generator().manual_seed(2))
-    attended = attend_and_count(query, key, value, None, 1.0, THRESHOLDS, bias=bias, softcap=2.0)
+    attended = attend_and_measure(query, key, value, None, 1.0, THRESHOLDS, bias=bias, softcap=2.0)
     assert_attends(attended, *eager(query, key, value, bias, scaling=1.0, softcap=2.0))
 
 
 def test_values_of_another_size():
     query, key, _ = inputs()
     value = torch.randn(2, 4, 9, 3, generator=torch.Generator().manual_seed(5))
-    assert_attends(attend_and_count(query, key, value, None, None, THRESHOLDS), *eager(query, key, value))
+    assert_attends(attend_and_measure(query, key, value, None, None, THRESHOLDS), *eager(query, key, value))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_attends_with_a_float32_softmax(dtype):
     query, key, value = inputs(dtype=dtype)
-    attended = attend_and_count(query, key, value, None, None, THRESHOLDS)
+    attended = attend_and_measure(query, key, value, None, None, THRESHOLDS)
     scores = torch.matmul(query, key.transpose(-1, -2)).double() * 8**-0.5
     weights = torch.softmax(scores, dim=-1)
     assert attended.output.dtype == dtype
     torch.testing.assert_close(
         attended.output.double(), (weights @ value.double()).transpose(1, 2), atol=2e-2, rtol=2e-2
     )
-    assert_same_counts(attended.counts, weights)
+    assert_same_counts(attended.values["count"], weights)
 
 
 def test_queries_not_asked_attend_uncounted():
     query, key, value = inputs()
     asked = torch.ones(2, 9, dtype=torch.bool)
     asked[1, 4:] = False
-    everything = attend_and_count(query, key, value, None, None, THRESHOLDS)
-    some = attend_and_count(query, key, value, None, None, THRESHOLDS, asked=asked)
+    everything = attend_and_measure(query, key, value, None, None, THRESHOLDS)
+    some = attend_and_measure(query, key, value, None, None, THRESHOLDS, asked=asked)
     torch.testing.assert_close(some.output, everything.output, atol=1e-6, rtol=1e-6)
-    assert not some.counts[1, :, 4:].any()
-    assert torch.equal(some.counts[0], everything.counts[0])
+    assert not some.values["count"][1, :, 4:].any()
+    assert torch.equal(some.values["count"][0], everything.values["count"][0])
 
 
 def test_rows_that_see_nothing_are_zero():
     query, key, value = inputs()
     mask = torch.ones(2, 1, 9, 9, dtype=torch.bool)
     mask[1, :, 3] = False
-    attended = attend_and_count(query, key, value, mask, None, THRESHOLDS)
-    assert not attended.counts[1, :, 3].any()
+    attended = attend_and_measure(query, key, value, mask, None, THRESHOLDS)
+    assert not attended.values["count"][1, :, 3].any()
     assert not attended.output[1, 3].any()
     assert attended.output.isfinite().all()
 
@@ -163,12 +165,12 @@ def test_broken_scores_are_refused():
     query, key, value = inputs()
     query[0, 0, 0, 0] = torch.nan
     with pytest.raises(InputError, match="NaN or infinite"):
-        attend_and_count(query, key, value, None, None, THRESHOLDS)
+        attend_and_measure(query, key, value, None, None, THRESHOLDS)
 
 
 def test_bad_thresholds_are_refused():
     with pytest.raises(InputError, match="threshold"):
-        attend_and_count(*inputs(), None, None, [1.5])
+        attend_and_measure(*inputs(), None, None, [1.5])
 
 
 def test_the_torch_way_of_other_devices_equals_the_kernel(monkeypatch):
@@ -177,14 +179,14 @@ def test_the_torch_way_of_other_devices_equals_the_kernel(monkeypatch):
     mask[1, :, 3] = False
     bias = torch.randn(1, 4, 40, 40, generator=torch.Generator().manual_seed(2))
     asked = torch.rand(2, 40, generator=torch.Generator().manual_seed(3)) < 0.8
-    compiled = attend_and_count(query, key, value, mask, None, THRESHOLDS, bias=bias, asked=asked)
+    compiled = attend_and_measure(query, key, value, mask, None, THRESHOLDS, bias=bias, asked=asked)
     monkeypatch.setattr(fused, "_softmax_and_measure_cpu", fused._softmax_and_measure_torch)
-    plain = attend_and_count(query, key, value, mask, None, THRESHOLDS, bias=bias, asked=asked)
+    plain = attend_and_measure(query, key, value, mask, None, THRESHOLDS, bias=bias, asked=asked)
     torch.testing.assert_close(plain.output, compiled.output, atol=1e-6, rtol=1e-6)
-    assert torch.equal(plain.counts, compiled.counts)
+    assert torch.equal(plain.values["count"], compiled.values["count"])
     query[0, 0, 0, 0] = torch.nan
     with pytest.raises(InputError, match="NaN or infinite"):
-        attend_and_count(query, key, value, None, None, THRESHOLDS)
+        attend_and_measure(query, key, value, None, None, THRESHOLDS)
 
 
 def test_nothing_is_left_of_the_weights_but_a_tile(monkeypatch):
@@ -199,7 +201,7 @@ def test_nothing_is_left_of_the_weights_but_a_tile(monkeypatch):
         return product
 
     monkeypatch.setattr(torch, "matmul", watch)
-    attend_and_count(*inputs(n_queries=100, n_keys=100), None, None, THRESHOLDS)
+    attend_and_measure(*inputs(n_queries=100, n_keys=100), None, None, THRESHOLDS)
     assert max(seen) <= 1000
     assert np.sum(seen) >= 2 * 4 * 100 * 100
 
@@ -406,8 +408,6 @@ def test_measures_that_cannot_be_had_are_refused():
     for name in ("count_words", "special_mass"):
         with pytest.raises(InputError, match=f"{name!r} needs the keys of words"):
             attend_and_measure(*inputs(), None, None, THRESHOLDS, [name])
-    with pytest.raises(InputError, match="needs the values"):
-        measure_weights(torch.ones(1, 1, 1, 1), THRESHOLDS, ["count_contributions"])
 
 
 def test_only_what_is_wanted_is_measured():
@@ -430,10 +430,21 @@ def test_whole_weights_give_the_same_measures(n_tokens):
     scores = scores.masked_fill(~torch.from_numpy(seen), -torch.inf)
     column = sinks[None, :, None, None].expand(2, 6, n_tokens, 1)
     weights = torch.cat([scores, column], dim=-1).softmax(dim=-1)[..., :-1]
-    outside = measure_weights(weights, THRESHOLDS, ROW_MEASURES, value=value, **options)
-    assert set(outside) == set(ROW_MEASURES)
-    for name in (*MASSES, "n_visible"):
+    outside = summarize_rows(
+        weights,
+        THRESHOLDS,
+        Site("self", 1, 6),
+        asked,
+        {"text": torch.where(words, 0, -1)},
+        check_row_options(measures=(*COUNTS, *MASSES, "share")),
+        values=value.repeat_interleave(3, dim=1),
+    )
+    assert set(outside) == {*COUNTS, *MASSES, "share"}
+    for name in MASSES:
         torch.testing.assert_close(outside[name], inside[name], atol=1e-6, rtol=1e-5, equal_nan=True)
+    torch.testing.assert_close(
+        (outside["share"].nan_to_num() * inside["n_visible"][..., None]).round().int(), outside["count"]
+    )
     for name in COUNTS:
         assert (outside[name] != inside[name]).float().mean() < 1e-3
 

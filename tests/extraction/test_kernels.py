@@ -18,7 +18,6 @@ from metastable.extraction.kernels import (
     MASSES,
     NOT_FINITE,
     count_rows,
-    softmax_and_count_rows,
     softmax_and_measure_rows,
 )
 from metastable.extraction.mass import count_entries
@@ -45,7 +44,7 @@ def softmax(scores, **options):
     given_options = {"scale": 1.0, "bias": None, "visible": None, **options}
     given_options.setdefault("asked", np.ones((scores.shape[0], scores.shape[2]), dtype=bool))
     weights = scores.copy()
-    return weights, softmax_and_count_rows(weights, SHARES, **given_options)
+    return weights, softmax_and_measure_rows(weights, SHARES, (), **given_options)["count"]
 
 
 def measure(scores, shares=SHARES, **options):

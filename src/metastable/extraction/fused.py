@@ -17,13 +17,9 @@ from metastable.extraction.threads import most_threads, share_out
 from metastable.models.capture import Scores
 
 __all__ = [
-    "Attended",
-    "Counting",
-    "LayerCounts",
     "LayerMeasures",
     "Measured",
     "Measuring",
-    "attend_and_count",
     "attend_and_measure",
 ]
 
@@ -35,22 +31,6 @@ _SCORES_ON_DEVICE = 1 << 26
 # An additive mask or bias that takes as much as this off a score hides the key: masks add -10000 (-9984 in bfloat16),
 # the least number of their type, or minus infinity; position biases stay far from it.
 _HIDES = -9000.0
-
-
-class Attended(NamedTuple):
-    """What an attention layer hands on, and its counts.
-
-    Attributes
-    ----------
-    output : torch.Tensor
-        (batch, queries, heads, size), contiguous, in the values' dtype.
-    counts : torch.Tensor
-        (batch, heads, queries, thresholds) int32, on the CPU where the softmax ran there; 0 for queries that
-        were not asked or see no key.
-    """
-
-    output: torch.Tensor
-    counts: torch.Tensor
 
 
 class Measured(NamedTuple):
@@ -127,76 +107,6 @@ class Measuring:
         )
         self.take(LayerMeasures(site, layer, measured.values))
         return measured.output
-
-
-@dataclass(frozen=True)
-class LayerCounts:
-    """One layer's counts of one batch.
-
-    Attributes
-    ----------
-    site : str
-        Name of the site.
-    layer : int
-        Position of the layer in its site, from 0.
-    counts : torch.Tensor
-        (batch, heads, queries, thresholds) int32, 0 where nothing is asked.
-    """
-
-    site: str
-    layer: int
-    counts: torch.Tensor
-
-
-@dataclass(frozen=True)
-class Counting:
-    """A listener that wants counts alone, so that a layer's weights never exist as a whole.
-
-    Attributes
-    ----------
-    thresholds : tuple of float
-        Shares of a row's mass.
-    asked : callable
-        ``asked(site, n_queries)`` gives (batch, queries) boolean: the rows to count.
-    take : callable
-        Called with the `LayerCounts` of each layer.
-    """
-
-    thresholds: tuple[float, ...]
-    asked: Callable[[str, int], torch.Tensor]
-    take: Callable[[LayerCounts], None]
-
-    def attend(self, scores: Scores, site: str, layer: int) -> torch.Tensor:
-        """Attend and count together, a few rows at a time, as `metastable.models.capture.Attending` has it."""
-        asked = self.asked(site, scores.query.shape[2])
-        attended = attend_and_count(*scores[:5], self.thresholds, softcap=scores.softcap, bias=scores.bias, asked=asked)
-        self.take(LayerCounts(site, layer, attended.counts))
-        return attended.output
-
-
-def attend_and_count(
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    mask: torch.Tensor | None,
-    scaling: float | None,
-    thresholds: Sequence[float],
-    *,
-    bias: torch.Tensor | None = None,
-    softcap: float | None = None,
-    asked: torch.Tensor | None = None,
-) -> Attended:
-    """Attend with a float32 softmax and count its rows before they leave the cache.
-
-    `attend_and_measure` has the parameters, and what is raised.
-
-    Returns
-    -------
-    Attended
-        The output and the counts over all keys.
-    """
-    measured = attend_and_measure(query, key, value, mask, scaling, thresholds, bias=bias, softcap=softcap, asked=asked)
-    return Attended(measured.output, measured.values["count"])
 
 
 def attend_and_measure(

@@ -46,7 +46,7 @@ from numpy.typing import NDArray
 
 from metastable.extraction.threads import most_threads, share_out
 
-__all__ = ["COUNTS", "MASSES", "NOT_FINITE", "count_rows", "softmax_and_count_rows", "softmax_and_measure_rows"]
+__all__ = ["COUNTS", "MASSES", "NOT_FINITE", "count_rows", "softmax_and_measure_rows"]
 
 COUNTS = ("count", "count_words", "count_contributions")
 """What is counted of a row: all its keys, those of words alone, and the weights times the lengths of the values."""
@@ -634,28 +634,6 @@ def count_rows(rows: NDArray[np.float32], shares: NDArray[np.float64]) -> NDArra
 
     share_out(count, range(0, n_rows, size), n_threads)
     return _in_given_order(counts, order)
-
-
-def softmax_and_count_rows(
-    scores: NDArray[np.float32],
-    shares: NDArray[np.float64],
-    *,
-    scale: float,
-    bias: NDArray[np.float32] | None,
-    visible: NDArray[np.bool_] | None,
-    asked: NDArray[np.bool_],
-) -> NDArray[np.int32]:
-    """Turn attention scores into the weights of their softmax, in place, and count them while in the cache.
-
-    `softmax_and_measure_rows` has the parameters.
-
-    Returns
-    -------
-    ndarray of int32, shape (n_batch, n_heads, n_queries, n_shares)
-        0 for queries not asked or without a visible key, `NOT_FINITE` where a score is NaN or infinite.
-    """
-    values = softmax_and_measure_rows(scores, shares, (), scale=scale, bias=bias, visible=visible, asked=asked)
-    return values["count"]
 
 
 def softmax_and_measure_rows(

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
 import torch
 
 from metastable.errors import InputError
 from metastable.extraction.kernels import COUNTS, MASSES
-from metastable.extraction.mass import check_thresholds, count_entries
+from metastable.extraction.mass import count_entries
 
-__all__ = ["N_VISIBLE", "ROW_MEASURES", "Rows", "check_wanted", "measure_rows", "measure_weights", "value_lengths"]
+__all__ = ["N_VISIBLE", "ROW_MEASURES", "Rows", "check_wanted", "measure_rows", "value_lengths"]
 
 N_VISIBLE = "n_visible"
 """The number of keys that a row's query sees, by which its count can be divided."""
@@ -169,64 +169,6 @@ def measure_rows(
         else:
             values[name] = ways[name]().masked_fill(empty | unasked, torch.nan)[..., 0]
     return values
-
-
-def measure_weights(
-    weights: torch.Tensor,
-    thresholds: Sequence[float],
-    wanted: Collection[str] = (),
-    *,
-    value: torch.Tensor | None = None,
-    asked: torch.Tensor | None = None,
-    word_keys: torch.Tensor | None = None,
-) -> dict[str, torch.Tensor]:
-    """Measure the rows of a layer whose weights exist as a whole, as eager attention returns them.
-
-    Parameters
-    ----------
-    weights : torch.Tensor
-        (batch, heads, queries, keys), any float dtype: a softmax, with rows that sum to one less the share of a
-        learned sink.
-    thresholds : sequence of float
-        Each in (0, 1].
-    wanted : collection of str
-        Of `ROW_MEASURES`; ``sink_mass`` is what a row lacks to one, and ``n_visible`` the number of keys with a
-        weight above zero, since weights do not tell a key that is hidden from one whose weight vanishes.
-    value : torch.Tensor, optional
-        (batch, key heads, keys, size): what the weights are multiplied with, which ``count_contributions`` needs.
-    asked : torch.Tensor, optional
-        (batch, queries) boolean; other queries are not measured. All by default.
-    word_keys : torch.Tensor, optional
-        (batch, keys) boolean: True for the pieces of words, which ``count_words`` and ``special_mass`` need.
-
-    Returns
-    -------
-    dict of str to torch.Tensor
-        As `metastable.extraction.fused.Measured` has them, on the weights' device.
-
-    Raises
-    ------
-    InputError
-        If a threshold lies outside (0, 1], a measure is unknown or lacks what it needs, or weights are negative or
-        not finite, or values are not finite.
-    """
-    shares = check_thresholds(thresholds)
-    names = check_wanted(wanted, word_keys)
-    weights = weights.float()
-    lengths = None
-    if "count_contributions" in names:
-        if value is None:
-            raise InputError("row measure 'count_contributions' needs the values; give value")
-        lengths = value_lengths(value)
-        lengths = lengths.repeat_interleave(weights.shape[1] // lengths.shape[1], dim=1)
-    if asked is None:
-        asked = torch.ones(weights.shape[0], weights.shape[2], dtype=torch.bool, device=weights.device)
-    mass = weights.sum(dim=-1, keepdim=True)
-    rows = Rows(shares, names, None, None, asked, None, word_keys, lengths)
-    measured = measure_rows(weights, torch.ones_like(mass), (1 - mass).clamp_min(0), mass == 0, rows)
-    if N_VISIBLE in wanted:
-        measured[N_VISIBLE] = ((weights > 0).sum(dim=-1) * asked[:, None]).int()
-    return measured
 
 
 def _of_keys(tensor: torch.Tensor | None) -> torch.Tensor:
