@@ -21,7 +21,7 @@ from metastable.extraction.distributed import Processes, current_processes
 from metastable.extraction.mass import check_thresholds
 from metastable.extraction.sequence_labels import SequenceLabels, labels_of
 from metastable.extraction.store import CountStore, Layout, create_store, load_counts, open_store, publish
-from metastable.extraction.summarizing import RowOptions, check_needs, check_row_options
+from metastable.extraction.summarizing import RowOptions, check_model, check_needs, check_row_options, measures_of_run
 from metastable.measures import TARGETS, measure_named
 from metastable.models.capture import reading
 from metastable.models.sites import Site
@@ -67,6 +67,8 @@ class Extraction:
         Tokens of a batch in the end; less than asked for where memory ran out.
     options : RowOptions
         Which rows were summarized, and how.
+    left_out : mapping of str to str
+        Of each measure of every run that cannot be had why, after "the measure count_words".
     """
 
     dataset: xr.Dataset = field(repr=False)
@@ -79,6 +81,7 @@ class Extraction:
     capture_reason: str
     batch_tokens: int
     options: RowOptions
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
 
 def extract(
@@ -92,6 +95,7 @@ def extract(
     keys: str = "all",
     unit: str = "tokens",
     measures: SequenceOf[str] = ("count",),
+    of_every_run: bool = False,
     features: Mapping[str, NDArray[Any]] | None = None,
     study: Study | None = None,
     callback: Callable[[int, int], None] | None = None,
@@ -123,6 +127,8 @@ def extract(
         What is counted: tokens, or words whose pieces' mass is summed first.
     measures : sequence of str
         ``"count"``, which is always there, and other names of `metastable.measures`.
+    of_every_run : bool
+        Whether the measures that every run takes are taken too, as far as model and sequences have what they need.
     features : mapping of str to ndarray, optional
         Inputs that are no tokens, by the name that the model's forward pass gives them (``pixel_values``,
         ``visual_feats``, ``visual_pos``, ``visual_attention_mask``); first axis the sequences. Of a model
@@ -145,6 +151,9 @@ def extract(
     """
     path, features = Path(path), dict(features or {})
     thresholds = check_thresholds(thresholds)
+    left_out: dict[str, str] = {}
+    if of_every_run:
+        measures, left_out = measures_of_run(measures, encoder, sequences)
     options = check_row_options(queries, keys, unit, measures)
     check_sequences(encoder, sequences, options, batch_tokens)
     part = choose_part(encoder, sequences, features)
@@ -181,6 +190,7 @@ def extract(
         capture_reason=encoder.way_reason,
         batch_tokens=counter.batch_tokens,
         options=options,
+        left_out=left_out,
     )
 
 
@@ -339,6 +349,7 @@ def check_sequences(encoder: Encoder, sequences: SequenceOf[Sequence], options: 
     if batch_tokens < 1:
         raise InputError(f"batch_tokens is {batch_tokens}; give at least 1")
     check_needs(options.measures, sequences)
+    check_model(options.measures, encoder)
     vocabulary = getattr(encoder.model.config.get_text_config(), "vocab_size", None)
     seen: set[str] = set()
     for sequence in sequences:

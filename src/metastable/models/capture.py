@@ -51,11 +51,15 @@ class LayerAttention:
         Position of the layer in its site, from 0.
     weights : torch.Tensor
         (batch, heads, queries, keys) float32; rows sum to 1, keys that a query does not see weigh 0.
+    values : torch.Tensor or None
+        (batch, heads, keys, size): what the weights are multiplied with. None where the model multiplies them
+        in a way that is not seen from outside.
     """
 
     site: str
     layer: int
     weights: torch.Tensor
+    values: torch.Tensor | None = None
 
 
 Way = Literal["interface", "eager"]
@@ -156,8 +160,8 @@ def attend_inside(
     return attend(module, scores), None
 
 
-def _weigh(scores: Scores, listener: Callable[[torch.Tensor], None]) -> torch.Tensor:
-    """Attend with all weights of the layer at once, which the listener gets."""
+def _weigh(scores: Scores, listener: Callable[[torch.Tensor, torch.Tensor], None]) -> torch.Tensor:
+    """Attend with all weights of the layer at once, which the listener gets with the values."""
     query, key, value, mask, scaling, softcap, bias = scores
     groups = query.shape[1] // key.shape[1]
     if groups > 1:
@@ -177,7 +181,7 @@ def _weigh(scores: Scores, listener: Callable[[torch.Tensor], None]) -> torch.Te
             products += mask
     weights = torch.softmax(products, dim=-1)
     del products
-    listener(weights)
+    listener(weights, value)
     return torch.matmul(weights.to(value.dtype), value).transpose(1, 2).contiguous()
 
 
@@ -262,7 +266,9 @@ def reading(model: Any, way: Way, *, part: str | None = None, n_layers: int | No
             if isinstance(listener, Attending):
                 attended = listener.attend(scores, site, layer)
             else:
-                attended = _weigh(scores, lambda weights: listener(LayerAttention(site, layer, weights)))
+                attended = _weigh(
+                    scores, lambda weights, values: listener(LayerAttention(site, layer, weights, values))
+                )
             if len(modules) == sum(seen.values()) == n_layers:
                 raise _AllRead
             return attended

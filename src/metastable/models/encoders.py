@@ -258,6 +258,18 @@ class Encoder:
     way_reason: str
     pads: bool = True
 
+    @property
+    def gives_values(self) -> bool:
+        """Whether what its weights are multiplied with is seen."""
+        return self.way == "interface"
+
+    @property
+    def has_sink(self) -> bool:
+        """Whether a learned sink takes part in its softmax, which is no key."""
+        from metastable.models.capture import SINK
+
+        return self.way_reason == SINK
+
 
 def load_tokenizer(model: str = BUNDLED_MODEL, *, revision: str | None = None) -> Tokenizer:
     """Load a tokenizer alone, without the model's weights.

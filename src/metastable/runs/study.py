@@ -8,7 +8,7 @@ from pathlib import Path
 from metastable.browser.run_browser import write_run_browser
 from metastable.extraction import extract
 from metastable.extraction.distributed import current_processes
-from metastable.extraction.summarizing import check_needs, check_sites
+from metastable.extraction.summarizing import check_model, check_needs, check_sites
 from metastable.figures.saving_beside import Save, saving_beside
 from metastable.files import require_writable
 from metastable.heads.contrasts import Contrast, contrasts_of
@@ -106,6 +106,7 @@ def count_study(study: Study, options: Options, clock: Clock, *, cube: str = "co
     with clock.stage("model", f"loading {tokenizer.model_id}"):
         encoder = load_encoder(options.model, revision=options.revision, device=options.device)
     check_sites(compared_measures(study, options), encoder.sites)
+    check_model(compared_measures(study, options), encoder)
     require_writable(folder, "--out")  # makes the folder, so only once all else is known to be good
     with clock.stage("extraction", "attention counts") as advance:
         extraction = extract(
@@ -118,6 +119,7 @@ def count_study(study: Study, options: Options, clock: Clock, *, cube: str = "co
             keys=options.keys,
             unit=options.unit,
             measures=compared_measures(study, options),
+            of_every_run=True,
             study=study,
             callback=advance,
         )
