@@ -22,6 +22,7 @@ from metastable.extraction.mass import check_thresholds
 from metastable.extraction.measures import RowOptions, check_row_options
 from metastable.extraction.store import CountStore, Layout, create_store, load_counts, open_store, publish
 from metastable.models.capture import reading
+from metastable.models.encoders import fit_lengths
 from metastable.models.sites import Site
 
 if TYPE_CHECKING:
@@ -143,6 +144,7 @@ def extract(
     options = check_row_options(queries, keys, unit, measures)
     check_sequences(encoder, sequences, options, batch_tokens)
     part = choose_part(encoder, sequences, features)
+    encoder = fit_lengths(encoder, [len(sequence.token_ids) for sequence in sequences])
     processes = current_processes()
     key = extraction_key(encoder, sequences, thresholds=thresholds, options=options, features=features)
     partial = path.with_name(f".{path.stem}-{key[:16]}{path.suffix}")

@@ -7,7 +7,6 @@ layer are gone before the next layer's are made.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -18,17 +17,21 @@ import torch
 
 from metastable.errors import InputError
 from metastable.models.eager import eager_layers
+from metastable.models.fresh import keep_state
+from metastable.models.inputs import accepts, is_text_reader, text_alone
+from metastable.models.products import Products
 
 __all__ = [
     "INTERFACE_NAME",
     "SINK",
     "Attending",
+    "ForwardError",
     "LayerAttention",
     "Scores",
     "accepts",
     "attend_inside",
+    "is_out_of_memory",
     "reading",
-    "reads_images",
     "site_name",
 ]
 
@@ -51,11 +54,19 @@ class LayerAttention:
         Position of the layer in its site, from 0.
     weights : torch.Tensor
         (batch, heads, queries, keys) float32; rows sum to 1, keys that a query does not see weigh 0.
+    values : torch.Tensor or None
+        (batch, heads, keys, size): what the weights are multiplied with. None where the model multiplies them
+        in a way that is not seen from outside.
     """
 
     site: str
     layer: int
     weights: torch.Tensor
+    values: torch.Tensor | None = None
+
+
+class ForwardError(InputError):
+    """A model's own code failed on what it was given to read."""
 
 
 Way = Literal["interface", "eager"]
@@ -156,8 +167,8 @@ def attend_inside(
     return attend(module, scores), None
 
 
-def _weigh(scores: Scores, listener: Callable[[torch.Tensor], None]) -> torch.Tensor:
-    """Attend with all weights of the layer at once, which the listener gets."""
+def _weigh(scores: Scores, listener: Callable[[torch.Tensor, torch.Tensor], None]) -> torch.Tensor:
+    """Attend with all weights of the layer at once, which the listener gets with the values."""
     query, key, value, mask, scaling, softcap, bias = scores
     groups = query.shape[1] // key.shape[1]
     if groups > 1:
@@ -177,7 +188,7 @@ def _weigh(scores: Scores, listener: Callable[[torch.Tensor], None]) -> torch.Te
             products += mask
     weights = torch.softmax(products, dim=-1)
     del products
-    listener(weights)
+    listener(weights, value)
     return torch.matmul(weights.to(value.dtype), value).transpose(1, 2).contiguous()
 
 
@@ -212,6 +223,8 @@ def _implementation(model: Any, name: str) -> Iterator[None]:
 def reading(model: Any, way: Way, *, part: str | None = None) -> Iterator[Read]:
     """Make a model's attention readable for as long as the context lasts.
 
+    Each batch is read as by a model that has read nothing before (see `metastable.models.fresh`).
+
     Parameters
     ----------
     model : transformers.PreTrainedModel
@@ -226,7 +239,9 @@ def reading(model: Any, way: Way, *, part: str | None = None) -> Iterator[Read]:
     ------
     callable
         ``read(inputs, listener)`` runs one batch in inference mode and calls the listener once a layer. It
-        is called with a `LayerAttention`; within the interface it may be an `Attending` instead.
+        is called with a `LayerAttention`; within the interface it may be an `Attending` instead. Raises
+        `ForwardError` where the model's own code fails; that memory ran out, and what the listener raises,
+        goes through as it is.
     """
     network = model if part is None else getattr(model, part)
     options: dict[str, Any] = {"return_dict": True}
@@ -234,13 +249,18 @@ def reading(model: Any, way: Way, *, part: str | None = None) -> Iterator[Read]:
         options["use_cache"] = False
     names = {module: name for name, module in model.named_modules()}
 
-    def read_eager(inputs: Mapping[str, torch.Tensor], listener: Listener) -> None:
+    def run(inputs: Mapping[str, torch.Tensor], **more: Any) -> Any:
         with torch.inference_mode():
-            if isinstance(listener, Attending):
-                raise TypeError("the eager way gives weights, and no place to attend in")
-            output = network(**inputs, **options, output_attentions=True)
-            for site, layer, weights in eager_layers(output, model.config, part):
-                listener(LayerAttention(site, layer, weights.float()))
+            return network(**text_alone(network, inputs), **options, **more)
+
+    def read_eager(inputs: Mapping[str, torch.Tensor], listener: Listener) -> None:
+        if isinstance(listener, Attending):
+            raise TypeError("the eager way gives weights, and no place to attend in")
+        with Products() as products, _forward_errors():
+            layers = list(eager_layers(run(inputs, output_attentions=True), model.config, part))
+        with torch.inference_mode():
+            for site, layer, weights in layers:
+                listener(LayerAttention(site, layer, weights.float(), products.values_of(weights)))
 
     def read_inside(inputs: Mapping[str, torch.Tensor], listener: Listener) -> None:
         seen: dict[str, int] = {}
@@ -249,29 +269,72 @@ def reading(model: Any, way: Way, *, part: str | None = None) -> Iterator[Read]:
             site = site_name(names.get(module, ""), model.config)
             layer = seen.get(site, 0)
             seen[site] = layer + 1
-            if isinstance(listener, Attending):
-                return listener.attend(scores, site, layer)
-            return _weigh(scores, lambda weights: listener(LayerAttention(site, layer, weights)))
+            with _listener_errors():
+                if isinstance(listener, Attending):
+                    return listener.attend(scores, site, layer)
+
+            def tell(weights: torch.Tensor, values: torch.Tensor) -> None:
+                with _listener_errors():
+                    listener(LayerAttention(site, layer, weights, values))
+
+            return _weigh(scores, tell)
 
         token = _attend.set(attend)
         try:
-            with torch.inference_mode():
-                network(**inputs, **options)
+            with _forward_errors():
+                run(inputs)
         finally:
             _attend.reset(token)
 
-    if way == "eager":
-        with _implementation(model, "eager"):
-            yield read_eager
-    else:
+    read_batch = read_eager if way == "eager" else read_inside
+    if way == "interface":
         _register()
-        with _implementation(model, INTERFACE_NAME):
-            yield read_inside
+    with _implementation(model, "eager" if way == "eager" else INTERFACE_NAME):
+        restore = keep_state(model)
+
+        def read(inputs: Mapping[str, torch.Tensor], listener: Listener) -> None:
+            try:
+                read_batch(inputs, listener)
+            finally:
+                restore()
+
+        yield read
 
 
-def accepts(model: Any, argument: str) -> bool:
-    """Whether a model's forward pass takes an argument."""
-    return argument in inspect.signature(model.forward).parameters
+class _ListenerError(Exception):
+    """Carries what a listener raised through the model's forward pass."""
+
+
+@contextmanager
+def _listener_errors() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        raise _ListenerError from error
+
+
+@contextmanager
+def _forward_errors() -> Iterator[None]:
+    """Say in one sentence that a model's own code failed, whatever it raises."""
+    try:
+        yield
+    except _ListenerError as error:
+        raise (error.__cause__ or error) from None
+    except InputError:
+        raise
+    except Exception as error:  # a model's code may raise anything
+        if is_out_of_memory(error):
+            raise
+        said = " ".join(str(error).split())[:150].rstrip(".")
+        raise ForwardError(f"its forward pass fails ({type(error).__name__}: {said})") from error
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, on an accelerator or in the host."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    text = str(error).lower()
+    return "out of memory" in text or "can't allocate memory" in text
 
 
 _CROSS = ("crossattention", "cross_attn", "encoder_attn", "encdecattention")
@@ -286,9 +349,4 @@ def site_name(path: str, config: Any) -> str:
         return "decoder" if lowered.split(".")[0] == "decoder" else "encoder"
     if hasattr(config, "vision_config") and hasattr(config, "text_config"):
         return "vision" if "vision" in lowered or "visual" in lowered else "text"
-    return "vision" if reads_images(config) else "self"
-
-
-def reads_images(config: Any) -> bool:
-    """Whether a model has no vocabulary."""
-    return getattr(config.get_text_config(), "vocab_size", None) is None
+    return "self" if is_text_reader(config) else "vision"

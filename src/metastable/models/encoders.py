@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +14,9 @@ import numpy as np
 from metastable.errors import InputError
 from metastable.models.devices import resolve_device
 from metastable.models.model_files import BUNDLED_MODEL, load_part, quiet_transformers, resolve_source, weight_files
+from metastable.models.positions import UNLIMITED_LENGTH, attend_in_full, longest_text, skeleton
 from metastable.models.sites import Site
+from metastable.models.towers import text_tower
 
 __all__ = [
     "BUNDLED_MODEL",
@@ -23,18 +25,11 @@ __all__ = [
     "Encoder",
     "Site",
     "Tokenizer",
+    "fit_lengths",
     "load_encoder",
     "load_tokenizer",
     "wrap_model",
 ]
-
-UNLIMITED_LENGTH = 1_000_000
-"""`max_length` of a model without a limit of its own (relative positions)."""
-
-# Their position embeddings begin after the padding index, so fewer tokens fit than the table has rows.
-_OFFSET_POSITIONS = frozenset(
-    {"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet", "longformer", "data2vec-text", "ibert"}
-)
 
 _DTYPES = ("float32", "float16", "bfloat16")
 
@@ -237,6 +232,10 @@ class Encoder:
     pads : bool
         Whether padding leaves the attention of the other tokens as it is, so that sequences of unequal
         length can be read together.
+    values_reason : str
+        Why the values that the weights are multiplied with cannot be had; empty where they can.
+    needs : tuple of str
+        Inputs beside the tokens that the forward pass cannot do without, such as ``"pixel_values"``.
     """
 
     model_id: str
@@ -251,6 +250,8 @@ class Encoder:
     way: Literal["interface", "eager"]
     way_reason: str
     pads: bool = True
+    values_reason: str = ""
+    needs: tuple[str, ...] = ()
 
 
 def load_tokenizer(model: str = BUNDLED_MODEL, *, revision: str | None = None) -> Tokenizer:
@@ -278,7 +279,8 @@ def load_tokenizer(model: str = BUNDLED_MODEL, *, revision: str | None = None) -
     with quiet_transformers():
         config = load_part(AutoConfig, source, "configuration")
         backend = load_part(AutoTokenizer, source, "tokenizer")
-    return _wrap_tokenizer(backend, config, source.model_id, source.revision)
+        length = longest_text(config, skeleton(config))
+    return _wrap_tokenizer(backend, config, length, source.model_id, source.revision)
 
 
 def load_encoder(
@@ -330,7 +332,13 @@ def load_encoder(
         )
         reads_text = getattr(config.get_text_config(), "vocab_size", None) is not None
         tokenizer = (
-            _wrap_tokenizer(load_part(AutoTokenizer, source, "tokenizer"), config, source.model_id, source.revision)
+            _wrap_tokenizer(
+                load_part(AutoTokenizer, source, "tokenizer"),
+                config,
+                longest_text(config, network),
+                source.model_id,
+                source.revision,
+            )
             if reads_text
             else None
         )
@@ -376,7 +384,7 @@ def wrap_model(
     return _finish(model, tokenizer, model_id, None, digest, resolve_device(device), dtype, way=way)
 
 
-def _wrap_tokenizer(backend: Any, config: Any, model_id: str, revision: str | None) -> Tokenizer:
+def _wrap_tokenizer(backend: Any, config: Any, length: int, model_id: str, revision: str | None) -> Tokenizer:
     if not getattr(backend, "is_fast", False):
         raise InputError(
             f"model {model_id!r} has no fast tokenizer, so its tokens cannot be traced to words; give a "
@@ -387,7 +395,7 @@ def _wrap_tokenizer(backend: Any, config: Any, model_id: str, revision: str | No
         raise InputError(
             f"model {model_id!r} has no tokenizer files; save its tokenizer in the same folder, with save_pretrained"
         )
-    length = min(_model_length(config), int(min(backend.model_max_length, UNLIMITED_LENGTH)))
+    length = min(length, int(min(backend.model_max_length, UNLIMITED_LENGTH)))
     return Tokenizer(
         model_id=model_id,
         revision=revision,
@@ -396,16 +404,6 @@ def _wrap_tokenizer(backend: Any, config: Any, model_id: str, revision: str | No
         # Not what the tokenizer gives unasked: ALBERT's does not give the types that the model was trained with.
         has_segments=getattr(config.get_text_config(), "type_vocab_size", 0) > 1,
     )
-
-
-def _model_length(config: Any) -> int:
-    text = config.get_text_config()
-    positions = getattr(text, "max_position_embeddings", None)
-    if not isinstance(positions, int) or positions <= 0:
-        return UNLIMITED_LENGTH
-    if text.model_type in _OFFSET_POSITIONS:
-        return positions - int(text.pad_token_id or 0) - 1
-    return positions
 
 
 def _finish(
@@ -420,8 +418,10 @@ def _finish(
 ) -> Encoder:
     from metastable.models.probing import probe
 
-    network = network.to(device).eval()
+    network = text_tower(network).to(device).eval()
+    attend_in_full(network)
     found = probe(network, model_id, way=way)
+    length = longest_text(network.config, network)
     return Encoder(
         model_id=model_id,
         revision=revision,
@@ -431,11 +431,40 @@ def _finish(
         weights_hash=digest,
         device=device,
         dtype=dtype,
-        max_length=tokenizer.max_length if tokenizer is not None else _model_length(network.config),
+        max_length=length if tokenizer is None else min(length, tokenizer.max_length),
         way=found.way,
         way_reason=found.reason,
         pads=found.pads,
+        values_reason=found.values_reason,
+        needs=found.needs,
     )
+
+
+def fit_lengths(encoder: Encoder, lengths: Sequence[int]) -> Encoder:
+    """Probe an encoder again at the lengths of the sequences that it is to read.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        As it was loaded.
+    lengths : sequence of int
+        Tokens of each sequence.
+
+    Returns
+    -------
+    Encoder
+        The same model; `way`, `way_reason` and `pads` are those that hold at these lengths.
+
+    Raises
+    ------
+    InputError
+        If the model cannot be read at the longest.
+    """
+    from metastable.models.probing import Probe, probe_lengths
+
+    known = Probe(encoder.sites, encoder.way, encoder.way_reason, encoder.pads, encoder.values_reason, encoder.needs)
+    found = probe_lengths(encoder.model, encoder.model_id, known, lengths)
+    return replace(encoder, way=found.way, way_reason=found.reason, pads=found.pads)
 
 
 def _hash_file(path: Path) -> str:
