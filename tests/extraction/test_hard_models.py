@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from metastable.errors import InputError
 from metastable.extraction import extract
@@ -141,3 +143,37 @@ def test_the_longest_text_of_positions_behind_the_padding_fits(name: str, tmp_pa
     assert extract(encoder, sequences, path=tmp_path / "counts.zarr").n_sequences == 1
     with pytest.raises(InputError, match=f"reads at most {encoder.max_length}"):
         extract(encoder, text_sequences([encoder.max_length + 1]), path=tmp_path / "more.zarr")
+
+
+def _failing_on(tokens: set[int]) -> Any:
+    """Make a model that fails where some tokens are read together."""
+    model = tiny_model("bert")
+
+    def check(_: Any, inputs: tuple[torch.Tensor, ...]) -> None:
+        if tokens <= set(inputs[0].flatten().tolist()):
+            raise IndexError("no such thing")
+
+    model.embeddings.word_embeddings.register_forward_pre_hook(check)
+    return wrap_model(model, model_id="tiny")
+
+
+def test_a_sequence_that_the_model_fails_on_is_named(tmp_path: Path) -> None:
+    sequences = text_sequences([5, 5, 5, 5])
+    encoder = _failing_on({58, 59})
+    spoilt = replace(sequences[2], token_ids=(1, 58, 59, 7, 2))
+    with pytest.raises(InputError) as raised:
+        extract(encoder, [*sequences[:2], spoilt, sequences[3]], path=tmp_path / "counts.zarr")
+    assert str(raised.value) == (
+        "model 'tiny' cannot read sequence 's2' with its 5 tokens: its forward pass fails "
+        "(IndexError: no such thing); leave it out, or give another model"
+    )
+
+
+def test_sequences_that_the_model_fails_on_together_are_named(tmp_path: Path) -> None:
+    sequences = [replace(sequence, token_ids=(1, 6, 7, 8, 2)) for sequence in text_sequences([5, 5, 5, 5])]
+    sequences[1] = replace(sequences[1], token_ids=(1, 58, 7, 8, 2))
+    sequences[2] = replace(sequences[2], token_ids=(1, 59, 7, 8, 2))
+    encoder = _failing_on({58, 59})
+    with pytest.raises(InputError, match="cannot read sequences 's0' to 's3' together, though each alone"):
+        extract(encoder, sequences, path=tmp_path / "counts.zarr")
+    assert extract(encoder, sequences, path=tmp_path / "counts.zarr", batch_tokens=5).n_sequences == 4

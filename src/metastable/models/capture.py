@@ -99,6 +99,12 @@ class Scores(NamedTuple):
     softcap: float | None
     bias: torch.Tensor | None
 
+    def to(self, device: torch.device) -> Scores:
+        """Bring all tensors to one device; the layers of a model that is spread are on several."""
+        values: dict[str, Any] = self._asdict()
+        tensors = {name: value for name, value in values.items() if isinstance(value, torch.Tensor)}
+        return Scores(**values | {name: value.to(device) for name, value in tensors.items()})
+
 
 @runtime_checkable
 class Attending(Protocol):
@@ -239,7 +245,8 @@ def reading(model: Any, way: Way, *, part: str | None = None) -> Iterator[Read]:
     ------
     callable
         ``read(inputs, listener)`` runs one batch in inference mode and calls the listener once a layer. It
-        is called with a `LayerAttention`; within the interface it may be an `Attending` instead. Raises
+        is called with a `LayerAttention`; within the interface it may be an `Attending` instead. What it gets
+        is on the device of the inputs. Raises
         `ForwardError` where the model's own code fails; that memory ran out, and what the listener raises,
         goes through as it is.
     """
@@ -259,23 +266,28 @@ def reading(model: Any, way: Way, *, part: str | None = None) -> Iterator[Read]:
         with Products() as products, _forward_errors():
             layers = list(eager_layers(run(inputs, output_attentions=True), model.config, part))
         with torch.inference_mode():
+            home = next(iter(inputs.values())).device
             for site, layer, weights in layers:
-                listener(LayerAttention(site, layer, weights.float(), products.values_of(weights)))
+                values = products.values_of(weights)
+                values = None if values is None else values.to(home)
+                listener(LayerAttention(site, layer, weights.float().to(home), values))
 
     def read_inside(inputs: Mapping[str, torch.Tensor], listener: Listener) -> None:
         seen: dict[str, int] = {}
+        home = next(iter(inputs.values())).device
 
         def attend(module: torch.nn.Module, scores: Scores) -> torch.Tensor:
             site = site_name(names.get(module, ""), model.config)
             layer = seen.get(site, 0)
             seen[site] = layer + 1
-            with _listener_errors():
-                if isinstance(listener, Attending):
-                    return listener.attend(scores, site, layer)
+            if isinstance(listener, Attending):
+                with _listener_errors():
+                    output = listener.attend(scores.to(home), site, layer)
+                return output.to(scores.query.device)
 
             def tell(weights: torch.Tensor, values: torch.Tensor) -> None:
                 with _listener_errors():
-                    listener(LayerAttention(site, layer, weights, values))
+                    listener(LayerAttention(site, layer, weights.to(home), values.to(home)))
 
             return _weigh(scores, tell)
 

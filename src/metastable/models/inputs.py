@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from metastable.models.devices import input_device
+
 __all__ = ["accepts", "fill_id", "is_text_reader", "pad_right", "probe_inputs", "text_alone"]
 
 # Vocabularies begin with their special tokens; and of the others a few thousand do.
@@ -69,7 +71,7 @@ def probe_inputs(model: Any, n_tokens: int = 6, *, images: bool = True) -> dict[
         On the model's device.
     """
     config = model.config
-    device, dtype = model.device, next(model.parameters()).dtype
+    device, dtype = input_device(model), next(model.parameters()).dtype
     generator = torch.Generator().manual_seed(0)
     inputs: dict[str, torch.Tensor] = {}
     if is_text_reader(config):
