@@ -191,6 +191,8 @@ def test_every_tiny_model_is_probed_without_a_traceback() -> None:
         ("Wav2Vec2", {}, "it reads 'input_values', and not text or an image"),
         ("Canine", {}, "it reads text without a vocabulary of tokens"),
         ("Swin", {}, "not over its tokens"),
+        ("RegNet", {}, "missing 1 required positional argument: 'pixel_values'"),
+        ("Xmod", {}, "'Xmod' cannot be read: .*set_default_language.*; set what it lacks in its config.json"),
     ],
 )
 def test_a_model_whose_attention_is_no_softmax_over_tokens_is_refused_truly(
@@ -235,6 +237,8 @@ def test_a_model_whose_attention_is_no_softmax_over_tokens_is_refused_truly(
             "pad_token_id": 0,
         },
         "Wav2Vec2": {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4, "intermediate_size": 48},
+        "RegNet": {},
+        "Xmod": {**BERT_LIKE, "pad_token_id": 1},
         "Canine": {name: value for name, value in BERT_LIKE.items() if name != "vocab_size"},
         "Swin": {"image_size": 16, "patch_size": 2, "embed_dim": 8, "depths": [1], "num_heads": [2], "window_size": 2},
     }

@@ -16,6 +16,7 @@ from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 import torch
 
 from metastable.errors import InputError
+from metastable.models.devices import input_device
 from metastable.models.eager import eager_layers
 from metastable.models.fresh import keep_state
 from metastable.models.inputs import accepts, is_text_reader, text_alone
@@ -246,7 +247,7 @@ def reading(model: Any, way: Way, *, part: str | None = None) -> Iterator[Read]:
     callable
         ``read(inputs, listener)`` runs one batch in inference mode and calls the listener once a layer. It
         is called with a `LayerAttention`; within the interface it may be an `Attending` instead. What it gets
-        is on the device of the inputs. Raises
+        is on the device where the model takes its input. Raises
         `ForwardError` where the model's own code fails; that memory ran out, and what the listener raises,
         goes through as it is.
     """
@@ -266,7 +267,7 @@ def reading(model: Any, way: Way, *, part: str | None = None) -> Iterator[Read]:
         with Products() as products, _forward_errors():
             layers = list(eager_layers(run(inputs, output_attentions=True), model.config, part))
         with torch.inference_mode():
-            home = next(iter(inputs.values())).device
+            home = torch.device(input_device(network))
             for site, layer, weights in layers:
                 values = products.values_of(weights)
                 values = None if values is None else values.to(home)
@@ -274,7 +275,7 @@ def reading(model: Any, way: Way, *, part: str | None = None) -> Iterator[Read]:
 
     def read_inside(inputs: Mapping[str, torch.Tensor], listener: Listener) -> None:
         seen: dict[str, int] = {}
-        home = next(iter(inputs.values())).device
+        home = torch.device(input_device(network))
 
         def attend(module: torch.nn.Module, scores: Scores) -> torch.Tensor:
             site = site_name(names.get(module, ""), model.config)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 
 from metastable.errors import InputError
-from metastable.models.capture import SINK, LayerAttention, Way, is_out_of_memory, reading
+from metastable.models.capture import SINK, ForwardError, LayerAttention, Way, is_out_of_memory, reading
 from metastable.models.inputs import is_text_reader, pad_right, probe_inputs
 from metastable.models.numbering import layer_numbers, watch_layers
 from metastable.models.sites import Site, Stream
@@ -61,6 +61,15 @@ class Probe:
 
 
 @dataclass(frozen=True)
+class _Attempt:
+    """One way tried: the layers that were seen, or what speaks against it, and whether the model itself failed."""
+
+    layers: tuple[_Layer, ...] = ()
+    against: str = ""
+    fails: bool = False
+
+
+@dataclass(frozen=True)
 class _Layer:
     """One layer's attention on a probe, its number in the model, and what is wrong with its values."""
 
@@ -97,46 +106,55 @@ def probe(model: Any, model_id: str, *, way: Literal["auto", "interface", "eager
     with_images = probe_inputs(model)
     needs = tuple(name for name in with_images if not name.endswith(("input_ids", "attention_mask")))
     if needs and is_text_reader(model.config):
-        found, _ = _probe(model, probe_inputs(model, images=False), way)
-        if found is not None:
+        found = _probe(model, probe_inputs(model, images=False), way)
+        if isinstance(found, Probe):
             return found
-    found, against = _probe(model, with_images, way)
-    if found is None:
-        raise InputError(f"model {model_id!r} yields no softmax attention{against}; {_remedy(model)}")
-    return replace(found, needs=needs)
+    found = _probe(model, with_images, way)
+    if isinstance(found, Probe):
+        return replace(found, needs=needs)
+    what = "cannot be read" if found.fails else "yields no softmax attention"
+    raise InputError(f"model {model_id!r} {what}{found.against}; {_remedy(model, fails=found.fails)}")
 
 
-def _remedy(model: Any) -> str:
+def _remedy(model: Any, *, fails: bool) -> str:
     if model.main_input_name not in ("input_ids", "pixel_values"):
         return f"it reads {model.main_input_name!r}, and not text or an image: give a transformer that does"
     if model.main_input_name == "input_ids" and not is_text_reader(model.config):
         return "it reads text without a vocabulary of tokens: give a transformer that has one"
+    if fails:
+        return "set what it lacks in its config.json, or give a transformer that reads tokens alone"
     return "give a transformer whose attention is a softmax over its tokens"
 
 
 def _probe(
     model: Any, inputs: Mapping[str, torch.Tensor], way: Literal["auto", "interface", "eager"]
-) -> tuple[Probe | None, str]:
+) -> Probe | _Attempt:
     """Try both ways; what was found, or what speaks against them."""
-    inside, against_inside = _attempt(model, inputs, "interface")
-    eager, against_eager = _attempt(model, inputs, "eager", sink=against_inside == SINK)
+    inside = _attempt(model, inputs, "interface")
+    eager = _attempt(model, inputs, "eager", sink=inside.against == SINK)
+    against_inside, against_eager = inside.against, eager.against
     half = _is_half(model)
-    if inside and eager:
-        against_inside = _difference(inside, eager, half=half)
-    if half and eager:
+    if inside.layers and eager.layers:
+        against_inside = _difference(inside.layers, eager.layers, half=half)
+    if half and eager.layers:
         against_eager = f"its own softmax runs in {_dtype(model)} (load it in float32)"
     if way != "eager" and not against_inside:
         reason = (
-            "equal to eager attention on a probe" if eager else f"eager attention cannot be compared: {against_eager}"
+            "equal to eager attention on a probe"
+            if eager.layers
+            else f"eager attention cannot be compared: {against_eager}"
         )
-        return _found(model, inputs, inside, "interface", f"the model uses the attention interface; {reason}"), ""
+        return _found(model, inputs, inside.layers, "interface", f"the model uses the attention interface; {reason}")
     if way != "interface" and not against_eager:
-        return _found(model, inputs, eager, "eager", "asked for" if way == "eager" else against_inside), ""
+        return _found(model, inputs, eager.layers, "eager", "asked for" if way == "eager" else against_inside)
     against = {"interface": against_inside, "eager": against_eager}.get(way)
-    return None, f" by the way {way!r}: {against}" if against else f": {against_inside}, and {against_eager}"
+    if against:
+        return _Attempt(against=f" by the way {way!r}: {against}")
+    both = ", and ".join(dict.fromkeys((against_inside, against_eager)))
+    return _Attempt(against=f": {both}", fails=eager.fails)
 
 
-def _found(model: Any, inputs: Mapping[str, torch.Tensor], layers: list[_Layer], way: Way, reason: str) -> Probe:
+def _found(model: Any, inputs: Mapping[str, torch.Tensor], layers: tuple[_Layer, ...], way: Way, reason: str) -> Probe:
     return Probe(
         sites=_sites(layers),
         way=way,
@@ -168,12 +186,10 @@ def _is_half(model: Any) -> bool:
     return _dtype(model) != torch.float32
 
 
-def _attempt(
-    model: Any, inputs: Mapping[str, torch.Tensor], way: Way, *, sink: bool = False
-) -> tuple[list[_Layer], str]:
+def _attempt(model: Any, inputs: Mapping[str, torch.Tensor], way: Way, *, sink: bool = False) -> _Attempt:
     """Read the probe one way; the layers, or what speaks against that way."""
     if way == "interface" and not model._can_set_attn_implementation():
-        return [], "the model does not use transformers' attention interface"
+        return _Attempt(against="the model does not use transformers' attention interface")
     found: list[_Layer] = []
     try:
         with reading(model, way) as read, watch_layers(model) as running, _module_inputs(model) as given:
@@ -185,20 +201,20 @@ def _attempt(
 
             read(inputs, take)
     except InputError as error:
-        return [], str(error)
+        return _Attempt(against=str(error), fails=isinstance(error, ForwardError))
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        return [], "memory does not hold its attention on a probe"
+        return _Attempt(against="memory does not hold its attention on a probe")
     if not found:
         silent = {"interface": "the attention interface is never called", "eager": "no weights are returned"}
-        return [], silent[way]
+        return _Attempt(against=silent[way])
     trouble = _not_softmax(found, inputs, half=_is_half(model), sink=sink)
     if not trouble and model.config.is_encoder_decoder:
         seen = {layer.attention.site for layer in found}
         lacking = [site for site in ("encoder", "decoder", "cross") if site not in seen]
         trouble = f"no softmax attention is seen in site {lacking[0]!r}" if lacking else ""
-    return ([], trouble) if trouble else (found, "")
+    return _Attempt(against=trouble) if trouble else _Attempt(tuple(found))
 
 
 @contextmanager
@@ -232,7 +248,7 @@ def _trouble_with_values(layer: LayerAttention, given: Sequence[torch.Tensor]) -
 
 
 def _survives_padding(
-    model: Any, inputs: Mapping[str, torch.Tensor], way: Way, alone: list[_Layer], n_padding: int = 3
+    model: Any, inputs: Mapping[str, torch.Tensor], way: Way, alone: Sequence[_Layer], n_padding: int = 3
 ) -> bool:
     """Whether the attention of the probe's tokens is the same with padding after them."""
     if "input_ids" not in inputs:
@@ -252,7 +268,7 @@ def _survives_padding(
     )
 
 
-def _not_softmax(layers: list[_Layer], inputs: Mapping[str, torch.Tensor], *, half: bool, sink: bool) -> str:
+def _not_softmax(layers: Sequence[_Layer], inputs: Mapping[str, torch.Tensor], *, half: bool, sink: bool) -> str:
     """Say which layer's weights are no softmax over tokens; empty if all are."""
     n_tokens = inputs["input_ids"].shape[1] if "input_ids" in inputs else None
     sites = {site.name: site for site in _sites(layers)}
@@ -281,7 +297,7 @@ def _trouble_with_softmax(layer: LayerAttention, site: Site, n_tokens: int | Non
     return ""
 
 
-def _difference(inside: list[_Layer], eager: list[_Layer], *, half: bool) -> str:
+def _difference(inside: Sequence[_Layer], eager: Sequence[_Layer], *, half: bool) -> str:
     """Say in which layer two ways to the same attention part; empty if they agree."""
     theirs, ours = (
         {(layer.attention.site, layer.attention.layer): layer.attention.weights for layer in layers}
@@ -312,7 +328,7 @@ def _first_difference(
     return ""
 
 
-def _sites(layers: list[_Layer]) -> tuple[Site, ...]:
+def _sites(layers: Sequence[_Layer]) -> tuple[Site, ...]:
     names = list(dict.fromkeys(layer.attention.site for layer in layers))
     return tuple(_site(name, [layer for layer in layers if layer.attention.site == name], names) for name in names)
 
