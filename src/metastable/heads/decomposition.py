@@ -1,0 +1,147 @@
+"""Where a difference lives: the maps of effects of several measures side by side, and the effect with the sink held."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import special
+
+from metastable.heads.contrasts import Contrast
+from metastable.heads.cube import feature_table, unit_means
+from metastable.stats.analysis import Analysis, primary
+from metastable.stats.corrections import adjust_p_values
+from metastable.stats.own_covariate import held_difference, held_slope
+from metastable.study import Options
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["SINK_MASSES", "compared_maps", "effects_with_sink_held", "sink_of"]
+
+SINK_MASSES = ("special_mass", "first_mass")
+"""The measures that say how much attention rests on a sink: the first of them that a run has is held."""
+
+# Fisher's z has a standard error of one over the root of n - 3.
+_LEAST_HEADS = 4
+
+
+def sink_of(names: Mapping[str, object]) -> str | None:
+    """Return the first of `SINK_MASSES` that a run has; None where it has none."""
+    return next((name for name in SINK_MASSES if name in names), None)
+
+
+def compared_maps(measured: Mapping[str, Analysis], *, alpha: float) -> pd.DataFrame:
+    """Compare the map of effects of the first measure with that of each other one.
+
+    Parameters
+    ----------
+    measured : mapping of str to Analysis
+        The tests of each measure over the same heads, the run's own first.
+    alpha : float
+        A head differs where its corrected permutation p is below it.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per other measure, at the primary threshold:
+
+        * ``measure, n_heads``
+        * ``r, r_low, r_high``: Pearson's correlation of the two maps over heads, with its 95% interval by Fisher's
+          z, which takes the heads as independent draws; NaN where a map is constant or has fewer than four heads
+        * ``same_sign``: heads whose effects have the same sign
+        * ``kept, turned, lost``: of the heads that differ in the first measure, those that differ in the other in
+          the same direction, in the opposite one, and not demonstrably
+        * ``gained``: heads that differ in the other alone
+    """
+    (_, own), *others = measured.items()
+    first = primary(own.heads)
+    size, differs = own.effect.size, first["p_perm_fdr"] < alpha
+    rows = []
+    for name, analysis in others:
+        second = primary(analysis.heads)
+        also = second["p_perm_fdr"] < alpha
+        same = np.sign(first[size]) == np.sign(second[size])
+        r, low, high = _correlation(first[size].to_numpy(), second[size].to_numpy())
+        rows.append(
+            {
+                "measure": name,
+                "n_heads": len(first),
+                "r": r,
+                "r_low": low,
+                "r_high": high,
+                "same_sign": int(same.sum()),
+                "kept": int((differs & also & same).sum()),
+                "turned": int((differs & also & ~same).sum()),
+                "lost": int((differs & ~also).sum()),
+                "gained": int((~differs & also).sum()),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _correlation(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float, float]:
+    finite = np.isfinite(x) & np.isfinite(y)
+    x, y = x[finite], y[finite]
+    if len(x) < _LEAST_HEADS or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return (float("nan"),) * 3
+    r = float(np.clip(np.corrcoef(x, y)[0, 1], -1, 1))
+    if abs(r) == 1:
+        return r, r, r
+    reach = float(special.ndtri(0.975)) / np.sqrt(len(x) - 3)
+    z = np.arctanh(r)
+    return r, float(np.tanh(z - reach)), float(np.tanh(z + reach))
+
+
+def effects_with_sink_held(cube: xr.Dataset, contrast: Contrast, options: Options, sink: str) -> pd.DataFrame:
+    """Effect on the run's measure in every head, with the mass that its unit rests on a sink held fixed.
+
+    Parameters
+    ----------
+    cube : xarray.Dataset
+        As `metastable.load_counts` opens it.
+    contrast : Contrast
+        The primary contrast.
+    options : Options
+        The run's measure, primary threshold, correction and alpha.
+    sink : str
+        One of `SINK_MASSES`: each head's own, of the same units.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per head: ``site, layer, head, threshold, measure, held``, then ``estimate_held, ci_low_held,
+        ci_high_held, size_held, p_held, p_held_fdr``, as `metastable.stats.own_covariate` gives them; NaN where the
+        mass goes along with the condition so closely that they cannot be told apart.
+    """
+    features, threshold = feature_table(cube), options.threshold[0]
+    values, mass = (
+        contrast.values(unit_means(cube, features, threshold, name)) for name in (options.measure, sink)
+    )
+    if contrast.predictor is None:
+        found = held_difference(values, contrast.condition, mass, pair=contrast.pair)
+    else:
+        found = held_slope(values, contrast.predictor, mass)
+    known = np.isfinite(found.p)
+    corrected = np.full(len(features), np.nan)
+    if known.any():
+        corrected[known] = adjust_p_values(
+            found.p[known],
+            method=options.correction,
+            family=pd.factorize(features.loc[known, "site"])[0],
+            alpha=options.alpha,
+        )
+    return features.assign(
+        threshold=threshold,
+        measure=options.measure,
+        held=sink,
+        estimate_held=found.estimate,
+        ci_low_held=found.low,
+        ci_high_held=found.high,
+        size_held=found.standardized,
+        p_held=found.p,
+        p_held_fdr=corrected,
+    )
