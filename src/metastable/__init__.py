@@ -1,8 +1,10 @@
 """Statistical hypothesis tests on transformer attention heads.
 
 >>> import metastable
+>>> result = metastable.run("mt40k_topbotk", k=500)                       # doctest: +SKIP
+>>> result.figure("summary")                                              # doctest: +SKIP
 >>> counts = metastable.load_counts("reports/mt40k_topbotk/counts.zarr")   # doctest: +SKIP
->>> figure = metastable.figures.heatmap(heads)                            # doctest: +SKIP
+>>> figure = metastable.figures.heatmap(result.heads)                     # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -15,21 +17,26 @@ from metastable.errors import InputError
 if TYPE_CHECKING:
     from metastable import figures, stats
     from metastable.extraction.store import load_counts
+    from metastable.runs.notebook import Result, run
 
     __version__: str
 
-__all__ = ["InputError", "__version__", "figures", "load_counts", "stats"]
+__all__ = ["InputError", "Result", "__version__", "figures", "load_counts", "run", "stats"]
 
 # What is heavy to import (torch, matplotlib) is imported when it is first asked for.
 _SUBPACKAGES = {"figures", "stats"}
-_FUNCTIONS = {"load_counts": "metastable.extraction.store"}
+_HOMES = {
+    "Result": "metastable.runs.notebook",
+    "load_counts": "metastable.extraction.store",
+    "run": "metastable.runs.notebook",
+}
 
 
 def __getattr__(name: str) -> Any:
     if name in _SUBPACKAGES:
         return importlib.import_module(f"metastable.{name}")
-    if name in _FUNCTIONS:
-        return getattr(importlib.import_module(_FUNCTIONS[name]), name)
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
     if name == "__version__":
         return importlib.import_module("importlib.metadata").version("metastable")
     raise AttributeError(f"module 'metastable' has no attribute {name!r}")

@@ -42,6 +42,14 @@ def test_weights_and_counts_match_one_sequence_at_a_time(name: str, tmp_path: Pa
         assert (counts[:, : len(item.queries)] == item.counts.T).mean() > 0.98
 
 
+def test_a_short_sequence_beside_a_long_one_is_shown_as_it_reads_alone() -> None:
+    model = tiny_model("phi3-longrope")
+    sequences = text_sequences([10, 40])
+    for item in attention_of(wrap_model(model), sequences)({0: [("self", 2, 1)], 1: [("self", 2, 1)]}):
+        expected = plain_attention(model, sequences[item.sequence], {})["self"][1][0]
+        np.testing.assert_allclose(item.weights, expected, atol=1e-5)
+
+
 def test_a_decoder_reads_the_text_shifted_by_one() -> None:
     encoder = wrap_model(tiny_model("bart"), load_tokenizer())
     (sequence,) = text_sequences([6])

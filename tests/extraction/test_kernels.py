@@ -13,7 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metastable.extraction import kernels
-from metastable.extraction.kernels import NOT_FINITE, count_rows, softmax_and_count_rows
+from metastable.extraction.kernels import (
+    COUNTS,
+    MASSES,
+    NOT_FINITE,
+    count_rows,
+    softmax_and_measure_rows,
+)
 from metastable.extraction.mass import count_entries
 
 SHARES = np.array([0.5, 0.75, 0.9, 0.95, 0.99]) - 1e-6
@@ -38,7 +44,19 @@ def softmax(scores, **options):
     given_options = {"scale": 1.0, "bias": None, "visible": None, **options}
     given_options.setdefault("asked", np.ones((scores.shape[0], scores.shape[2]), dtype=bool))
     weights = scores.copy()
-    return weights, softmax_and_count_rows(weights, SHARES, **given_options)
+    return weights, softmax_and_measure_rows(weights, SHARES, (), **given_options)["count"]
+
+
+def measure(scores, shares=SHARES, **options):
+    """All measures of rows of scores, whatever the shape of their last axis; a batch of one, one head a row."""
+    scores = np.atleast_2d(np.asarray(scores, dtype=np.float32))
+    given_options = {"words": np.ones((1, scores.shape[-1]), dtype=bool), **options}
+    given_options.setdefault("lengths", np.ones((1, len(scores), scores.shape[-1]), dtype=np.float32))
+    weights = scores[None, :, None].copy()
+    values = softmax_and_measure_rows(
+        weights, shares, COUNTS + MASSES, scale=1.0, asked=np.ones((1, 1), dtype=bool), **given_options
+    )
+    return weights[0, :, 0], {name: measured[0, :, 0] for name, measured in values.items()}
 
 
 def soft_rows(n_rows, n_keys, spread, seed):
@@ -211,6 +229,157 @@ def test_broken_scores_are_told(bad):
     assert (counts[0, 0, 0] > 0).all()
     assert (counts[0, 0, 1] == NOT_FINITE).all()
     assert np.isnan(weights[0, 0, 1]).all()
+
+
+def near_goal(rows, shares, within=3e-7):
+    """Rows whose mass comes within rounding of a goal, which may count one more or less."""
+    ordered = -np.sort(-rows, axis=1)
+    mass = np.cumsum(ordered, axis=1) / np.maximum(ordered.sum(axis=1, keepdims=True), TINY)
+    return np.stack([(np.abs(mass - share) < within).any(axis=1) for share in shares], axis=1)
+
+
+LENGTHS_OF_ROWS = [1, 2, 3, 15, 16, 17, 20, 31, 64, 128, 255, 256, 257, 512, 1000, 4096]
+"""Both sides of the longest row that is sorted, and of the width of a vector."""
+
+
+@pytest.mark.parametrize("n_keys", LENGTHS_OF_ROWS)
+@pytest.mark.parametrize("spread", [0.1, 2.0, 10.0])
+def test_all_measures_equal_float64(n_keys, spread):
+    rng = np.random.default_rng(n_keys)
+    scores = rng.normal(scale=spread, size=(37, n_keys)).astype(np.float32)
+    words = rng.random(n_keys) < 0.8
+    lengths = rng.gamma(2, size=(37, n_keys)).astype(np.float32)
+    sinks = rng.normal(scale=spread, size=37)
+    weights, values = measure(scores, words=words[None], lengths=lengths[None], sinks=sinks)
+    # The difference of two scores is rounded to float32, as in every softmax of that type.
+    exact = np.exp((scores - scores.max(axis=1, keepdims=True)).astype(np.float64))
+    whole = exact.sum(axis=1) + np.exp(sinks - scores.max(axis=1))
+    np.testing.assert_allclose(weights, exact / whole[:, None], rtol=3e-6, atol=2 * TINY)
+    rows = {"count": exact, "count_words": exact * words, "count_contributions": exact * lengths}
+    for name, row in rows.items():
+        near = near_goal(row, SHARES)
+        assert near.mean() < 0.05
+        expected = np.where(row.sum(axis=1, keepdims=True) > 0, reference(row, SHARES), 0)
+        assert np.array_equal(values[name][~near], expected[~near])
+    masses = {
+        "special_mass": exact[:, ~words].sum(axis=1) / whole,
+        "first_mass": exact[:, 0] / whole,
+        "sink_mass": 1 - exact.sum(axis=1) / whole,
+    }
+    for name, mass in masses.items():
+        np.testing.assert_allclose(values[name], mass, rtol=2e-6, atol=1e-12)
+
+
+lengths_of_values = hnp.arrays(
+    np.float32,
+    st.integers(1, 70) | st.sampled_from([256, 257, 300]),
+    elements=st.floats(0, 1, width=32) | st.sampled_from([0.0, TINY, 1e-38, 1e-6, 0.25, 0.5, 1.0]),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(lengths_of_values)
+def test_contributions_of_equal_weights_are_counted_as_the_lengths(lengths):
+    """The row is then exactly the lengths, with their ties and zeros."""
+    _, values = measure(np.zeros((1, len(lengths))), lengths=lengths[None, None])
+    expected = reference(lengths[None], SHARES)[0] if lengths.any() else np.zeros(5)
+    assert values["count_contributions"][0].tolist() == expected.tolist()
+
+
+rows_of_scores = hnp.arrays(
+    np.float32,
+    st.integers(1, 60) | st.sampled_from([256, 257, 300]),
+    elements=st.floats(-20, 20, width=32) | st.sampled_from([0.0, 1.0, -200.0, 5.0]),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(rows_of_scores, st.randoms(use_true_random=False))
+def test_the_order_of_keys_does_not_matter(scores, random):
+    order = list(range(len(scores)))
+    random.shuffle(order)
+    rng = np.random.default_rng(len(scores))
+    words, lengths = rng.random(len(scores)) < 0.7, rng.random(len(scores)).astype(np.float32)
+    _, values = measure(scores, words=words[None], lengths=lengths[None, None])
+    _, moved = measure(scores[order], words=words[order][None], lengths=lengths[order][None, None])
+    for name in COUNTS:
+        assert np.array_equal(moved[name], values[name])
+    np.testing.assert_allclose(moved["special_mass"], values["special_mass"], rtol=1e-6)
+
+
+@settings(max_examples=200, deadline=None)
+@given(rows_of_scores, st.integers(0, 2**32 - 1), st.floats(-30, 30))
+def test_measures_keep_within_their_bounds(scores, seed, sink):
+    words = np.random.default_rng(seed).random(len(scores)) < 0.6
+    _, values = measure(scores, words=words[None], sinks=np.array([sink]))
+    assert (values["count_words"] <= words.sum()).all()
+    assert (values["count_words"] >= min(words.sum(), 1) * (scores[words].max(initial=-np.inf) > -80)).all()
+    assert (values["count_contributions"] == values["count"]).all()
+    for name in COUNTS:
+        assert (np.diff(values[name][0]) >= 0).all()
+    assert 0 <= values["special_mass"] + values["sink_mass"] <= 1 + 1e-6
+    assert 0 <= values["first_mass"] + values["sink_mass"] <= 1 + 1e-6
+
+
+@settings(max_examples=100, deadline=None)
+@given(rows_of_scores, st.floats(-20, 20))
+def test_a_sink_takes_mass_and_leaves_the_counts(scores, sink):
+    weights, values = measure(scores)
+    sunk, with_sink = measure(scores, sinks=np.array([sink]))
+    for name in COUNTS:
+        assert np.array_equal(with_sink[name], values[name])
+    assert not values["sink_mass"].any()
+    np.testing.assert_allclose(sunk.sum() + with_sink["sink_mass"][0], 1, rtol=1e-5)
+    np.testing.assert_allclose(sunk, weights * (1 - with_sink["sink_mass"][0].astype(float)), rtol=1e-3, atol=1e-7)
+
+
+@pytest.mark.parametrize("n_keys", LENGTHS_OF_ROWS)
+def test_words_alone_or_none_at_all(n_keys):
+    scores = np.random.default_rng(0).normal(size=(20, n_keys))
+    _, everything = measure(scores)
+    assert np.array_equal(everything["count_words"], everything["count"])
+    assert not everything["special_mass"].any()
+    _, nothing = measure(scores, words=np.zeros((1, n_keys), dtype=bool))
+    assert not nothing["count_words"].any()
+    np.testing.assert_allclose(nothing["special_mass"], 1, rtol=1e-6)
+
+
+def test_an_overwhelming_sink_leaves_nothing():
+    weights, values = measure(np.zeros((1, 4)), sinks=np.array([1e4]))
+    assert not weights.any()
+    assert values["sink_mass"].tolist() == [1.0]
+    assert values["first_mass"].tolist() == [0.0]
+    assert values["count"].tolist() == [[2, 3, 4, 4, 4]]
+
+
+def test_unasked_unseeing_and_broken_rows_have_no_measures():
+    scores = np.zeros((1, 2, 4, 5), dtype=np.float32)
+    scores[0, 0, 3, 2] = np.nan
+    visible = np.ones((1, 1, 4, 5), dtype=bool)
+    visible[0, 0, 1] = False
+    values = softmax_and_measure_rows(
+        scores,
+        SHARES,
+        COUNTS + MASSES,
+        scale=1.0,
+        visible=visible,
+        asked=np.array([[True, True, False, True]]),
+        words=np.array([[False, True, True, True, False]]),
+        lengths=np.ones((1, 2, 5), dtype=np.float32),
+    )
+    for name in COUNTS:
+        assert values[name][0, 1, :, 2].tolist() == [5 if name != "count_words" else 3, 0, 0, values[name][0, 1, 3, 2]]
+        assert (values[name][0, 0, 3] == NOT_FINITE).all()
+    for name in MASSES:
+        assert np.isnan(values[name][0, 0]).tolist() == [False, True, True, True]
+        assert np.isnan(values[name][0, 1]).tolist() == [False, True, True, False]
+
+
+def test_only_what_is_wanted_is_measured():
+    values = softmax_and_measure_rows(
+        np.zeros((1, 1, 1, 4), dtype=np.float32), SHARES, ["first_mass"], scale=1.0, asked=np.ones((1, 1), dtype=bool)
+    )
+    assert list(values) == ["count", "first_mass"]
 
 
 def test_kernels_compile_where_no_cache_can_be_written(monkeypatch):

@@ -21,7 +21,7 @@ from metastable.extraction.summarizing import (
     sum_word_mass,
     summarize_rows,
 )
-from metastable.measures import COUNT, MEASURES, TARGETS
+from metastable.measures import COUNT, MEASURES, SHARE, TARGETS
 from metastable.measures.table import effective_number, row_entropy
 from metastable.models.encoders import wrap_model
 from metastable.models.sites import Site
@@ -30,7 +30,11 @@ from tests.extraction.tiny_models import tiny_model
 
 LENGTHS = [4, 11, 7, 3, 9]
 THRESHOLDS = (0.5, 0.9)
-OF_EVERY_ROW = tuple(one.name for one in MEASURES if one is not COUNT and TARGETS not in one.needs)
+OF_EVERY_ROW = tuple(
+    one.name
+    for one in MEASURES
+    if one is not COUNT and TARGETS not in one.needs and one.needs_of_model == () and not one.whole and one is not SHARE
+)
 
 
 def _expected_row(row: np.ndarray, words: tuple[int, ...], keys: str, unit: str) -> list[float]:
@@ -85,6 +89,7 @@ def test_every_option_counts_what_it_says(queries: str, keys: str, unit: str, tm
                     "effective_number": math.exp(entropy),
                     "largest_weight": max(row),
                     "special_mass": special,
+                    "first_mass": heads[head, query, 0],
                     "self_mass": heads[head, query, query],
                 }
                 assert set(oracle) == set(OF_EVERY_ROW), "a measure lacks its oracle"

@@ -37,10 +37,10 @@ LAST = Measure(
 }
 """,
 )
-SHARE = Measure(
-    name="share",
+PORTION = Measure(
+    name="portion",
     of_rows=lambda rows: rows.count(rows.kept) / rows.kept.shape[-1],
-    called="share",
+    called="portion",
     definition="the count to {share} over the {unit} of the row",
     help="count over keys",
     of_threshold=True,
@@ -56,7 +56,7 @@ def installed(tmp_path, monkeypatch):
     (tmp_path / "my_rows.py").write_text(MODULE)
     monkeypatch.syspath_prepend(tmp_path)
     places = {
-        "last": "my_rows:LAST", "share": "my_rows:SHARE", "twin": "my_rows:TWIN", "text": "my_rows:NO_MEASURE",
+        "last": "my_rows:LAST", "portion": "my_rows:PORTION", "twin": "my_rows:TWIN", "text": "my_rows:NO_MEASURE",
         "ghost": "no_such_module_anywhere:LAST",
     }  # fmt: skip
     points = [EntryPoint(name, place, ENTRY_POINT_GROUP) for name, place in places.items()]
@@ -70,9 +70,13 @@ def installed(tmp_path, monkeypatch):
 
 
 def test_measures_of_installed_packages_stand_after_those_of_the_table(installed):
-    assert list(known_measures().measures) == [*(measure.name for measure in MEASURES), "last_mass", "share"]
+    assert list(known_measures().measures) == [*(measure.name for measure in MEASURES), "last_mass", "portion"]
     assert measure_named("count") is COUNT
-    assert check_row_options(measures=("share", "last_mass", "entropy")).measures == ("entropy", "last_mass", "share")
+    assert check_row_options(measures=("portion", "last_mass", "entropy")).measures == (
+        "entropy",
+        "last_mass",
+        "portion",
+    )
 
 
 def test_a_broken_measure_stops_nobody_and_is_told_to_who_asks(installed, capsys):
@@ -97,10 +101,10 @@ def test_a_measure_of_a_package_is_in_the_help_and_in_the_references(installed):
 def test_a_measure_of_a_package_is_extracted_and_described(installed, tmp_path):
     model, sequences = tiny_model("bert"), text_sequences([4, 7])
     extract(
-        wrap_model(model), sequences, path=tmp_path / "c.zarr", thresholds=(0.5, 0.9), measures=["last_mass", "share"]
+        wrap_model(model), sequences, path=tmp_path / "c.zarr", thresholds=(0.5, 0.9), measures=["last_mass", "portion"]
     )
     cube = load_counts(tmp_path / "c.zarr")
-    assert cube["share"].dims == ("sequence", "site", "layer", "head", "threshold", "token")
+    assert cube["portion"].dims == ("sequence", "site", "layer", "head", "threshold", "token")
     assert cube["last_mass"].dims == ("sequence", "site", "layer", "head", "token")
     assert cube["last_mass"].attrs["long_name"] == "mass of the last key"
     assert cube["last_mass"].attrs["description"].endswith("goes to the last token")
@@ -109,7 +113,7 @@ def test_a_measure_of_a_package_is_extracted_and_described(installed, tmp_path):
     n = len(sequences[longest].token_ids)
     expected = np.stack(plain_attention(model, sequences[longest], {})["self"])[..., -1]
     np.testing.assert_allclose(cube["last_mass"][longest, 0].to_numpy()[..., :n], expected, atol=1e-5)
-    np.testing.assert_allclose(cube["share"][longest, 0] * n, cube["count"][longest, 0], atol=1e-5)
+    np.testing.assert_allclose(cube["portion"][longest, 0] * n, cube["count"][longest, 0], atol=1e-5)
 
 
 def test_entry_points_are_read_only_when_the_table_is_asked_for(monkeypatch):

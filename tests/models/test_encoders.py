@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModel
+from transformers import AutoModel, AutoTokenizer
 
 from metastable.errors import InputError
+from metastable.extraction import extract
 from metastable.models.devices import resolve_device
 from metastable.models.encoders import (
     BUNDLED_MODEL,
@@ -24,6 +25,8 @@ from metastable.models.encoders import (
     load_tokenizer,
     wrap_model,
 )
+from tests.extraction.oracle import text_sequences
+from tests.extraction.tiny_models import HARD_CONFIGS
 from tests.model_folders import model_folder, sentence_piece
 
 WORDS = ["baking soda", "unbelievableness", "nan", "café", "it's"]
@@ -258,3 +261,193 @@ def test_a_tokenizer_comes_without_the_weights(tmp_path: Path) -> None:
     folder = model_folder(tmp_path, "albert")
     (folder / "model.safetensors").unlink()
     assert load_tokenizer(str(folder)).max_length == 40
+
+
+def _slow_bert(folder: Path) -> Tokenizer:
+    """The bundled encoder's tokenizer in its old form, which does not know where its tokens come from."""
+    from transformers.models.bert.tokenization_bert_legacy import BertTokenizerLegacy
+
+    vocabulary = load_tokenizer().backend.get_vocab()
+    path = folder / "vocab.txt"
+    path.write_text("\n".join(sorted(vocabulary, key=vocabulary.__getitem__)), encoding="utf-8")
+    return Tokenizer("slow", None, BertTokenizerLegacy(str(path)), 512, has_segments=True)
+
+
+@pytest.mark.parametrize("words", [WORDS, ["so"], ["A", "b-c", "U.S.", "don't", "naïve", "東京"], ["baking soda"] * 9])
+def test_words_of_a_slow_tokenizer_are_those_of_the_fast_one(
+    words: list[str], bundled: Tokenizer, tmp_path: Path
+) -> None:
+    slow = _slow_bert(tmp_path)
+    assert not slow.backend.is_fast
+    assert slow.encode_words(words) == bundled.encode_words(words)
+    assert slow.encode_words(words, words[::-1]) == bundled.encode_words(words, words[::-1])
+    assert slow.count_pieces(words) == bundled.count_pieces(words)
+    assert (slow.n_special, slow.n_special_pair, slow.pad_id) == (2, 3, 0)
+
+
+def test_punctuation_between_words_goes_where_the_fast_tokenizer_has_it(bundled: Tokenizer, tmp_path: Path) -> None:
+    text = "(one), two-and three!!"
+    words = ["one", "two", "three"]
+    assert _slow_bert(tmp_path).encode_words(words, text=text) == bundled.encode_words(words, text=text)
+
+
+def _sentence_pieces(folder: Path, kind: str) -> tuple[Any, Any]:
+    """A slow tokenizer of the kind of T5 and ALBERT, and the fast one of the same pieces."""
+    import sentencepiece
+    from tokenizers import Tokenizer as FastTokenizer
+    from tokenizers import models, normalizers, pre_tokenizers
+    from transformers import BertGenerationTokenizer, PreTrainedTokenizerFast
+
+    readme = Path(__file__).parents[2] / "README.md"
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(readme.read_text(encoding="utf-8").splitlines()),
+        model_prefix=str(folder / kind),
+        vocab_size=400,
+        model_type=kind,
+        character_coverage=1.0,
+        minloglevel=2,
+    )
+    slow = BertGenerationTokenizer(str(folder / f"{kind}.model"))
+    pieces = sentencepiece.SentencePieceProcessor(str(folder / f"{kind}.model"))
+    scored = [(pieces.id_to_piece(index), pieces.get_score(index)) for index in range(len(pieces))]
+    fast = FastTokenizer(models.Unigram(scored, unk_id=0))
+    fast.normalizer = normalizers.NFKC()
+    fast.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
+    return slow, PreTrainedTokenizerFast(tokenizer_object=fast, unk_token="<unk>", pad_token="<unk>")
+
+
+@pytest.mark.parametrize("words", [WORDS, ["so"], ["it's", "a", "so-called", "head", "(of", "attention)"]])
+def test_words_of_sentence_pieces_are_those_of_the_fast_tokenizer(words: list[str], tmp_path: Path) -> None:
+    slow, fast = (Tokenizer("pieces", None, backend, 512) for backend in _sentence_pieces(tmp_path, "unigram"))
+    ours, theirs = slow.encode_words(words), fast.encode_words(words)
+    assert slow.tokens(ours.token_ids) == fast.tokens(theirs.token_ids)
+    assert ours.word_index == theirs.word_index
+    assert slow.count_pieces(words) == fast.count_pieces(words)
+
+
+def test_bytes_are_traced_to_words() -> None:
+    from transformers import ByT5Tokenizer
+
+    encoded = Tokenizer("bytes", None, ByT5Tokenizer(), 512).encode_words(["so", "it"])
+    assert encoded.word_index == (0, 0, 1, 1, 1, -1)
+
+
+def test_a_tokenizer_that_joins_words_is_refused() -> None:
+    class Joining:
+        is_fast = False
+
+        def tokenize(self, text: str) -> list[str]:
+            return text.replace("a b", "ab").split()
+
+        def __call__(self, text: str, *_: Any, **__: Any) -> dict[str, list[int]]:
+            n_tokens = len(self.tokenize(text))
+            return {"input_ids": [7] * n_tokens, "special_tokens_mask": [0] * n_tokens}
+
+    tokenizer = Tokenizer("joining", None, Joining(), 512)
+    assert tokenizer.encode_words(["b", "a", "c"]).word_index == (0, 1, 2)
+    with pytest.raises(InputError, match="the tokenizer Joining joins 'a' with what comes after it"):
+        tokenizer.encode_words(["a", "b"])
+
+
+def test_a_folder_with_a_slow_tokenizer_loads(tmp_path: Path) -> None:
+    folder = model_folder(tmp_path, "bert")
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (folder / name).unlink()
+    slow, _ = _sentence_pieces(tmp_path, "unigram")
+    slow.save_pretrained(folder)
+    assert not AutoTokenizer.from_pretrained(folder).is_fast
+    tokenizer = load_encoder(str(folder), device="cpu").tokenizer
+    assert tokenizer is not None
+    assert tokenizer.encode_words(["so", "it"]).word_index[-1] == 1
+
+
+@pytest.mark.parametrize("kind", ["t5", "siglip"])
+def test_an_encoder_alone_and_a_text_tower_alone_load(kind: str, tmp_path: Path) -> None:
+    from transformers import SiglipTextModel, T5Config, T5EncoderModel
+
+    size = len(sentence_piece(tmp_path))
+    if kind == "t5":
+        config = T5Config(vocab_size=size, d_model=32, d_kv=8, d_ff=48, num_layers=2, num_heads=4)
+        model = T5EncoderModel(config)
+    else:
+        text = HARD_CONFIGS["siglip"]().text_config
+        text.vocab_size = size
+        model = SiglipTextModel(text)
+    model.save_pretrained(tmp_path)
+    if kind == "t5":  # as the encoders on the hub are written
+        config = json.loads((tmp_path / "config.json").read_text())
+        (tmp_path / "config.json").write_text(json.dumps({**config, "is_encoder_decoder": True}))
+    encoder = load_encoder(str(tmp_path), device="cpu")
+    assert [(site.name, site.n_layers) for site in encoder.sites] == [("self", 2 if kind == "t5" else 3)]
+    assert encoder.needs == ()
+
+
+def test_a_model_of_text_and_images_loads_as_its_language_model(tmp_path: Path) -> None:
+    config = HARD_CONFIGS["gemma3-images"]()
+    sentence_piece(tmp_path)
+    torch.manual_seed(0)
+    AutoModel.from_config(config).save_pretrained(tmp_path)
+    encoder = load_encoder(str(tmp_path), device="cpu")
+    assert type(encoder.model).__name__ == "Gemma3TextModel"
+    assert [(site.name, site.n_layers, site.queries) for site in encoder.sites] == [("self", 3, "text")]
+    assert encoder.max_length == 64
+
+
+@pytest.mark.parametrize(
+    ("quantization", "message"),
+    [
+        ({"quant_method": "gptq", "bits": 4}, "are quantized by 'gptq' and cannot be read with what this machine has"),
+        ({"quant_method": "awq", "bits": 4}, "install it with `pip install gptqmodel`"),
+        ({"quant_method": "quanto", "weights": "int8"}, "pip install optimum-quanto"),
+    ],
+)
+def test_quantized_weights_name_the_package_that_is_lacking(
+    quantization: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    folder = model_folder(tmp_path, "llama")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "quantization_config": quantization}))
+    with pytest.raises(InputError, match=message) as raised:
+        load_encoder(str(folder), device="cpu")
+    assert str(raised.value).endswith("install what is lacking, or give the model unquantized")
+
+
+@pytest.mark.parametrize("kind", ["albert", "bert", "gpt2", "llama", "roberta"])
+def test_a_tokenizer_without_its_model_knows_how_much_the_model_reads(kind: str, tmp_path: Path) -> None:
+    folder = str(model_folder(tmp_path, kind))
+    assert load_tokenizer(folder).max_length == load_encoder(folder, device="cpu").max_length
+
+
+def _few_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("metastable.models.devices.free_memory", lambda device: 50_000)
+
+
+def test_a_model_that_is_too_large_names_what_would_spread_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = model_folder(tmp_path, "llama")
+    _few_bytes(monkeypatch)
+    monkeypatch.setattr("metastable.models.devices.find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"take 0\.0 GB and device 'cpu' holds 0\.0 GB; run: pip install accelerate"):
+        load_encoder(str(folder), device="cpu")
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    load_encoder(str(folder), device="cpu")
+
+
+@pytest.mark.parametrize("kind", ["bert", "llama", "mpnet", "t5"])
+def test_a_model_that_is_spread_over_memory_and_disk_reads_the_same(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("accelerate")
+    folder = model_folder(tmp_path / "model", kind, layers=3, sharp=20)
+    whole = load_encoder(str(folder), device="cpu")
+    size = sum(weights.numel() * 4 for weights in whole.model.parameters())
+    _few_bytes(monkeypatch)
+    monkeypatch.setattr("transformers.integrations.accelerate.get_max_memory", lambda *_: {"cpu": size // 2})
+    spread = load_encoder(str(folder), device="cpu")
+    assert any(weights.device.type == "meta" for weights in spread.model.parameters())
+    assert spread.device == "cpu"
+    assert (spread.sites, spread.way, spread.weights_hash) == (whole.sites, whole.way, whole.weights_hash)
+    cubes = [
+        extract(encoder, text_sequences([5, 9], vocabulary=30), path=tmp_path / name / "counts.zarr").dataset["count"]
+        for name, encoder in (("whole", whole), ("spread", spread))
+    ]
+    assert cubes[0].equals(cubes[1])

@@ -15,6 +15,7 @@ from metastable.extraction.batches import Batch, plan_batches
 from metastable.extraction.counting import Reader, choose_part, sites_of_part
 from metastable.extraction.mass import count_entries
 from metastable.models.capture import LayerAttention, reading
+from metastable.models.encoders import fit_lengths
 
 if TYPE_CHECKING:
     from metastable.models.encoders import Encoder, Tokenizer
@@ -141,11 +142,12 @@ def attention_of(
         if not len(positions):
             return
         part = choose_part(encoder, sequences, given)
+        fitted = fit_lengths(encoder, [len(sequence.token_ids) for sequence in sequences])
         lengths = np.array([len(sequences[position].token_ids) for position in positions])
-        n_layers = sum(site.n_layers for site in sites_of_part(encoder.sites, part))
-        with reading(encoder.model, encoder.way, part=part, n_layers=n_layers) as read:
-            reader = Reader(encoder, sequences, given, read)
-            for rows in plan_batches(lengths, batch_tokens):
+        n_layers = sum(site.n_layers for site in sites_of_part(fitted.sites, part))
+        with reading(fitted.model, fitted.way, part=part, n_layers=n_layers) as read:
+            reader = Reader(fitted, sequences, given, read)
+            for rows in plan_batches(lengths, batch_tokens, pads=fitted.pads):
                 yield from _read_batch(reader, positions[rows], wanted, thresholds)
 
     return attend

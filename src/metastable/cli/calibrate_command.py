@@ -15,7 +15,6 @@ from metastable.cli.arguments import (
     named_study,
     read_options,
 )
-from metastable.cli.progress_bars import RichStages
 from metastable.heads.calibration_options import (
     CalibrationOptions,
     calibration_options,
@@ -23,6 +22,7 @@ from metastable.heads.calibration_options import (
     inherited_options,
 )
 from metastable.program import typed
+from metastable.runs.progress_bars import RichStages
 from metastable.study import Option, Study
 from metastable.study.options import COMMON_OPTIONS
 from metastable.study.own_options import check_options

@@ -18,12 +18,12 @@ from rich.markup import escape
 
 from metastable.cli.arguments import read_options, study_parser
 from metastable.cli.listing import print_studies
-from metastable.cli.progress_bars import RichStages
 from metastable.errors import InputError
 from metastable.program import started_as, typed
+from metastable.runs.progress_bars import RichStages
 from metastable.study import Options, Study
 from metastable.study.own_options import check_options, options_of
-from metastable.study.registry import Registry, find_studies
+from metastable.study.registry import SHIPPED, Registry, find_studies
 
 __all__ = ["COMMANDS", "main", "version_text"]
 
@@ -136,7 +136,7 @@ def main(
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
         with started_as(program):
-            _dispatch(find_studies(package, Path("studies")), words, console)
+            _dispatch(find_studies(package, Path(SHIPPED)), words, console)
     except InputError as error:
         Console(stderr=True, soft_wrap=True).print(f"[red]error:[/] {escape(str(error))}", highlight=False)
         return 2

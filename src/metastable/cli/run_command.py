@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.markup import escape
 
 from metastable.cli.arguments import Parser, add_common_options, add_options, read_options
-from metastable.cli.progress_bars import RichStages
 from metastable.errors import InputError
 from metastable.material.texts import MAX_LENGTH, read_texts, text_study
 from metastable.program import typed
+from metastable.runs.progress_bars import RichStages
 from metastable.study import Options
 from metastable.study.entries import declared_options, option
 from metastable.study.options import COMMON_OPTIONS, existing_file

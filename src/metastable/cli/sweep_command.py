@@ -10,9 +10,9 @@ from rich.markup import escape
 from rich.panel import Panel
 
 from metastable.cli.arguments import Parser, add_options, named_study
-from metastable.cli.progress_bars import RichStages
 from metastable.errors import InputError
 from metastable.program import typed
+from metastable.runs.progress_bars import RichStages
 from metastable.study import Option, Study
 from metastable.study.options import COMMON_OPTIONS
 from metastable.study.own_options import check_options

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from metastable.models.inputs import fill_id
 from metastable.models.sites import Stream
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def make_batch(
     config : transformers.PreTrainedConfig
         The model's configuration. A decoder reads the same tokens, shifted right by its start token.
     pad_id : int
-        Id that fills up.
+        The tokenizer's padding token; where the model has no embedding for it, another fills up.
     device, dtype : str
         Where the tensors go, and the type of the floating-point ones.
 
@@ -111,7 +112,7 @@ def make_batch(
     targets: dict[Stream, torch.Tensor] = {}
     width = max(len(sequence.token_ids) for sequence in sequences)
     if width:
-        ids = _pad([sequence.token_ids for sequence in sequences], width, pad_id)
+        ids = _pad([sequence.token_ids for sequence in sequences], width, fill_id(config, pad_id))
         lengths = torch.tensor([len(sequence.token_ids) for sequence in sequences])
         mask = torch.arange(width)[None, :] < lengths[:, None]
         inputs["input_ids"] = ids

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from metastable.errors import InputError
 from metastable.extraction.batches import Batch, make_batch, plan_batches
-from metastable.extraction.fused import Counting, LayerCounts
+from metastable.extraction.fused import LayerMeasures, Measuring
+from metastable.extraction.row_measures import N_VISIBLE
 from metastable.extraction.store import Layout
 from metastable.extraction.summarizing import RowOptions, select_queries, summarize_rows
-from metastable.measures import COUNT, measure_named
+from metastable.measures import COUNT, SHARE, measure_named
 from metastable.models.capture import LayerAttention, Listener, Read, accepts
 from metastable.models.sites import Site, Stream
 
@@ -205,8 +206,11 @@ class Counter:
             words = _words(batch, stream, n_queries)
             return select_queries(words, batch.present.get(stream, torch.ones_like(words) > 0), options.queries)
 
-        def take(layer: LayerCounts) -> None:
-            self._keep(arrays, rows, layer.site, layer.layer, {COUNT.name: layer.counts})
+        def word_keys(site: str, n_keys: int) -> torch.Tensor:
+            return _words(batch, self._sites[site].keys, n_keys) >= 0
+
+        def take(layer: LayerMeasures) -> None:
+            self._keep(arrays, rows, layer.site, layer.layer, _with_share(layer.values))
 
         def summarize(layer: LayerAttention) -> None:
             site = self._sites[layer.site]
@@ -223,12 +227,14 @@ class Counter:
                 words,
                 options,
                 batch.targets,
+                layer.values,
             )
             self._keep(arrays, rows, layer.site, layer.layer, summary)
 
         listener: Listener = summarize
-        if self._reader.encoder.way == "interface" and options.needs_counts_alone:
-            listener = Counting(self._layout.thresholds, asked, take)
+        if self._reader.encoder.way == "interface" and options.needs_no_weights:
+            wanted = [N_VISIBLE if name == SHARE.name else name for name in options.measures]
+            listener = Measuring(self._layout.thresholds, wanted, asked, word_keys, take)
         self._reader.read(batch.inputs, listener)
 
     def _keep(
@@ -261,6 +267,16 @@ def _words(batch: Batch, stream: Stream, n_tokens: int) -> torch.Tensor:
         return words
     like = next(iter(batch.inputs.values()))
     return torch.arange(n_tokens, device=like.device).expand(len(like), n_tokens)
+
+
+def _with_share(values: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Put the share of the keys in the place of their number."""
+    measured = dict(values)
+    visible = measured.pop(N_VISIBLE, None)
+    if visible is not None:
+        counts = measured[COUNT.name]
+        measured[SHARE.name] = (counts / visible[..., None]).masked_fill(counts == 0, torch.nan)
+    return measured
 
 
 def _mean(total: Any, number: Any) -> NDArray[np.float64]:

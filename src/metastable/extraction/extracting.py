@@ -21,9 +21,10 @@ from metastable.extraction.distributed import Processes, current_processes
 from metastable.extraction.mass import check_thresholds
 from metastable.extraction.sequence_labels import SequenceLabels, labels_of
 from metastable.extraction.store import CountStore, Layout, create_store, load_counts, open_store, publish
-from metastable.extraction.summarizing import RowOptions, check_needs, check_row_options
+from metastable.extraction.summarizing import RowOptions, check_model, check_needs, check_row_options, measures_of_run
 from metastable.measures import TARGETS, measure_named
-from metastable.models.capture import reading
+from metastable.models.capture import ForwardError, reading
+from metastable.models.encoders import fit_lengths
 from metastable.models.sites import Site
 
 if TYPE_CHECKING:
@@ -67,6 +68,8 @@ class Extraction:
         Tokens of a batch in the end; less than asked for where memory ran out.
     options : RowOptions
         Which rows were summarized, and how.
+    left_out : mapping of str to str
+        Of each measure of every run that cannot be had why, after "the measure count_words".
     """
 
     dataset: xr.Dataset = field(repr=False)
@@ -79,6 +82,7 @@ class Extraction:
     capture_reason: str
     batch_tokens: int
     options: RowOptions
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
 
 def extract(
@@ -92,6 +96,7 @@ def extract(
     keys: str = "all",
     unit: str = "tokens",
     measures: SequenceOf[str] = ("count",),
+    of_every_run: bool = False,
     features: Mapping[str, NDArray[Any]] | None = None,
     study: Study | None = None,
     callback: Callable[[int, int], None] | None = None,
@@ -123,6 +128,8 @@ def extract(
         What is counted: tokens, or words whose pieces' mass is summed first.
     measures : sequence of str
         ``"count"``, which is always there, and other names of `metastable.measures`.
+    of_every_run : bool
+        Whether the measures that every run takes are taken too, as far as model and sequences have what they need.
     features : mapping of str to ndarray, optional
         Inputs that are no tokens, by the name that the model's forward pass gives them (``pixel_values``,
         ``visual_feats``, ``visual_pos``, ``visual_attention_mask``); first axis the sequences. Of a model
@@ -145,9 +152,13 @@ def extract(
     """
     path, features = Path(path), dict(features or {})
     thresholds = check_thresholds(thresholds)
+    left_out: dict[str, str] = {}
+    if of_every_run:
+        measures, left_out = measures_of_run(measures, encoder, sequences)
     options = check_row_options(queries, keys, unit, measures)
     check_sequences(encoder, sequences, options, batch_tokens)
     part = choose_part(encoder, sequences, features)
+    encoder = fit_lengths(encoder, [len(sequence.token_ids) for sequence in sequences])
     processes = current_processes()
     key = extraction_key(encoder, sequences, thresholds=thresholds, options=options, features=features)
     partial = path.with_name(f".{path.stem}-{key[:16]}{path.suffix}")
@@ -155,7 +166,7 @@ def extract(
     n_layers = sum(site.n_layers for site in sites)
     with reading(encoder.model, encoder.way, part=part, n_layers=n_layers) as read:
         reader = Reader(encoder, sequences, features, read)
-        n_vision = vision_tokens(reader) if any(site.keys == "vision" for site in sites) else 0
+        n_vision = _n_vision(reader) if any(site.keys == "vision" for site in sites) else 0
         lengths = np.maximum([len(sequence.token_ids) for sequence in sequences], n_vision)
         layout = _layout(sequences, sites, lengths, thresholds, options, batch_tokens)
         attributes = _attributes(encoder, key, options)
@@ -164,7 +175,7 @@ def extract(
         store = _require_store(path if finished else partial)
         share = missing[processes.rank :: processes.size]
         counter = Counter(reader, layout, lengths, options, batch_tokens)
-        _count_blocks(counter, store, share, _progress(len(sequences), missing, processes, callback))
+        _count_blocks(counter, reader, store, share, _progress(len(sequences), missing, processes, callback))
         processes.wait()
     if processes.is_first and not finished:
         publish(partial, path)
@@ -181,6 +192,7 @@ def extract(
         capture_reason=encoder.way_reason,
         batch_tokens=counter.batch_tokens,
         options=options,
+        left_out=left_out,
     )
 
 
@@ -291,9 +303,21 @@ def _progress(
     return add
 
 
-def _count_blocks(counter: Counter, store: CountStore, blocks: list[slice], progress: Callable[[int], None]) -> None:
+def _n_vision(reader: Reader) -> int:
+    try:
+        return vision_tokens(reader)
+    except ForwardError as error:
+        raise _failure(reader, slice(0, 1), error) from error
+
+
+def _count_blocks(
+    counter: Counter, reader: Reader, store: CountStore, blocks: list[slice], progress: Callable[[int], None]
+) -> None:
     for block in blocks:
-        arrays = counter.count_block(block, progress)
+        try:
+            arrays = counter.count_block(block, progress)
+        except ForwardError as error:
+            raise _failure(reader, block, error) from error
         try:
             store.write(block, arrays)
         except OSError as error:
@@ -301,6 +325,25 @@ def _count_blocks(counter: Counter, store: CountStore, blocks: list[slice], prog
                 f"the cube of counts cannot be written to {store.path.parent} ({error.strerror}); make room and "
                 "run the same again, which goes on from here"
             ) from error
+
+
+def _failure(reader: Reader, block: slice, error: ForwardError) -> InputError:
+    """Say on which sequence of a block the model's own code fails."""
+    model = f"model {reader.encoder.model_id!r}"
+    for row in range(block.start, block.stop):
+        try:
+            reader.read(reader.batch(np.array([row])).inputs, lambda _: None)
+        except ForwardError as alone:
+            sequence = reader.sequences[row]
+            return InputError(
+                f"{model} cannot read sequence {sequence.identifier!r} with its {len(sequence.token_ids)} tokens: "
+                f"{alone}; leave it out, or give another model"
+            )
+    first, last = (reader.sequences[row].identifier for row in (block.start, block.stop - 1))
+    return InputError(
+        f"{model} cannot read sequences {first!r} to {last!r} together, though each alone: {error}; "
+        "give a smaller batch_tokens"
+    )
 
 
 def _attributes(encoder: Encoder, key: str, options: RowOptions) -> dict[str, Any]:
@@ -339,6 +382,7 @@ def check_sequences(encoder: Encoder, sequences: SequenceOf[Sequence], options: 
     if batch_tokens < 1:
         raise InputError(f"batch_tokens is {batch_tokens}; give at least 1")
     check_needs(options.measures, sequences)
+    check_model(options.measures, encoder)
     vocabulary = getattr(encoder.model.config.get_text_config(), "vocab_size", None)
     seen: set[str] = set()
     for sequence in sequences:

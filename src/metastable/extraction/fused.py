@@ -1,8 +1,8 @@
-"""Attention that counts while it attends: scores, softmax, count and output, a few rows at a time."""
+"""Attention that measures while it attends: scores, softmax, counts, masses and output, a few rows at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -10,38 +10,50 @@ import numpy as np
 import torch
 
 from metastable.errors import InputError
-from metastable.extraction.kernels import NOT_FINITE, softmax_and_count_rows
-from metastable.extraction.mass import TOLERANCE, check_thresholds, count_entries
+from metastable.extraction.kernels import COUNTS, NOT_FINITE, softmax_and_measure_rows
+from metastable.extraction.mass import TOLERANCE, check_thresholds
+from metastable.extraction.row_measures import N_VISIBLE, Rows, check_wanted, measure_rows, value_lengths
 from metastable.extraction.threads import most_threads, share_out
 from metastable.models.capture import Scores
 
-__all__ = ["Attended", "Counting", "LayerCounts", "attend_and_count"]
+__all__ = [
+    "LayerMeasures",
+    "Measured",
+    "Measuring",
+    "attend_and_measure",
+]
 
 # Scores that exist at a time: on the CPU few enough for each thread's to stay in its cache, elsewhere enough to
 # keep the device busy.
 _SCORES_IN_CACHE = 1 << 19
 _SCORES_ON_DEVICE = 1 << 26
 
+# An additive mask or bias that takes as much as this off a score hides the key: masks add -10000 (-9984 in bfloat16),
+# the least number of their type, or minus infinity; position biases stay far from it.
+_HIDES = -9000.0
 
-class Attended(NamedTuple):
-    """What an attention layer hands on, and its counts.
+
+class Measured(NamedTuple):
+    """What an attention layer hands on, and the measures of its rows.
 
     Attributes
     ----------
     output : torch.Tensor
         (batch, queries, heads, size), contiguous, in the values' dtype.
-    counts : torch.Tensor
-        (batch, heads, queries, thresholds) int32, on the CPU where the softmax ran there; 0 for queries that
-        were not asked or see no key.
+    values : dict of str to torch.Tensor
+        By the names of `metastable.extraction.row_measures.ROW_MEASURES`, on the CPU where the softmax ran there.
+        Counts are (batch, heads, queries, thresholds) int32, 0 for queries that were not asked and for rows without
+        mass. Masses are (batch, heads, queries) float32, NaN for queries that were not asked or see no key. The
+        number of visible keys is (batch, heads, queries) int32, 0 for queries that were not asked.
     """
 
     output: torch.Tensor
-    counts: torch.Tensor
+    values: dict[str, torch.Tensor]
 
 
 @dataclass(frozen=True)
-class LayerCounts:
-    """One layer's counts of one batch.
+class LayerMeasures:
+    """One layer's measures of one batch.
 
     Attributes
     ----------
@@ -49,54 +61,70 @@ class LayerCounts:
         Name of the site.
     layer : int
         Position of the layer in its site, from 0.
-    counts : torch.Tensor
-        (batch, heads, queries, thresholds) int32, 0 where nothing is asked.
+    values : mapping of str to torch.Tensor
+        As `Measured` has them.
     """
 
     site: str
     layer: int
-    counts: torch.Tensor
+    values: Mapping[str, torch.Tensor]
 
 
 @dataclass(frozen=True)
-class Counting:
-    """A listener that wants counts alone, so that a layer's weights never exist as a whole.
+class Measuring:
+    """A listener that wants measures of rows, so that a layer's weights never exist as a whole.
 
     Attributes
     ----------
     thresholds : tuple of float
         Shares of a row's mass.
+    wanted : collection of str
+        Of `metastable.extraction.row_measures.ROW_MEASURES`; ``"count"`` is always there.
     asked : callable
-        ``asked(site, n_queries)`` gives (batch, queries) boolean: the rows to count.
+        ``asked(site, n_queries)`` gives (batch, queries) boolean: the rows to measure.
+    word_keys : callable
+        ``word_keys(site, n_keys)`` gives (batch, keys) boolean: True for the pieces of words.
     take : callable
-        Called with the `LayerCounts` of each layer.
+        Called with the `LayerMeasures` of each layer.
     """
 
     thresholds: tuple[float, ...]
+    wanted: Collection[str]
     asked: Callable[[str, int], torch.Tensor]
-    take: Callable[[LayerCounts], None]
+    word_keys: Callable[[str, int], torch.Tensor]
+    take: Callable[[LayerMeasures], None]
 
     def attend(self, scores: Scores, site: str, layer: int) -> torch.Tensor:
-        """Attend and count together, a few rows at a time, as `metastable.models.capture.Attending` has it."""
-        asked = self.asked(site, scores.query.shape[2])
-        attended = attend_and_count(*scores[:5], self.thresholds, softcap=scores.softcap, bias=scores.bias, asked=asked)
-        self.take(LayerCounts(site, layer, attended.counts))
-        return attended.output
+        """Attend and measure together, a few rows at a time, as `metastable.models.capture.Attending` has it."""
+        measured = attend_and_measure(
+            *scores[:5],
+            self.thresholds,
+            self.wanted,
+            softcap=scores.softcap,
+            bias=scores.bias,
+            asked=self.asked(site, scores.query.shape[2]),
+            word_keys=self.word_keys(site, scores.key.shape[2]),
+        )
+        self.take(LayerMeasures(site, layer, measured.values))
+        return measured.output
 
 
-def attend_and_count(
+def attend_and_measure(
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
     mask: torch.Tensor | None,
     scaling: float | None,
     thresholds: Sequence[float],
+    wanted: Collection[str] = (),
     *,
     bias: torch.Tensor | None = None,
     softcap: float | None = None,
+    sinks: torch.Tensor | None = None,
     asked: torch.Tensor | None = None,
-) -> Attended:
-    """Attend with a float32 softmax and count its rows before they leave the cache.
+    word_keys: torch.Tensor | None = None,
+) -> Measured:
+    """Attend with a float32 softmax and measure its rows before they leave the cache.
 
     Takes the place of a model's attention: the output is softmax(scaling * query key' + bias) value over the
     visible keys, and no more than a few megabytes of weights exist at a time, whatever the length.
@@ -113,46 +141,66 @@ def attend_and_count(
         Factor of the scores; by default one over the square root of the query's size.
     thresholds : sequence of float
         Each in (0, 1].
+    wanted : collection of str
+        Of `metastable.extraction.row_measures.ROW_MEASURES`: what is measured beside ``"count"``, which always is.
+
+        - ``count``: the smallest number of keys that hold the threshold's share of the row's mass.
+        - ``count_words``: the same of the row over the keys of words.
+        - ``count_contributions``: the same of the row times the lengths of the values, p_j |v_j| [2]_.
+        - ``special_mass``: share of the softmax on keys that are no words.
+        - ``first_mass``: share of the softmax on the first key.
+        - ``sink_mass``: share of the softmax on the learned sink; 0 where there is none.
+        - ``n_visible``: number of keys that the row's query sees.
     bias : torch.Tensor, optional
         Added to the scores, broadcastable to them: a position bias.
     softcap : float, optional
         Scores s become softcap * tanh(s / softcap) before bias and mask.
+    sinks : torch.Tensor, optional
+        (heads,) score of each head's learned sink, which takes part in the softmax and is no key: the weights of a
+        row then sum to less than one, and counts are of the row relative to its own sum.
     asked : torch.Tensor, optional
-        (batch, queries) boolean; other queries attend but are not counted. All by default.
+        (batch, queries) boolean; other queries attend but are not measured. All by default.
+    word_keys : torch.Tensor, optional
+        (batch, keys) boolean: True for the pieces of words, which ``count_words`` and ``special_mass`` need.
 
     Returns
     -------
-    Attended
-        The output and the counts, equal to those of `metastable.extraction.mass.count_entries` on the softmax
-        but for rows whose mass comes within float32 rounding of a threshold.
+    Measured
+        The output and the measures. Counts equal those of `metastable.extraction.mass.count_entries` on the
+        softmax but for rows whose mass comes within float32 rounding of a threshold.
 
     Raises
     ------
     InputError
-        If a threshold lies outside (0, 1], or scores are NaN or infinite.
+        If a threshold lies outside (0, 1], a measure is unknown or lacks what it needs, or scores or values are NaN
+        or infinite.
 
     References
     ----------
     .. [1] Dao et al. (2022), "FlashAttention: Fast and Memory-Efficient Exact Attention with IO-Awareness",
        arXiv 2205.14135, whose order of work this follows.
+    .. [2] Kobayashi et al. (2020), "Attention is Not Only a Weight: Analyzing Transformers with Vector Norms",
+       arXiv 2004.10102.
     """
     shares = check_thresholds(thresholds)
+    names = check_wanted(wanted, word_keys)
     scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
     groups = query.shape[1] // key.shape[1]
+    lengths = value_lengths(value) if "count_contributions" in names else None
     if groups > 1:
         key = key.repeat_interleave(groups, dim=1)
         value = value.repeat_interleave(groups, dim=1)
+        lengths = None if lengths is None else lengths.repeat_interleave(groups, dim=1)
     n_batch, n_heads, n_queries, _ = query.shape
     n_keys = key.shape[2]
     visible, bias = _visible_and_bias(mask, bias, n_keys)
     if asked is None:
         asked = torch.ones(n_batch, n_queries, dtype=torch.bool, device=query.device)
+    rows = Rows(shares, names, visible, bias, asked, sinks, word_keys, lengths)
     output = value.new_empty(n_batch, n_queries, n_heads, value.shape[-1])
     on_cpu = query.device.type == "cpu"
-    counts = torch.empty(
-        n_batch, n_heads, n_queries, len(shares), dtype=torch.int32, device="cpu" if on_cpu else query.device
-    )
-    count = _softmax_and_count_cpu if on_cpu else _softmax_and_count_torch
+    values = _empty_values(names, (n_batch, n_heads, n_queries), len(shares), "cpu" if on_cpu else query.device)
+    measure = _softmax_and_measure_cpu if on_cpu else _softmax_and_measure_torch
 
     def attend(tile: tuple[slice, slice, slice]) -> None:
         b, h, q = tile
@@ -161,15 +209,38 @@ def attend_and_count(
         if softcap is not None:
             scores.mul_(scaling / softcap).tanh_().mul_(softcap)
             factor = 1.0
-        counts[b, h, q] = count(scores, shares, factor, _tile(bias, b, h, q), _tile(visible, b, h, q), asked[b, q])
+        for name, measured in measure(scores, factor, rows.cut(b, h, q)).items():
+            values[name][b, h, q] = measured
         output[b, q, h] = torch.matmul(scores.to(value.dtype), value[b, h]).transpose(1, 2)
 
     n_scores = _SCORES_IN_CACHE if on_cpu else _SCORES_ON_DEVICE
     tiles = list(_tiles(n_batch, n_heads, n_queries, n_keys, n_scores))
     share_out(attend, tiles, min(most_threads(), len(tiles)) if on_cpu else 1)
-    if bool((counts == NOT_FINITE).any()):
+    if bool((values["count"] == NOT_FINITE).any()) or (sinks is not None and bool(sinks.isnan().any())):
         raise InputError("the model's attention scores are NaN or infinite; load it in float32, or check its weights")
-    return Attended(output, counts)
+    if N_VISIBLE in wanted:
+        visible_keys = _number_of_visible_keys(visible, bias, n_keys).to(asked.device) * asked[:, None]
+        values[N_VISIBLE] = visible_keys.int().expand(n_batch, n_heads, n_queries)
+    return Measured(output, values)
+
+
+def _empty_values(
+    names: tuple[str, ...], shape: tuple[int, int, int], n_shares: int, device: torch.device | str
+) -> dict[str, torch.Tensor]:
+    return {
+        name: torch.empty(*shape, n_shares, dtype=torch.int32, device=device)
+        if name in COUNTS
+        else torch.empty(shape, dtype=torch.float32, device=device)
+        for name in names
+    }
+
+
+def _number_of_visible_keys(visible: torch.Tensor | None, bias: torch.Tensor | None, n_keys: int) -> torch.Tensor:
+    """Count the keys that queries see, in a shape that (batch, heads, queries) broadcasts."""
+    seen = torch.ones(1, 1, 1, n_keys, dtype=torch.bool) if visible is None else visible
+    if bias is not None:
+        seen = seen.to(bias.device) & (bias > _HIDES)
+    return seen.sum(dim=-1)
 
 
 def _visible_and_bias(
@@ -208,53 +279,44 @@ def _tiles(
                 yield slice(first_b, first_b + b), slice(first_h, first_h + h), slice(first_q, first_q + q)
 
 
-def _tile(tensor: torch.Tensor | None, *cut: slice) -> torch.Tensor | None:
-    if tensor is None:
-        return None
-    return tensor[tuple(part if n > 1 else slice(None) for part, n in zip(cut, tensor.shape, strict=False))]
-
-
-def _softmax_and_count_cpu(
-    scores: torch.Tensor,
-    shares: tuple[float, ...],
-    scaling: float,
-    bias: torch.Tensor | None,
-    visible: torch.Tensor | None,
-    asked: torch.Tensor,
-) -> torch.Tensor:
-    counts = softmax_and_count_rows(
+def _softmax_and_measure_cpu(scores: torch.Tensor, scaling: float, rows: Rows) -> dict[str, torch.Tensor]:
+    values = softmax_and_measure_rows(
         scores.numpy(),
-        np.array(shares) - TOLERANCE,
+        np.array(rows.shares) - TOLERANCE,
+        rows.names,
         scale=scaling,
-        bias=_as_array(bias),
-        visible=_as_array(visible),
-        asked=_as_array(asked),
+        bias=_as_array(rows.bias),
+        visible=_as_array(rows.visible),
+        asked=_as_array(rows.asked),
+        sinks=None if rows.sinks is None else _as_array(rows.sinks.double()),
+        words=_as_array(rows.word_keys),
+        lengths=_as_array(rows.lengths),
     )
-    return torch.from_numpy(counts)
+    return {name: torch.from_numpy(measured) for name, measured in values.items()}
 
 
 def _as_array(tensor: torch.Tensor | None) -> Any:
     return None if tensor is None else np.ascontiguousarray(tensor.numpy())
 
 
-def _softmax_and_count_torch(
-    scores: torch.Tensor,
-    shares: tuple[float, ...],
-    scaling: float,
-    bias: torch.Tensor | None,
-    visible: torch.Tensor | None,
-    asked: torch.Tensor,
-) -> torch.Tensor:
+def _softmax_and_measure_torch(scores: torch.Tensor, scaling: float, rows: Rows) -> dict[str, torch.Tensor]:
     """As the kernel does, by torch operations that stay on the device."""
     scores.mul_(scaling)
-    if bias is not None:
-        scores.add_(bias)
-    if visible is not None:
-        scores.masked_fill_(~visible, -torch.inf)
+    if rows.bias is not None:
+        scores.add_(rows.bias)
+    if rows.visible is not None:
+        scores.masked_fill_(~rows.visible, -torch.inf)
     largest = scores.amax(dim=-1, keepdim=True)
     sees_none = largest == -torch.inf
+    broken = ~largest.isfinite() & ~sees_none
+    on_keys, on_sink = torch.ones_like(largest), torch.zeros_like(largest)
+    if rows.sinks is not None:
+        above_keys = rows.sinks.float()[:, None, None] - scores.logsumexp(dim=-1, keepdim=True)
+        on_keys, on_sink = torch.sigmoid(-above_keys), torch.sigmoid(above_keys)
     # In place, since the caller goes on with the weights.
     scores.copy_(torch.softmax(scores.masked_fill(sees_none, 0.0), dim=-1)).masked_fill_(sees_none, 0.0)
-    broken = ~largest.isfinite() & ~sees_none
-    counts = count_entries(scores.masked_fill(broken, 0.0), shares)
-    return counts.masked_fill_(broken, NOT_FINITE).masked_fill_(~asked[:, None, :, None], 0)
+    values = measure_rows(scores.masked_fill(broken, 0.0), on_keys, on_sink, broken | sees_none, rows)
+    scores.mul_(on_keys)
+    for name in values.keys() & set(COUNTS):
+        values[name].masked_fill_(broken, NOT_FINITE)
+    return values

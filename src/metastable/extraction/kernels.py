@@ -1,6 +1,10 @@
-"""Compiled loops over attention rows on the CPU: the softmax, and the count without a sort.
+"""Compiled loops over attention rows on the CPU: the softmax, the counts, and the masses.
 
-The count of a row at a threshold is found by search, not by order. For a pivot w, let M(w) be the mass and
+Rows of up to `_LONGEST_SORTED` keys are sorted sixteen at a time, one in each lane of a vector, by Batcher's merge
+exchange (Knuth, The Art of Computer Programming, vol. 3, algorithm 5.2.2M), which compares the same places whatever
+the entries are. Prefix sums of the sorted lanes in float64 are then compared with the goals.
+
+The count of a longer row at a threshold is found by search, not by order. For a pivot w, let M(w) be the mass and
 N(w) the number of the entries above w, both taken in one vectorized pass over the row. Two pivots lo < hi with
 M(hi) < goal <= M(lo) bracket the entry at which the goal is reached, and with m = count - N(hi) of the
 c = N(lo) - N(hi) entries between them needed,
@@ -14,38 +18,44 @@ are the quantiles of a normal curve with the mass-weighted mean and deviation of
 ones come in pairs around a linear interpolation. Non-negative float32 numbers are ordered as their bits are
 as integers, which gives logarithms, the middle between two pivots and the end of the search for nothing.
 
-Of a short row, which a search would take longer to set up, the mass M'(p) of the entries not below p is taken for
-each entry p, without a branch: the count is one more than the number of entries with M'(p) < goal.
+Passes of the search run in float32. Wherever rounding could decide, which a rigorous bound tells, they are taken
+again in float64, so that the result is that of float64 sums. Rows are padded with zeros, which carry no mass, to a
+length that vectors divide.
 
-Passes run in float32. Wherever rounding could decide, which a rigorous bound tells, they are taken again in
-float64, so that the result is that of float64 sums. Rows are padded with zeros, which carry no mass, to a length
-that vectors divide.
+Counts are of a row relative to its own sum, so that rows are counted before they are normalized: the words' row is
+the row without its other keys, the contributions' row is the row times the lengths of the values.
 
 All compiled loops are in this file, since numba looks at no other file to tell whether what it kept is out of date.
 """
 
 # Numba's decorators have no types that mypy could follow.
-# mypy: disable-error-code="untyped-decorator"
+# mypy: disable-error-code="untyped-decorator, no-untyped-call"
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from statistics import NormalDist
-from typing import Any
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
 from llvmlite import ir  # type: ignore[import-untyped]
-from numba.core import types
+from numba.core import cgutils, types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from metastable.extraction.threads import most_threads, share_out
 
-__all__ = ["NOT_FINITE", "count_rows", "softmax_and_count_rows"]
+__all__ = ["COUNTS", "MASSES", "NOT_FINITE", "count_rows", "softmax_and_measure_rows"]
+
+COUNTS = ("count", "count_words", "count_contributions")
+"""What is counted of a row: all its keys, those of words alone, and the weights times the lengths of the values."""
+
+MASSES = ("special_mass", "first_mass", "sink_mass")
+"""Shares of a row's softmax: of the keys that are no words, of the first key, and of a learned sink."""
 
 NOT_FINITE = -1
-"""Stands for the count of a row whose scores are not finite."""
+"""Stands for the counts of a row whose scores are not finite."""
 
 # Sums in any order, which lets the compiler use vectors; not for code that must see NaN.
 _SUMS = {"reassoc", "nsz", "contract", "arcp", "nnan"}
@@ -54,8 +64,9 @@ _ENTRIES_PER_THREAD = 1 << 14
 _PARTS_PER_THREAD = 4
 # Entries that a pass of the compiled loops takes at a time: four vectors of eight.
 _STRIDE = 32
-# The longest row, padded, whose entries are all compared with each other.
-_SHORT = 64
+# Rows that are sorted side by side, and the most keys of a row that is sorted and not searched.
+_LANES = 16
+_LONGEST_SORTED = 256
 _INTERPOLATIONS = 4
 _ZERO = np.float32(0.0)
 _ONE = np.float32(1.0)
@@ -83,6 +94,41 @@ def _compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     return compile_function
 
 
+class _Room(NamedTuple):
+    """Where one thread works: a line for a row, and lanes where rows are short enough to be sorted."""
+
+    line: NDArray[np.float32]
+    changed_line: NDArray[np.float32]
+    pivots: NDArray[np.int64]
+    masses: NDArray[np.float64]
+    numbers: NDArray[np.float64]
+    lanes: NDArray[np.float32]
+    changed_lanes: NDArray[np.float32]
+    rows: NDArray[np.int64]
+    goals: NDArray[np.float64]
+    sums: NDArray[np.float64]
+    short: NDArray[np.int32]
+
+
+@_compiled()
+def _make_room(n_keys, n_shares):  # type: ignore[no-untyped-def]
+    length = -(-n_keys // _STRIDE) * _STRIDE
+    n_in_lanes = n_keys * _LANES if n_keys <= _LONGEST_SORTED else 0
+    return _Room(
+        np.zeros(length, np.float32),
+        np.zeros(length, np.float32),
+        np.empty(n_shares, np.int64),
+        np.empty(n_shares, np.float64),
+        np.empty(n_shares, np.float64),
+        np.zeros(n_in_lanes, np.float32),
+        np.zeros(n_in_lanes, np.float32),
+        np.empty(_LANES, np.int64),
+        np.empty(_LANES, np.float64),
+        np.empty(_LANES, np.float64),
+        np.empty(_LANES, np.int32),
+    )
+
+
 @_intrinsic
 def _as_float(context, bits):  # type: ignore[no-untyped-def]  # noqa: ARG001
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]  # noqa: ARG001
@@ -99,9 +145,98 @@ def _as_bits(context, number):  # type: ignore[no-untyped-def]  # noqa: ARG001
     return types.int32(types.float32), generate
 
 
+def _lanes_at(context, builder, array_type, array, offset, element):  # type: ignore[no-untyped-def]
+    """Point to the vector that begins at an offset of an array."""
+    data = context.make_array(array_type)(context, builder, array).data
+    return builder.bitcast(builder.gep(data, [offset]), ir.VectorType(element, _LANES).as_pointer())
+
+
+@_intrinsic
+def _exchange(context, lanes, first, second):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    """Put the larger of two entries first, in every lane; the offsets are those of lane 0."""
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        element = ir.FloatType()
+        upper, lower = (
+            _lanes_at(context, builder, signature.args[0], arguments[0], offset, element) for offset in arguments[1:]
+        )
+        x, y = builder.load(upper, align=4), builder.load(lower, align=4)
+        in_order = builder.fcmp_ordered(">", x, y)
+        builder.store(builder.select(in_order, x, y), upper, align=4)
+        builder.store(builder.select(in_order, y, x), lower, align=4)
+        return context.get_dummy_value()
+
+    return types.void(lanes, types.intp, types.intp), generate
+
+
+@_intrinsic
+def _add_up(context, lanes, n_entries, goals, sums, short):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    """Fill `sums` with the sum of each lane in float64, `short` with its number of prefix sums below the goal."""
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        double, integer = ir.DoubleType(), ir.IntType(32)
+        n_entries = arguments[1]
+        start = ir.Constant(n_entries.type, 0)
+        goals, sums, short = (
+            _lanes_at(context, builder, signature.args[at], arguments[at], start, element)
+            for at, element in ((2, double), (3, double), (4, integer))
+        )
+        goal = builder.load(goals, align=8)
+        doubles, integers = ir.VectorType(double, _LANES), ir.VectorType(integer, _LANES)
+        mass = cgutils.alloca_once_value(builder, ir.Constant(doubles, None))
+        number = cgutils.alloca_once_value(builder, ir.Constant(integers, None))
+        with cgutils.for_range(builder, n_entries) as loop:
+            offset = builder.mul(loop.index, ir.Constant(n_entries.type, _LANES))
+            place = _lanes_at(context, builder, signature.args[0], arguments[0], offset, ir.FloatType())
+            entries = builder.fpext(builder.load(place, align=4), doubles)
+            builder.store(builder.fadd(builder.load(mass), entries), mass)
+            is_short = builder.sext(builder.fcmp_ordered("<", builder.load(mass), goal), integers)
+            builder.store(builder.sub(builder.load(number), is_short), number)
+        builder.store(builder.load(mass), sums, align=8)
+        builder.store(builder.load(number), short, align=4)
+        return context.get_dummy_value()
+
+    return types.void(lanes, types.intp, goals, sums, short), generate
+
+
 @_compiled()
-def _padded(n_keys):  # type: ignore[no-untyped-def]
-    return -(-n_keys // _STRIDE) * _STRIDE
+def _sort_lanes(lanes, n_entries):  # type: ignore[no-untyped-def]
+    """Sort every lane downwards by merge exchange; entry j of lane l is at j * _LANES + l."""
+    top = 1
+    while 2 * top < n_entries:
+        top *= 2
+    step = top
+    while step > 0:
+        reach, first, distance = top, 0, step
+        while True:
+            for run in range(first, n_entries - distance, 2 * step):
+                for i in range(run, min(run + step, n_entries - distance)):
+                    _exchange(lanes, i * _LANES, (i + distance) * _LANES)
+            if reach == step:
+                break
+            distance, first, reach = reach - step, step, reach // 2
+        step //= 2
+
+
+@_compiled()
+def _fill_lane(lanes, lane, row):  # type: ignore[no-untyped-def]
+    for j in range(row.shape[0]):
+        lanes[j * _LANES + lane] = row[j]
+
+
+@_compiled()
+def _count_lanes(lanes, n_entries, shares, room, rows, counts):  # type: ignore[no-untyped-def]
+    """Sort the lanes and count them at all shares; lane l is row rows[l] of the counts."""
+    goals, sums, short = room.goals, room.sums, room.short
+    _sort_lanes(lanes, n_entries)
+    goals[:] = 0.0
+    _add_up(lanes, n_entries, goals, sums, short)
+    for t in range(shares.shape[0]):
+        for lane in range(_LANES):
+            goals[lane] = shares[t] * sums[lane]
+        _add_up(lanes, n_entries, goals, sums, short)
+        for lane in range(rows.shape[0]):
+            counts[rows[lane], t] = short[lane] + 1 if sums[lane] > 0.0 else 0
 
 
 @_compiled(fastmath=_SUMS)
@@ -172,44 +307,9 @@ def _bounds(goal, slack, high, high_mass, high_number, low, low_mass, low_number
 
 
 @_compiled()
-def _mass_not_below(row, reached):  # type: ignore[no-untyped-def]
-    """Fill `reached` with the mass of the entries not below each entry; the length is a multiple of four."""
-    reached[:] = _ZERO
-    for i in range(0, row.shape[0], 4):
-        first, second, third, fourth = row[i], row[i + 1], row[i + 2], row[i + 3]
-        for j in range(row.shape[0]):
-            entry = row[j]
-            reached[j] += ((first if first >= entry else _ZERO) + (second if second >= entry else _ZERO)) + (
-                (third if third >= entry else _ZERO) + (fourth if fourth >= entry else _ZERO)
-            )
-
-
-@_compiled()
-def _count_short(row, shares, total, reached, counts):  # type: ignore[no-untyped-def]
-    """Count a short row at all shares; False where rounding or equal entries could decide."""
-    _mass_not_below(row, reached)
-    slack = (row.shape[0] + 2) * 2.0**-24 * total
-    for t in range(shares.shape[0]):
-        goal = shares[t] * total
-        surely, perhaps = np.float32(goal - slack), np.float32(goal + slack)
-        short = unsure = np.int32(0)
-        at_goal = np.int32(_BITS_OF_INFINITY)
-        for j in range(row.shape[0]):
-            short += np.int32(reached[j] < surely)
-            unsure += np.int32(reached[j] <= perhaps)
-            at_goal = min(at_goal, _as_bits(reached[j]) if reached[j] > perhaps else np.int32(_BITS_OF_INFINITY))
-        equal = np.int32(0)
-        for j in range(row.shape[0]):
-            equal += np.int32((_as_bits(reached[j]) == at_goal) & (row[j] > _ZERO))
-        if short != unsure or equal != 1:
-            return False
-        counts[t] = short + 1
-    return True
-
-
-@_compiled()
-def _search(row, total, shares, quantiles, pivots, masses, numbers, counts):  # type: ignore[no-untyped-def]
+def _search(row, total, shares, quantiles, room, counts):  # type: ignore[no-untyped-def]
     """Count one row at rising shares by pivots that close in on the entry where each goal is reached."""
+    pivots, masses, numbers = room.pivots, room.masses, room.numbers
     n_shares = shares.shape[0]
     first, second, n_positive = _moments(row)
     # Bounds the error of float32 sums in whatever order the compiler chose.
@@ -290,27 +390,30 @@ def _search(row, total, shares, quantiles, pivots, masses, numbers, counts):  # 
 
 
 @_compiled()
-def _count_row(row, shares, quantiles, pivots, masses, numbers, scratch, counts):  # type: ignore[no-untyped-def]
-    """Count one padded row of non-negative entries at rising shares; return its mass. Scratch is as long as the row."""
+def _count_line(row, shares, quantiles, room, counts):  # type: ignore[no-untyped-def]
+    """Count one padded row of non-negative entries at rising shares, by search."""
     total = _total(row)
-    if not total > 0.0:
+    if total > 0.0:
+        _search(row, total, shares, quantiles, room, counts)
+    else:
         counts[:] = 0
-    elif row.shape[0] > _SHORT or not _count_short(row, shares, total, scratch, counts):
-        _search(row, total, shares, quantiles, pivots, masses, numbers, counts)
-    return total
 
 
 @_compiled(nogil=True)
 def _count_range(rows, first, last, shares, quantiles, counts):  # type: ignore[no-untyped-def]
-    n_shares, n_keys = shares.shape[0], rows.shape[1]
-    pivots = np.empty(n_shares, np.int64)
-    masses = np.empty(n_shares, np.float64)
-    numbers = np.empty(n_shares, np.float64)
-    line = np.zeros(_padded(n_keys), np.float32)
-    scratch = np.empty_like(line)
-    for i in range(first, last):
-        line[:n_keys] = rows[i]
-        _count_row(line, shares, quantiles, pivots, masses, numbers, scratch, counts[i])
+    n_keys = rows.shape[1]
+    room = _make_room(n_keys, shares.shape[0])
+    if n_keys > _LONGEST_SORTED:
+        for i in range(first, last):
+            room.line[:n_keys] = rows[i]
+            _count_line(room.line, shares, quantiles, room, counts[i])
+        return
+    for start in range(first, last, _LANES):
+        n_rows = min(_LANES, last - start)
+        for lane in range(n_rows):
+            room.rows[lane] = start + lane
+            _fill_lane(room.lanes, lane, rows[start + lane])
+        _count_lanes(room.lanes, n_keys, shares, room, room.rows[:n_rows], counts)
 
 
 @_compiled()
@@ -365,46 +468,130 @@ def _finish_scores(scores, scale, bias, visible, line):  # type: ignore[no-untyp
     line[scores.shape[0] :] = _HIDDEN
 
 
+@_compiled(fastmath=_SUMS)
+def _mass_of_others(row, words):  # type: ignore[no-untyped-def]
+    """Mass of the entries whose keys are no words."""
+    mass = 0.0
+    for j in range(words.shape[0]):
+        mass += np.float64(_ZERO if words[j] else row[j])
+    return mass
+
+
+@_compiled()
+def _keep_words(lanes, words, kept):  # type: ignore[no-untyped-def]
+    """Copy the entries of words from one set of lanes to another; return their number."""
+    n_words = 0
+    for j in range(words.shape[0]):
+        if words[j]:
+            for lane in range(_LANES):
+                kept[n_words * _LANES + lane] = lanes[j * _LANES + lane]
+            n_words += 1
+    return n_words
+
+
+@_compiled()
+def _weigh_lanes(lanes, lengths, weighed):  # type: ignore[no-untyped-def]
+    for j in range(lengths.shape[0]):
+        for lane in range(_LANES):
+            weighed[j * _LANES + lane] = lanes[j * _LANES + lane] * lengths[j]
+
+
+@_compiled()
+def _count_all_lanes(room, n_waiting, words, lengths, shares, kinds, counts):  # type: ignore[no-untyped-def]
+    """Count the rows that wait in the lanes; `counts` is (kinds, queries, shares)."""
+    of_words, of_contributions = kinds
+    rows = room.rows[:n_waiting]
+    if of_words >= 0:
+        n_words = _keep_words(room.lanes, words, room.changed_lanes)
+        _count_lanes(room.changed_lanes, n_words, shares, room, rows, counts[of_words])
+    if of_contributions >= 0:
+        _weigh_lanes(room.lanes, lengths, room.changed_lanes)
+        _count_lanes(room.changed_lanes, lengths.shape[0], shares, room, rows, counts[of_contributions])
+    _count_lanes(room.lanes, room.lanes.shape[0] // _LANES, shares, room, rows, counts[0])
+
+
+@_compiled()
+def _count_all_lines(room, i, total, words, lengths, shares, quantiles, kinds, counts):  # type: ignore[no-untyped-def]
+    """Count the row of query i by search; `counts` is (kinds, queries, shares)."""
+    of_words, of_contributions = kinds
+    _search(room.line, total, shares, quantiles, room, counts[0, i])
+    if of_words >= 0:
+        for j in range(words.shape[0]):
+            room.changed_line[j] = room.line[j] if words[j] else _ZERO
+        _count_line(room.changed_line, shares, quantiles, room, counts[of_words, i])
+    if of_contributions >= 0:
+        for j in range(lengths.shape[0]):
+            room.changed_line[j] = room.line[j] * lengths[j]
+        _count_line(room.changed_line, shares, quantiles, room, counts[of_contributions, i])
+
+
 @_compiled(nogil=True)
-def _softmax_and_count_all(scores, scale, bias, visible, asked, shares, quantiles, counts):  # type: ignore[no-untyped-def]
+def _softmax_and_measure_all(  # type: ignore[no-untyped-def]
+    scores, scale, bias, visible, asked, sinks, words, lengths, shares, quantiles, kinds, places, counts, masses
+):
+    """Replace scores by weights, and fill the counts (kinds, ...) and the masses (places, ...).
+
+    `kinds` are the positions in `counts` of the counts of words and of contributions, `places` those in `masses` of
+    what is not on words, on the first key and on the sink; -1 for what is not wanted. Empty arrays stand for none.
+    """
     n_batch, n_heads, n_queries, n_keys = scores.shape
-    n_shares = shares.shape[0]
-    pivots = np.empty(n_shares, np.int64)
-    masses = np.empty(n_shares, np.float64)
-    numbers = np.empty(n_shares, np.float64)
-    line = np.empty(_padded(n_keys), np.float32)
-    scratch = np.empty_like(line)
+    on_others, on_first, on_sink = places
+    sorts = n_keys <= _LONGEST_SORTED
+    room = _make_room(n_keys, shares.shape[0])
+    line = room.line
     no_bias = np.empty(0, np.float32)
-    all_visible = np.empty(0, np.bool_)
-    for index in range(n_batch * n_heads * n_queries):
-        i = index % n_queries
-        h = (index // n_queries) % n_heads
-        b = index // (n_queries * n_heads)
-        row, row_counts = scores[b, h, i], counts[b, h, i]
-        row_bias, row_visible = no_bias, all_visible
-        if bias.size > 0:
-            row_bias = bias[b % bias.shape[0], h % bias.shape[1], i % bias.shape[2]]
-        if visible.size > 0:
-            row_visible = visible[b % visible.shape[0], h % visible.shape[1], i % visible.shape[2]]
-        _finish_scores(row, scale, row_bias, row_visible, line)
-        largest, widest = _largest_score(line)
-        if largest == -np.inf and widest == _BITS_OF_INFINITY:
-            row[:] = _ZERO
-            row_counts[:] = 0
-            continue
-        if widest > _BITS_OF_INFINITY or largest == np.inf:
-            row[:] = np.nan
-            row_counts[:] = NOT_FINITE
-            continue
-        _exponentiate(line, largest)
-        if asked[b, i]:
-            total = _count_row(line, shares, quantiles, pivots, masses, numbers, scratch, row_counts)
-        else:
-            row_counts[:] = 0
+    no_key_hidden = no_words = np.empty(0, np.bool_)
+    no_lengths = np.empty(0, np.float32)
+    for index in range(n_batch * n_heads):
+        h = index % n_heads
+        b = index // n_heads
+        head_counts = counts[:, b, h]
+        head_words = words[b] if words.size > 0 else no_words
+        head_lengths = lengths[b, h] if lengths.size > 0 else no_lengths
+        n_waiting = 0
+        for i in range(n_queries):
+            row = scores[b, h, i]
+            row_bias, row_visible = no_bias, no_key_hidden
+            if bias.size > 0:
+                row_bias = bias[b % bias.shape[0], h % bias.shape[1], i % bias.shape[2]]
+            if visible.size > 0:
+                row_visible = visible[b % visible.shape[0], h % visible.shape[1], i % visible.shape[2]]
+            _finish_scores(row, scale, row_bias, row_visible, line)
+            largest, widest = _largest_score(line)
+            if largest == -np.inf and widest == _BITS_OF_INFINITY:
+                row[:] = _ZERO
+                continue
+            if widest > _BITS_OF_INFINITY or largest == np.inf:
+                row[:] = np.nan
+                head_counts[:, i] = NOT_FINITE
+                continue
+            _exponentiate(line, largest)
             total = _total(line)
-        share = np.float32(1.0 / total)
-        for j in range(n_keys):
-            row[j] = line[j] * share
+            whole = total
+            if sinks.shape[0] > 0:
+                whole += np.exp(sinks[h] - np.float64(largest))
+            share = np.float32(1.0 / whole)
+            for j in range(n_keys):
+                row[j] = line[j] * share
+            if not asked[b, i]:
+                continue
+            if on_others >= 0:
+                masses[on_others, b, h, i] = _mass_of_others(line, head_words) / whole
+            if on_first >= 0:
+                masses[on_first, b, h, i] = line[0] / whole
+            if on_sink >= 0:
+                masses[on_sink, b, h, i] = 1.0 - total / whole
+            if not sorts:
+                _count_all_lines(room, i, total, head_words, head_lengths, shares, quantiles, kinds, head_counts)
+                continue
+            _fill_lane(room.lanes, n_waiting, line[:n_keys])
+            room.rows[n_waiting] = i
+            n_waiting += 1
+            if n_waiting == _LANES:
+                _count_all_lanes(room, n_waiting, head_words, head_lengths, shares, kinds, head_counts)
+                n_waiting = 0
+        if n_waiting > 0:
+            _count_all_lanes(room, n_waiting, head_words, head_lengths, shares, kinds, head_counts)
 
 
 def _rising(shares: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.float64], NDArray[np.float64]]:
@@ -449,26 +636,32 @@ def count_rows(rows: NDArray[np.float32], shares: NDArray[np.float64]) -> NDArra
     return _in_given_order(counts, order)
 
 
-def softmax_and_count_rows(
+def softmax_and_measure_rows(
     scores: NDArray[np.float32],
     shares: NDArray[np.float64],
+    wanted: Collection[str],
     *,
     scale: float,
-    bias: NDArray[np.float32] | None,
-    visible: NDArray[np.bool_] | None,
+    bias: NDArray[np.float32] | None = None,
+    visible: NDArray[np.bool_] | None = None,
     asked: NDArray[np.bool_],
-) -> NDArray[np.int32]:
-    """Turn attention scores into the weights of their softmax, in place, and count them while in the cache.
+    sinks: NDArray[np.float64] | None = None,
+    words: NDArray[np.bool_] | None = None,
+    lengths: NDArray[np.float32] | None = None,
+) -> dict[str, NDArray[Any]]:
+    """Turn attention scores into the weights of their softmax, in place, and measure them while in the cache.
 
     On the calling thread alone; threads can each have scores of their own.
 
     Parameters
     ----------
     scores : ndarray of float32, shape (n_batch, n_heads, n_queries, n_keys), C-contiguous
-        Products of queries and keys; overwritten by softmax(scale * scores + bias) over the visible keys.
-        A row that sees no key becomes zeros.
+        Products of queries and keys; overwritten by softmax(scale * scores + bias) over the visible keys and the
+        sink. A row that sees no key becomes zeros.
     shares : ndarray of float64, shape (n_shares,)
         See `count_rows`.
+    wanted : collection of str
+        Of `COUNTS` and `MASSES`: what is measured beside ``"count"``, which always is.
     scale : float
         What the scores are multiplied with.
     bias : ndarray of float32, shape broadcastable to scores with all n_keys, C-contiguous, optional
@@ -476,16 +669,41 @@ def softmax_and_count_rows(
     visible : ndarray of bool, shape broadcastable to scores with all n_keys, C-contiguous, optional
         False where a query does not see a key.
     asked : ndarray of bool, shape (n_batch, n_queries)
-        False for queries that are not counted.
+        False for queries that are not measured.
+    sinks : ndarray of float64, shape (n_heads,), optional
+        Score of each head's learned sink, which takes part in the softmax and is no key.
+    words : ndarray of bool, shape (n_batch, n_keys), optional
+        True for the keys of words; ``count_words`` and ``special_mass`` need it.
+    lengths : ndarray of float32, shape (n_batch, n_heads, n_keys), optional
+        Lengths of the values, not negative and up to about one; ``count_contributions`` needs them.
 
     Returns
     -------
-    ndarray of int32, shape (n_batch, n_heads, n_queries, n_shares)
-        0 for queries not asked or without a visible key, `NOT_FINITE` where a score is NaN or infinite.
+    dict of str to ndarray
+        Counts of shape (n_batch, n_heads, n_queries, n_shares), int32: 0 for queries not asked or rows without mass,
+        `NOT_FINITE` where a score is NaN or infinite. Masses of shape (n_batch, n_heads, n_queries), float32, as
+        shares of the softmax with its sink: NaN for queries not asked, without a visible key, or with such scores.
     """
     order, rising, quantiles = _rising(shares)
-    counts = np.empty((*scores.shape[:-1], len(shares)), dtype=np.int32)
-    biases = np.empty((0, 0, 0, 0), dtype=np.float32) if bias is None else bias
-    views = np.empty((0, 0, 0, 0), dtype=np.bool_) if visible is None else visible
-    _softmax_and_count_all(scores, np.float32(scale), biases, views, asked, rising, quantiles, counts)
-    return _in_given_order(counts, order)
+    counted = ["count", *(name for name in COUNTS[1:] if name in wanted)]
+    weighed = [name for name in MASSES if name in wanted]
+    counts = np.zeros((len(counted), *scores.shape[:-1], len(shares)), dtype=np.int32)
+    masses = np.full((len(weighed), *scores.shape[:-1]), np.nan, dtype=np.float32)
+    _softmax_and_measure_all(
+        scores,
+        np.float32(scale),
+        np.empty((0, 0, 0, 0), dtype=np.float32) if bias is None else bias,
+        np.empty((0, 0, 0, 0), dtype=np.bool_) if visible is None else visible,
+        asked,
+        np.empty(0, dtype=np.float64) if sinks is None else sinks,
+        np.empty((0, 0), dtype=np.bool_) if words is None else words,
+        np.empty((0, 0, 0), dtype=np.float32) if lengths is None else lengths,
+        rising,
+        quantiles,
+        tuple(counted.index(name) if name in counted else -1 for name in COUNTS[1:]),
+        tuple(weighed.index(name) if name in weighed else -1 for name in MASSES),
+        counts,
+        masses,
+    )
+    values: dict[str, NDArray[Any]] = dict(zip(counted, _in_given_order(counts, order), strict=True))
+    return values | dict(zip(weighed, masses, strict=True))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Literal, get_args
@@ -10,19 +10,24 @@ from typing import TYPE_CHECKING, Literal, get_args
 import torch
 
 from metastable.errors import InputError
+from metastable.extraction.kernels import COUNTS, MASSES
 from metastable.extraction.mass import count_entries
-from metastable.measures import COUNT, Rows, known_measures, measure_named
+from metastable.extraction.row_measures import value_lengths
+from metastable.measures import COUNT, LEARNED_SINK, SHARE, VALUES, Rows, known_measures, measure_named
 from metastable.models.sites import Site, Stream
 
 if TYPE_CHECKING:
     from metastable import study
+    from metastable.models.encoders import Encoder
 
 __all__ = [
     "RowOptions",
+    "check_model",
     "check_needs",
     "check_row_options",
     "check_sites",
     "keep_word_keys",
+    "measures_of_run",
     "select_queries",
     "sum_word_mass",
     "summarize_rows",
@@ -31,6 +36,9 @@ __all__ = [
 Queries = Literal["all", "words", "special"]
 Keys = Literal["all", "words"]
 Unit = Literal["tokens", "words"]
+
+_WHILE_ATTENDING = frozenset({*COUNTS, *MASSES, SHARE.name})
+"""What a pass that attends and measures together gives."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +65,9 @@ class RowOptions:
     measures: tuple[str, ...] = ()
 
     @property
-    def needs_counts_alone(self) -> bool:
-        """Whether the rows are counted as they are, and nothing else is wanted of them."""
-        return self.keys == "all" and self.unit == "tokens" and not self.measures
+    def needs_no_weights(self) -> bool:
+        """Whether rows are taken as they are, and all that is wanted of them can be had while the model attends."""
+        return self.keys == "all" and self.unit == "tokens" and _WHILE_ATTENDING.issuperset(self.measures)
 
 
 def check_row_options(
@@ -84,6 +92,26 @@ def check_row_options(
     return RowOptions(queries, keys, unit, extra)  # type: ignore[arg-type]
 
 
+def _lacking_in_sequences(name: str, sequences: Sequence[study.Sequence]) -> Iterator[tuple[str, str]]:
+    """Say what sequences lack for a measure, each time with what would do."""
+    for need in measure_named(name).needs:
+        lacking = next((sequence for sequence in sequences if not need.is_met(sequence)), None)
+        if lacking is not None:
+            yield f"needs a {need.what}, and sequence {lacking.identifier!r} has no {need.what}", need.remedy
+
+
+def _lacking_in_model(name: str, encoder: Encoder) -> Iterator[tuple[str, str]]:
+    """Say what a model lacks for a measure, each time with what would do."""
+    for need in measure_named(name).needs_of_model:
+        if not need.is_met(encoder):
+            yield f"needs {need.what}, and model {encoder.model_id!r} {need.lacking}", "another model"
+
+
+def _refuse(name: str, lacking: Iterable[tuple[str, str]]) -> None:
+    for clause, remedy in lacking:
+        raise InputError(f"the measure {name} {clause}; choose another --measure, or {remedy}")
+
+
 def check_needs(measures: Iterable[str], sequences: Sequence[study.Sequence]) -> None:
     """Refuse sequences that lack what measures of their rows need.
 
@@ -93,13 +121,53 @@ def check_needs(measures: Iterable[str], sequences: Sequence[study.Sequence]) ->
         Naming the measure, the first such sequence, and what would do.
     """
     for name in measures:
-        for need in measure_named(name).needs:
-            lacking = next((sequence for sequence in sequences if not need.is_met(sequence)), None)
-            if lacking is not None:
-                raise InputError(
-                    f"the measure {name} needs a {need.what}, and sequence {lacking.identifier!r} has no {need.what}; "
-                    f"choose another --measure, or {need.remedy}"
-                )
+        _refuse(name, _lacking_in_sequences(name, sequences))
+
+
+def check_model(measures: Iterable[str], encoder: Encoder) -> None:
+    """Refuse a model that lacks what measures of its rows need.
+
+    Raises
+    ------
+    InputError
+        Naming the measure and what the model lacks.
+    """
+    for name in measures:
+        _refuse(name, _lacking_in_model(name, encoder))
+
+
+def measures_of_run(
+    compared: Sequence[str], encoder: Encoder, sequences: Sequence[study.Sequence]
+) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Find what a run takes of every row: what it compares, and what every run takes where it can be had.
+
+    Parameters
+    ----------
+    compared : sequence of str
+        Names of the measures that the run compares whatever the model.
+    encoder : Encoder
+        The model.
+    sequences : sequence of Sequence
+        What it reads.
+
+    Returns
+    -------
+    measures : tuple of str
+        What is compared, then the others.
+    left_out : dict of str to str
+        Of each measure of every run that cannot be had why, after "the measure count_words"; no model is held to
+        lack a learned sink.
+    """
+    measures, left_out = list(compared), {}
+    for name, measure in known_measures().measures.items():
+        if not measure.in_every_run or name in compared:
+            continue
+        lacking = [*_lacking_in_sequences(name, sequences), *_lacking_in_model(name, encoder)]
+        if not lacking:
+            measures.append(name)
+        elif LEARNED_SINK not in measure.needs_of_model:
+            left_out[name] = lacking[0][0]
+    return tuple(measures), left_out
 
 
 def check_sites(measures: Iterable[str], sites: Iterable[Site]) -> None:
@@ -194,13 +262,15 @@ def summarize_rows(
     words: Mapping[Stream, torch.Tensor],
     options: RowOptions,
     targets: Mapping[Stream, torch.Tensor] | None = None,
+    values: torch.Tensor | None = None,
 ) -> dict[str, torch.Tensor]:
     """Summarize every row of one layer's attention in one pass.
 
     Parameters
     ----------
     weights : torch.Tensor
-        (batch, heads, queries, keys) float32, rows sum to 1, keys that a query does not see weigh 0.
+        (batch, heads, queries, keys) float32, rows sum to 1, or to less where a learned sink takes part in the
+        softmax; keys that a query does not see weigh 0.
     thresholds : sequence of float
         Shares of a row's mass.
     site : Site
@@ -214,6 +284,8 @@ def summarize_rows(
     targets : mapping of stream to torch.Tensor, optional
         (batch, tokens) boolean: the pieces of the words that the study is about; a stream that has none is
         not there.
+    values : torch.Tensor, optional
+        (batch, heads, keys, size): what the weights are multiplied with, for measures that need it.
 
     Returns
     -------
@@ -228,7 +300,9 @@ def summarize_rows(
     if options.unit == "words":
         kept = sum_word_mass(kept, words[site.keys])
     count = partial(count_entries, thresholds=thresholds)
-    rows = Rows(weights, kept, site, asked, words, targets or {}, count)
+    of_values = any(VALUES in measure_named(name).needs_of_model for name in options.measures)
+    lengths = value_lengths(values) if of_values and values is not None else None
+    rows = Rows(weights, kept, site, asked, words, targets or {}, count, lengths)
     counts = COUNT.of_rows(rows) * asked[:, None, :, None]
     nothing = counts[..., 0] == 0
     summary = {COUNT.name: counts}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -122,12 +122,15 @@ class ExtractionRecord:
         Why so.
     reused : bool
         Whether they were there already.
+    left_out : mapping of str to str
+        Of each measure of every run that could not be had why, after "the measure count_words".
     """
 
     key: str
     capture: str
     capture_reason: str
     reused: bool
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -107,7 +107,9 @@ def run_record(
             predictor=None if contrast.predictor is None else contrast.formula,
         ),
         permutations=PermutationRecord(analysis.n_permutations, analysis.exact),
-        extraction=ExtractionRecord(extraction.key, extraction.capture, extraction.capture_reason, extraction.reused),
+        extraction=ExtractionRecord(
+            extraction.key, extraction.capture, extraction.capture_reason, extraction.reused, extraction.left_out
+        ),
         device=str(encoder.device),
         seconds=seconds,
         packages=software.packages,

@@ -8,16 +8,20 @@ from metastable.measures.lookup import (
     label_measure,
     measure_named,
 )
-from metastable.measures.measure import Measure, Need, Rows
-from metastable.measures.table import COUNT, MEASURES, TARGETS
+from metastable.measures.measure import Measure, ModelNeed, Need, Rows
+from metastable.measures.table import COUNT, LEARNED_SINK, MEASURES, SHARE, TARGETS, VALUES
 
 __all__ = [
     "COUNT",
+    "LEARNED_SINK",
     "MEASURES",
     "MEASURE_CHOICES",
+    "SHARE",
     "TARGETS",
+    "VALUES",
     "KnownMeasures",
     "Measure",
+    "ModelNeed",
     "Need",
     "Rows",
     "call_measure",

@@ -13,7 +13,7 @@ from metastable.models.sites import Site, Stream
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Measure", "Need", "Rows", "Tokens"]
+__all__ = ["Attention", "Measure", "ModelNeed", "Need", "Rows", "Tokens"]
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _TAKEN = frozenset(
@@ -28,8 +28,8 @@ class Rows:
     Attributes
     ----------
     weights : torch.Tensor
-        (batch, heads, queries, keys) float32, the rows as they are: they sum to 1, and keys that a query does not
-        see weigh 0.
+        (batch, heads, queries, keys) float32, the rows as they are: they sum to 1, or to less where a learned sink
+        takes part in the softmax, and keys that a query does not see weigh 0.
     kept : torch.Tensor
         (batch, heads, queries, units) float32, the same after the options: without the special tokens and
         renormalized where only words are keys, each word's pieces summed where words are the unit.
@@ -44,6 +44,9 @@ class Rows:
     count : callable
         ``count(rows)`` counts the entries of any rows that hold each threshold's share of the row's mass, by the
         compiled kernels: (batch, heads, queries, thresholds) int32.
+    lengths : torch.Tensor or None
+        (batch, heads, keys) float32, the lengths of the values that the weights are multiplied with, relative to the
+        longest of their head; None unless a measure needs the values.
     """
 
     weights: torch.Tensor
@@ -53,6 +56,7 @@ class Rows:
     words: Mapping[Stream, torch.Tensor]
     targets: Mapping[Stream, torch.Tensor]
     count: Callable[[torch.Tensor], torch.Tensor]
+    lengths: torch.Tensor | None = None
 
 
 class Tokens(Protocol):
@@ -84,6 +88,37 @@ class Need:
     what: str
     remedy: str
     is_met: Callable[[Tokens], bool] = field(repr=False)
+
+
+class Attention(Protocol):
+    """What a need of the model looks at: how its attention is read, as `metastable.models.encoders.Encoder` has it."""
+
+    @property
+    def gives_values(self) -> bool:
+        """Whether what its weights are multiplied with is seen."""
+
+    @property
+    def has_sink(self) -> bool:
+        """Whether a learned sink takes part in its softmax, which is no key."""
+
+
+@dataclass(frozen=True)
+class ModelNeed:
+    """What a model must have for a measure of its rows.
+
+    Attributes
+    ----------
+    what : str
+        After "the measure needs": "a learned sink in the softmax".
+    lacking : str
+        After the model's name, where it is not met: "has none".
+    is_met : callable
+        Whether a model has it.
+    """
+
+    what: str
+    lacking: str
+    is_met: Callable[[Attention], bool] = field(repr=False)
 
 
 def _everywhere(site: Site) -> bool:  # noqa: ARG001 - one signature for all measures
@@ -139,6 +174,10 @@ class Measure:
         Whether its logarithm suits the joint model of all heads: it is positive, and effects multiply it.
     needs : tuple of Need
         What every sequence must have.
+    needs_of_model : tuple of ModelNeed
+        What the model must have.
+    in_every_run : bool
+        Whether every run takes it of all rows, whatever it compares, where model and sequences have what it needs.
     has_values_at : callable
         Whether it has a value at a site: ``has_values_at(site)``.
 
@@ -166,6 +205,8 @@ class Measure:
     whole_row: bool = False
     joint: bool = False
     needs: tuple[Need, ...] = ()
+    needs_of_model: tuple[ModelNeed, ...] = ()
+    in_every_run: bool = False
     has_values_at: Callable[[Site], bool] = field(default=_everywhere, repr=False)
 
     def __post_init__(self) -> None:

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from metastable.measures.measure import Measure, Need, Rows, Tokens
+from metastable.measures.measure import Measure, ModelNeed, Need, Rows, Tokens
 from metastable.models.sites import Site
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["COUNT", "MEASURES", "SPECIAL_TOKENS", "TARGETS", "effective_number", "row_entropy"]
+__all__ = [
+    "COUNT",
+    "LEARNED_SINK",
+    "MEASURES",
+    "SHARE",
+    "SPECIAL_TOKENS",
+    "TARGETS",
+    "VALUES",
+    "effective_number",
+    "row_entropy",
+]
 
 
 def _has_target(sequence: Tokens) -> bool:
@@ -28,8 +38,34 @@ SPECIAL_TOKENS = Need("special token", "a model whose tokenizer adds special tok
 """The tokenizer adds tokens that are of no word."""
 
 
+VALUES = ModelNeed(
+    "the values that the weights are multiplied with",
+    "does not show them, since it is read from the weights that it returns",
+    lambda model: model.gives_values,
+)
+"""The model's attention is read where the values are."""
+
+LEARNED_SINK = ModelNeed("a learned sink in the softmax", "has none", lambda model: model.has_sink)
+"""A part of each row's mass goes to no key."""
+
+
 def _count(rows: Rows) -> torch.Tensor:
     return rows.count(rows.kept)
+
+
+def _count_words(rows: Rows) -> torch.Tensor:
+    return rows.count(rows.weights * ~_are_special(rows))
+
+
+def _count_contributions(rows: Rows) -> torch.Tensor:
+    if rows.lengths is None:
+        raise ValueError("the rows lack the lengths of their values")
+    return rows.count(rows.weights * rows.lengths[:, :, None, :])
+
+
+def _share(rows: Rows) -> torch.Tensor:
+    visible = (rows.kept > 0).sum(dim=-1, keepdim=True)
+    return rows.count(rows.kept) / visible.clamp_min(1)
 
 
 def row_entropy(weights: torch.Tensor) -> torch.Tensor:
@@ -45,20 +81,38 @@ def effective_number(weights: torch.Tensor) -> torch.Tensor:
     return row_entropy(weights).exp()
 
 
+def _renormalized(rows: Rows) -> torch.Tensor:
+    total = rows.kept.sum(dim=-1, keepdim=True)
+    return rows.kept / total.masked_fill(total == 0, 1.0)
+
+
 def _entropy(rows: Rows) -> torch.Tensor:
-    return row_entropy(rows.kept)
+    return row_entropy(_renormalized(rows))
 
 
 def _effective_number(rows: Rows) -> torch.Tensor:
-    return effective_number(rows.kept)
+    return effective_number(_renormalized(rows))
 
 
 def _largest_weight(rows: Rows) -> torch.Tensor:
-    return rows.kept.amax(dim=-1)
+    return _renormalized(rows).amax(dim=-1)
+
+
+def _are_special(rows: Rows) -> torch.Tensor:
+    """Whether each key is of no word, (batch, 1, 1, keys)."""
+    return (rows.words[rows.site.keys] < 0)[:, None, None, :]
 
 
 def _special_mass(rows: Rows) -> torch.Tensor:
-    return (rows.weights * (rows.words[rows.site.keys] < 0)[:, None, None, :]).sum(dim=-1)
+    return (rows.weights * _are_special(rows)).sum(dim=-1)
+
+
+def _first_mass(rows: Rows) -> torch.Tensor:
+    return rows.weights[..., 0]
+
+
+def _sink_mass(rows: Rows) -> torch.Tensor:
+    return (1 - rows.weights.sum(dim=-1)).clamp_min(0)
 
 
 def _nowhere(rows: Rows) -> torch.Tensor:
@@ -104,11 +158,72 @@ COUNT = Measure(
     of_threshold=True,
     whole=True,
     joint=True,
+    in_every_run=True,
 )
 """The founding quantity, which every cube has."""
 
+SHARE = Measure(
+    name="share",
+    of_rows=_share,
+    called="share of the keys",
+    definition=(
+        "the smallest number of {entries} of its attention row that together hold {share} of the row's mass, divided "
+        "by the number of {entries} that the query sees"
+    ),
+    help="the count over the number of keys that the query sees, which compares lengths and causal layers",
+    wider=True,
+    label="count over visible keys, to {share} of the attention",
+    of_threshold=True,
+    in_every_run=True,
+)
+"""The count relative to what it could be."""
+
 MEASURES = (
     COUNT,
+    Measure(
+        name="count_contributions",
+        of_rows=_count_contributions,
+        called="count of contributions",
+        definition=(
+            "the smallest number of entries that together hold {share} of what the head puts together, where each "
+            "entry of its attention row is weighed by the length of its value vector, p|v|, and the row renormalized"
+        ),
+        meaning="how many patterns enter what the head hands on",
+        help="the count over p|v|, the weights times the lengths of the values",
+        wider=True,
+        unit="tokens",
+        digits=2,
+        label="count of contributions, to {share} of p|v|",
+        cited="Kobayashi et al., 2020",
+        of_threshold=True,
+        whole=True,
+        whole_row=True,
+        joint=True,
+        needs_of_model=(VALUES,),
+        in_every_run=True,
+    ),
+    Measure(
+        name="count_words",
+        of_rows=_count_words,
+        called="count of words' tokens",
+        definition=(
+            "the smallest number of entries that together hold {share} of its attention row's mass on the pieces of "
+            "words, without the special tokens"
+        ),
+        meaning="how it spreads over what was said",
+        help="the count over the pieces of words alone, renormalized",
+        wider=True,
+        unit="tokens",
+        digits=2,
+        label="count of words' tokens, to {share} of their attention",
+        of_threshold=True,
+        whole=True,
+        whole_row=True,
+        joint=True,
+        needs=(SPECIAL_TOKENS,),
+        in_every_run=True,
+    ),
+    SHARE,
     Measure(
         name="entropy",
         of_rows=_entropy,
@@ -120,6 +235,7 @@ MEASURES = (
         help="Shannon entropy of the row, in nats",
         wider=True,
         unit="nats",
+        version=2,
     ),
     Measure(
         name="effective_number",
@@ -134,6 +250,7 @@ MEASURES = (
         unit="{unit}",
         digits=2,
         cited="Hill, 1973",
+        version=2,
         joint=True,
     ),
     Measure(
@@ -142,6 +259,7 @@ MEASURES = (
         called="largest weight",
         definition="the share of the attention that goes to the {one} attended most",
         help="share of the attention on the key attended most",
+        version=2,
     ),
     Measure(
         name="special_mass",
@@ -151,6 +269,26 @@ MEASURES = (
         help="share of the attention on special tokens",
         whole_row=True,
         needs=(SPECIAL_TOKENS,),
+        in_every_run=True,
+    ),
+    Measure(
+        name="first_mass",
+        of_rows=_first_mass,
+        called="first mass",
+        definition="the share of the attention that goes to the first token",
+        help="share of the attention on the first token, the sink of models without special tokens",
+        whole_row=True,
+        in_every_run=True,
+    ),
+    Measure(
+        name="sink_mass",
+        of_rows=_sink_mass,
+        called="sink mass",
+        definition="the share of the attention that goes to the head's learned sink, which is no token",
+        help="share of the attention on a learned sink, which is no key",
+        whole_row=True,
+        needs_of_model=(LEARNED_SINK,),
+        in_every_run=True,
     ),
     Measure(
         name="self_mass",

@@ -7,7 +7,6 @@ layer are gone before the next layer's are made.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -17,18 +16,23 @@ from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 import torch
 
 from metastable.errors import InputError
+from metastable.models.devices import input_device
 from metastable.models.eager import eager_layers
+from metastable.models.fresh import keep_state
+from metastable.models.inputs import accepts, is_text_reader, text_alone
+from metastable.models.products import Products
 
 __all__ = [
     "INTERFACE_NAME",
     "SINK",
     "Attending",
+    "ForwardError",
     "LayerAttention",
     "Scores",
     "accepts",
     "attend_inside",
+    "is_out_of_memory",
     "reading",
-    "reads_images",
     "site_name",
 ]
 
@@ -51,11 +55,19 @@ class LayerAttention:
         Position of the layer in its site, from 0.
     weights : torch.Tensor
         (batch, heads, queries, keys) float32; rows sum to 1, keys that a query does not see weigh 0.
+    values : torch.Tensor or None
+        (batch, heads, keys, size): what the weights are multiplied with. None where the model multiplies them
+        in a way that is not seen from outside.
     """
 
     site: str
     layer: int
     weights: torch.Tensor
+    values: torch.Tensor | None = None
+
+
+class ForwardError(InputError):
+    """A model's own code failed on what it was given to read."""
 
 
 Way = Literal["interface", "eager"]
@@ -87,6 +99,12 @@ class Scores(NamedTuple):
     scaling: float | None
     softcap: float | None
     bias: torch.Tensor | None
+
+    def to(self, device: torch.device) -> Scores:
+        """Bring all tensors to one device; the layers of a model that is spread are on several."""
+        values: dict[str, Any] = self._asdict()
+        tensors = {name: value for name, value in values.items() if isinstance(value, torch.Tensor)}
+        return Scores(**values | {name: value.to(device) for name, value in tensors.items()})
 
 
 @runtime_checkable
@@ -156,8 +174,8 @@ def attend_inside(
     return attend(module, scores), None
 
 
-def _weigh(scores: Scores, listener: Callable[[torch.Tensor], None]) -> torch.Tensor:
-    """Attend with all weights of the layer at once, which the listener gets."""
+def _weigh(scores: Scores, listener: Callable[[torch.Tensor, torch.Tensor], None]) -> torch.Tensor:
+    """Attend with all weights of the layer at once, which the listener gets with the values."""
     query, key, value, mask, scaling, softcap, bias = scores
     groups = query.shape[1] // key.shape[1]
     if groups > 1:
@@ -177,7 +195,7 @@ def _weigh(scores: Scores, listener: Callable[[torch.Tensor], None]) -> torch.Te
             products += mask
     weights = torch.softmax(products, dim=-1)
     del products
-    listener(weights)
+    listener(weights, value)
     return torch.matmul(weights.to(value.dtype), value).transpose(1, 2).contiguous()
 
 
@@ -216,6 +234,8 @@ class _AllRead(Exception):  # noqa: N818
 def reading(model: Any, way: Way, *, part: str | None = None, n_layers: int | None = None) -> Iterator[Read]:
     """Make a model's attention readable for as long as the context lasts.
 
+    Each batch is read as by a model that has read nothing before (see `metastable.models.fresh`).
+
     Parameters
     ----------
     model : transformers.PreTrainedModel
@@ -234,7 +254,10 @@ def reading(model: Any, way: Way, *, part: str | None = None, n_layers: int | No
     ------
     callable
         ``read(inputs, listener)`` runs one batch in inference mode and calls the listener once a layer. It
-        is called with a `LayerAttention`; within the interface it may be an `Attending` instead.
+        is called with a `LayerAttention`; within the interface it may be an `Attending` instead. What it gets
+        is on the device where the model takes its input. Raises
+        `ForwardError` where the model's own code fails; that memory ran out, and what the listener raises,
+        goes through as it is.
     """
     network = model if part is None else getattr(model, part)
     options: dict[str, Any] = {"return_dict": True}
@@ -242,50 +265,104 @@ def reading(model: Any, way: Way, *, part: str | None = None, n_layers: int | No
         options["use_cache"] = False
     names = {module: name for name, module in model.named_modules()}
 
-    def read_eager(inputs: Mapping[str, torch.Tensor], listener: Listener) -> None:
+    def run(inputs: Mapping[str, torch.Tensor], **more: Any) -> Any:
         with torch.inference_mode():
-            if isinstance(listener, Attending):
-                raise TypeError("the eager way gives weights, and no place to attend in")
-            output = network(**inputs, **options, output_attentions=True)
-            for site, layer, weights in eager_layers(output, model.config, part):
-                listener(LayerAttention(site, layer, weights.float()))
+            return network(**text_alone(network, inputs), **options, **more)
+
+    def read_eager(inputs: Mapping[str, torch.Tensor], listener: Listener) -> None:
+        if isinstance(listener, Attending):
+            raise TypeError("the eager way gives weights, and no place to attend in")
+        with Products() as products, _forward_errors():
+            layers = list(eager_layers(run(inputs, output_attentions=True), model.config, part))
+        with torch.inference_mode():
+            home = torch.device(input_device(network))
+            for site, layer, weights in layers:
+                values = products.values_of(weights)
+                values = None if values is None else values.to(home)
+                listener(LayerAttention(site, layer, weights.float().to(home), values))
 
     def read_inside(inputs: Mapping[str, torch.Tensor], listener: Listener) -> None:
         seen: dict[str, int] = {}
         modules: set[torch.nn.Module] = set()
+        home = torch.device(input_device(network))
 
         def attend(module: torch.nn.Module, scores: Scores) -> torch.Tensor:
             site = site_name(names.get(module, ""), model.config)
             layer = seen.get(site, 0)
             seen[site] = layer + 1
             modules.add(module)
+
             if isinstance(listener, Attending):
-                attended = listener.attend(scores, site, layer)
+                with _listener_errors():
+                    attended = listener.attend(scores.to(home), site, layer).to(scores.query.device)
             else:
-                attended = _weigh(scores, lambda weights: listener(LayerAttention(site, layer, weights)))
+                told = listener
+
+                def tell(weights: torch.Tensor, values: torch.Tensor) -> None:
+                    with _listener_errors():
+                        told(LayerAttention(site, layer, weights.to(home), values.to(home)))
+
+                attended = _weigh(scores, tell)
             if len(modules) == sum(seen.values()) == n_layers:
                 raise _AllRead
             return attended
 
         token = _attend.set(attend)
         try:
-            with torch.inference_mode(), suppress(_AllRead):
-                network(**inputs, **options)
+            with _forward_errors(), suppress(_AllRead):
+                run(inputs)
         finally:
             _attend.reset(token)
 
-    if way == "eager":
-        with _implementation(model, "eager"):
-            yield read_eager
-    else:
+    read_batch = read_eager if way == "eager" else read_inside
+    if way == "interface":
         _register()
-        with _implementation(model, INTERFACE_NAME):
-            yield read_inside
+    with _implementation(model, "eager" if way == "eager" else INTERFACE_NAME):
+        restore = keep_state(model)
+
+        def read(inputs: Mapping[str, torch.Tensor], listener: Listener) -> None:
+            try:
+                read_batch(inputs, listener)
+            finally:
+                restore()
+
+        yield read
 
 
-def accepts(model: Any, argument: str) -> bool:
-    """Whether a model's forward pass takes an argument."""
-    return argument in inspect.signature(model.forward).parameters
+class _ListenerError(Exception):
+    """Carries what a listener raised through the model's forward pass."""
+
+
+@contextmanager
+def _listener_errors() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        raise _ListenerError from error
+
+
+@contextmanager
+def _forward_errors() -> Iterator[None]:
+    """Say in one sentence that a model's own code failed, whatever it raises."""
+    try:
+        yield
+    except _ListenerError as error:
+        raise (error.__cause__ or error) from None
+    except InputError:
+        raise
+    except Exception as error:  # a model's code may raise anything
+        if is_out_of_memory(error):
+            raise
+        said = " ".join(str(error).split())[:150].rstrip(".")
+        raise ForwardError(f"its forward pass fails ({type(error).__name__}: {said})") from error
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, on an accelerator or in the host."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    text = str(error).lower()
+    return "out of memory" in text or "can't allocate memory" in text
 
 
 _CROSS = ("crossattention", "cross_attn", "encoder_attn", "encdecattention")
@@ -300,9 +377,4 @@ def site_name(path: str, config: Any) -> str:
         return "decoder" if lowered.split(".")[0] == "decoder" else "encoder"
     if hasattr(config, "vision_config") and hasattr(config, "text_config"):
         return "vision" if "vision" in lowered or "visual" in lowered else "text"
-    return "vision" if reads_images(config) else "self"
-
-
-def reads_images(config: Any) -> bool:
-    """Whether a model has no vocabulary."""
-    return getattr(config.get_text_config(), "vocab_size", None) is None
+    return "self" if is_text_reader(config) else "vision"

@@ -7,6 +7,9 @@ from typing import Any
 
 import torch
 
+from metastable.errors import InputError
+from metastable.models.inputs import is_text_reader
+
 __all__ = ["eager_layers"]
 
 _SITES = {
@@ -43,6 +46,11 @@ def eager_layers(output: Any, config: Any, part: str | None = None) -> Iterator[
         Its position in the site, from 0.
     weights : torch.Tensor
         (batch, heads, queries, keys), as the model's own softmax gave them.
+
+    Raises
+    ------
+    InputError
+        If a layer's weights are no tensor (PEGASUS-X gives those of its global and its local attention apart).
     """
     if part is not None:
         yield from _number(_TOWERS[part], output.get("attentions"))
@@ -51,7 +59,7 @@ def eager_layers(output: Any, config: Any, part: str | None = None) -> Iterator[
         nested = output.get(f"{tower}_output")
         if nested is not None:
             yield from _number(site, nested.get("attentions"))
-    reads_text = getattr(config.get_text_config(), "vocab_size", None) is not None
+    reads_text = is_text_reader(config)
     for name, site in _SITES.items():
         yield from _number(site if reads_text or site != "self" else "vision", output.get(name))
 
@@ -59,4 +67,8 @@ def eager_layers(output: Any, config: Any, part: str | None = None) -> Iterator[
 def _number(site: str, layers: Any) -> Iterator[tuple[str, int, torch.Tensor]]:
     given = [weights for weights in layers or () if weights is not None]
     for layer, weights in enumerate(given):
+        if not isinstance(weights, torch.Tensor):
+            raise InputError(
+                f"the weights in site {site!r}, layer {layer + 1} are given in pieces, not over its tokens"
+            )
         yield site, layer, weights

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import json
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from metastable.errors import InputError
-from metastable.models.devices import resolve_device
-from metastable.models.model_files import BUNDLED_MODEL, load_part, quiet_transformers, resolve_source, weight_files
+from metastable.models.devices import input_device, is_spread, resolve_device
+from metastable.models.model_files import (
+    BUNDLED_MODEL,
+    load_part,
+    model_class,
+    quiet_transformers,
+    resolve_source,
+    weight_files,
+    weights_size,
+)
+from metastable.models.positions import UNLIMITED_LENGTH, attend_in_full, longest_text, skeleton
 from metastable.models.sites import Site
+from metastable.models.slow_tokens import count_pieces_slowly, trace_words
+from metastable.models.towers import text_tower
 
 __all__ = [
     "BUNDLED_MODEL",
@@ -22,18 +35,11 @@ __all__ = [
     "Encoder",
     "Site",
     "Tokenizer",
+    "fit_lengths",
     "load_encoder",
     "load_tokenizer",
     "wrap_model",
 ]
-
-UNLIMITED_LENGTH = 1_000_000
-"""`max_length` of a model without a limit of its own (relative positions)."""
-
-# Their position embeddings begin after the padding index, so fewer tokens fit than the table has rows.
-_OFFSET_POSITIONS = frozenset(
-    {"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet", "longformer", "data2vec-text", "ibert"}
-)
 
 _DTYPES = ("float32", "float16", "bfloat16")
 
@@ -69,7 +75,7 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Tokenizer:
-    """A thin wrapper of a fast Hugging Face tokenizer that knows which word a token is a piece of.
+    """A thin wrapper of a Hugging Face tokenizer that knows which word a token is a piece of.
 
     Attributes
     ----------
@@ -77,8 +83,8 @@ class Tokenizer:
         What it was loaded from.
     revision : str or None
         Revision of a hub id.
-    backend : transformers.PreTrainedTokenizerFast
-        The tokenizer itself.
+    backend : transformers.PreTrainedTokenizerBase
+        The tokenizer itself. One without a fast version tokenizes the words in their context.
     max_length : int
         The most tokens, special ones included, that the model reads.
     has_segments : bool
@@ -149,18 +155,18 @@ class Tokenizer:
         output = self.backend(
             text,
             pair_text,
-            return_offsets_mapping=True,
+            return_offsets_mapping=self.backend.is_fast,
             return_special_tokens_mask=True,
             return_token_type_ids=self.has_segments,
             truncation=False,
             verbose=False,
         )
         ends = (_word_ends(words, text), _word_ends(pair or (), pair_text or ""))
-        starts = (0, len(words))
-        word_index = tuple(
-            -1 if segment is None else starts[segment] + _word_of(offset, ends[segment])
-            for segment, offset in zip(output.sequence_ids(0), output["offset_mapping"], strict=True)
-        )
+        if self.backend.is_fast:
+            word_index = _words_by_offset(output.sequence_ids(0), output["offset_mapping"], ends)
+        else:
+            texts = (text, pair_text or "")
+            word_index = _words_by_context(self.backend, output["special_tokens_mask"], texts, ends)
         return Encoded(
             text=text,
             token_ids=tuple(output["input_ids"]),
@@ -178,6 +184,8 @@ class Tokenizer:
         """Count the word pieces of each word, as `pieces` does, all at once."""
         if not words:
             return []
+        if not self.backend.is_fast:
+            return [count_pieces_slowly(self.backend, word) for word in words]
         # A word in front, since tokenizers write the first word of a text in their own way.
         texts = [f"a {word}" for word in words]
         output = self.backend(texts, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
@@ -202,6 +210,39 @@ def _word_ends(words: Sequence[str], text: str) -> list[int]:
         position = start + len(word)
         ends.append(position)
     return ends
+
+
+def _words_by_offset(
+    segments: Sequence[int | None], offsets: Sequence[tuple[int, int]], ends: Sequence[Sequence[int]]
+) -> tuple[int, ...]:
+    """Find the word of each token by where in the text the tokenizer found it."""
+    starts = (0, len(ends[0]))
+    return tuple(
+        -1 if segment is None else starts[segment] + _word_of(offset, ends[segment])
+        for segment, offset in zip(segments, offsets, strict=True)
+    )
+
+
+def _words_by_context(
+    backend: Any,
+    special: Sequence[int],
+    texts: Sequence[str],
+    ends: Sequence[Sequence[int]],
+) -> tuple[int, ...]:
+    """Find the word of each token by tokenizing the words again, each in its context."""
+    starts = (0, len(ends[0]))
+    traced = [
+        start + word
+        for start, text, ends_in_text in zip(starts, texts, ends, strict=True)
+        for word in trace_words(backend, text, ends_in_text)
+    ]
+    if len(traced) != len(special) - sum(special):
+        raise InputError(
+            f"the tokenizer {type(backend).__name__} does not say which tokens it adds to {texts[0][:60]!r}, so its "
+            "tokens cannot be traced to words; give a model with a tokenizer.json"
+        )
+    words = iter(traced)
+    return tuple(-1 if added else next(words) for added in special)
 
 
 def _word_of(offset: tuple[int, int], ends: Sequence[int]) -> int:
@@ -231,7 +272,8 @@ class Encoder:
         SHA-256 of the weight files (of the tensors, where the model was given as an object) and of the
         configuration.
     device : str
-        ``"cpu"``, ``"cuda"`` (``"cuda:1"`` where processes share a host) or ``"mps"``.
+        ``"cpu"``, ``"cuda"`` (``"cuda:1"`` where processes share a host) or ``"mps"``; of a model that is
+        spread over several, the one that takes its input.
     dtype : str
         Type of the weights; the softmax is float32 whatever it is.
     max_length : int
@@ -243,6 +285,10 @@ class Encoder:
     pads : bool
         Whether padding leaves the attention of the other tokens as it is, so that sequences of unequal
         length can be read together.
+    values_reason : str
+        Why the values that the weights are multiplied with cannot be had; empty where they can.
+    needs : tuple of str
+        Inputs beside the tokens that the forward pass cannot do without, such as ``"pixel_values"``.
     """
 
     model_id: str
@@ -257,6 +303,20 @@ class Encoder:
     way: Literal["interface", "eager"]
     way_reason: str
     pads: bool = True
+    values_reason: str = ""
+    needs: tuple[str, ...] = ()
+
+    @property
+    def gives_values(self) -> bool:
+        """Whether what its weights are multiplied with is seen."""
+        return not self.values_reason
+
+    @property
+    def has_sink(self) -> bool:
+        """Whether a learned sink takes part in its softmax, which is no key."""
+        from metastable.models.capture import SINK
+
+        return self.way_reason == SINK
 
 
 def load_tokenizer(model: str = BUNDLED_MODEL, *, revision: str | None = None) -> Tokenizer:
@@ -276,7 +336,7 @@ def load_tokenizer(model: str = BUNDLED_MODEL, *, revision: str | None = None) -
     Raises
     ------
     InputError
-        If there is no such model, or it has no fast tokenizer.
+        If there is no such model, or it has no tokenizer.
     """
     from transformers import AutoConfig, AutoTokenizer
 
@@ -284,7 +344,8 @@ def load_tokenizer(model: str = BUNDLED_MODEL, *, revision: str | None = None) -
     with quiet_transformers():
         config = load_part(AutoConfig, source, "configuration")
         backend = load_part(AutoTokenizer, source, "tokenizer")
-    return _wrap_tokenizer(backend, config, source.model_id, source.revision)
+        length = longest_text(config, skeleton(config))
+    return _wrap_tokenizer(backend, config, length, source.model_id, source.revision)
 
 
 def load_encoder(
@@ -300,7 +361,8 @@ def load_encoder(
     revision : str, optional
         Branch, tag or commit of a Hugging Face id.
     device : {"auto", "cpu", "cuda", "mps"}
-        ``"auto"`` takes the accelerator where there is one.
+        ``"auto"`` takes the accelerator where there is one. A model that it does not hold is spread over all
+        accelerators, host memory and disk by the package accelerate.
     dtype : {"float32", "float16", "bfloat16"}
         Type of the weights.
 
@@ -311,11 +373,11 @@ def load_encoder(
     Raises
     ------
     InputError
-        If there is no such model, device or type, if weights are missing, or if the model has no softmax
-        attention.
+        If there is no such model, device or type, if weights are missing, if the model is too large and
+        accelerate is not installed, or if it has no softmax attention.
     """
     import torch
-    from transformers import AutoConfig, AutoModel, AutoTokenizer
+    from transformers import AutoConfig, AutoTokenizer
 
     if dtype not in _DTYPES:
         raise InputError(f"dtype {dtype!r} is unknown; choose one of {', '.join(_DTYPES)}")
@@ -325,7 +387,7 @@ def load_encoder(
         config = load_part(AutoConfig, source, "configuration")
         files_of_weights = weight_files(source)
         network, info = load_part(
-            AutoModel,
+            model_class(config),
             source,
             "weights",
             config=config,
@@ -333,10 +395,17 @@ def load_encoder(
             attn_implementation="eager",
             dtype=getattr(torch, dtype),
             output_loading_info=True,
+            **_placing(source.model_id, config, files_of_weights, getattr(torch, dtype).itemsize, place),
         )
         reads_text = getattr(config.get_text_config(), "vocab_size", None) is not None
         tokenizer = (
-            _wrap_tokenizer(load_part(AutoTokenizer, source, "tokenizer"), config, source.model_id, source.revision)
+            _wrap_tokenizer(
+                load_part(AutoTokenizer, source, "tokenizer"),
+                config,
+                longest_text(config, network),
+                source.model_id,
+                source.revision,
+            )
             if reads_text
             else None
         )
@@ -348,6 +417,20 @@ def load_encoder(
         )
     digest = _combine_hashes(_hash_config(config), *(_hash_file(path) for path in files_of_weights))
     return _finish(network, tokenizer, source.model_id, source.revision, digest, place, dtype)
+
+
+def _placing(
+    model_id: str, config: Any, files_of_weights: Sequence[Path], bytes_each: int, device: str
+) -> dict[str, Any]:
+    """Say how `from_pretrained` is to place a model that is not simply moved to its device."""
+    if getattr(config, "quantization_config", None) is not None:
+        # Quantized weights are made on the device where they stay.
+        return {} if device == "cpu" else {"device_map": {"": device}}
+    if not is_spread(model_id, weights_size(files_of_weights, bytes_each), device):
+        return {}
+    folder = TemporaryDirectory(prefix="metastable-weights-")
+    atexit.register(folder.cleanup)
+    return {"device_map": "auto", "offload_folder": folder.name}
 
 
 def wrap_model(
@@ -382,18 +465,13 @@ def wrap_model(
     return _finish(model, tokenizer, model_id, None, digest, resolve_device(device), dtype, way=way)
 
 
-def _wrap_tokenizer(backend: Any, config: Any, model_id: str, revision: str | None) -> Tokenizer:
-    if not getattr(backend, "is_fast", False):
-        raise InputError(
-            f"model {model_id!r} has no fast tokenizer, so its tokens cannot be traced to words; give a "
-            "model with a tokenizer.json"
-        )
+def _wrap_tokenizer(backend: Any, config: Any, length: int, model_id: str, revision: str | None) -> Tokenizer:
     # Without its files, transformers makes a tokenizer that knows nothing but special tokens.
     if len(backend) < len(set(backend.all_special_ids)) + 3:
         raise InputError(
             f"model {model_id!r} has no tokenizer files; save its tokenizer in the same folder, with save_pretrained"
         )
-    length = min(_model_length(config), int(min(backend.model_max_length, UNLIMITED_LENGTH)))
+    length = min(length, int(min(backend.model_max_length, UNLIMITED_LENGTH)))
     return Tokenizer(
         model_id=model_id,
         revision=revision,
@@ -402,16 +480,6 @@ def _wrap_tokenizer(backend: Any, config: Any, model_id: str, revision: str | No
         # Not what the tokenizer gives unasked: ALBERT's does not give the types that the model was trained with.
         has_segments=getattr(config.get_text_config(), "type_vocab_size", 0) > 1,
     )
-
-
-def _model_length(config: Any) -> int:
-    text = config.get_text_config()
-    positions = getattr(text, "max_position_embeddings", None)
-    if not isinstance(positions, int) or positions <= 0:
-        return UNLIMITED_LENGTH
-    if text.model_type in _OFFSET_POSITIONS:
-        return positions - int(text.pad_token_id or 0) - 1
-    return positions
 
 
 def _finish(
@@ -426,8 +494,15 @@ def _finish(
 ) -> Encoder:
     from metastable.models.probing import probe
 
-    network = network.to(device).eval()
+    is_placed = hasattr(network, "hf_device_map") or getattr(network, "hf_quantizer", None) is not None
+    network = text_tower(network).eval()
+    if is_placed:
+        device = input_device(network)
+    else:
+        network.to(device)
+    attend_in_full(network)
     found = probe(network, model_id, way=way)
+    length = longest_text(network.config, network)
     return Encoder(
         model_id=model_id,
         revision=revision,
@@ -437,11 +512,40 @@ def _finish(
         weights_hash=digest,
         device=device,
         dtype=dtype,
-        max_length=tokenizer.max_length if tokenizer is not None else _model_length(network.config),
+        max_length=length if tokenizer is None else min(length, tokenizer.max_length),
         way=found.way,
         way_reason=found.reason,
         pads=found.pads,
+        values_reason=found.values_reason,
+        needs=found.needs,
     )
+
+
+def fit_lengths(encoder: Encoder, lengths: Sequence[int]) -> Encoder:
+    """Probe an encoder again at the lengths of the sequences that it is to read.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        As it was loaded.
+    lengths : sequence of int
+        Tokens of each sequence.
+
+    Returns
+    -------
+    Encoder
+        The same model; `way`, `way_reason` and `pads` are those that hold at these lengths.
+
+    Raises
+    ------
+    InputError
+        If the model cannot be read at the longest.
+    """
+    from metastable.models.probing import Probe, probe_lengths
+
+    known = Probe(encoder.sites, encoder.way, encoder.way_reason, encoder.pads, encoder.values_reason, encoder.needs)
+    found = probe_lengths(encoder.model, encoder.model_id, known, lengths)
+    return replace(encoder, way=found.way, way_reason=found.reason, pads=found.pads)
 
 
 def _hash_file(path: Path) -> str:

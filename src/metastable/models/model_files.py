@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
@@ -12,7 +13,16 @@ from typing import Any
 
 from metastable.errors import InputError
 
-__all__ = ["BUNDLED_MODEL", "ModelSource", "load_part", "quiet_transformers", "resolve_source", "weight_files"]
+__all__ = [
+    "BUNDLED_MODEL",
+    "ModelSource",
+    "load_part",
+    "model_class",
+    "quiet_transformers",
+    "resolve_source",
+    "weight_files",
+    "weights_size",
+]
 
 BUNDLED_MODEL = "all-MiniLM-L6-v2"
 """Name of the encoder that is installed with the package: BERT, 6 layers of 12 heads."""
@@ -100,12 +110,47 @@ def load_part(auto_class: Any, source: ModelSource, what: str, **options: Any) -
             **options,
         )
     except Exception as error:  # the readers of tokenizers and weights raise Exception itself
-        raise InputError(_explain_failure(source, what, error)) from error
+        quantization = getattr(options.get("config"), "quantization_config", None)
+        raise InputError(_explain_failure(source, what, error, quantization)) from error
 
 
-def _explain_failure(source: ModelSource, what: str, error: Exception) -> str:
-    reason = " ".join(str(error).split())
-    reason = reason.split(". ")[0].rstrip(".")[:200]
+def model_class(config: Any) -> Any:
+    """Choose the class that a model's weights are read into.
+
+    Parameters
+    ----------
+    config : transformers.PreTrainedConfig
+        The model's configuration.
+
+    Returns
+    -------
+    type
+        The one that the weights were written from, where they are those of an encoder alone (an encoder of
+        T5 has no decoder) or of a tower that transformers does not read by itself (that of SigLIP's text);
+        otherwise ``AutoModel``, which leaves out what was put upon the base model.
+    """
+    import transformers
+
+    written = (config.architectures or [""])[0]
+    by_itself = type(config) in transformers.AutoModel._model_mapping
+    if by_itself and not written.endswith("EncoderModel"):
+        return transformers.AutoModel
+    return getattr(transformers, written, transformers.AutoModel)
+
+
+def _explain_failure(source: ModelSource, what: str, error: Exception, quantization: Any = None) -> str:
+    said = " ".join(str(error).split()).rstrip(".")
+    if quantization:
+        return (
+            f"the {what} of model {source.model_id!r} are quantized by {_method(quantization)!r} and cannot be read "
+            f"with what this machine has ({said[:300]}); install what is lacking, or give the model unquantized"
+        )
+    if isinstance(error, ImportError):
+        return (
+            f"the {what} of model {source.model_id!r} cannot be read with what is installed ({said[:300]}); "
+            "install what is lacking, or give another model"
+        )
+    reason = said.split(". ")[0][:200]
     if source.is_folder:
         return (
             f"the {what} of model {source.model_id!r} could not be read from its folder ({reason}); give a "
@@ -116,6 +161,11 @@ def _explain_failure(source: ModelSource, what: str, error: Exception) -> str:
         f"the {what} of model {source.model_id!r}{at} could not be had from the Hugging Face hub ({reason}); "
         "check the id, the revision and the network, or give a local folder"
     )
+
+
+def _method(quantization: Any) -> str:
+    method = quantization["quant_method"] if isinstance(quantization, dict) else quantization.quant_method
+    return str(getattr(method, "value", method))
 
 
 def weight_files(source: ModelSource) -> list[Path]:
@@ -140,6 +190,20 @@ def weight_files(source: ModelSource) -> list[Path]:
         f"model {source.model_id!r} has no weights in safetensors; load it where it is trusted and write it "
         "anew with save_pretrained"
     )
+
+
+def weights_size(files_of_weights: Sequence[Path], bytes_each: int) -> int:
+    """Count the bytes that the weights in some files take once every number takes as many as asked for."""
+    from safetensors import safe_open
+
+    n_numbers = 0
+    for path in files_of_weights:
+        try:
+            with safe_open(path, framework="np") as tensors:
+                n_numbers += sum(math.prod(tensors.get_slice(name).get_shape()) for name in tensors.keys())  # noqa: SIM118
+        except Exception:  # of a damaged file: reading it says what is wrong
+            return 0
+    return n_numbers * bytes_each
 
 
 def _locate(source: ModelSource, name: str) -> Path | None:

@@ -27,6 +27,9 @@ class Site:
         Query heads of a layer.
     queries, keys : {"text", "decoder", "vision"}
         What the rows and the columns of its attention are.
+    layer_numbers : tuple of int
+        The number of each attention layer in the model, from 1: in a hybrid whose other layers have no
+        softmax attention, the first attention layer may be the model's fourth.
     """
 
     name: str
@@ -34,3 +37,8 @@ class Site:
     n_heads: int
     queries: Stream = "text"
     keys: Stream = "text"
+    layer_numbers: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.layer_numbers:
+            object.__setattr__(self, "layer_numbers", tuple(range(1, self.n_layers + 1)))

@@ -161,7 +161,7 @@ class PlacedPlate(Generic[R]):
     def drawing(self) -> Callable[[], Figure]:
         """Return a function that draws the figure and can be handed to another process."""
         arguments = self.plate.given(self.part.result)
-        return partial(self.plate.drawing, *arguments.args, **arguments.kwargs, **arguments.looks)
+        return partial(self.plate.drawing, *arguments.args, **{**arguments.kwargs, **arguments.looks})
 
 
 def placed_plates(table: Sequence[Plate[R]], result: R) -> list[PlacedPlate[R]]:

@@ -8,8 +8,9 @@ from pathlib import Path
 from metastable.browser.run_browser import write_run_browser
 from metastable.extraction import extract
 from metastable.extraction.distributed import current_processes
-from metastable.extraction.summarizing import check_needs, check_sites
-from metastable.figures.saving_beside import Save, saving_beside
+from metastable.extraction.summarizing import check_model, check_needs, check_sites
+from metastable.extraction.threads import fewer_threads
+from metastable.figures.saving_beside import Save, processes_beside, saving_beside
 from metastable.files import require_writable
 from metastable.heads.contrasts import Contrast, contrasts_of
 from metastable.heads.head_tests import (
@@ -106,6 +107,7 @@ def count_study(study: Study, options: Options, clock: Clock, *, cube: str = "co
     with clock.stage("model", f"loading {tokenizer.model_id}"):
         encoder = load_encoder(options.model, revision=options.revision, device=options.device)
     check_sites(compared_measures(study, options), encoder.sites)
+    check_model(compared_measures(study, options), encoder)
     require_writable(folder, "--out")  # makes the folder, so only once all else is known to be good
     with clock.stage("extraction", "attention counts") as advance:
         extraction = extract(
@@ -118,6 +120,7 @@ def count_study(study: Study, options: Options, clock: Clock, *, cube: str = "co
             keys=options.keys,
             unit=options.unit,
             measures=compared_measures(study, options),
+            of_every_run=True,
             study=study,
             callback=advance,
         )
@@ -217,7 +220,8 @@ def _run(study: Study, options: Options, clock: Clock, command: str, save: Save)
     with clock.stage("report", "figures and report") as advance:
         write_tables(result)
         write_page(result, advance, save)
-    with clock.stage("browser", "head browser"):
+    # figures are being drawn beside meanwhile
+    with clock.stage("browser", "head browser"), fewer_threads(processes_beside()):
         write_run_browser(result, cube, counted.encoder)
     return replace(result, record=replace(record, verdict=verdict_record(result)))
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from metastable.errors import InputError
 from metastable.extraction.extracting import check_sequences, extraction_key
-from metastable.extraction.summarizing import RowOptions, check_row_options, check_sites
+from metastable.extraction.summarizing import RowOptions, check_model, check_row_options, check_sites
 from metastable.heads.contrasts import Contrast
 from metastable.heads.recording import software_record
 from metastable.heads.sweep_axes import Axis, combinations, setting_text
@@ -123,6 +123,7 @@ def plan_runs(
             )
             check_sequences(encoder, material.sequences, rows, mine.batch_tokens)
             check_sites((mine.measure,), encoder.sites)
+            check_model((mine.measure,), encoder)
         except InputError as error:
             raise naming_the_setting(levels, error) from error
         thresholds = mine.threshold

@@ -17,9 +17,12 @@ from metastable.errors import InputError, nearest
 from metastable.program import typed
 from metastable.study.definition import Study
 
-__all__ = ["ENTRY_POINT_GROUP", "Registry", "find_studies", "load_study"]
+__all__ = ["ENTRY_POINT_GROUP", "SHIPPED", "Registry", "all_studies", "find_studies", "load_study"]
 
 ENTRY_POINT_GROUP = "metastable.studies"
+
+SHIPPED = "studies"
+"""The package of the shipped studies, and the folder where a user keeps his own."""
 
 
 @dataclass(frozen=True)
@@ -195,3 +198,8 @@ def find_studies(package: ModuleType | None = None, folder: Path | None = None) 
             continue
         studies[study.name], places[study.name] = study, source.place
     return Registry(dict(sorted(studies.items())), problems, hints)
+
+
+def all_studies() -> Registry:
+    """Find the shipped studies, those of the folder ``studies`` where the user stands, and the installed ones."""
+    return find_studies(importlib.import_module(SHIPPED), Path(SHIPPED))

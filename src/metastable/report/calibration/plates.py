@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from metastable import figures
+import metastable.figures as figures
 from metastable.heads.calibration_result import CalibrationResult
 from metastable.report.plate import Given, Plate, given
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from metastable import figures
+import metastable.figures as figures
 from metastable.heads.compared_heads import Comparison
 from metastable.report.plate import Given, Part, Plate, given
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from metastable import figures
+import metastable.figures as figures
 from metastable.heads.results import RunResult
 from metastable.report.apa import format_g, format_level, p_phrase, plural
 from metastable.report.plate import Given, Part, PlacedPlate, Plate, given, placed_plates

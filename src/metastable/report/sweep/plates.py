@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from metastable import figures
+import metastable.figures as figures
 from metastable.heads.sweep_axes import Axis, level_text
 from metastable.heads.sweep_result import SweepResult
 from metastable.heads.sweep_tables import KIND_AXES

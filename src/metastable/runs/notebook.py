@@ -1,0 +1,156 @@
+"""A study run from Python, and what it found at hand: tables, verdict, report and figures."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from rich.console import Console
+
+from metastable.errors import InputError, did_you_mean
+from metastable.heads.record import RunVerdict
+from metastable.heads.results import RunResult
+from metastable.progress import Silent
+from metastable.report.run.plates import run_plates
+from metastable.report.run.verdict_sentences import verdict_sentences
+from metastable.runs.progress_bars import RichStages
+from metastable.runs.study import run_study
+from metastable.study import Study
+from metastable.study.own_options import check_options, options_for
+from metastable.study.registry import all_studies
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Result", "run"]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a study found.
+
+    Attributes
+    ----------
+    found : RunResult
+        All of it, as the report is made from it.
+    """
+
+    found: RunResult = field(repr=False)
+
+    @property
+    def heads(self) -> pd.DataFrame:
+        """Tests of every head, as heads.csv holds them; ``.attrs["conditions"]`` names a and b."""
+        return self.found.analysis.heads
+
+    @property
+    def layers(self) -> pd.DataFrame:
+        """Tests of every layer, as layers.csv holds them."""
+        return self.found.analysis.layers
+
+    @property
+    def verdict(self) -> RunVerdict:
+        """The verdict: a word, a sentence, and how many heads are different, equivalent and undecided."""
+        verdict = self.found.record.verdict
+        if verdict is None:
+            raise RuntimeError("the record of a finished run has no verdict")
+        return verdict
+
+    @property
+    def report(self) -> Path:
+        """Where report.md lies; the tables and figures lie beside it."""
+        return self.found.folder / "report.md"
+
+    @property
+    def figures(self) -> tuple[str, ...]:
+        """Names of the figures that `figure` draws."""
+        return tuple(plate.stem for plate in run_plates(self.found))
+
+    def figure(self, name: str) -> Figure:
+        """Draw a figure of the report.
+
+        Parameters
+        ----------
+        name : str
+            One of `figures`: ``"summary"``, ``"difference"``, ...
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+
+        Raises
+        ------
+        InputError
+            If the report has no figure of that name.
+        """
+        plates = {plate.stem: plate for plate in run_plates(self.found)}
+        if name not in plates:
+            raise InputError(
+                f"there is no figure {name!r}; {did_you_mean(name, plates)}the figures are: {', '.join(plates)}"
+            )
+        return plates[name].draw()
+
+    def __str__(self) -> str:
+        return " ".join(verdict_sentences(self.found))
+
+    def __repr__(self) -> str:
+        return f"<Result of {self.found.study.name}: {self.verdict.word}, {self.report}>"
+
+    def _repr_html_(self) -> str:
+        counts = " · ".join(
+            f"{getattr(self.verdict, name)} {name}" for name in ("different", "equivalent", "undecided")
+        )
+        sentences = "".join(f"<p>{escape(sentence)}</p>" for sentence in verdict_sentences(self.found))
+        return (
+            f"<h4>{escape(self.found.study.title)}</h4>{sentences}"
+            f"<p>{len(self.heads.drop_duplicates(['site', 'layer', 'head']))} heads: {counts}</p>"
+            f"<p><code>{escape(str(self.report))}</code></p>"
+        )
+
+
+def run(study: str | Study, *, progress: bool = True, **options: Any) -> Result | None:
+    """Run a study as ``python -m studies STUDY`` does, and return what it found.
+
+    Parameters
+    ----------
+    study : str or Study
+        The name of a study, shipped, installed or in the folder ``studies`` where you stand, or a study itself.
+    progress : bool, default True
+        Whether progress is shown.
+    **options
+        Values of the study's options and of those of every study, by their names on the command line with underscores:
+        ``k=500, max_length=20, permutations=1000, out="my_reports"``.
+
+    Returns
+    -------
+    Result or None
+        None in the processes that torchrun started beside the first.
+
+    Raises
+    ------
+    InputError
+        For what the command refuses, in the same words: an unknown study or option, a value that will not do, a file
+        that is missing, a model that cannot be read.
+
+    Examples
+    --------
+    >>> result = run("mt40k_topbotk", k=500)                 # doctest: +SKIP
+    >>> result.heads[["layer", "head", "hedges_g"]].head()   # doctest: +SKIP
+    >>> result.figure("summary")                             # doctest: +SKIP
+    """
+    chosen = study if isinstance(study, Study) else all_studies().get(study)
+    given = options_for(chosen, **options)
+    check_options(chosen, given)
+    # of the processes that torchrun starts, the first one speaks
+    stages = RichStages(Console(quiet=os.environ.get("RANK", "0") != "0")) if progress else Silent()
+    found = run_study(chosen, given, stages=stages, command=_call(chosen, options))
+    return None if found is None else Result(found)
+
+
+def _call(study: Study, options: dict[str, Any]) -> str:
+    """Write the call that runs the study again."""
+    arguments = ", ".join([repr(study.name), *(f"{name}={value!r}" for name, value in options.items())])
+    return f"metastable.run({arguments})"
