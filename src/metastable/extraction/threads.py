@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
 
 import numba
 import torch
 
-__all__ = ["most_threads", "share_out"]
+__all__ = ["fewer_threads", "most_threads", "share_out"]
 
 Part = TypeVar("Part")
 
@@ -18,6 +19,25 @@ def most_threads() -> int:
     """Return the number of threads that torch and numba are both set to use."""
     most: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
     return min(torch.get_num_threads(), most)
+
+
+@contextmanager
+def fewer_threads(n: int) -> Iterator[None]:
+    """Leave cores to other processes for as long as the context lasts.
+
+    Torch's threads wait for each other in busy loops: one that has to share its core holds all of them up.
+
+    Parameters
+    ----------
+    n : int
+        How many threads fewer torch may use; one is left to it.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(1, before - n))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def share_out(work: Callable[[Part], None], parts: Iterable[Part], n_threads: int) -> None:

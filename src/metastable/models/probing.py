@@ -24,6 +24,9 @@ _HALF_TOLERANCE = 5e-2
 _LONG_TOLERANCE = 1e-3
 _ROW_SUM_TOLERANCE = 1e-3
 
+# Multiplications that one thread does in a moment.
+_SMALL = 1 << 32
+
 # Weights that a probe may hold: of all layers where the model returns them, of one within the interface.
 _PROBE_BYTES = 1 << 30
 
@@ -105,15 +108,28 @@ def probe(model: Any, model_id: str, *, way: Literal["auto", "interface", "eager
     """
     with_images = probe_inputs(model)
     needs = tuple(name for name in with_images if not name.endswith(("input_ids", "attention_mask")))
-    if needs and is_text_reader(model.config):
-        found = _probe(model, probe_inputs(model, images=False), way)
-        if isinstance(found, Probe):
-            return found
-    found = _probe(model, with_images, way)
+    with _few_threads(model):
+        if needs and is_text_reader(model.config):
+            found = _probe(model, probe_inputs(model, images=False), way)
+            if isinstance(found, Probe):
+                return found
+        found = _probe(model, with_images, way)
     if isinstance(found, Probe):
         return replace(found, needs=needs)
     what = "cannot be read" if found.fails else "yields no softmax attention"
     raise InputError(f"model {model_id!r} {what}{found.against}; {_remedy(model, fails=found.fails)}")
+
+
+@contextmanager
+def _few_threads(model: Any, n_tokens: int = 9) -> Iterator[None]:
+    """Run on one thread where that is enough: over few tokens threads wait for each other more than they compute."""
+    before = torch.get_num_threads()
+    if n_tokens * sum(parameter.numel() for parameter in model.parameters()) < _SMALL:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _remedy(model: Any, *, fails: bool) -> str:
@@ -383,7 +399,8 @@ def probe_lengths(model: Any, model_id: str, found: Probe, lengths: Sequence[int
     def digest(n_tokens: int, way: Way, n_padding: int = 0) -> tuple[dict[tuple[str, int], torch.Tensor], str]:
         inputs = probe_inputs(model, n_tokens, images=bool(found.needs))
         padded = pad_right(inputs, n_padding, model.config)
-        return _digest(model, way, padded, found.sites, n_tokens, sink=found.reason == SINK)
+        with _few_threads(model, n_tokens + n_padding):
+            return _digest(model, way, padded, found.sites, n_tokens, sink=found.reason == SINK)
 
     try:
         whole, trouble = digest(longest, found.way)

@@ -9,7 +9,8 @@ from metastable.browser.run_browser import write_run_browser
 from metastable.extraction import extract
 from metastable.extraction.distributed import current_processes
 from metastable.extraction.summarizing import check_model, check_needs, check_sites
-from metastable.figures.saving_beside import Save, saving_beside
+from metastable.extraction.threads import fewer_threads
+from metastable.figures.saving_beside import Save, processes_beside, saving_beside
 from metastable.files import require_writable
 from metastable.heads.contrasts import Contrast, contrasts_of
 from metastable.heads.head_tests import (
@@ -219,7 +220,8 @@ def _run(study: Study, options: Options, clock: Clock, command: str, save: Save)
     with clock.stage("report", "figures and report") as advance:
         write_tables(result)
         write_page(result, advance, save)
-    with clock.stage("browser", "head browser"):
+    # figures are being drawn beside meanwhile
+    with clock.stage("browser", "head browser"), fewer_threads(processes_beside()):
         write_run_browser(result, cube, counted.encoder)
     return replace(result, record=replace(record, verdict=verdict_record(result)))
 
