@@ -9,6 +9,7 @@ import pytest
 import metastable
 import studies
 from metastable.cli import main
+from metastable.stats.analysis import of_primary_measure
 
 WORDS = ["cup", "tree", "river", "stone", "horse", "bridge", "window", "apple", "hammer", "candle", "boat", "garden"]
 
@@ -41,7 +42,7 @@ def test_a_file_becomes_a_report(file, tmp_path, capsys):
     assert len(recipe["sources"]["texts SHA-256"]) == 64
     sequences = pd.read_parquet(out / "mine" / "sequences.parquet")
     assert sequences["text"].tolist() == pd.read_csv(file)["text"].tolist()
-    heads = pd.read_csv(out / "mine" / "heads.csv")
+    heads = of_primary_measure(pd.read_csv(out / "mine" / "heads.csv"))
     means = metastable.load_counts(out / "mine" / "counts.zarr")["mean_count"].to_numpy()[:, 0, :, :, 0]
     one = (sequences["condition"] == "one").to_numpy()
     expected = (means[one].mean(axis=0) - means[~one].mean(axis=0)).ravel()

@@ -79,7 +79,7 @@ def test_both_commands_list_the_studies_and_call_themselves_as_they_were_called(
 def test_the_founding_study_runs_to_a_report_in_an_empty_folder(home, tmp_path):
     run(home, tmp_path, "metastable", "mt40k_topbotk", "--k", "300", "--permutations", "500")
     report = tmp_path / "reports" / "mt40k_topbotk"
-    assert len(pd.read_csv(report / "heads.csv")) == 72
+    assert len(pd.read_csv(report / "heads.csv")) == 4 * 72
     assert "\nmetastable mt40k_topbotk --k 300 --permutations 500\n" in (report / "report.md").read_text(
         encoding="utf-8"
     )

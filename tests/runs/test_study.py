@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -13,8 +14,11 @@ from transformers import AutoModel
 import metastable
 import studies
 from metastable.cli import main
+from metastable.heads.record import RunRecord
 from metastable.models.encoders import load_encoder
+from metastable.stats.analysis import of_primary_measure
 from metastable.stats.effect_kinds import DIFFERENCE, head_columns
+from metastable.typed_json import plain, typed
 
 K, THRESHOLDS = 150, (0.9, 0.5, 0.99)
 ARGUMENTS = ["mt40k_topbotk", "--k", str(K), "--permutations", "2000", "--threshold", *map(str, THRESHOLDS)]
@@ -33,8 +37,13 @@ def folder(reports):
 
 
 @pytest.fixture(scope="module")
-def heads(folder):
+def tables(folder):
     return pd.read_csv(folder / "heads.csv")
+
+
+@pytest.fixture(scope="module")
+def heads(tables):
+    return of_primary_measure(tables)
 
 
 @pytest.fixture(scope="module")
@@ -42,15 +51,15 @@ def sequences(folder):
     return pd.read_parquet(folder / "sequences.parquet")
 
 
-def test_the_files_of_the_contract_are_there(folder, heads, sequences):
-    assert tuple(heads.columns) == head_columns(DIFFERENCE)
-    assert heads["measure"].unique().tolist() == ["count"]
+def test_the_files_of_the_contract_are_there(folder, tables, heads, sequences):
+    assert tuple(tables.columns) == head_columns(DIFFERENCE)
+    assert tables["measure"].unique().tolist() == ["count", "count_contributions", "count_words", "special_mass"]
     assert pd.read_parquet(folder / "heads.parquet").attrs["conditions"] == ["concrete", "abstract"]
     for name in ("details", "layers", "omnibus"):
         columns = pd.read_csv(folder / f"{name}.csv").columns.tolist()
         assert columns[columns.index("threshold") + 1] == "measure"
     assert len(heads) == 6 * 12 * len(THRESHOLDS)
-    pd.testing.assert_frame_equal(heads, pd.read_parquet(folder / "heads.parquet"), check_dtype=False)
+    pd.testing.assert_frame_equal(tables, pd.read_parquet(folder / "heads.parquet"), check_dtype=False)
     for column in ("sequence", "condition", "cluster", "pair", "text", "n_tokens", "n_words", "token_ids"):
         assert column in sequences.columns
     recipe = json.loads((folder / "run.json").read_text())
@@ -138,11 +147,62 @@ def test_a_new_extraction_gives_the_same_table_too(folder, tmp_path):
     assert (tmp_path / "mt40k_topbotk" / "heads.csv").read_bytes() == (folder / "heads.csv").read_bytes()
 
 
+def test_every_run_tests_four_measures_each_corrected_for_itself(folder, tables, sequences):
+    cube = metastable.load_counts(folder / "counts.zarr")
+    in_a = (sequences["condition"] == "concrete").to_numpy()
+    by_measure = dict(list(tables.groupby(["measure", "threshold"], sort=False)))
+    counts = ("count", "count_contributions", "count_words")
+    assert list(by_measure) == [
+        *((name, threshold) for name in counts for threshold in THRESHOLDS),
+        ("special_mass", THRESHOLDS[0]),
+    ]
+    for (name, threshold), rows in by_measure.items():
+        assert len(rows) == 72
+        means = cube[f"mean_{name}"]
+        means = means.sel(threshold=threshold) if "threshold" in means.dims else means
+        values = means.isel(site=0).to_numpy().reshape(len(in_a), 72)
+        np.testing.assert_allclose(rows["mean_a"], values[in_a].mean(axis=0), rtol=1e-12)
+        np.testing.assert_allclose(
+            rows["difference"], values[in_a].mean(axis=0) - values[~in_a].mean(axis=0), atol=1e-9
+        )
+        expected = stats.false_discovery_control(rows["p_perm"], method="bh")
+        np.testing.assert_allclose(rows["p_perm_fdr"], expected, rtol=1e-12)
+        welch = stats.ttest_ind(values[in_a], values[~in_a], equal_var=False).statistic
+        varied = np.ptp(values, axis=0) > 0
+        np.testing.assert_allclose(rows["statistic"].to_numpy()[varied], np.asarray(welch)[varied], rtol=1e-6)
+        lmm = rows.filter(like="lmm")
+        assert lmm.notna().all(axis=None) if name == "count" else lmm.isna().all(axis=None)
+    for table, n_rows in (("details", 72), ("layers", 6), ("omnibus", 2)):
+        found = pd.read_csv(folder / f"{table}.csv").groupby(["measure", "threshold"], sort=False).size()
+        assert found.to_dict() == dict.fromkeys(by_measure, n_rows)
+
+
+def test_a_measure_tested_beside_another_gives_what_it_gives_alone(folder, tables, tmp_path):
+    options = ["--measure", "count_words", "--out", str(tmp_path)]
+    assert main([*ARGUMENTS, *options], package=studies) == 0
+    alone = of_primary_measure(pd.read_csv(tmp_path / "mt40k_topbotk" / "heads.csv"))
+    beside = tables[tables["measure"] == "count_words"].reset_index(drop=True)
+    columns = [name for name in tables.columns if not name.startswith("lmm")]
+    pd.testing.assert_frame_equal(alone[columns], beside[columns], check_exact=True)
+
+
+def test_a_record_says_what_could_not_be_had_only_where_there_is_such(folder):
+    assert "left_out" not in json.loads((folder / "run.json").read_text())["extraction"]
+    record = RunRecord.read(folder / "run.json").extraction
+    lacking = replace(record, left_out={"count_words": "needs a special token"})
+    assert plain(lacking)["left_out"] == {"count_words": "needs a special token"}
+    assert typed(type(record), plain(lacking)) == lacking
+
+
 @pytest.mark.parametrize("measure", ["entropy", "special_mass"])
 def test_other_measures_and_row_options_run(tmp_path, measure):
     options = ["--k", "60", "--permutations", "100", "--measure", measure, "--queries", "words", "--unit", "words"]
     assert main(["mt40k_topbotk", *options, "--out", str(tmp_path)], package=studies) == 0
-    heads = pd.read_csv(tmp_path / "mt40k_topbotk" / "heads.csv")
+    tables = pd.read_csv(tmp_path / "mt40k_topbotk" / "heads.csv")
+    beside = {"count", "count_contributions", "count_words", "special_mass"} - {measure}
+    assert tables["measure"].iloc[0] == measure
+    assert set(tables["measure"]) == {measure, *beside}
+    heads = of_primary_measure(tables)
     assert len(heads) == 72
     assert heads.drop(columns="verdict").select_dtypes("number").notna().all(axis=None)
 
@@ -151,8 +211,9 @@ def test_the_controls_behave(tmp_path):
     common = ["--k", "200", "--permutations", "1000", "--out", str(tmp_path)]
     assert main(["null_split", *common], package=studies) == 0
     assert main(["positive_control", *common], package=studies) == 0
-    null = pd.read_csv(tmp_path / "null_split" / "heads.csv")
-    positive = pd.read_csv(tmp_path / "positive_control" / "heads.csv")
+    null, positive = (
+        of_primary_measure(pd.read_csv(tmp_path / name / "heads.csv")) for name in ("null_split", "positive_control")
+    )
     assert (null["verdict"] == "different").mean() < 0.1
     assert (positive["verdict"] == "different").mean() > 0.5
 

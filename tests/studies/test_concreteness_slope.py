@@ -14,6 +14,7 @@ from metastable.cli import main
 from metastable.heads.cube import feature_table, unit_means
 from metastable.material.norms import load_norms
 from metastable.models.encoders import load_tokenizer
+from metastable.stats.analysis import of_primary_measure
 from metastable.stats.effect_kinds import SLOPE, head_columns
 from metastable.study.own_options import options_for
 from studies.concreteness_slope import STUDY
@@ -36,7 +37,7 @@ def folder(reports):
 
 @pytest.fixture(scope="module")
 def heads(folder):
-    return pd.read_csv(folder / "heads.csv")
+    return of_primary_measure(pd.read_csv(folder / "heads.csv"))
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +109,7 @@ def test_bad_options_are_named(given, complaint, tmp_path, capsys):
 def test_heads_hold_the_adjusted_slopes(heads, folder, sequences, values):
     assert tuple(heads.columns) == head_columns(SLOPE)
     assert not {"hedges_g", "difference"} & set(heads.columns)
-    details = pd.read_csv(folder / "details.csv")
+    details = of_primary_measure(pd.read_csv(folder / "details.csv"))
     for names, which in ((["rating", *HELD], "adjusted"), (["rating"], "unadjusted")):
         design = sm.add_constant(sequences[names])
         fits = [sm.OLS(column, design).fit(cov_type="HC3", use_t=True) for column in values.T]
@@ -156,10 +157,10 @@ def test_the_report_speaks_of_slopes(report, folder, heads):
 
 
 def test_nothing_held_fixed(reports, folder, values, sequences, heads, capsys):
-    details = pd.read_csv(folder / "details.csv")
+    details = of_primary_measure(pd.read_csv(folder / "details.csv"))
     assert main([*ARGUMENTS, "--covariates", "none", "--out", str(reports)], package=studies) == 0
     assert "reused" in capsys.readouterr().out
-    bare = pd.read_csv(folder / "heads.csv")
+    bare = of_primary_measure(pd.read_csv(folder / "heads.csv"))
     np.testing.assert_array_equal(bare["slope"], details["slope_unadjusted"])
     assert (bare["slope"] - heads["slope"]).abs().max() > 0.5
     text = (folder / "report.md").read_text()

@@ -12,6 +12,7 @@ import metastable
 import studies
 from metastable.cli import main
 from metastable.heads.cube import feature_table, unit_means
+from metastable.stats.analysis import of_primary_measure
 
 DATA = Path(os.environ.get("METASTABLE_DATA", Path(__file__).parents[3] / "shared" / "data"))
 FILE = DATA / "tvqa_plus_val.jsonl"
@@ -37,7 +38,7 @@ def test_the_questions_are_those_that_the_data_hold(answers):
 
 def test_the_answer_is_the_unit(answers):
     sequences = pd.read_parquet(answers / "sequences.parquet")
-    heads = pd.read_csv(answers / "heads.csv")
+    heads = of_primary_measure(pd.read_csv(answers / "heads.csv"))
     units = sequences.groupby("condition")["cluster"].nunique()
     assert heads["n_a"].unique().tolist() == [units["concrete"]]
     assert heads["n_b"].unique().tolist() == [units["abstract"]]
@@ -50,7 +51,7 @@ def test_answer_and_clip_are_both_random_in_the_mixed_model(answers):
     sequences = pd.read_parquet(answers / "sequences.parquet")
     cube = metastable.load_counts(answers / "counts.zarr")
     features = feature_table(cube)
-    heads = pd.read_csv(answers / "heads.csv").nlargest(3, "statistic")
+    heads = of_primary_measure(pd.read_csv(answers / "heads.csv")).nlargest(3, "statistic")
     values = unit_means(cube, features, 0.9)
     table = sequences.assign(a=(sequences["condition"] == "concrete").astype(float), all=1)
     for place, head in heads.iterrows():
@@ -89,7 +90,7 @@ def test_pools_make_a_two_by_two_design(tmp_path):
     assert len(sequences) == 2 * (56 + 43)
     assert sequences.groupby(["condition", "level"]).size().tolist() == [43, 43, 56, 56]
     for name in ("heads", "heads_condition", "heads_interaction"):
-        assert len(pd.read_csv(folder / f"{name}.csv")) == 72
+        assert len(of_primary_measure(pd.read_csv(folder / f"{name}.csv"))) == 72
     pool, interaction = pd.read_csv(folder / "heads.csv"), pd.read_csv(folder / "heads_interaction.csv")
     assert pool["n_a"].iloc[0] == interaction["n_a"].iloc[0] + interaction["n_b"].iloc[0]
     assert "contrasts.png" in (folder / "report.md").read_text()

@@ -166,7 +166,8 @@ def test_it_runs_and_tests_every_head(tmp_path, monkeypatch):
     # where the command finds the folder of studies
     monkeypatch.chdir(PROJECT)
     assert main([STUDY.name, "--permutations", "100", "--out", str(tmp_path)]) == 0
-    heads = pd.read_csv(tmp_path / STUDY.name / "heads.csv")
+    tables = pd.read_csv(tmp_path / STUDY.name / "heads.csv")
+    heads = tables[tables["measure"] == OPTIONS.measure]
     assert len(heads) == 6 * 12
     assert heads["p_perm"].between(0, 1).all()
     assert STUDY.question in (tmp_path / STUDY.name / "report.md").read_text(encoding="utf-8")

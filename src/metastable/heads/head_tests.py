@@ -36,9 +36,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "adjusting",
+    "analyse_beside",
     "analyse_cube",
     "analyse_view",
     "joint_model",
+    "measures_beside",
     "power_of",
     "side_histograms",
     "thresholds_of",
@@ -142,6 +144,8 @@ def analyse_cube(
     options: Options,
     histograms: NDArray[np.int64],
     advance: Advance,
+    *,
+    with_mixed_models: bool = True,
 ) -> Analysis:
     """Run all tests of one contrast, for every threshold.
 
@@ -159,6 +163,8 @@ def analyse_cube(
         How many tokens of each condition gave each count.
     advance : callable
         Told of progress as ``f(done, total)``.
+    with_mixed_models : bool
+        Whether mixed models are fitted; their columns are NaN if not.
 
     Returns
     -------
@@ -179,7 +185,9 @@ def analyse_cube(
             "threshold": threshold,
             "measure": measure,
             "medians": _medians(cube, features, threshold, contrast, measure, histograms[index]),
-            "tokens": _token_rows(cube, features, threshold, contrast, sequences, options.covariates, measure),
+            "tokens": _token_rows(cube, features, threshold, contrast, sequences, options.covariates, measure)
+            if with_mixed_models
+            else None,
             "recorded": contrast.covariates,
             "settings": _settings(options),
             "on_permutations": partial(tell, part=0),
@@ -197,6 +205,74 @@ def analyse_cube(
                 )
             )
     return join_analyses(analyses).naming((contrast.a.name, contrast.b.name))
+
+
+def measures_beside(cube: xr.Dataset, options: Options) -> tuple[str, ...]:
+    """Return the names of the measures that a run tests beside its own: those of every run that its cube holds.
+
+    Parameters
+    ----------
+    cube : xarray.Dataset
+        As `metastable.load_counts` opens it.
+    options : Options
+        The run's options: its measure.
+
+    Returns
+    -------
+    tuple of str
+        In the order of the table of measures.
+    """
+    return tuple(
+        name
+        for name, measure in known_measures().measures.items()
+        if name != options.measure
+        and name in cube
+        and (measure.tested_in_every_run or (measure.stands_in_for and measure.stands_in_for not in cube))
+    )
+
+
+def analyse_beside(
+    cube: xr.Dataset,
+    contrast: Contrast,
+    sequences: tuple[Sequence, ...],
+    options: Options,
+    histograms: NDArray[np.int64],
+    advance: Advance,
+) -> tuple[dict[str, Analysis], dict[str, str]]:
+    """Run the tests of the measures that every run tests beside its own.
+
+    Parameters
+    ----------
+    cube, contrast, sequences, options, histograms, advance
+        As `analyse_cube` takes them; `options` names the run's own measure.
+
+    Returns
+    -------
+    analyses : dict of str to Analysis
+        By the measure's name: permutation tests, intervals, Bayes factors, equivalence tests and verdicts, p-values
+        corrected within the measure. No mixed model is fitted, and the columns of mixed models are NaN.
+    left_out : dict of str to str
+        For each measure that units lack a value of, such as words that no query of a head attends to, that this is
+        so, after "the measure count_words".
+    """
+    names = measures_beside(cube, options)
+    features = feature_table(cube)
+    analyses: dict[str, Analysis] = {}
+    left_out: dict[str, str] = {}
+    for index, name in enumerate(names):
+
+        def tell(done: int, total: int, index: int = index) -> None:
+            advance(index * total + done, len(names) * total)
+
+        its = replace(options, measure=name)
+        without = np.zeros(len(contrast.condition), dtype=bool)
+        for threshold in thresholds_of(cube, its):
+            without |= np.isnan(contrast.values(unit_means(cube, features, threshold, name))).any(axis=1)
+        if without.any():
+            left_out[name] = f"has no value in a head for {without.sum()} of {len(without)} units"
+            continue
+        analyses[name] = analyse_cube(cube, contrast, sequences, its, histograms, tell, with_mixed_models=False)
+    return analyses, left_out
 
 
 # Below this many units of a condition the sample says too little about itself to be drawn from.

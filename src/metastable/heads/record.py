@@ -123,7 +123,8 @@ class ExtractionRecord:
     reused : bool
         Whether they were there already.
     left_out : mapping of str to str
-        Of each measure of every run that could not be had why, after "the measure count_words".
+        Of each measure of every run that could not be had or tested why, after "the measure count_words"; a file in
+        which none was left out does not hold it.
     """
 
     key: str
@@ -131,6 +132,10 @@ class ExtractionRecord:
     capture_reason: str
     reused: bool
     left_out: Mapping[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `json.dumps` writes."""
+        return {name: plain(value) for name, value in vars(self).items() if name != "left_out" or value}
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,7 +59,10 @@ class RunResult:
     contrasts : tuple of Contrast
         What was compared, the primary contrast first.
     analyses : tuple of Analysis
-        All tests of each contrast, for every threshold.
+        All tests of each contrast, for every threshold, of the measure that the run is about.
+    beside : mapping of str to Analysis
+        The tests of the primary contrast of the measures that every run tests beside its own, by their names, as
+        `metastable.heads.head_tests.analyse_beside` gives them: without mixed models.
     views : tuple of Analysis
         The tests of the primary contrast for each of the study's views.
     material : Material
@@ -80,6 +84,7 @@ class RunResult:
     folder: Path
     contrasts: tuple[Contrast, ...]
     analyses: tuple[Analysis, ...]
+    beside: Mapping[str, Analysis]
     views: tuple[Analysis, ...]
     material: Material
     balance: pd.DataFrame
@@ -96,5 +101,10 @@ class RunResult:
 
     @property
     def analysis(self) -> Analysis:
-        """The tests of the primary contrast."""
+        """The tests of the primary contrast, of the measure that the run is about."""
         return self.analyses[0]
+
+    @property
+    def measured(self) -> dict[str, Analysis]:
+        """The tests of the primary contrast for each measure by its name, the one that the run is about first."""
+        return {self.record.options.measure: self.analysis, **self.beside}

@@ -6,6 +6,7 @@ import pandas as pd
 
 from metastable.files import write_text, written_whole
 from metastable.heads.results import RunResult
+from metastable.stats.analysis import join_analyses
 from metastable.study import Sequence
 
 __all__ = ["sequence_table", "write_tables"]
@@ -34,11 +35,17 @@ def sequence_table(sequences: tuple[Sequence, ...]) -> pd.DataFrame:
 
 
 def write_tables(result: RunResult) -> None:
-    """Write the tables of heads, layers and omnibus tests of each contrast and view, and the sequences."""
+    """Write the tables of heads, layers and omnibus tests of each contrast and view, and the sequences.
+
+    The primary contrast's tables hold the rows of the measure that the run is about, then those of the others that
+    were tested; the tables of other contrasts and of views hold one measure.
+    """
     # the primary contrast's files have the plain names
     suffixes = ["", *(f"_{contrast.name}" for contrast in result.contrasts[1:])]
     suffixes += [f"_{view.name}" for view in result.study.views]
-    for suffix, analysis in zip(suffixes, (*result.analyses, *result.views), strict=True):
+    of_all_measures = join_analyses(list(result.measured.values()))
+    analyses = (of_all_measures, *result.analyses[1:], *result.views)
+    for suffix, analysis in zip(suffixes, analyses, strict=True):
         for name, table in (
             ("heads", analysis.heads),
             ("details", analysis.details),

@@ -178,6 +178,10 @@ class Measure:
         What the model must have.
     in_every_run : bool
         Whether every run takes it of all rows, whatever it compares, where model and sequences have what it needs.
+    tested_in_every_run : bool
+        Whether every run that takes it tests it too, beside what the run is about.
+    stands_in_for : str
+        Name of a measure whose place in these tests it takes where that one cannot be had; empty for none.
     has_values_at : callable
         Whether it has a value at a site: ``has_values_at(site)``.
 
@@ -207,6 +211,8 @@ class Measure:
     needs: tuple[Need, ...] = ()
     needs_of_model: tuple[ModelNeed, ...] = ()
     in_every_run: bool = False
+    tested_in_every_run: bool = False
+    stands_in_for: str = ""
     has_values_at: Callable[[Site], bool] = field(default=_everywhere, repr=False)
 
     def __post_init__(self) -> None:

@@ -159,6 +159,7 @@ COUNT = Measure(
     whole=True,
     joint=True,
     in_every_run=True,
+    tested_in_every_run=True,
 )
 """The founding quantity, which every cube has."""
 
@@ -201,6 +202,7 @@ MEASURES = (
         joint=True,
         needs_of_model=(VALUES,),
         in_every_run=True,
+        tested_in_every_run=True,
     ),
     Measure(
         name="count_words",
@@ -222,6 +224,7 @@ MEASURES = (
         joint=True,
         needs=(SPECIAL_TOKENS,),
         in_every_run=True,
+        tested_in_every_run=True,
     ),
     SHARE,
     Measure(
@@ -270,6 +273,7 @@ MEASURES = (
         whole_row=True,
         needs=(SPECIAL_TOKENS,),
         in_every_run=True,
+        tested_in_every_run=True,
     ),
     Measure(
         name="first_mass",
@@ -279,6 +283,7 @@ MEASURES = (
         help="share of the attention on the first token, the sink of models without special tokens",
         whole_row=True,
         in_every_run=True,
+        stands_in_for="special_mass",
     ),
     Measure(
         name="sink_mass",

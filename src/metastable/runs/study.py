@@ -15,6 +15,7 @@ from metastable.files import require_writable
 from metastable.heads.contrasts import Contrast, contrasts_of
 from metastable.heads.head_tests import (
     adjusting,
+    analyse_beside,
     analyse_cube,
     analyse_view,
     joint_model,
@@ -188,6 +189,10 @@ def _run(study: Study, options: Options, clock: Clock, command: str, save: Save)
                 advance(index * total + done, len(contrasts) * total)
 
             analyses.append(analyse_cube(cube, contrast, material.sequences, options, histograms, tell))
+    with clock.stage("beside", "tests of the other measures") as advance:
+        beside, lacking = analyse_beside(cube, contrasts[0], material.sequences, options, histograms, advance)
+    extraction = replace(counted.extraction, left_out={**counted.extraction.left_out, **lacking})
+    counted = replace(counted, extraction=extraction)
     views: list[Analysis] = []
     if study.views:
         with clock.stage("views", "tests of each view") as advance:
@@ -208,6 +213,7 @@ def _run(study: Study, options: Options, clock: Clock, command: str, save: Save)
         folder=folder,
         contrasts=contrasts,
         analyses=tuple(analyses),
+        beside=beside,
         views=tuple(views),
         material=material,
         balance=balance_table(contrasts[0].covariates, contrasts[0].condition),
