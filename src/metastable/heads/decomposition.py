@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,7 +21,7 @@ from metastable.study import Options
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["SINK_MASSES", "compared_maps", "effects_with_sink_held", "sink_of"]
+__all__ = ["SINK_MASSES", "MapComparison", "compared_maps", "effects_with_sink_held", "sink_of"]
 
 SINK_MASSES = ("special_mass", "first_mass")
 """The measures that say how much attention rests on a sink: the first of them that a run has is held."""
@@ -34,8 +35,42 @@ def sink_of(names: Mapping[str, object]) -> str | None:
     return next((name for name in SINK_MASSES if name in names), None)
 
 
-def compared_maps(measured: Mapping[str, Analysis], *, alpha: float) -> pd.DataFrame:
-    """Compare the map of effects of the first measure with that of each other one.
+@dataclass(frozen=True)
+class MapComparison:
+    """How the map of effects on one measure agrees with that on the run's own.
+
+    Attributes
+    ----------
+    measure : str
+        The other measure.
+    n_heads : int
+        Heads of both maps.
+    r, r_low, r_high : float
+        Pearson's correlation of the two maps over heads, with its 95% interval by Fisher's z, which takes the heads as
+        independent draws; NaN where a map is constant or has fewer than four heads.
+    same_sign : int
+        Heads whose effects have the same sign.
+    kept, turned, lost : int
+        Of the heads that differ in the run's own measure, those that differ in the other in the same direction, in the
+        opposite one, and not demonstrably.
+    gained : int
+        Heads that differ in the other alone.
+    """
+
+    measure: str
+    n_heads: int
+    r: float
+    r_low: float
+    r_high: float
+    same_sign: int
+    kept: int
+    turned: int
+    lost: int
+    gained: int
+
+
+def compared_maps(measured: Mapping[str, Analysis], *, alpha: float) -> list[MapComparison]:
+    """Compare the map of effects of the first measure with that of each other one, at the primary threshold.
 
     Parameters
     ----------
@@ -46,41 +81,22 @@ def compared_maps(measured: Mapping[str, Analysis], *, alpha: float) -> pd.DataF
 
     Returns
     -------
-    pandas.DataFrame
-        One row per other measure, at the primary threshold:
-
-        * ``measure, n_heads``
-        * ``r, r_low, r_high``: Pearson's correlation of the two maps over heads, with its 95% interval by Fisher's
-          z, which takes the heads as independent draws; NaN where a map is constant or has fewer than four heads
-        * ``same_sign``: heads whose effects have the same sign
-        * ``kept, turned, lost``: of the heads that differ in the first measure, those that differ in the other in
-          the same direction, in the opposite one, and not demonstrably
-        * ``gained``: heads that differ in the other alone
+    list of MapComparison
+        One per other measure.
     """
     (_, own), *others = measured.items()
-    first = primary(own.heads)
-    size, differs = own.effect.size, first["p_perm_fdr"] < alpha
-    rows = []
+    first, size = primary(own.heads), own.effect.size
+    differs = (first["p_perm_fdr"] < alpha).to_numpy()
+    found = []
     for name, analysis in others:
         second = primary(analysis.heads)
-        also = second["p_perm_fdr"] < alpha
-        same = np.sign(first[size]) == np.sign(second[size])
-        r, low, high = _correlation(first[size].to_numpy(), second[size].to_numpy())
-        rows.append(
-            {
-                "measure": name,
-                "n_heads": len(first),
-                "r": r,
-                "r_low": low,
-                "r_high": high,
-                "same_sign": int(same.sum()),
-                "kept": int((differs & also & same).sum()),
-                "turned": int((differs & also & ~same).sum()),
-                "lost": int((differs & ~also).sum()),
-                "gained": int((~differs & also).sum()),
-            }
-        )
-    return pd.DataFrame(rows)
+        also = (second["p_perm_fdr"] < alpha).to_numpy()
+        x, y = first[size].to_numpy(), second[size].to_numpy()
+        same = np.sign(x) == np.sign(y)
+        r, low, high = _correlation(x, y)
+        numbers = (same, differs & also & same, differs & also & ~same, differs & ~also, ~differs & also)
+        found.append(MapComparison(name, len(first), r, low, high, *(int(mask.sum()) for mask in numbers)))
+    return found
 
 
 def _correlation(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float, float]:
@@ -118,9 +134,7 @@ def effects_with_sink_held(cube: xr.Dataset, contrast: Contrast, options: Option
         mass goes along with the condition so closely that they cannot be told apart.
     """
     features, threshold = feature_table(cube), options.threshold[0]
-    values, mass = (
-        contrast.values(unit_means(cube, features, threshold, name)) for name in (options.measure, sink)
-    )
+    values, mass = (contrast.values(unit_means(cube, features, threshold, name)) for name in (options.measure, sink))
     if contrast.predictor is None:
         found = held_difference(values, contrast.condition, mass, pair=contrast.pair)
     else:

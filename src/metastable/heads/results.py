@@ -78,6 +78,9 @@ class RunResult:
         What the primary contrast was tested on, at the primary threshold.
     record : RunRecord
         What run.json holds.
+    sink_held : pandas.DataFrame or None
+        Effect on the run's measure in every head with its mass on a sink held fixed, as
+        `metastable.heads.decomposition.effects_with_sink_held` gives it; None where no such mass was tested.
     """
 
     study: Study
@@ -93,6 +96,7 @@ class RunResult:
     histograms: NDArray[np.int64]
     unit_values: NDArray[np.float64] = field(repr=False)
     record: RunRecord = field(repr=False)
+    sink_held: pd.DataFrame | None = field(default=None, repr=False)
 
     @property
     def contrast(self) -> Contrast:

@@ -56,6 +56,8 @@ def write_tables(result: RunResult) -> None:
             write_text(result.folder / f"{name}{suffix}.csv", table.to_csv(index=False, lineterminator="\n"))
         with written_whole(result.folder / f"heads{suffix}.parquet") as path:
             analysis.heads.to_parquet(path, index=False)
+    if result.sink_held is not None:
+        write_text(result.folder / "sink_held.csv", result.sink_held.to_csv(index=False, lineterminator="\n"))
     if result.sensitivity is not None:
         write_text(result.folder / "sensitivity.csv", result.sensitivity.curve.to_csv(index=False, lineterminator="\n"))
     with written_whole(result.folder / "sequences.parquet") as path:

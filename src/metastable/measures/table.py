@@ -207,7 +207,7 @@ MEASURES = (
     Measure(
         name="count_words",
         of_rows=_count_words,
-        called="count of words' tokens",
+        called="count over words",
         definition=(
             "the smallest number of entries that together hold {share} of its attention row's mass on the pieces of "
             "words, without the special tokens"
@@ -217,7 +217,7 @@ MEASURES = (
         wider=True,
         unit="tokens",
         digits=2,
-        label="count of words' tokens, to {share} of their attention",
+        label="count over words, to {share} of their attention",
         of_threshold=True,
         whole=True,
         whole_row=True,

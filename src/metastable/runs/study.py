@@ -13,6 +13,7 @@ from metastable.extraction.threads import fewer_threads
 from metastable.figures.saving_beside import Save, processes_beside, saving_beside
 from metastable.files import require_writable
 from metastable.heads.contrasts import Contrast, contrasts_of
+from metastable.heads.decomposition import effects_with_sink_held, sink_of
 from metastable.heads.head_tests import (
     adjusting,
     analyse_beside,
@@ -193,6 +194,8 @@ def _run(study: Study, options: Options, clock: Clock, command: str, save: Save)
         beside, lacking = analyse_beside(cube, contrasts[0], material.sequences, options, histograms, advance)
     extraction = replace(counted.extraction, left_out={**counted.extraction.left_out, **lacking})
     counted = replace(counted, extraction=extraction)
+    sink = sink_of(beside)
+    sink_held = None if sink is None else effects_with_sink_held(cube, contrasts[0], options, sink)
     views: list[Analysis] = []
     if study.views:
         with clock.stage("views", "tests of each view") as advance:
@@ -222,6 +225,7 @@ def _run(study: Study, options: Options, clock: Clock, command: str, save: Save)
         histograms=histograms,
         unit_values=unit_values(cube, contrasts[0], options),
         record=record,
+        sink_held=sink_held,
     )
     with clock.stage("report", "figures and report") as advance:
         write_tables(result)

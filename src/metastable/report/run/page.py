@@ -14,7 +14,7 @@ from metastable.report.markdown import as_text, code, with_escaped_names
 from metastable.report.measure_words import row_clauses
 from metastable.report.plate import PlacedPlate, save_plates
 from metastable.report.references import bibliography
-from metastable.report.run import result_tables, sentences
+from metastable.report.run import result_tables, sentences, where
 from metastable.report.run.claims import claim_sentences
 from metastable.report.run.examples import examples
 from metastable.report.run.methods import observation_clause
@@ -166,6 +166,10 @@ def _again(scene: Scene) -> Blocks:
     )
 
 
+def _where(scene: Scene) -> Blocks:
+    return (*where.where_sentences(scene), where.maps_table(scene), where.sink_held_sentence(scene))
+
+
 SECTIONS: Sequence[tuple[str, str, Callable[[Scene], Blocks]]] = (
     ("verdict", "", lambda _: ()),
     ("claims", "What was claimed before the run", _claims),
@@ -176,6 +180,7 @@ SECTIONS: Sequence[tuple[str, str, Callable[[Scene], Blocks]]] = (
         "The model as a whole",
         lambda scene: (sentences.omnibus_sentence(scene), result_tables.omnibus_table(scene)),
     ),
+    ("where", "Where the difference lives", _where),
     ("contrasts", "The contrasts of the design", _contrasts),
     ("views", "Other views of the same sequences", _views),
     ("layers", "Layer by layer", _layers),

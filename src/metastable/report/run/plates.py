@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 import metastable.figures as figures
 from metastable.heads.results import RunResult
+from metastable.measures import call_measure
 from metastable.report.apa import format_g, format_level, p_phrase, plural
 from metastable.report.plate import Given, Part, PlacedPlate, Plate, given, placed_plates
 from metastable.report.run.scene import Scene
@@ -111,6 +112,11 @@ def _contrasts(scene: Scene) -> Given:
     return given(tables, value=scene.effect.estimate, site=scene.site, alpha=scene.alpha)
 
 
+def _measures(scene: Scene) -> Given:
+    tables = {call_measure(name): primary(analysis.heads) for name, analysis in scene.result.measured.items()}
+    return given(tables, site=scene.site, alpha=scene.alpha)
+
+
 def _views(scene: Scene) -> Given:
     tables = {"whole sequence": scene.heads} | {
         view.name.replace("_", " "): primary(analysis.heads)
@@ -185,6 +191,12 @@ PLATES: Sequence[Plate[Scene]] = (
         "adjustment", "fairness", figures.adjustment_plot,
         lambda scene: given(*scene.before_and_after(), alpha=scene.alpha), _caption("adjustment"),
         applies=lambda scene: not scene.analysis.no_adjustment,
+    ),
+    Plate(
+        "measures", "where", figures.effect_maps, _measures,
+        lambda scene: f"{scene.effect.size_name} of every head in each measure, on one scale; "
+        "outlined where significant.",
+        applies=lambda scene: bool(scene.result.beside), parts=_sites,
     ),
     Plate(
         "contrasts", "contrasts", figures.effect_maps, _contrasts,

@@ -6,14 +6,16 @@ from metastable.heads.record import RunVerdict
 from metastable.heads.results import RunResult
 from metastable.report.run.scene import Scene
 from metastable.report.run.sentences import words_of
+from metastable.report.run.where import where_line
 
 __all__ = ["verdict_record", "verdict_sentences"]
 
 
 def verdict_sentences(result: RunResult) -> list[str]:
-    """Say in two sentences what was found."""
+    """Say what was found: the verdict, where attention rests, and how large the effect is."""
     scene = Scene(result)
-    return words_of(scene.effect).verdict(scene)
+    first, *others = words_of(scene.effect).verdict(scene)
+    return [text for text in (first, where_line(scene), *others) if text]
 
 
 def verdict_record(result: RunResult) -> RunVerdict:

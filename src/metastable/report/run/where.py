@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from metastable.heads.decomposition import compared_maps, sink_of
+from metastable.heads.decomposition import MapComparison, compared_maps, sink_of
 from metastable.measures import call_measure
-from metastable.report.apa import format_g, format_interval, format_level, format_r, plural, unbroken
+from metastable.report.apa import format_g, format_level, format_r, plural, unbroken
 from metastable.report.run.scene import Scene
 from metastable.report.sections import table
 from metastable.stats.analysis import primary
@@ -16,6 +16,12 @@ __all__ = ["maps_table", "sink_held_sentence", "where_line", "where_sentences"]
 
 def _percent(share: float) -> str:
     return f"{100 * share:.0f}%"
+
+
+def _correlation(found: MapComparison) -> str:
+    if not np.isfinite(found.r):
+        return "–"
+    return f"{format_r(found.r)} {unbroken(f'[{format_r(found.r_low)}, {format_r(found.r_high)}]')}"
 
 
 def _resting(scene: Scene) -> str:
@@ -29,41 +35,45 @@ def _resting(scene: Scene) -> str:
     return f"{what} {a} of the attention in {scene.sides.a} and {b} in {scene.sides.b}{scene.sides.thing}"
 
 
+def _maps(scene: Scene) -> list[MapComparison]:
+    return compared_maps(scene.result.measured, alpha=scene.alpha)
+
+
 def where_line(scene: Scene) -> str:
     """Say in one sentence what part of the difference is where attention rests; empty where that is not known."""
     resting = _resting(scene)
     if not resting:
         return ""
-    maps = compared_maps(scene.result.measured, alpha=scene.alpha).set_index("measure")
+    maps = {found.measure: found for found in _maps(scene)}
     parts = [f"Where attention rests: {resting}"]
-    sink, own = sink_of(scene.result.measured), scene.options.measure
-    if sink in maps.index and np.isfinite(maps.loc[sink, "r"]):
+    mass = maps.get(sink_of(scene.result.measured) or "")
+    if mass is not None and np.isfinite(mass.r):
         parts.append(
-            f"the map of effects on the {scene.measure.name} correlates with that on the {call_measure(str(sink))} at "
-            f"r = {format_r(float(maps.loc[sink, 'r']))} over {plural(int(maps.loc[sink, 'n_heads']), 'head')}"
+            f"the map of effects on the {scene.measure.name} correlates with that on the {call_measure(mass.measure)} "
+            f"at r = {format_r(mass.r)} over {plural(mass.n_heads, 'head')}"
         )
-    other = next((name for name in ("count_words", "count_contributions") if name in maps.index and name != own), None)
+    other = next((maps[name] for name in ("count_words", "count_contributions") if name in maps), None)
     if other is not None:
-        row = maps.loc[other]
-        n = int(row["kept"] + row["turned"] + row["lost"])
+        n = other.kept + other.turned + other.lost
         parts.append(
-            f"of the {plural(n, 'head')} that differ in the {scene.measure.name}, {row['kept']} differ in the same "
-            f"direction in the {call_measure(other)}, {row['turned']} in the other, and {row['lost']} not demonstrably"
+            f"of the {plural(n, 'head')} that {'differs' if n == 1 else 'differ'} in the {scene.measure.name}, "
+            f"{other.kept} differ in the same direction in the {call_measure(other.measure)}, {other.turned} in the "
+            f"opposite one, and {other.lost} not demonstrably"
         )
     return "; ".join(parts) + "."
 
 
 def where_sentences(scene: Scene) -> tuple[str, ...]:
-    """Say how the maps of the measures agree, before their table."""
+    """Say why other measures are tested beside the run's own, and which of them could not be."""
     if not scene.result.beside:
         return ()
-    line = where_line(scene)
+    lacking = scene.result.record.extraction.left_out
     return (
-        f"The count of an attention row over all keys depends on how much of it rests on a sink: "
-        f"a row with most of its mass on one special token is counted small, however it spreads over the words. "
+        "The count of an attention row over all keys depends on how much of the row rests on a sink: "
+        "with most of its mass on one special token a row has a small count, however it spreads over the words. "
         f"So every run tests other measures of the same rows beside the {scene.measure.name}, "
         f"each corrected over its own heads (FDR {format_level(scene.alpha)}).",
-        line,
+        " ".join(f"The {call_measure(name)} is not among them: {reason}." for name, reason in lacking.items()),
     )
 
 
@@ -71,22 +81,18 @@ def maps_table(scene: Scene) -> str:
     """Return one row per measure: how its map of effects agrees with that of the run's own measure."""
     if not scene.result.beside:
         return ""
-    maps = compared_maps(scene.result.measured, alpha=scene.alpha)
     effect, symbol = scene.effect, scene.effect.symbol
     rows = []
-    for row in maps.to_dict("records"):
-        heads = primary(scene.result.beside[str(row["measure"])].heads)
+    for found in _maps(scene):
+        heads = primary(scene.result.beside[found.measure].heads)
         rows.append(
             [
-                call_measure(str(row["measure"])),
+                call_measure(found.measure),
                 str(int((heads["p_perm_fdr"] < scene.alpha).sum())),
                 format_g(float(heads[effect.size].abs().median()), sign=False),
-                f"{format_r(row['r'])} {unbroken(format_interval(row['r_low'], row['r_high']))}",
-                f"{row['same_sign']} of {row['n_heads']}",
-                str(row["kept"]),
-                str(row["turned"]),
-                str(row["lost"]),
-                str(row["gained"]),
+                _correlation(found),
+                f"{found.same_sign} of {found.n_heads}",
+                *(str(number) for number in (found.kept, found.turned, found.lost, found.gained)),
             ]
         )
     header = [
@@ -101,8 +107,9 @@ def maps_table(scene: Scene) -> str:
         "gained",
     ]
     note = (
-        f"*Kept*, *turned* and *lost* are heads that differ in the {scene.measure.name} and differ in the other measure in "
-        "the same direction, in the opposite one, or not demonstrably; *gained* differ in the other alone. "
+        f"*Kept*, *turned* and *lost* are heads that differ in the {scene.measure.name} "
+        "and differ in the other measure in the same direction, in the opposite one, or not demonstrably; "
+        "*gained* differ in the other alone. "
         "The interval of *r* takes heads as independent draws (Fisher's *z*)."
     )
     return f"{table(header, rows, 'lrrrrrrrr')}\n\n{note}"
@@ -113,20 +120,21 @@ def sink_held_sentence(scene: Scene) -> str:
     held = scene.result.sink_held
     if held is None or held.empty:
         return ""
-    before = scene.heads["p_perm_fdr"] < scene.alpha
-    after = held["p_held_fdr"].to_numpy() < scene.alpha
-    known = np.isfinite(held["size_held"].to_numpy())
-    size = scene.heads[scene.effect.size].to_numpy()
-    turned = int((np.sign(size) != np.sign(held["size_held"].to_numpy()))[known & before.to_numpy()].sum())
+    before, after = scene.heads["p_perm_fdr"].to_numpy() < scene.alpha, held["p_held_fdr"].to_numpy() < scene.alpha
+    raw, left = scene.heads[scene.effect.size].to_numpy(), held["size_held"].to_numpy()
+    known, symbol = np.isfinite(left), scene.effect.symbol
+    if not known.any():
+        return ""
+    turned = int((np.sign(raw) != np.sign(left))[known & before].sum())
+    typical = [format_g(float(np.median(np.abs(sizes[known]))), sign=False) for sizes in (raw, left)]
     unknown = int((~known).sum())
-    sink = call_measure(str(held["held"].iloc[0]))
     return (
-        f"Holding each {scene.contrast.unit}'s {sink} in the same head fixed by regression (HC3 errors; MacKinnon & White, "
-        f"1985) leaves {int((before.to_numpy() & after).sum())} of the {plural(int(before.sum()), 'head')} significant, "
-        f"moves the median |*{scene.effect.symbol}*| from {format_g(float(np.median(np.abs(size))), sign=False)} to "
-        f"{format_g(float(np.nanmedian(np.abs(held['size_held']))), sign=False)}, and turns the sign of {turned}"
+        f"Holding each {scene.contrast.unit}'s {call_measure(str(held['held'].iloc[0]))} in the same head fixed by "
+        "regression (HC3 errors; MacKinnon & White, 1985) "
+        f"leaves {int((before & after).sum())} of the {plural(int(before.sum()), 'head')} significant, "
+        f"moves the median |*{symbol}*| from {typical[0]} to {typical[1]}, and turns the sign of {turned}"
         + (f"; in {plural(unknown, 'head')} the two cannot be told apart" if unknown else "")
         + ". [sink_held.csv](sink_held.csv) has every head. "
-        "The mass and the count are made of the same row, so this describes what goes along with what, and not what "
-        "causes what."
+        "The mass and the count are made of the same row, "
+        "so this describes what goes along with what, and not what causes what."
     )
