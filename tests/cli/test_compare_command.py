@@ -13,6 +13,7 @@ from metastable.cli import main
 from metastable.files import sha256_of
 from metastable.heads.finished_report import read_report
 from metastable.report.markdown import as_text
+from metastable.stats.analysis import of_primary_measure
 from tests.report_folders import report_folder
 
 KEYS = ["site", "layer", "head", "threshold"]
@@ -51,7 +52,10 @@ def recipe(folder):
 def test_the_joined_table_holds_what_the_studies_found(reports, joined):
     assert len(joined) == 72
     for side, name in zip(("first", "second"), NAMES, strict=True):
-        heads, details = (pd.read_csv(reports / name / file).set_index(KEYS) for file in ("heads.csv", "details.csv"))
+        heads, details = (
+            of_primary_measure(pd.read_csv(reports / name / file)).set_index(KEYS)
+            for file in ("heads.csv", "details.csv")
+        )
         mine = joined.set_index(KEYS)
         columns = {"size": "hedges_g", "estimate": "difference", "p_perm_fdr": "p_perm_fdr"}
         limits = {"size_low": "g_low", "size_high": "g_high"}

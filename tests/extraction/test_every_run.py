@@ -180,7 +180,9 @@ def test_a_learned_sink_is_refused_by_name_where_there_is_none_and_not_missed(tm
     encoder, sequences = wrap_model(tiny_model("bert")), text_sequences([5])
     measures, left_out = measures_of_run(["count"], encoder, sequences)
     assert "sink_mass" not in (*measures, *left_out)
-    with pytest.raises(InputError, match="the measure sink_mass needs a learned sink in the softmax"):
+    with pytest.raises(
+        InputError, match="the measure sink_mass needs a learned sink in the softmax, and the model has none; choose"
+    ):
         extract(encoder, sequences, path=tmp_path / "c.zarr", measures=["sink_mass"])
 
 

@@ -19,6 +19,7 @@ from metastable.models.encoders import load_encoder
 from metastable.stats.analysis import of_primary_measure
 from metastable.stats.effect_kinds import DIFFERENCE, head_columns
 from metastable.typed_json import plain, typed
+from tests.model_folders import model_folder
 
 K, THRESHOLDS = 150, (0.9, 0.5, 0.99)
 ARGUMENTS = ["mt40k_topbotk", "--k", str(K), "--permutations", "2000", "--threshold", *map(str, THRESHOLDS)]
@@ -192,6 +193,29 @@ def test_a_record_says_what_could_not_be_had_only_where_there_is_such(folder):
     lacking = replace(record, left_out={"count_words": "needs a special token"})
     assert plain(lacking)["left_out"] == {"count_words": "needs a special token"}
     assert typed(type(record), plain(lacking)) == lacking
+
+
+@pytest.mark.parametrize(
+    ("kind", "measures", "lacking"),
+    [
+        ("gpt2", ["count", "count_contributions", "first_mass"], ["count_words", "special_mass"]),
+        ("mpnet", ["count", "count_words", "special_mass"], ["count_contributions"]),
+    ],
+)
+def test_what_a_model_cannot_have_is_not_tested_and_the_record_says_why(tmp_path, capsys, kind, measures, lacking):
+    model = model_folder(tmp_path / kind, kind)
+    options = ["mt40k_topbotk", "--k", "40", "--max-length", "24", "--permutations", "100", "--model", str(model)]
+    assert main([*options, "--out", str(tmp_path / "out")], package=studies) == 0
+    folder = tmp_path / "out" / "mt40k_topbotk"
+    assert pd.read_csv(folder / "heads.csv")["measure"].unique().tolist() == measures
+    left_out = json.loads((folder / "run.json").read_text())["extraction"]["left_out"]
+    assert list(left_out) == lacking
+    assert all(reason.startswith("needs ") for reason in left_out.values())
+    capsys.readouterr()
+    assert main([*options, "--measure", lacking[0], "--out", str(tmp_path / "none")], package=studies) == 2
+    complaint = " ".join(capsys.readouterr().err.split())
+    assert f"the measure {lacking[0]} {left_out[lacking[0]]}; choose another --measure, or" in complaint
+    assert not (tmp_path / "none").exists()
 
 
 @pytest.mark.parametrize("measure", ["entropy", "special_mass"])

@@ -8,6 +8,7 @@ from scipy import stats
 import metastable
 import studies
 from metastable.cli import main
+from metastable.stats.analysis import of_primary_measure
 
 CARRIERS = "I thought about the {word} again.\nThe {word} was not what we had expected.\n"
 
@@ -63,7 +64,7 @@ def test_each_view_is_tested_on_its_own_rows_of_the_cube(view, folder, sequences
             rows = counts[place, :, :, :n]
             values[place] = (rows[..., target] if view else rows).mean(axis=-1)
     pairs = paired(values, sequences)
-    heads = pd.read_csv(folder / f"heads{view}.csv")
+    heads = of_primary_measure(pd.read_csv(folder / f"heads{view}.csv"))
     at = heads["layer"].to_numpy() - 1, heads["head"].to_numpy() - 1
     np.testing.assert_allclose(heads["mean_a"], pairs[:, 0].mean(axis=0)[at], atol=1e-7)
     np.testing.assert_allclose(heads["mean_b"], pairs[:, 1].mean(axis=0)[at], atol=1e-7)

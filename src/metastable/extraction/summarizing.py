@@ -104,7 +104,7 @@ def _lacking_in_model(name: str, encoder: Encoder) -> Iterator[tuple[str, str]]:
     """Say what a model lacks for a measure, each time with what would do."""
     for need in measure_named(name).needs_of_model:
         if not need.is_met(encoder):
-            yield f"needs {need.what}, and model {encoder.model_id!r} {need.lacking}", "another model"
+            yield f"needs {need.what}, and the model {need.lacking}", "another --model"
 
 
 def _refuse(name: str, lacking: Iterable[tuple[str, str]]) -> None:

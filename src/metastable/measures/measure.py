@@ -111,7 +111,7 @@ class ModelNeed:
     what : str
         After "the measure needs": "a learned sink in the softmax".
     lacking : str
-        After the model's name, where it is not met: "has none".
+        After "and the model", where it is not met: "has none".
     is_met : callable
         Whether a model has it.
     """
