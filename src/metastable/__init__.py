@@ -4,7 +4,7 @@
 >>> result = metastable.run("mt40k_topbotk", k=500)                       # doctest: +SKIP
 >>> result.figure("summary")                                              # doctest: +SKIP
 >>> counts = metastable.load_counts("reports/mt40k_topbotk/counts.zarr")   # doctest: +SKIP
->>> figure = metastable.figures.heatmap(result.heads)                     # doctest: +SKIP
+>>> figure = metastable.figures.heatmap(result.heads, measure="count")    # doctest: +SKIP
 """
 
 from __future__ import annotations

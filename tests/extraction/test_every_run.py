@@ -167,7 +167,7 @@ def test_without_special_tokens_the_measures_of_them_are_left_out_and_refused_by
 
 
 def test_where_values_are_not_seen_contributions_are_left_out_and_refused_by_name(tmp_path: Path) -> None:
-    encoder = replace(wrap_model(tiny_model("bert")), way="eager")
+    encoder = replace(wrap_model(tiny_model("bert")), way="eager", values_reason="its values are not seen")
     extraction = extract(encoder, text_sequences([5, 4]), path=tmp_path / "c.zarr", of_every_run=True)
     assert list(extraction.left_out) == ["count_contributions"]
     assert "does not show them, since it is read from the weights" in extraction.left_out["count_contributions"]

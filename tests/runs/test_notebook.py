@@ -22,7 +22,7 @@ def result(tmp_path_factory):
 def test_the_tables_are_those_of_the_files(result):
     written = pd.read_csv(result.report.with_name("heads.csv"))
     pd.testing.assert_frame_equal(result.heads.reset_index(drop=True), written, check_dtype=False)
-    assert len(result.layers) == 6
+    assert len(result.layers) == 6 * result.heads["measure"].nunique()
     assert result.heads.attrs["conditions"] == ["concrete", "abstract"]
 
 

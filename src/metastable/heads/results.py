@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from metastable.heads.contrasts import Contrast
 from metastable.heads.record import RunRecord
-from metastable.stats.analysis import Analysis
+from metastable.stats.analysis import Analysis, join_analyses
 from metastable.stats.mixed_models.joint import JointModel
 from metastable.stats.simulation.sensitivity import Sensitivity
 from metastable.study import Material, Study
@@ -107,6 +107,11 @@ class RunResult:
     def analysis(self) -> Analysis:
         """The tests of the primary contrast, of the measure that the run is about."""
         return self.analyses[0]
+
+    @property
+    def tables(self) -> Analysis:
+        """The tests of the primary contrast under one another, measure by measure, as the csv files hold them."""
+        return join_analyses(list(self.measured.values()))
 
     @property
     def measured(self) -> dict[str, Analysis]:

@@ -6,7 +6,6 @@ import pandas as pd
 
 from metastable.files import write_text, written_whole
 from metastable.heads.results import RunResult
-from metastable.stats.analysis import join_analyses
 from metastable.study import Sequence
 
 __all__ = ["sequence_table", "write_tables"]
@@ -43,8 +42,7 @@ def write_tables(result: RunResult) -> None:
     # the primary contrast's files have the plain names
     suffixes = ["", *(f"_{contrast.name}" for contrast in result.contrasts[1:])]
     suffixes += [f"_{view.name}" for view in result.study.views]
-    of_all_measures = join_analyses(list(result.measured.values()))
-    analyses = (of_all_measures, *result.analyses[1:], *result.views)
+    analyses = (result.tables, *result.analyses[1:], *result.views)
     for suffix, analysis in zip(suffixes, analyses, strict=True):
         for name, table in (
             ("heads", analysis.heads),

@@ -43,13 +43,17 @@ class Result:
 
     @property
     def heads(self) -> pd.DataFrame:
-        """Tests of every head, as heads.csv holds them; ``.attrs["conditions"]`` names a and b."""
-        return self.found.analysis.heads
+        """Tests of every head in every measure, as heads.csv holds them, the run's own measure first.
+
+        ``.attrs["conditions"]`` names a and b. Figure functions want one measure: ``heads[heads["measure"] == "count"]``,
+        or their argument `measure`.
+        """
+        return self.found.tables.heads
 
     @property
     def layers(self) -> pd.DataFrame:
-        """Tests of every layer, as layers.csv holds them."""
-        return self.found.analysis.layers
+        """Tests of every layer in every measure, as layers.csv holds them."""
+        return self.found.tables.layers
 
     @property
     def verdict(self) -> RunVerdict:
