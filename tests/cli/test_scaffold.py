@@ -40,7 +40,7 @@ def call(project, *arguments):
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=600,
     )
 
 
