@@ -45,8 +45,7 @@ class Result:
     def heads(self) -> pd.DataFrame:
         """Tests of every head in every measure, as heads.csv holds them, the run's own measure first.
 
-        ``.attrs["conditions"]`` names a and b. Figure functions want one measure: ``heads[heads["measure"] == "count"]``,
-        or their argument `measure`.
+        ``.attrs["conditions"]`` names a and b. Figure functions show one measure, named by their argument `measure`.
         """
         return self.found.tables.heads
 
