@@ -18,7 +18,7 @@ from metastable.extraction.row_measures import N_VISIBLE
 from metastable.extraction.store import Layout
 from metastable.extraction.summarizing import RowOptions, select_queries, summarize_rows
 from metastable.measures import COUNT, SHARE, measure_named
-from metastable.models.capture import LayerAttention, Listener, Read, accepts
+from metastable.models.capture import LayerAttention, Listener, Read, accepts, is_out_of_memory
 from metastable.models.sites import Site, Stream
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def choose_part(encoder: Encoder, sequences: SequenceOf[Sequence], features: Map
     if features and reads_text and len(empty) == len(sequences) and hasattr(model, "vision_model"):
         return "vision_model"
     for name in ("pixel_values", "visual_feats", "visual_pos"):
-        if accepts(model, name) and name not in features:
+        if name in encoder.needs and name not in features:
             raise InputError(
                 f"model {encoder.model_id!r} needs {name!r}; give it in features, one row for each sequence"
             )
@@ -188,7 +188,7 @@ class Counter:
         try:
             self._count_batch(arrays, start, rows)
         except (MemoryError, RuntimeError) as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
         else:
             return True
@@ -284,11 +284,3 @@ def _mean(total: Any, number: Any) -> NDArray[np.float64]:
     mean = np.full(number.shape, np.nan)
     np.divide(total, number, out=mean, where=number > 0)
     return mean
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out, on an accelerator or in the host."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    text = str(error).lower()
-    return "out of memory" in text or "can't allocate memory" in text

@@ -107,7 +107,7 @@ def count_study(study: Study, options: Options, clock: Clock, *, cube: str = "co
         material, contrasts = prepare_study(study, options, tokenizer)
     clock.stages.say(_what(study, material.sequences))
     with clock.stage("model", f"loading {tokenizer.model_id}"):
-        encoder = load_encoder(options.model, revision=options.revision, device=options.device)
+        encoder = load_encoder(options.model, revision=options.revision, device=options.device, dtype=options.dtype)
     check_sites(compared_measures(study, options), encoder.sites)
     check_model(compared_measures(study, options), encoder)
     require_writable(folder, "--out")  # makes the folder, so only once all else is known to be good

@@ -69,10 +69,12 @@ class EncoderShelf:
 
     def get(self, options: Options) -> Encoder:
         """Return the model that options name."""
-        name = (options.model, options.revision, options.device)
+        name = (options.model, options.revision, options.device, options.dtype)
         if self._encoder is None or name != self._name:
             self._encoder = None  # two large models may not fit beside each other
-            self._encoder = load_encoder(options.model, revision=options.revision, device=options.device)
+            self._encoder = load_encoder(
+                options.model, revision=options.revision, device=options.device, dtype=options.dtype
+            )
             self._name = name
         return self._encoder
 

@@ -300,6 +300,13 @@ class Options:
         affects="nothing",
         group=_PLACE,
     )
+    dtype: str = option(
+        "float32",
+        str,
+        "type of the model's numbers; the softmax is float32 whatever it is",
+        choices=("float32", "float16", "bfloat16"),
+        group=_PLACE,
+    )
     batch_tokens: int = option(4096, natural, "tokens per batch, padding included", affects="nothing", group=_PLACE)
     out: str = option("reports", str, "folder that receives a folder for the study", affects="nothing", group=_PLACE)
     own: Mapping[str, Any] = field(default_factory=dict)
