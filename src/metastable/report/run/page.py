@@ -158,7 +158,7 @@ def _again(scene: Scene) -> Blocks:
         "Beside this report: [heads.html](heads.html) "
         "(point at a head and see its distributions, its statistics and the sequences where it differs most; "
         "open it in a browser), "
-        "[heads.csv](heads.csv) (one row per head; also as parquet), [details.csv](details.csv), "
+        "[heads.csv](heads.csv) (one row per head and measure; also as parquet), [details.csv](details.csv), "
         "[layers.csv](layers.csv), [omnibus.csv](omnibus.csv), "
         "[sequences.parquet](sequences.parquet) (what the model read), "
         "`counts.zarr` (every count; not kept in git) and [run.json](run.json) (the whole recipe). "
