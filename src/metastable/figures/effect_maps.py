@@ -80,7 +80,10 @@ def effect_maps(
     matrices = [head_matrix(frame, numbers) for frame, numbers in zip(frames.values(), shown, strict=True)]
     if len({matrix.shape for matrix in matrices}) > 1:
         raise InputError("the maps must hold the same layers and heads; check the tables")
-    titles = [f"{name}: {int(significant(frame, alpha).sum())} of {len(frame)}" for name, frame in frames.items()]
+    # no line breaks within the numbers
+    titles = [
+        f"{name}: {int(significant(frame, alpha).sum())}\u00a0of\u00a0{len(frame)}" for name, frame in frames.items()
+    ]
     shape = (matrices[0].shape[0], matrices[0].shape[1])
     called = effect or call_column(list(frames.values()), value)
     label = wrap(
