@@ -112,3 +112,43 @@ def test_shapes_that_do_not_agree_are_refused():
         held_slope(values, np.ones(len(values)), mass)
     with pytest.raises(InputError, match="cannot carry a covariate"):
         held_difference(values[:4], np.array([True, True, False, False]), mass[:4], pair=[0, 1, 0, 1])
+
+
+def test_nuisance_covariates_are_held_as_statsmodels_holds_them():
+    values, condition, mass = sinks(9)
+    length = np.random.default_rng(10).normal(size=(len(values), 2)) + condition[:, None]
+    held = held_difference(values, condition, mass, nuisance=length)
+    slope = held_slope(values, length[:, 0], mass, nuisance=length[:, 1:])
+    for j in range(values.shape[1]):
+        fit = sm.OLS(values[:, j], sm.add_constant(np.column_stack([condition, mass[:, j], length]))).fit(
+            cov_type="HC3", use_t=True
+        )
+        assert held.estimate[j] == pytest.approx(fit.params[1], rel=1e-8)
+        assert held.se[j] == pytest.approx(fit.bse[1], rel=1e-8)
+        assert held.p[j] == pytest.approx(fit.pvalues[1], rel=1e-6)
+        other = sm.OLS(values[:, j], sm.add_constant(np.column_stack([length, mass[:, j]]))).fit()
+        r = other.tvalues[1] / np.sqrt(other.tvalues[1] ** 2 + other.df_resid)
+        assert slope.standardized[j] == pytest.approx(2 * r / np.sqrt(1 - r**2), rel=1e-8)
+
+
+def test_pairs_hold_the_differences_of_nuisance_covariates():
+    rng = np.random.default_rng(11)
+    n = 40
+    condition, pair = np.arange(2 * n) < n, np.tile(np.arange(n), 2)
+    mass, length = rng.uniform(size=(2 * n, 2)), rng.normal(size=(2 * n, 1))
+    values = 5 - 3 * mass + length + rng.normal(size=(2 * n, 2))
+    held = held_difference(values, condition, mass, pair=pair, nuisance=length)
+    for j in range(2):
+        table = pd.DataFrame({"mass": mass[:, j], "length": length[:, 0]})
+        row = adjustment_table(values[:, [j]], condition, table, pair=pair).iloc[0]
+        assert held.estimate[j] == pytest.approx(row["difference_adjusted"], rel=1e-8)
+        assert held.se[j] == pytest.approx(row["se_adjusted"], rel=1e-8)
+
+
+def test_a_nuisance_covariate_that_others_determine_changes_nothing():
+    values, condition, mass = sinks(12)
+    length = np.random.default_rng(13).normal(size=(len(values), 1))
+    once, twice = (
+        held_difference(values, condition, mass, nuisance=x) for x in (length, np.hstack([length, 2 * length]))
+    )
+    np.testing.assert_allclose(once.p, twice.p, rtol=1e-6)

@@ -115,6 +115,8 @@ def _correlation(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float,
 def effects_with_sink_held(cube: xr.Dataset, contrast: Contrast, options: Options, sink: str) -> pd.DataFrame:
     """Effect on the run's measure in every head, with the mass that its unit rests on a sink held fixed.
 
+    The covariates that the run holds fixed are held fixed too.
+
     Parameters
     ----------
     cube : xarray.Dataset
@@ -135,10 +137,11 @@ def effects_with_sink_held(cube: xr.Dataset, contrast: Contrast, options: Option
     """
     features, threshold = feature_table(cube), options.threshold[0]
     values, mass = (contrast.values(unit_means(cube, features, threshold, name)) for name in (options.measure, sink))
+    nuisance = contrast.covariates[list(options.covariates)].to_numpy(dtype=np.float64) if options.covariates else None
     if contrast.predictor is None:
-        found = held_difference(values, contrast.condition, mass, pair=contrast.pair)
+        found = held_difference(values, contrast.condition, mass, pair=contrast.pair, nuisance=nuisance)
     else:
-        found = held_slope(values, contrast.predictor, mass)
+        found = held_slope(values, contrast.predictor, mass, nuisance=nuisance)
     known = np.isfinite(found.p)
     corrected = np.full(len(features), np.nan)
     if known.any():

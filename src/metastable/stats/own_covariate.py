@@ -34,9 +34,9 @@ class HeldEffect:
     dof : ndarray of float64, shape (n_features,)
         Degrees of freedom of the t: units (pairs) minus columns; one more where the covariate does not vary.
     standardized : ndarray of float64, shape (n_features,)
-        Of a difference, the estimate over the standard deviation of Hedges' g without bias correction, so that it
-        compares with the raw effect; of a slope, the estimate over the feature's standard deviation, times the
-        predictor's.
+        Of a difference, the estimate over the standard deviation of Hedges' g without bias correction; of a slope, the
+        d of the partial correlation, 2 r / sqrt(1 - r^2), as `metastable.stats.correlation` has it: so that either
+        compares with the effect without the covariate.
     """
 
     estimate: Floats
@@ -54,6 +54,7 @@ def held_difference(
     covariate: ArrayLike,
     *,
     pair: ArrayLike | None = None,
+    nuisance: ArrayLike | None = None,
     confidence: float = 0.95,
 ) -> HeldEffect:
     """Difference of two conditions in every feature, beside a covariate that differs from feature to feature.
@@ -70,6 +71,8 @@ def held_difference(
     pair : array_like, shape (n_units,), or None
         Code that joins each unit of a with one of b; differences of partners are then regressed on the
         differences of their covariate.
+    nuisance : array_like of float, shape (n_units, n_covariates), or None
+        Covariates of the units that are held fixed in every feature alike.
     confidence : float
         Coverage of the intervals, between 0 and 1.
 
@@ -103,29 +106,40 @@ def held_difference(
     moments = sample_moments(samples)
     side = np.asarray(condition)
     beside = _same_shape(covariate, values)
+    alike = _nuisance(nuisance, len(side))
     if pair is None:
         outcome = np.concatenate([samples.a, samples.b])
         other = np.concatenate([beside[side], beside[~side]])
         tested = np.repeat([1.0, 0.0], [len(samples.a), len(samples.b)])
-        found = _regress(outcome, tested, other, constant=True, confidence=confidence)
+        held = np.column_stack([np.ones(len(side)), np.concatenate([alike[side], alike[~side]])])
+        found = _regress(outcome, tested, other, held, confidence=confidence)
     else:
         of_partner = split_samples(beside, condition, pair=pair)
+        of_units = split_samples(np.column_stack([alike, np.zeros(len(side))]), condition, pair=pair)
         outcome = np.where(moments.var_difference == 0, moments.difference, samples.a - samples.b)
         other = of_partner.a - of_partner.b
         scale = np.maximum(np.abs(of_partner.a).max(axis=0), np.abs(of_partner.b).max(axis=0))
         other = np.where(np.abs(other).max(axis=0) <= ROUNDING * scale, 0.0, other)
-        found = _regress(outcome, np.ones(len(outcome)), other, constant=False, confidence=confidence)
-    return _finish(found, moments.flat, moments.standardizer)
+        held = (of_units.a - of_units.b)[:, :-1]
+        found = _regress(outcome, np.ones(len(outcome)), other, held, confidence=confidence)
+    deviation = moments.standardizer
+    size = np.divide(found.estimate, deviation, out=np.zeros_like(found.estimate), where=deviation > 0)
+    return _finish(found, moments.flat, size)
 
 
 def held_slope(
-    values: ArrayLike, predictor: ArrayLike, covariate: ArrayLike, *, confidence: float = 0.95
+    values: ArrayLike,
+    predictor: ArrayLike,
+    covariate: ArrayLike,
+    *,
+    nuisance: ArrayLike | None = None,
+    confidence: float = 0.95,
 ) -> HeldEffect:
     """Slope of every feature over a continuous predictor, beside a covariate that differs from feature to feature.
 
     Parameters
     ----------
-    values, covariate, confidence
+    values, covariate, nuisance, confidence
         As for `held_difference`.
     predictor : array_like of float, shape (n_units,)
         The continuous predictor.
@@ -146,9 +160,11 @@ def held_slope(
         raise InputError(
             f"predictor has shape {x.shape}; give one finite number for each of the {len(table)} units, not all equal"
         )
-    found = _regress(table, x, _same_shape(covariate, values), constant=True, confidence=confidence)
-    deviation = table.std(axis=0, ddof=1) / x.std(ddof=1)
-    return _finish(found, is_constant(table), deviation)
+    held = np.column_stack([np.ones(len(x)), _nuisance(nuisance, len(x))])
+    found = _regress(table, x, _same_shape(covariate, values), held, confidence=confidence)
+    with np.errstate(divide="ignore"):
+        size = 2 * found.correlation / np.sqrt(1 - found.correlation**2)
+    return _finish(found, is_constant(table), size)
 
 
 def _same_shape(covariate: ArrayLike, values: ArrayLike) -> Floats:
@@ -160,44 +176,74 @@ def _same_shape(covariate: ArrayLike, values: ArrayLike) -> Floats:
     return beside
 
 
-def _regress(
-    outcome: Floats, tested: Floats, covariate: Floats, *, constant: bool, confidence: float
-) -> tuple[Floats, Floats, Floats, Floats]:
-    """Estimate, standard error, degrees of freedom and reach of the interval, each of shape (n_features,)."""
+def _nuisance(nuisance: ArrayLike | None, n_units: int) -> Floats:
+    if nuisance is None:
+        return np.empty((n_units, 0))
+    table = check_values(nuisance)
+    if len(table) != n_units:
+        raise InputError(f"nuisance has {len(table)} rows for {n_units} units; give one row per unit")
+    return table
+
+
+@dataclass(frozen=True)
+class _Regression:
+    """Estimate, standard error, degrees of freedom, reach of the interval and partial correlation of each feature."""
+
+    estimate: Floats
+    se: Floats
+    dof: Floats
+    reach: Floats
+    correlation: Floats
+
+
+def _regress(outcome: Floats, tested: Floats, covariate: Floats, held: Floats, *, confidence: float) -> _Regression:
+    """Regress each feature on the tested column beside its covariate and the columns held, (n_units, n_held)."""
     n_units = len(outcome)
-    if constant:
-        y = outcome - outcome.mean(axis=0)
-        t = (tested - tested.mean())[:, None]
-        x = np.where(is_constant(covariate), 0.0, covariate - covariate.mean(axis=0))
-    else:
-        y, t, x = outcome, tested[:, None], covariate
+    basis = _basis(held)
+
+    def left_of(columns: Floats) -> Floats:
+        rest = columns - basis @ (basis.T @ columns)
+        return np.where(np.abs(rest).max(axis=0) <= ROUNDING * np.abs(columns).max(axis=0), 0.0, rest)
+
+    y, t, x = left_of(outcome), left_of(tested[:, None]), left_of(covariate)
     varies = (x != 0).any(axis=0)
-    n_columns = 1 + constant + varies
+    n_columns = basis.shape[1] + 1 + varies
     if n_units <= n_columns.max():
-        raise InputError(f"{n_units} units cannot carry a covariate beside the difference; leave it out")
+        raise InputError(f"{n_units} units cannot carry a covariate beside the effect; leave it out")
     size = np.where(varies, (x**2).sum(axis=0), 1.0)
     own = t - x * ((x * t).sum(axis=0) / size)
     left = (own**2).sum(axis=0)
-    told_apart = left > _LEFT * (t**2).sum(axis=0)
-    left = np.where(told_apart, left, np.nan)
+    left = np.where(left > _LEFT * (tested**2).sum(), left, np.nan)
     rest = y - x * ((x * y).sum(axis=0) / size)
     estimate = (own * rest).sum(axis=0) / left
     residual = rest - own * estimate
     floor = _RESIDUAL * (outcome**2).sum(axis=0)
     residual = np.where((residual**2).sum(axis=0) <= floor, 0.0, residual)
-    kept = 1.0 - constant / n_units - x**2 / size - own**2 / left
-    alone = kept < _LEFT
-    moved = own * residual / np.where(alone, np.nan, kept)
+    kept = 1.0 - (basis**2).sum(axis=1)[:, None] - x**2 / size - own**2 / left
+    moved = own * residual / np.where(kept < _LEFT, np.nan, kept)
     se = np.sqrt((moved**2).sum(axis=0)) / left
     dof = (n_units - n_columns).astype(np.float64)
-    return estimate, se, dof, se * special.stdtrit(dof, 0.5 + confidence / 2)
+    spread = (rest**2).sum(axis=0)
+    correlation = np.divide(
+        estimate * np.sqrt(left), np.sqrt(spread), out=np.zeros_like(estimate), where=spread > floor
+    )
+    reach = se * special.stdtrit(dof, 0.5 + confidence / 2)
+    return _Regression(estimate, se, dof, reach, np.clip(correlation, -1, 1))
 
 
-def _finish(found: tuple[Floats, Floats, Floats, Floats], flat: NDArray[np.bool_], deviation: Floats) -> HeldEffect:
-    estimate, se, dof, reach = found
-    lost = np.isnan(se)
-    estimate, se = np.where(flat, 0.0, np.where(lost, np.nan, estimate)), np.where(flat, 0.0, se)
-    reach = np.where(flat, 0.0, reach)
+def _basis(held: Floats) -> Floats:
+    """Orthonormal columns that span the columns held; a column that others determine adds none."""
+    if held.shape[1] == 0:
+        return held
+    scale = np.linalg.norm(held, axis=0)
+    left, values, _ = np.linalg.svd(held / np.where(scale > 0, scale, 1.0), full_matrices=False)
+    return np.asarray(left[:, values > _LEFT * values[0]])
+
+
+def _finish(found: _Regression, flat: NDArray[np.bool_], size: Floats) -> HeldEffect:
+    lost = np.isnan(found.se)
+    estimate = np.where(flat, 0.0, np.where(lost, np.nan, found.estimate))
+    se, reach = np.where(flat, 0.0, found.se), np.where(flat, 0.0, found.reach)
     undefined = np.where(estimate == 0, 0.0, np.copysign(np.inf, estimate))
     t = np.divide(estimate, se, out=undefined, where=~(se == 0))
     return HeldEffect(
@@ -205,7 +251,7 @@ def _finish(found: tuple[Floats, Floats, Floats, Floats], flat: NDArray[np.bool_
         se=se,
         low=estimate - reach,
         high=estimate + reach,
-        p=np.asarray(2 * special.stdtr(dof, -np.abs(t)), dtype=np.float64),
-        dof=dof,
-        standardized=np.divide(estimate, deviation, out=np.zeros_like(estimate), where=deviation > 0),
+        p=np.asarray(2 * special.stdtr(found.dof, -np.abs(t)), dtype=np.float64),
+        dof=found.dof,
+        standardized=np.where(flat, 0.0, np.where(lost, np.nan, size)),
     )

@@ -6,7 +6,7 @@ import numpy as np
 
 from metastable.heads.decomposition import MapComparison, compared_maps, sink_of
 from metastable.measures import call_measure
-from metastable.report.apa import format_g, format_level, format_r, plural, unbroken
+from metastable.report.apa import format_g, format_level, format_r, listed, plural, unbroken
 from metastable.report.run.scene import Scene
 from metastable.report.sections import table
 from metastable.stats.analysis import primary
@@ -53,8 +53,8 @@ def where_line(scene: Scene) -> str:
             f"at r = {format_r(mass.r)} over {plural(mass.n_heads, 'head')}"
         )
     other = next((maps[name] for name in ("count_words", "count_contributions") if name in maps), None)
-    if other is not None:
-        n = other.kept + other.turned + other.lost
+    n = 0 if other is None else other.kept + other.turned + other.lost
+    if other is not None and n:
         parts.append(
             f"of the {plural(n, 'head')} that {'differs' if n == 1 else 'differ'} in the {scene.measure.name}, "
             f"{other.kept} differ in the same direction in the {call_measure(other.measure)}, {other.turned} in the "
@@ -128,9 +128,10 @@ def sink_held_sentence(scene: Scene) -> str:
     turned = int((np.sign(raw) != np.sign(left))[known & before].sum())
     typical = [format_g(float(np.median(np.abs(sizes[known]))), sign=False) for sizes in (raw, left)]
     unknown = int((~known).sum())
+    beside = f" beside {listed(scene.held_names)}" if scene.held else ""
     return (
         f"Holding each {scene.contrast.unit}'s {call_measure(str(held['held'].iloc[0]))} in the same head fixed by "
-        "regression (HC3 errors; MacKinnon & White, 1985) "
+        f"regression{beside} (HC3 errors; MacKinnon & White, 1985) "
         f"leaves {int((before & after).sum())} of the {plural(int(before.sum()), 'head')} significant, "
         f"moves the median |*{symbol}*| from {typical[0]} to {typical[1]}, and turns the sign of {turned}"
         + (f"; in {plural(unknown, 'head')} the two cannot be told apart" if unknown else "")
