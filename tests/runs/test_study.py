@@ -195,15 +195,19 @@ def test_a_record_says_what_could_not_be_had_only_where_there_is_such(folder):
     assert typed(type(record), plain(lacking)) == lacking
 
 
-@pytest.mark.parametrize(
-    ("kind", "measures", "lacking"),
-    [
-        ("gpt2", ["count", "count_contributions", "first_mass"], ["count_words", "special_mass"]),
-        ("mpnet", ["count", "count_words", "special_mass"], ["count_contributions"]),
-    ],
-)
-def test_what_a_model_cannot_have_is_not_tested_and_the_record_says_why(tmp_path, capsys, kind, measures, lacking):
-    model = model_folder(tmp_path / kind, kind)
+def test_a_model_that_is_read_from_its_weights_has_all_four_by_its_own_values(tmp_path):
+    model = model_folder(tmp_path / "mpnet", "mpnet")
+    options = ["mt40k_topbotk", "--k", "40", "--max-length", "24", "--permutations", "100", "--model", str(model)]
+    assert main([*options, "--out", str(tmp_path / "out")], package=studies) == 0
+    folder = tmp_path / "out" / "mt40k_topbotk"
+    measures = ["count", "count_contributions", "count_words", "special_mass"]
+    assert pd.read_csv(folder / "heads.csv")["measure"].unique().tolist() == measures
+    assert "left_out" not in json.loads((folder / "run.json").read_text())["extraction"]
+
+
+def test_what_a_model_cannot_have_is_not_tested_and_the_record_says_why(tmp_path, capsys):
+    measures, lacking = ["count", "count_contributions", "first_mass"], ["count_words", "special_mass"]
+    model = model_folder(tmp_path / "gpt2", "gpt2")
     options = ["mt40k_topbotk", "--k", "40", "--max-length", "24", "--permutations", "100", "--model", str(model)]
     assert main([*options, "--out", str(tmp_path / "out")], package=studies) == 0
     folder = tmp_path / "out" / "mt40k_topbotk"
