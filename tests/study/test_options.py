@@ -202,3 +202,8 @@ def test_options_come_back_from_json_with_their_types():
 def test_values_are_replaced_by_name_wherever_they_belong():
     options = Options(own={"k": 5, "order": "shuffle"})
     assert options.replaced({"k": 6, "seed": 3}) == Options(seed=3, own={"k": 6, "order": "shuffle"})
+
+
+def test_a_mistyped_choice_gets_the_nearest():
+    with pytest.raises(InputError, match=r"--measure entropi: choose one of count, .*; did you mean 'entropy'[?]"):
+        parse_option(OPTIONS["measure"], "entropi")

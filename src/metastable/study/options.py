@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
-from metastable.errors import InputError
+from metastable.errors import InputError, nearest
 from metastable.measures import MEASURE_CHOICES
 from metastable.stats.corrections import CORRECTIONS
 from metastable.study.entries import Option, declared_options, option
@@ -107,7 +107,9 @@ def existing_file(text: str) -> str:
 def _read(option: Option, text: str) -> Any:
     """Parse one value; the error says what would do, and the caller what was given."""
     if option.choices and text not in option.choices:
-        raise InputError(f"choose one of {', '.join(option.choices)}")
+        near = nearest(text, option.choices)
+        hint = f"; did you mean {near!r}?" if near else ""
+        raise InputError(f"choose one of {', '.join(option.choices)}{hint}")
     try:
         return option.kind(text)
     except InputError:
