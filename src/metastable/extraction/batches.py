@@ -14,7 +14,7 @@ from metastable.models.inputs import fill_id
 from metastable.models.sites import Stream
 
 if TYPE_CHECKING:
-    from metastable import study
+    import metastable.study as study
 
 __all__ = ["Batch", "make_batch", "plan_batches", "plan_blocks"]
 

@@ -17,7 +17,7 @@ from metastable.measures import COUNT, LEARNED_SINK, SHARE, VALUES, Rows, known_
 from metastable.models.sites import Site, Stream
 
 if TYPE_CHECKING:
-    from metastable import study
+    import metastable.study as study
     from metastable.models.encoders import Encoder
 
 __all__ = [

@@ -162,7 +162,7 @@ def _saved(process: subprocess.Popen[bytes], job: _Job) -> bool:
 
 def _warm_up() -> None:
     """Import all that a figure needs, and read the fonts."""
-    from metastable import figures
+    import metastable.figures as figures
     from metastable.figures.style import NotebookFigure
 
     for name in dir(figures):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from metastable.errors import InputError
 
 if TYPE_CHECKING:
-    from metastable import study
+    import metastable.study as study
     from metastable.models.sites import Site
 
 __all__ = ["feature_table", "histogram_medians", "target_rows", "token_histograms", "token_values", "unit_means"]
