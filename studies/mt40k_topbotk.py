@@ -43,6 +43,8 @@ STUDY = Study(
         Condition("abstract", "sequences of the words with the lowest concreteness ratings"),
     ),
     build=build,
+    # as the founding experiment had it
+    measure="count",
     options=(
         Option("k", natural, 3000, "how many words of each end of the list"),
         Option("max_length", natural, 20, "most tokens of a sequence, special ones included"),

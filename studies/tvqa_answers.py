@@ -93,6 +93,8 @@ STUDY = Study(
         Condition("abstract", "questions whose correct answer is rated abstract, the answer put first"),
     ),
     build=build,
+    # as the founding experiment had it
+    measure="count",
     check=check,
     design=Design(clustered=True, unit="answer", context="clip"),
     options=(

@@ -85,12 +85,13 @@ def _study(design: Design, **more: Any) -> Study:
         build=lambda options, tokenizer: Material(()),
         design=design,
         caveat="these counts were made up.",
+        measure="count",
         **more,
     )
 
 
 STUDIES: dict[str, Study] = {
-    "plain": _study(Design(), claims=(Claim(statement="some heads differ"),)),
+    "plain": _study(Design(), claims=(Claim(measure="count", statement="some heads differ"),)),
     "paired": _study(Design(paired=True, unit="word pair")),
     "clustered": _study(Design(clustered=True, unit="answer")),
     "factorial": _study(
@@ -98,9 +99,11 @@ STUDIES: dict[str, Study] = {
             factor=Factor("distance", (Condition("near", "the word is near"), Condition("far", "the word is far"))),
             unit="answer",
         ),
-        claims=(Claim(contrast="interaction", statement="distance matters more for concrete words"),),
+        claims=(Claim(contrast="interaction", measure="count", statement="distance matters more for concrete words"),),
     ),
-    "slope": _study(Design(predictor="rating"), claims=(Claim(statement="some heads rise with the rating"),)),
+    "slope": _study(
+        Design(predictor="rating"), claims=(Claim(measure="count", statement="some heads rise with the rating"),)
+    ),
 }
 
 
@@ -201,7 +204,7 @@ def fixed_result(name: str, folder: Path = Path("fixed"), *, scale: float = 1.0,
         Options other than the defaults.
     """
     study = STUDIES[name]
-    options = replace(Options(model="fixed_model"), **changed)
+    options = replace(Options(model="fixed_model", measure="count"), **changed)
     if name == "slope":
         options = replace(options, covariates=("characters",))
     sequences = _sequences(12, factor=name == "factorial", rated=name == "slope")

@@ -44,7 +44,9 @@ def feature_table(cube: xr.Dataset) -> pd.DataFrame:
     )
 
 
-def target_rows(cube: xr.Dataset, sequences: Sequence[study.Sequence], sites: Sequence[Site]) -> xr.Dataset:
+def target_rows(
+    cube: xr.Dataset, sequences: Sequence[study.Sequence], sites: Sequence[Site], measure: str = "count"
+) -> xr.Dataset:
     """Keep the rows of the target words alone.
 
     Parameters
@@ -55,11 +57,14 @@ def target_rows(cube: xr.Dataset, sequences: Sequence[study.Sequence], sites: Se
         In the order of the cube, each with a `target`.
     sites : sequence of Site
         The sites of the cube: a decoder reads each word one step later than the text has it.
+    measure : str
+        What is taken of them beside the count.
 
     Returns
     -------
     xarray.Dataset
-        ``count``, 0 but for the pieces of the target words, and its mean over them, ``mean_count``.
+        ``count``, 0 but for the pieces of the target words, and its mean over them, ``mean_count``; the same of the
+        measure, with NaN in the place of 0 where its values are floats.
 
     Raises
     ------
@@ -72,8 +77,9 @@ def target_rows(cube: xr.Dataset, sequences: Sequence[study.Sequence], sites: Se
     later = np.pad(hit[:, :-1], ((0, 0), (1, 0)))
     of_site = {site.name: later if site.queries == "decoder" else hit for site in sites}
     hits = np.stack([of_site[name] for name in cube["site"].to_numpy().tolist()])
-    count = cube["count"].where(xr.DataArray(hits, dims=("site", "sequence", "token")), 0)
-    total, asked = count.sum("token", dtype=np.float64), (count > 0).sum("token")
+    of_target = xr.DataArray(hits, dims=("site", "sequence", "token"))
+    count = cube["count"].where(of_target, 0)
+    asked = (count > 0).sum("token")
     # a head that the site does not have has no count anywhere
     lost = ((asked == 0) & ~np.isnan(cube["mean_count"])).any(("site", "layer", "head", "threshold")).to_numpy()
     if lost.any():
@@ -81,7 +87,19 @@ def target_rows(cube: xr.Dataset, sequences: Sequence[study.Sequence], sites: Se
             f"sequence {sequences[int(np.argmax(lost))].identifier!r} has no target word that queries; leave "
             "--queries at all or words"
         )
-    return xr.Dataset({"count": count, "mean_count": (total / asked).where(asked > 0)})
+    kept = {"count": count}
+    if measure != "count":
+        values = cube[measure]
+        kept[measure] = values.where(of_target, np.nan if values.dtype.kind == "f" else 0)
+    return xr.Dataset({**kept, **{f"mean_{name}": _mean_over_tokens(values) for name, values in kept.items()}})
+
+
+def _mean_over_tokens(values: xr.DataArray) -> xr.DataArray:
+    """Mean over the tokens that query; NaN where none does."""
+    if values.dtype.kind == "f":
+        return values.mean("token", skipna=True, dtype=np.float64)
+    asked = (values > 0).sum("token")
+    return (values.sum("token", dtype=np.float64) / asked).where(asked > 0)
 
 
 def _positions(cube: xr.Dataset, features: pd.DataFrame) -> tuple[NDArray[np.intp], ...]:

@@ -356,7 +356,7 @@ def analyse_view(
     InputError
         If the view is of target words and a sequence has none.
     """
-    looked = target_rows(cube, sequences, sites) if view.targets_query else cube
     options = replace(options, measure=view.measure)
+    looked = target_rows(cube, sequences, sites, view.measure) if view.targets_query else cube
     histograms = side_histograms(looked, contrast, thresholds_of(looked, options))
     return analyse_cube(looked, contrast, sequences, options, histograms, advance)

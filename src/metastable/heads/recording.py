@@ -20,7 +20,6 @@ from metastable.heads.record import (
 )
 from metastable.heads.results import Counted
 from metastable.stats.analysis import Analysis
-from metastable.study import Options, Study
 
 if TYPE_CHECKING:
     from metastable.models.encoders import Encoder
@@ -59,8 +58,6 @@ def software_record(packages: tuple[str, ...] = _PACKAGES) -> Software:
 
 
 def run_record(
-    study: Study,
-    options: Options,
     counted: Counted,
     analysis: Analysis,
     *,
@@ -71,8 +68,6 @@ def run_record(
 
     Parameters
     ----------
-    study : Study
-    options : Options
     counted : Counted
         What was counted.
     analysis : Analysis
@@ -86,6 +81,7 @@ def run_record(
     -------
     RunRecord
     """
+    study, options = counted.study, counted.options
     material, encoder, extraction = counted.material, counted.encoder, counted.extraction
     contrast, software = counted.contrasts[0], software_record()
     return RunRecord(

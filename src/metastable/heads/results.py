@@ -16,7 +16,7 @@ from metastable.heads.record import RunRecord
 from metastable.stats.analysis import Analysis, join_analyses
 from metastable.stats.mixed_models.joint import JointModel
 from metastable.stats.simulation.sensitivity import Sensitivity
-from metastable.study import Material, Study
+from metastable.study import Material, Options, Study
 
 if TYPE_CHECKING:
     from metastable.extraction import Extraction
@@ -31,6 +31,10 @@ class Counted:
 
     Attributes
     ----------
+    study : Study
+        Its measure, and those of its claims and views, are what this run compares.
+    options : Options
+        The measure is named.
     folder : Path
         Where its report goes.
     material : Material
@@ -40,6 +44,8 @@ class Counted:
     extraction : Extraction
     """
 
+    study: Study
+    options: Options
     folder: Path
     material: Material
     contrasts: tuple[Contrast, ...]

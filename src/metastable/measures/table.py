@@ -203,6 +203,8 @@ MEASURES = (
         needs_of_model=(VALUES,),
         in_every_run=True,
         tested_in_every_run=True,
+        gives_way_to="count_words",
+        without_sinks=True,
     ),
     Measure(
         name="count_words",
@@ -225,6 +227,8 @@ MEASURES = (
         needs=(SPECIAL_TOKENS,),
         in_every_run=True,
         tested_in_every_run=True,
+        gives_way_to="count",
+        without_sinks=True,
     ),
     SHARE,
     Measure(
@@ -274,6 +278,7 @@ MEASURES = (
         needs=(SPECIAL_TOKENS,),
         in_every_run=True,
         tested_in_every_run=True,
+        of_sink=True,
     ),
     Measure(
         name="first_mass",
@@ -284,6 +289,7 @@ MEASURES = (
         whole_row=True,
         in_every_run=True,
         stands_in_for="special_mass",
+        of_sink=True,
     ),
     Measure(
         name="sink_mass",

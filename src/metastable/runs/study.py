@@ -35,17 +35,13 @@ from metastable.report.index import write_index
 from metastable.report.run.page import write_page
 from metastable.report.run.verdict_sentences import verdict_record
 from metastable.runs.clock import Clock
+from metastable.runs.own_measure import named_measures, settle_measures
 from metastable.stats.analysis import Analysis
 from metastable.stats.balance import balance_table
 from metastable.study import Material, Options, Sequence, Study
 from metastable.study.own_options import check_options
 
-__all__ = ["compared_measures", "count_study", "prepare_study", "run_study"]
-
-
-def compared_measures(study: Study, options: Options) -> tuple[str, ...]:
-    """Return the names of all that a run compares: its measure, and those of the study's views."""
-    return tuple(dict.fromkeys((options.measure, *(view.measure for view in study.views))))
+__all__ = ["count_study", "prepare_study", "run_study"]
 
 
 def prepare_study(study: Study, options: Options, tokenizer: Tokenizer) -> tuple[Material, tuple[Contrast, ...]]:
@@ -74,7 +70,7 @@ def prepare_study(study: Study, options: Options, tokenizer: Tokenizer) -> tuple
     contrasts = contrasts_of(study, material.sequences)
     for contrast in contrasts:
         adjusting(contrast, options.covariates)
-    check_needs(compared_measures(study, options), material.sequences)
+    check_needs(named_measures(study, options), material.sequences)
     return material, contrasts
 
 
@@ -108,8 +104,10 @@ def count_study(study: Study, options: Options, clock: Clock, *, cube: str = "co
     clock.stages.say(_what(study, material.sequences))
     with clock.stage("model", f"loading {tokenizer.model_id}"):
         encoder = load_encoder(options.model, revision=options.revision, device=options.device, dtype=options.dtype)
-    check_sites(compared_measures(study, options), encoder.sites)
-    check_model(compared_measures(study, options), encoder)
+    study, options = settle_measures(study, options, encoder, material.sequences)
+    measures = named_measures(study, options)
+    check_sites(measures, encoder.sites)
+    check_model(measures, encoder)
     require_writable(folder, "--out")  # makes the folder, so only once all else is known to be good
     with clock.stage("extraction", "attention counts") as advance:
         extraction = extract(
@@ -121,7 +119,7 @@ def count_study(study: Study, options: Options, clock: Clock, *, cube: str = "co
             queries=options.queries,
             keys=options.keys,
             unit=options.unit,
-            measures=compared_measures(study, options),
+            measures=measures,
             of_every_run=True,
             study=study,
             callback=advance,
@@ -130,7 +128,7 @@ def count_study(study: Study, options: Options, clock: Clock, *, cube: str = "co
         clock.stages.say(f"the finished extraction in {folder / cube} has the same recipe: reused")
     elif extraction.n_resumed:
         clock.stages.say(f"resumed: {extraction.n_resumed} sequences were already counted")
-    return Counted(folder, material, contrasts, encoder, extraction)
+    return Counted(study, options, folder, material, contrasts, encoder, extraction)
 
 
 def run_study(
@@ -179,6 +177,7 @@ def _run(study: Study, options: Options, clock: Clock, command: str, save: Save)
     counted = count_study(study, options, clock)
     if not current_processes().is_first:
         return None
+    study, options = counted.study, counted.options
     folder, material, contrasts = counted.folder, counted.material, counted.contrasts
     cube = counted.extraction.dataset
     analyses = []
@@ -210,7 +209,7 @@ def _run(study: Study, options: Options, clock: Clock, command: str, save: Save)
     if options.joint:
         with clock.stage("joint", "one model of all heads"):
             joint = joint_model(cube, contrasts[0], options)
-    record = run_record(study, options, counted, analyses[0], seconds=clock.seconds, command=command)
+    record = run_record(counted, analyses[0], seconds=clock.seconds, command=command)
     result = RunResult(
         study=study,
         folder=folder,

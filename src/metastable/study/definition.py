@@ -154,14 +154,14 @@ class View:
     description : str
         One clause that says what is looked at.
     measure : str
-        The summary of each attention row.
+        The summary of each attention row; empty for the run's own measure.
     targets_query : bool
         Whether only the rows of `Sequence.target` are looked at.
     """
 
     name: str
     description: str
-    measure: str = "count"
+    measure: str = ""
     targets_query: bool = False
 
 
@@ -179,7 +179,7 @@ class Claim:
     smallest_effect : float
         Smallest effect of interest, in units of Hedges' g.
     measure : str
-        The primary measure.
+        What it is about; empty for the study's own measure.
     statement : str
         The claim as a sentence.
     expects_difference : bool
@@ -189,7 +189,7 @@ class Claim:
     contrast: str = "condition"
     direction: str = "two-sided"
     smallest_effect: float = 0.2
-    measure: str = "count"
+    measure: str = ""
     statement: str = ""
     expects_difference: bool = True
 
@@ -246,6 +246,10 @@ class Study:
         What is claimed before the run; the first one is the primary claim.
     views : tuple of View
         What else is tested of the same sequences.
+    measure : str
+        What a run compares of each attention row unless ``--measure`` says otherwise. Where it cannot be had of a model
+        or its sequences, the measure that it gives way to takes its place (`metastable.measures.Measure.gives_way_to`),
+        and the report says so.
     """
 
     name: str
@@ -259,3 +263,4 @@ class Study:
     caveat: str = ""
     claims: tuple[Claim, ...] = (Claim(),)
     views: tuple[View, ...] = ()
+    measure: str = "count_contributions"

@@ -17,7 +17,7 @@ from metastable.report.references import bibliography
 from metastable.report.run import result_tables, sentences, where
 from metastable.report.run.claims import claim_sentences
 from metastable.report.run.examples import examples
-from metastable.report.run.methods import observation_clause
+from metastable.report.run.methods import observation_clause, own_measure_clause
 from metastable.report.run.plates import run_plates
 from metastable.report.run.scene import Scene
 from metastable.report.run.sentences import words_of
@@ -71,6 +71,7 @@ def _compared(scene: Scene) -> Blocks:
     model = record.model
     revision = f" (revision {model.revision})" if model.revision else ""
     asked, changes = row_clauses(scene.options)
+    defined = f"For every {asked} of every head, the **{measure.name}** is {measure.definition}."
     (a, b), notes = (contrast.a, contrast.b), scene.result.material.notes
     described = []
     for side, condition in enumerate((a, b)):
@@ -78,7 +79,7 @@ def _compared(scene: Scene) -> Blocks:
         described += [f"*{condition.name}*: {condition.description}. For instance:", bullets(read)]
     return (
         f"The model is **{model.id}**{revision}: {_sites(model.sites)}.\n"
-        f"{' '.join([f'For every {asked} of every head, the **{measure.name}** is {measure.definition}.', *changes])}\n"
+        f"{' '.join([defined, *changes, own_measure_clause(scene)]).rstrip()}\n"
         f"The {contrast.unit} is the unit of inference. {observation_clause(scene)}",
         table(["", f"{a.name} (a)", f"{b.name} (b)"], _material_rows(scene), "lrr"),
         *described,

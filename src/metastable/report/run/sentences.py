@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from metastable.heads.modes import count_mode_changes
+from metastable.measures import measure_named
 from metastable.report.apa import format_g, format_level, format_r, format_share, listed, p_phrase, plural
 from metastable.report.run.difference_words import DIFFERENCE_WORDS
 from metastable.report.run.effect_words import EffectWords
@@ -216,11 +217,12 @@ def limitations(scene: Scene) -> list[str]:
         f"The result holds for this model, these texts and {scene.contrast.unit}s made in this way; "
         "another draw or shuffle (another seed) gives others."
     )
-    # special tokens query and are keys
-    if measure.wider and scene.options.queries == scene.options.keys == "all":
+    if measure.wider and scene.options.queries == "all":
+        texts.append("Special tokens query like any other: their rows are among those averaged.")
+    if measure.wider and scene.options.keys == "all" and not measure_named(scene.options.measure).without_sinks:
         texts.append(
-            "Special tokens are queries and keys like any other; "
-            "heads that park their attention on them spread little in both conditions."
+            "Special tokens are keys like any other: what a row rests on them moves its "
+            f"{measure.name} as much as how it spreads over the words."
         )
     if scene.held:
         texts.append(
