@@ -62,7 +62,8 @@ def test_a_report_of_another_measure_does_not_call_it_the_count(measure, report)
     about_counts = [line for line in without_its_name.splitlines() if re.search(r"\bcounts?\b", line)]
     for line in about_counts:
         assert re.search(
-            r"founding|own measure is the count|^\*The count at 90%|Violins|not judged|counts\.zarr|fixed counts|were made up",
+            r"founding|own measure is the count|^\*The count at 90%|Violins|not judged|counts\.zarr|fixed counts"
+            r"|were made up",
             line,
         )
     assert f"not of the {name}, which this report tests" in text
