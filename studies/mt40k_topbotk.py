@@ -52,7 +52,13 @@ STUDY = Study(
         NORMS,
         Option("two_word", bool, False, "keep entries of two words"),
     ),
-    claims=(Claim(statement="some heads differ between concrete and abstract words, in either direction"),),
+    claims=(
+        Claim(
+            smallest_effect=0.2,
+            statement="some heads differ between concrete and abstract words by more than a fifth of a standard "
+            "deviation",
+        ),
+    ),
     caveat=(
         "the two ends of the list differ in more than concreteness (the least concrete words are longer, rarer and "
         "have more word pieces), so a difference here is not yet about concreteness."

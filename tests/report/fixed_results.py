@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from metastable.heads.contrasts import Contrast, contrasts_of
+from metastable.heads.judged_claims import ClaimedOn, judge_claims
 from metastable.heads.record import (
     ContrastRecord,
     ExtractionRecord,
@@ -24,6 +25,7 @@ from metastable.measures import MEASURES, measure_named
 from metastable.stats.analysis import Analysis, Settings, TokenRows, join_analyses
 from metastable.stats.balance import balance_table
 from metastable.stats.difference import analyse
+from metastable.stats.permutations.engine import PermutationResult
 from metastable.stats.simulation.sensitivity import Sensitivity
 from metastable.stats.slope import analyse_slope
 from metastable.study import Claim, Condition, Design, Factor, Material, Options, Sequence, Study
@@ -189,6 +191,10 @@ def _record(study: Study, options: Options, contrast: Contrast, n_sequences: int
     )
 
 
+def _not_directed(direction: str) -> PermutationResult:
+    raise AssertionError(f"no fixed study claims that anything is {direction}")
+
+
 def fixed_result(name: str, folder: Path = Path("fixed"), *, scale: float = 1.0, **changed: Any) -> RunResult:
     """Make the result of a design.
 
@@ -240,6 +246,15 @@ def fixed_result(name: str, folder: Path = Path("fixed"), *, scale: float = 1.0,
         analyses=analyses,
         beside={},
         views=(),
+        claims=judge_claims(
+            study.claims,
+            {
+                contrast.name: ClaimedOn(options.measure, analysis, _not_directed)
+                for contrast, analysis in zip(contrasts, analyses, strict=True)
+            },
+            alpha=options.alpha,
+            margin=options.margin,
+        ),
         material=Material(sequences, notes=("the last 3 words of words_1|2.csv did not fill a sequence",)),
         balance=balance_table(primary.covariates, primary.condition),
         sensitivity=None if primary.predictor is not None else _power(),

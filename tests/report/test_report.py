@@ -14,7 +14,7 @@ from metastable.report.run.page import render_page
 from tests.report.fixed_results import STUDIES, every_measure, fixed_result
 
 SECTIONS = [
-    "What was claimed before the run",
+    "What was claimed",
     "What was compared",
     "Is the comparison fair?",
     "The model as a whole",

@@ -75,7 +75,7 @@ def test_each_view_is_tested_on_its_own_rows_of_the_cube(view, folder, sequences
 
 def test_the_report_judges_the_claim_of_each_view(folder):
     report = (folder / "report.md").read_text()
-    claims = report.split("## What was claimed before the run")[1].split("##")[0]
+    claims = report.split("## What was claimed")[1].split("##")[0]
     assert claims.count("**supported**") + claims.count("**not supported**") == 3
     assert "## Other views of the same sequences" in report
     assert "views.png" in report

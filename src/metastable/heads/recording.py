@@ -10,9 +10,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from metastable.heads.judged_claims import JudgedClaim
 from metastable.heads.record import (
+    ClaimRecord,
     ContrastRecord,
     ExtractionRecord,
+    FrozenNote,
     ModelRecord,
     PermutationRecord,
     RunRecord,
@@ -60,6 +63,8 @@ def software_record(packages: tuple[str, ...] = _PACKAGES) -> Software:
 def run_record(
     counted: Counted,
     analysis: Analysis,
+    claims: tuple[JudgedClaim, ...] = (),
+    frozen: FrozenNote | None = None,
     *,
     seconds: Mapping[str, float],
     command: str,
@@ -72,6 +77,10 @@ def run_record(
         What was counted.
     analysis : Analysis
         The tests of the primary contrast.
+    claims : tuple of JudgedClaim
+        What became of the study's claims.
+    frozen : FrozenNote or None
+        What was frozen before.
     seconds : mapping of str to float
         Wall time of each stage.
     command : str
@@ -112,4 +121,6 @@ def run_record(
         python=software.python,
         platform=software.platform,
         verdict=None,
+        claims=tuple(ClaimRecord(one.claim.statement, one.outcome, one.test, one.p, one.p_holm) for one in claims),
+        frozen=frozen,
     )

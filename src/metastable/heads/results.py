@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from metastable.heads.contrasts import Contrast
+from metastable.heads.judged_claims import JudgedClaim
 from metastable.heads.record import RunRecord
 from metastable.stats.analysis import Analysis, join_analyses
 from metastable.stats.mixed_models.joint import JointModel
@@ -84,6 +85,8 @@ class RunResult:
         What the primary contrast was tested on, at the primary threshold.
     record : RunRecord
         What run.json holds.
+    claims : tuple of JudgedClaim
+        What became of the study's claims.
     sink_held : pandas.DataFrame or None
         Effect on the run's measure in every head with its mass on a sink held fixed, as
         `metastable.heads.decomposition.effects_with_sink_held` gives it; None where no such mass was tested.
@@ -102,6 +105,7 @@ class RunResult:
     histograms: NDArray[np.int64]
     unit_values: NDArray[np.float64] = field(repr=False)
     record: RunRecord = field(repr=False)
+    claims: tuple[JudgedClaim, ...] = ()
     sink_held: pd.DataFrame | None = field(default=None, repr=False)
 
     @property

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from metastable.browser.run_browser import write_run_browser
 from metastable.extraction import extract
@@ -14,16 +16,20 @@ from metastable.figures.saving_beside import Save, processes_beside, saving_besi
 from metastable.files import require_writable
 from metastable.heads.contrasts import Contrast, contrasts_of
 from metastable.heads.decomposition import effects_with_sink_held, sink_of
+from metastable.heads.frozen import frozen_note, read_frozen
 from metastable.heads.head_tests import (
     adjusting,
     analyse_beside,
     analyse_cube,
     analyse_view,
+    directed_test,
     joint_model,
     power_of,
     side_histograms,
     unit_values,
+    view_cube,
 )
+from metastable.heads.judged_claims import ClaimedOn, JudgedClaim, judge_claims
 from metastable.heads.record import write_record
 from metastable.heads.recording import run_record
 from metastable.heads.results import Counted, RunResult
@@ -38,8 +44,12 @@ from metastable.runs.clock import Clock
 from metastable.runs.own_measure import named_measures, settle_measures
 from metastable.stats.analysis import Analysis
 from metastable.stats.balance import balance_table
-from metastable.study import Material, Options, Sequence, Study
+from metastable.stats.permutations.engine import PermutationResult
+from metastable.study import Material, Options, Sequence, Study, View
 from metastable.study.own_options import check_options
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 __all__ = ["count_study", "prepare_study", "run_study"]
 
@@ -174,9 +184,11 @@ def run_study(
 
 def _run(study: Study, options: Options, clock: Clock, command: str, save: Save) -> RunResult | None:
     """Count, test and write all but the record of the run."""
+    frozen = read_frozen(Path(options.out) / study.name)
     counted = count_study(study, options, clock)
     if not current_processes().is_first:
         return None
+    note = None if frozen is None else frozen_note(frozen, study, options, counted.material.sequences)
     study, options = counted.study, counted.options
     folder, material, contrasts = counted.folder, counted.material, counted.contrasts
     cube = counted.extraction.dataset
@@ -203,13 +215,14 @@ def _run(study: Study, options: Options, clock: Clock, command: str, save: Save)
                 analyse_view(cube, view, contrasts[0], material.sequences, sites, options, advance)
                 for view in study.views
             ]
+    claims = _judged(study, options, counted, cube, analyses, views)
     with clock.stage("sensitivity", "what this sample could find") as advance:
         power = power_of(cube, contrasts[0], options, advance)
     joint = None
     if options.joint:
         with clock.stage("joint", "one model of all heads"):
             joint = joint_model(cube, contrasts[0], options)
-    record = run_record(counted, analyses[0], seconds=clock.seconds, command=command)
+    record = run_record(counted, analyses[0], claims, note, seconds=clock.seconds, command=command)
     result = RunResult(
         study=study,
         folder=folder,
@@ -224,6 +237,7 @@ def _run(study: Study, options: Options, clock: Clock, command: str, save: Save)
         histograms=histograms,
         unit_values=unit_values(cube, contrasts[0], options),
         record=record,
+        claims=claims,
         sink_held=sink_held,
     )
     with clock.stage("report", "figures and report") as advance:
@@ -233,6 +247,30 @@ def _run(study: Study, options: Options, clock: Clock, command: str, save: Save)
     with clock.stage("browser", "head browser"), fewer_threads(processes_beside()):
         write_run_browser(result, cube, counted.encoder)
     return replace(result, record=replace(record, verdict=verdict_record(result)))
+
+
+def _judged(
+    study: Study,
+    options: Options,
+    counted: Counted,
+    cube: xr.Dataset,
+    analyses: list[Analysis],
+    views: list[Analysis],
+) -> tuple[JudgedClaim, ...]:
+    """Judge the study's claims, each on the contrast or view that it names."""
+    on = {
+        contrast.name: ClaimedOn(options.measure, analysis, partial(directed_test, cube, contrast, options))
+        for contrast, analysis in zip(counted.contrasts, analyses, strict=True)
+    }
+    sequences, sites = counted.material.sequences, counted.encoder.sites
+    for view, analysis in zip(study.views, views, strict=True):
+
+        def directed(direction: Literal["greater", "less"], view: View = view) -> PermutationResult:
+            looked = view_cube(cube, view, sequences, sites)
+            return directed_test(looked, counted.contrasts[0], replace(options, measure=view.measure), direction)
+
+        on[view.name] = ClaimedOn(view.measure, analysis, directed)
+    return judge_claims(study.claims, on, alpha=options.alpha, margin=options.margin)
 
 
 def _what(study: Study, sequences: tuple[Sequence, ...]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from metastable.errors import InputError
 from metastable.study.entries import Option
@@ -175,9 +175,12 @@ class Claim:
         Name of the contrast: ``"condition"``, in a two-by-two design the factor's name or
         ``"interaction"``, or the name of a view.
     direction : {"two-sided", "greater", "less"}
-        Which sign of a - b is expected.
+        Which sign of a - b is expected. A one-sided claim is judged by one-sided tests.
     smallest_effect : float
-        Smallest effect of interest, in units of Hedges' g.
+        In units of Hedges' g: 0 where any effect will do; above it the claim is that effects are larger, which
+        minimum-effect tests judge, or where no difference is expected that they are smaller.
+    share : float
+        The claim is about more than this share of the heads: 0 for some, 0.5 for most.
     measure : str
         What it is about; empty for the study's own measure.
     statement : str
@@ -187,11 +190,22 @@ class Claim:
     """
 
     contrast: str = "condition"
-    direction: str = "two-sided"
-    smallest_effect: float = 0.2
+    direction: Literal["two-sided", "greater", "less"] = "two-sided"
+    smallest_effect: float = 0.0
+    share: float = 0.0
     measure: str = ""
     statement: str = ""
     expects_difference: bool = True
+
+    def __post_init__(self) -> None:
+        if self.direction not in ("two-sided", "greater", "less"):
+            raise InputError(f'a claim has the direction {self.direction!r}; give "two-sided", "greater" or "less"')
+        if not self.smallest_effect >= 0:
+            raise InputError(f"a claim has the smallest effect {self.smallest_effect}; give 0 or more")
+        if not 0 <= self.share < 1:
+            raise InputError(f"a claim has the share {self.share}; give 0 (some heads) to below 1, 0.5 for most")
+        if not self.expects_difference and (self.direction != "two-sided" or self.share):
+            raise InputError("a claim that nothing differs has a direction or a share; leave them out")
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from metastable.report.measure_words import row_clauses
 from metastable.report.plate import PlacedPlate, save_plates
 from metastable.report.references import bibliography
 from metastable.report.run import result_tables, sentences, where
-from metastable.report.run.claims import claim_sentences
+from metastable.report.run.claims import claim_sentences, frozen_sentence
 from metastable.report.run.examples import examples
 from metastable.report.run.methods import observation_clause, own_measure_clause
 from metastable.report.run.plates import run_plates
@@ -39,7 +39,7 @@ def _claims(scene: Scene) -> Blocks:
         return ()
     return (
         bullets(claims),
-        "The claims stand in the study's file. "
+        f"{frozen_sentence(scene)} "
         "Everything else below is exploration: it may suggest the next claim, and does not confirm one.",
     )
 
@@ -173,7 +173,7 @@ def _where(scene: Scene) -> Blocks:
 
 SECTIONS: Sequence[tuple[str, str, Callable[[Scene], Blocks]]] = (
     ("verdict", "", lambda _: ()),
-    ("claims", "What was claimed before the run", _claims),
+    ("claims", "What was claimed", _claims),
     ("compared", "What was compared", _compared),
     ("fairness", "Is the comparison fair?", _fairness),
     (

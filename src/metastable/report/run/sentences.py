@@ -221,8 +221,8 @@ def limitations(scene: Scene) -> list[str]:
         texts.append("Special tokens query like any other: their rows are among those averaged.")
     if measure.wider and scene.options.keys == "all" and not measure_named(scene.options.measure).without_sinks:
         texts.append(
-            "Special tokens are keys like any other: what a row rests on them moves its "
-            f"{measure.name} as much as how it spreads over the words."
+            "Special tokens are keys like any other: how much a row rests on them moves its "
+            f"{measure.name}, as does how it spreads over the words."
         )
     if scene.held:
         texts.append(
