@@ -66,7 +66,7 @@ def test_a_spread_is_that_of_a_plain_loop_over_tokens(drawn, chunk, block_bytes,
         of_all = []
         for side in (0, 1):
             shares, exact = [], []
-            for sequence in np.flatnonzero(SIDES == side):
+            for sequence in np.flatnonzero(side == SIDES):
                 for token in range(TOKENS):
                     n = int(keys[(sequence, *where, token)])
                     if n:
@@ -94,8 +94,8 @@ def test_queries_that_see_as_many_keys_are_told_from_others(drawn):
     spread = spread_of(cube, features, 0.9, SIDES)
     assert spread.visible_keys() is None
     alone = spread_of(cube.isel(sequence=[3]), features, 0.9, np.array([0]))
-    assert alone.visible_keys(((features["layer"] == 1)).to_numpy()) == 40
-    assert alone.visible_keys(((features["layer"] == 2)).to_numpy()) is None
+    assert alone.visible_keys((features["layer"] == 1).to_numpy()) == 40
+    assert alone.visible_keys((features["layer"] == 2).to_numpy()) is None
 
 
 def test_a_long_sequence_among_many_short_ones_changes_no_class_by_its_length():

@@ -22,8 +22,10 @@ from metastable.heads.head_tests import (
     joint_model,
     power_of,
     side_histograms,
+    side_spread,
     unit_values,
 )
+from metastable.heads.outlying_lengths import outlying_lengths
 from metastable.heads.record import write_record
 from metastable.heads.recording import run_record
 from metastable.heads.results import Counted, RunResult
@@ -210,6 +212,7 @@ def _run(study: Study, options: Options, clock: Clock, command: str, save: Save)
     if options.joint:
         with clock.stage("joint", "one model of all heads"):
             joint = joint_model(cube, contrasts[0], options)
+    values = unit_values(cube, contrasts[0], options)
     record = run_record(study, options, counted, analyses[0], seconds=clock.seconds, command=command)
     result = RunResult(
         study=study,
@@ -223,9 +226,13 @@ def _run(study: Study, options: Options, clock: Clock, command: str, save: Save)
         sensitivity=power,
         joint=joint,
         histograms=histograms,
-        unit_values=unit_values(cube, contrasts[0], options),
+        spread=side_spread(cube, contrasts[0], options),
+        unit_values=values,
         record=record,
         sink_held=sink_held,
+        outlying=outlying_lengths(
+            contrasts[0], material.sequences, values, adjusting(contrasts[0], options.covariates)
+        ),
     )
     with clock.stage("report", "figures and report") as advance:
         write_tables(result)
