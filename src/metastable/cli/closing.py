@@ -23,7 +23,7 @@ _LARGEST = 3
 
 
 def print_summary(result: RunResult, console: Console) -> None:
-    """Print the verdict, a warning of far longer sequences, the number of heads by verdict, the three largest, and where the report lies."""
+    """Print the verdict, a warning of texts far longer than the others, the heads, and where the report lies."""
     options = result.record.options
     sentences = verdict_sentences(result)
     console.print(
