@@ -36,8 +36,8 @@ def _whose(options: Options) -> tuple[str, str]:
 
 def _too_short(whose: str, words: int, found: str, options: Options) -> InputError:
     return InputError(
-        f"--text: {whose} has {words:,} words, {found}; each condition needs {_LEAST} sequences of "
-        f"{options.own['length']} tokens, so give more text or a smaller --length"
+        f"--length {options.own['length']}: {whose} has {words:,} words, {found}; each condition needs {_LEAST} "
+        "sequences of that many tokens, so give more text or a smaller --length"
     )
 
 
@@ -51,7 +51,7 @@ def check(options: Options) -> None:
     for whose, parts in zip(_whose(options), _parts(options), strict=True):
         words = [word for part in parts for word in part]
         if not may_fill(words, options.own["length"], _LEAST):
-            raise _too_short(whose, len(words), "too few whatever the tokenizer", options)
+            raise _too_short(whose, len(words), "too few for any tokenizer", options)
 
 
 def build(options: Options, tokenizer: Tokenizer) -> Material:
@@ -68,7 +68,7 @@ def build(options: Options, tokenizer: Tokenizer) -> Material:
         stretches = [stretch for words in parts for stretch in cut_stretches(words, tokenizer, length)]
         n_words = sum(map(len, parts))
         if len(stretches) < _LEAST:
-            raise _too_short(whose, n_words, f"which make {len(stretches)} of exactly that many tokens", options)
+            raise _too_short(whose, n_words, f"which make {len(stretches) or 'none'}", options)
         mine = stretch_sequences(stretches, condition.name, tokenizer, most=most)
         sequences.extend(mine)
         used = sum(len(words) for words, _ in stretches)
@@ -79,7 +79,9 @@ def build(options: Options, tokenizer: Tokenizer) -> Material:
             + f"; {n_words - used:,} words between sequences and at the end are in none"
         )
     files = (*options.own["text"], *options.own["against"])
-    return Material(tuple(sequences), tuple(notes), {f"{Path(path).name} SHA-256": sha256_of(path) for path in files})
+    return Material(
+        tuple(sequences), tuple(notes), {f"{Path(path).name} SHA-256": sha256_of(Path(path)) for path in files}
+    )
 
 
 STUDY = Study(

@@ -29,9 +29,10 @@ def _sorted(cells: Cells) -> tuple[Cells, NDArray[np.intp]]:
 
 
 def _look(modes: NDArray[np.str_], order: NDArray[np.intp]) -> Look:
+    # the cell has the colour: a violin of few patterns is too thin to show one
     colors = np.vectorize(lambda name: MODE_COLORS.get(name, "#ffffff"), otypes=[str])(modes)
     heads = np.char.add("h", (order + 1).astype(str))
-    return Look(np.full(modes.shape, "#ffffff"), colors, heads, "the heads of each layer, sorted by their median")
+    return Look(colors, heads, "the heads of each layer, sorted by their median")
 
 
 def _entries(modes: Sequence[NDArray[np.str_]]) -> list[tuple[str, str]]:

@@ -38,7 +38,7 @@ BESIDE = 0.55
 _LEFT, _RIGHT, _GAP = 0.58, 0.1, 0.14
 # Points of the axis numbers under the cells, with the room above and below them.
 _AXIS_ROOM = SMALL + 4
-_EDGE = "#8c8c8c"
+_EDGE, _VIOLIN = "#8c8c8c", "#e4e4e4"
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,8 @@ class Look:
 
     Attributes
     ----------
-    backgrounds, violins : ndarray of str, shape (n_layers, n_heads)
-        Colour of each.
+    backgrounds : ndarray of str, shape (n_layers, n_heads)
+        Colour of each cell.
     corners : ndarray of str, shape (n_layers, n_heads), or None
         What stands at the top left of each cell where there is room.
     across : str
@@ -96,7 +96,6 @@ class Look:
     """
 
     backgrounds: NDArray[np.str_]
-    violins: NDArray[np.str_]
     corners: NDArray[np.str_] | None = None
     across: str = ""
 
@@ -251,7 +250,7 @@ def draw_violins(axes: Axes, cells: Cells, look: Look, *, layers: bool = True) -
     # as many points as the eye can tell apart in a cell; thousands of cells make a heavy svg
     points = 61 if cell_width > 0.4 else 33
     narrowest = 0.55 * (1.0 if cells.usual_keys is None else 100 / cells.usual_keys)
-    shapes, colors, quarters, medians = [], [], [], []
+    shapes, quarters, medians = [], [], []
     for row, column in zip(*np.nonzero(present), strict=True):
         places, heights = _density(cells.histograms[row, column, 1:], points, narrowest)
         x, middle = column + margin + scale * places, row + centre
@@ -260,7 +259,6 @@ def draw_violins(axes: Axes, cells: Cells, look: Look, *, layers: bool = True) -
             np.concatenate([middle + half * heights, middle - half * heights[::-1]]),
         ]
         shapes.append(np.column_stack(outline))
-        colors.append(str(look.violins[row, column]))
         quartiles = cells.quartiles[row, column]
         tall = half * np.interp(quartiles, places, heights)
         ends = [
@@ -270,7 +268,9 @@ def draw_violins(axes: Axes, cells: Cells, look: Look, *, layers: bool = True) -
         quarters += [ends[0], ends[2]]
         medians.append(ends[1])
     thin = 0.6 if cell_width > 0.4 else 0.4
-    axes.add_collection(PolyCollection(shapes, facecolors=colors, edgecolors="#3d3d3d", linewidths=thin), autolim=False)
+    axes.add_collection(
+        PolyCollection(shapes, facecolors=_VIOLIN, edgecolors="#3d3d3d", linewidths=thin), autolim=False
+    )
     dashes = (0, (2.2, 1.4))
     axes.add_collection(LineCollection(quarters, colors=INK, linewidths=1.3 * thin, linestyles=[dashes]), autolim=False)
     axes.add_collection(LineCollection(medians, colors=INK, linewidths=2.2 * thin), autolim=False)
@@ -303,7 +303,7 @@ def _write_numbers(
         axes.text(right, top, str(medians[row, column]), ha="right", va="top", size=size, color=INK, weight="bold")
         if corners is not None:
             left = column + gap[0] + 0.03 / cell[0]
-            axes.text(left, top, str(corners[row, column]), ha="left", va="top", size=SMALL, color=MUTED)
+            axes.text(left, top, str(corners[row, column]), ha="left", va="top", size=SMALL, color=INK)
 
 
 def _write_axis(axes: Axes, cells: Cells, cell_width: float, margin: float) -> None:

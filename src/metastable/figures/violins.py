@@ -26,8 +26,6 @@ from metastable.heads.modes import FOUNDING_BANDS, founding_bands
 
 __all__ = ["violin_grid", "violin_grid_alt", "violin_pair", "violin_pair_alt"]
 
-_VIOLIN = "#d9d9d9"
-
 
 def _bands(cells: Cells) -> NDArray[np.int64]:
     return founding_bands(cells.medians, cells.n)
@@ -35,7 +33,7 @@ def _bands(cells: Cells) -> NDArray[np.int64]:
 
 def _look(bands: NDArray[np.int64]) -> Look:
     colors = np.array(["#ffffff", *BAND_COLORS])
-    return Look(colors[bands], np.full(bands.shape, _VIOLIN))
+    return Look(colors[bands])
 
 
 def _entries(bands: Sequence[NDArray[np.int64]]) -> list[tuple[str, str]]:

@@ -88,11 +88,21 @@ def cut_stretches(words: SequenceOf[str], tokenizer: Tokenizer, length: int) -> 
     -------
     list of (tuple of str, Encoded)
         The words of each stretch and what the tokenizer makes of them, joined by one space.
+
+    Raises
+    ------
+    InputError
+        If the special tokens leave no room for text.
     """
+    room = length - tokenizer.n_special
+    if room < 1:
+        raise InputError(
+            f"a length of {length} tokens: {tokenizer.model_id} adds {tokenizer.n_special} special tokens, which "
+            f"leaves no room for text; give {tokenizer.n_special + 1} or more"
+        )
     distinct = list(dict.fromkeys(words))
     pieces = dict(zip(distinct, tokenizer.count_pieces(distinct), strict=True))
     ends = np.concatenate([[0], np.cumsum([pieces[word] for word in words], dtype=np.int64)])
-    room = length - tokenizer.n_special
     stretches = []
     start = 0
     while start < len(words) and ends[-1] - ends[start] >= room:

@@ -190,7 +190,8 @@ def modes(scene: Scene) -> str:
         f"A head's operating mode is its class by the median of its count *k*{_of_count(scene)} over the *N* keys that "
         "a query sees (Ramsauer et al., 2021, figure 2): I above *N*/2, II above *N*/8, III above *N*/32, IV below. "
         f"{seen}{unseen} {format_share(count_mode_changes(modes_a, modes_b), len(modes_a))} heads change their mode "
-        f"between {scene.sides.both}. A median moves in steps, so a mode may stay where a mean moves."
+        f"between {scene.sides.both}. Modes are coarse, so one may stay where a mean moves. "
+        "[modes.csv](modes.csv) has every head."
     )
 
 
