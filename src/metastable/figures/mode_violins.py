@@ -49,7 +49,7 @@ def _note(cells: Cells, conditions: Sequence[str]) -> str:
     sentences = (
         axis_sentence(cells),
         f"Colour: operating mode, by the median of k against {of}: I above N/2, II above N/8, III above N/32, "
-        f"IV below; with the heads in {conditions[0]} / {conditions[1]}. h: number of the head.",
+        f"IV below; with the heads in {conditions[0]} / {conditions[1]}. h: number of the head, where there is room.",
     )
     return "\n".join(wrap(sentence, WIDTH - 0.3, FONT - 1) for sentence in sentences)
 
