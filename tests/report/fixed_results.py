@@ -21,6 +21,7 @@ from metastable.heads.record import (
     SiteRecord,
 )
 from metastable.heads.results import RunResult
+from metastable.heads.spread import STEPS, Spread
 from metastable.measures import MEASURES, measure_named
 from metastable.stats.analysis import Analysis, Settings, TokenRows, join_analyses
 from metastable.stats.balance import balance_table
@@ -154,6 +155,17 @@ def _power() -> Sensitivity:
     return Sensitivity(curve, 1.13, 1.09, 1.17, 0.8, 0.1, "bh", 0.05, 200)
 
 
+def _spread(counts: np.ndarray[Any, Any], sides: np.ndarray[Any, Any]) -> Spread:
+    """Every query sees all tokens of its sequence, which are as many in each."""
+    shares = [(counts[sides == side] / TOKENS).reshape(-1, len(FEATURES)) for side in (0, 1)]
+    steps = [np.ceil(STEPS * one).astype(int) for one in shares]
+    return Spread(
+        quartiles=np.stack([np.quantile(one, [0.25, 0.5, 0.75], axis=0).T for one in shares]),
+        histograms=np.stack([[np.bincount(column, minlength=STEPS + 1) for column in one.T] for one in steps]),
+        **{name: np.full(len(FEATURES), TOKENS) for name in ("fewest", "usual", "most")},
+    )
+
+
 def _record(study: Study, options: Options, contrast: Contrast, n_sequences: int, analysis: Analysis) -> RunRecord:
     return RunRecord(
         study=study.name,
@@ -260,6 +272,7 @@ def fixed_result(name: str, folder: Path = Path("fixed"), *, scale: float = 1.0,
         sensitivity=None if primary.predictor is not None else _power(),
         joint=None,
         histograms=np.stack([histograms] * len(options.threshold)),
+        spread=_spread(1 + counts, primary.sides),
         unit_values=primary.values(1 + counts.mean(axis=1)),
         record=_record(study, options, primary, len(sequences), analyses[0]),
     )

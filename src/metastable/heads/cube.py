@@ -16,7 +16,15 @@ if TYPE_CHECKING:
     import metastable.study as study
     from metastable.models.sites import Site
 
-__all__ = ["feature_table", "histogram_medians", "target_rows", "token_histograms", "token_values", "unit_means"]
+__all__ = [
+    "counts_and_keys",
+    "feature_table",
+    "histogram_medians",
+    "target_rows",
+    "token_histograms",
+    "token_values",
+    "unit_means",
+]
 
 
 def feature_table(cube: xr.Dataset) -> pd.DataFrame:
@@ -195,6 +203,35 @@ def token_histograms(
             histograms[group] += np.bincount(keys.ravel(), minlength=n_features * width).reshape(n_features, width)
     histograms[:, :, 0] = 0
     return histograms
+
+
+def counts_and_keys(
+    cube: xr.Dataset, features: pd.DataFrame, threshold: float, *, chunk: int = 256
+) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.int64]]]:
+    """Read the count of every token, and the number of keys that its query sees, some sequences at a time.
+
+    Parameters
+    ----------
+    cube, features, threshold
+        As for `token_histograms`; the cube holds the measure ``share`` too, which is count / keys.
+    chunk : int
+        Sequences read at a time.
+
+    Yields
+    ------
+    start : int
+        Position of the first of these sequences in the cube.
+    counts, keys : ndarray of int64, shape (n_sequences, n_tokens, n_features)
+        0 where a token is no query.
+    """
+    site, layer, head = _positions(cube, features)
+    blocks = zip(_chunks(cube, threshold, "count", chunk), _chunks(cube, threshold, "share", chunk), strict=True)
+    for (start, count), (_, share) in blocks:
+        counts = count[:, :, site, layer, head].astype(np.int64)
+        shares = share[:, :, site, layer, head].astype(np.float64)
+        # float32 tells whole numbers of up to seven digits apart
+        keys = np.divide(counts, shares, out=np.zeros(counts.shape), where=counts > 0)
+        yield start, counts, np.rint(keys).astype(np.int64)
 
 
 def token_values(

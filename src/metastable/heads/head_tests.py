@@ -20,6 +20,7 @@ from metastable.heads.cube import (
     token_values,
     unit_means,
 )
+from metastable.heads.spread import Spread, spread_of
 from metastable.measures import COUNT, known_measures, measure_named
 from metastable.progress import Advance
 from metastable.stats.analysis import Analysis, Settings, TokenRows, join_analyses
@@ -47,6 +48,7 @@ __all__ = [
     "measures_beside",
     "power_of",
     "side_histograms",
+    "side_spread",
     "thresholds_of",
     "unit_values",
     "view_cube",
@@ -397,6 +399,11 @@ def side_histograms(cube: xr.Dataset, contrast: Contrast, thresholds: tuple[floa
     groups = contrast.sides
     features = feature_table(cube)
     return np.stack([token_histograms(cube, features, threshold, groups) for threshold in thresholds])
+
+
+def side_spread(cube: xr.Dataset, contrast: Contrast, options: Options) -> Spread:
+    """Find how the counts of either side of a contrast spread at the primary threshold, as `RunResult` holds it."""
+    return spread_of(cube, feature_table(cube), options.threshold[0], contrast.sides)
 
 
 def analyse_view(

@@ -26,10 +26,12 @@ from metastable.heads.head_tests import (
     joint_model,
     power_of,
     side_histograms,
+    side_spread,
     unit_values,
     view_cube,
 )
 from metastable.heads.judged_claims import ClaimedOn, JudgedClaim, judge_claims
+from metastable.heads.outlying_lengths import outlying_lengths
 from metastable.heads.record import write_record
 from metastable.heads.recording import run_record
 from metastable.heads.results import Counted, RunResult
@@ -222,6 +224,7 @@ def _run(study: Study, options: Options, clock: Clock, command: str, save: Save)
     if options.joint:
         with clock.stage("joint", "one model of all heads"):
             joint = joint_model(cube, contrasts[0], options)
+    values = unit_values(cube, contrasts[0], options)
     record = run_record(counted, analyses[0], claims, note, seconds=clock.seconds, command=command)
     result = RunResult(
         study=study,
@@ -235,10 +238,14 @@ def _run(study: Study, options: Options, clock: Clock, command: str, save: Save)
         sensitivity=power,
         joint=joint,
         histograms=histograms,
-        unit_values=unit_values(cube, contrasts[0], options),
+        spread=side_spread(cube, contrasts[0], options),
+        unit_values=values,
         record=record,
         claims=claims,
         sink_held=sink_held,
+        outlying=outlying_lengths(
+            contrasts[0], material.sequences, values, adjusting(contrasts[0], options.covariates)
+        ),
     )
     with clock.stage("report", "figures and report") as advance:
         write_tables(result)

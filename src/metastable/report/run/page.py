@@ -189,6 +189,7 @@ SECTIONS: Sequence[tuple[str, str, Callable[[Scene], Blocks]]] = (
     ("size", "What an effect of this size means", lambda scene: (words_of(scene.effect).effect_size(scene),)),
     ("absence", "Absence of an effect", lambda scene: (sentences.absence(scene),)),
     ("sensitivity", "What this sample could find", lambda scene: (words_of(scene.effect).sensitivity(scene),)),
+    ("modes", "Operating modes", lambda scene: (sentences.modes(scene), result_tables.modes_table(scene))),
     ("founding", "The founding figure", lambda scene: (sentences.violins(scene),)),
     ("thresholds", "Robustness over thresholds", _thresholds),
     ("methods", "Methods", _methods),
@@ -223,7 +224,15 @@ def render_page(result: RunResult, plates: Sequence[PlacedPlate[Scene]]) -> str:
             title=study.title,
             question=study.question,
             verdict=verdict_sentences(escaped),
-            warnings=[text for text in (words_of(scene.effect).warning(scene), study.caveat) if text],
+            warnings=[
+                text
+                for text in (
+                    words_of(scene.effect).warning(scene),
+                    as_text(sentences.lengths_warning(scene)),
+                    study.caveat,
+                )
+                if text
+            ],
             sections=with_plates(sections, plates),
         )
     )

@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 
 import metastable.figures as figures
 from metastable.heads.results import RunResult
+from metastable.heads.spread import STEPS
 from metastable.measures import call_measure
 from metastable.report.apa import format_g, format_level, p_phrase, plural
 from metastable.report.plate import Given, Part, PlacedPlate, Plate, given, placed_plates
+from metastable.report.run import sentences
 from metastable.report.run.scene import Scene
 from metastable.report.run.sentences import words_of
 from metastable.report.words import covariate_name, predictor_of
@@ -62,26 +64,44 @@ def _of_side(side: int) -> Callable[[Scene], str]:
     )
 
 
-def _grid(histograms: NDArray[np.int64], heads: pd.DataFrame, site: str) -> NDArray[np.int64]:
-    """Histograms of one condition, shape (n_features, width), as (n_layers, n_heads, width)."""
+def _grid(values: NDArray[Any], heads: pd.DataFrame, site: str, missing: float = 0) -> NDArray[Any]:
+    """Values of one condition, shape (n_features, width), as (n_layers, n_heads, width)."""
     mine = (heads["site"] == site).to_numpy()
     layer, head = heads.loc[mine, "layer"].to_numpy() - 1, heads.loc[mine, "head"].to_numpy() - 1
-    grid = np.zeros((layer.max() + 1, head.max() + 1, histograms.shape[-1]), dtype=histograms.dtype)
-    grid[layer, head] = histograms[mine]
+    grid = np.full((layer.max() + 1, head.max() + 1, values.shape[-1]), missing, dtype=values.dtype)
+    grid[layer, head] = values[mine]
     return grid
 
 
 def _violins(scene: Scene) -> Given:
-    grids = [_grid(scene.result.histograms[0, side], scene.heads, scene.site) for side in (0, 1)]
-    return given(*grids, n=scene.longest_count, conditions=scene.conditions)
+    """Return the counts of both conditions on an axis of keys, or of percents where queries see different numbers."""
+    spread, n = scene.result.spread, scene.visible_keys
+    of = scene.result.histograms[0] if n else spread.histograms
+    grids = [_grid(of[side], scene.heads, scene.site) for side in (0, 1)]
+    if n:
+        return given(*(grid[..., : n + 1] for grid in grids), n=n, conditions=scene.conditions)
+    quartiles = [_grid(STEPS * spread.quartiles[side], scene.heads, scene.site, np.nan) for side in (0, 1)]
+    usual = float(np.median(spread.usual[scene.of_site]))
+    return given(*grids, n=STEPS, conditions=scene.conditions, quartiles=tuple(quartiles), usual_keys=usual)
+
+
+def _counts_clause(scene: Scene) -> str:
+    a, b = scene.conditions
+    at = "" if scene.options.measure == "count" else f"at {scene.threshold} of the attention, "
+    return f"The count {at}over all query tokens of {a} and of {b} sequences, head by head"
 
 
 def _violins_caption(scene: Scene) -> str:
-    a, b = scene.conditions
-    at = "" if scene.options.measure == "count" else f"at {scene.threshold} of the attention, "
     return (
-        f"The count {at}over all query tokens of {a} and of {b} sequences, head by head: "
-        "distribution, median, and mode."
+        f"{_counts_clause(scene)}: distribution, quartiles, and the founding experiment's bands of the median."
+        f"{sentences.axis_clause(scene)}"
+    )
+
+
+def _modes_caption(scene: Scene) -> str:
+    return (
+        f"{_counts_clause(scene)}, the heads of each layer sorted by their median and coloured by operating mode, as "
+        f"in figure 2 of Ramsauer et al. (2021).{sentences.axis_clause(scene)}"
     )
 
 
@@ -235,6 +255,7 @@ PLATES: Sequence[Plate[Scene]] = (
         "by simulation from its own data.",
         applies=lambda scene: scene.result.sensitivity is not None,
     ),
+    Plate("modes", "modes", figures.mode_pair, _violins, _modes_caption, parts=_sites),
     Plate("violins", "founding", figures.violin_pair, _violins, _violins_caption, parts=_sites),
     Plate(
         "thresholds", "thresholds", figures.thresholds_plot,
