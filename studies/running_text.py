@@ -93,6 +93,8 @@ STUDY = Study(
         Condition("second", "sequences of the second half of each file, or, with --against, of those files"),
     ),
     build=build,
+    # the operating modes are classes of the count
+    measure="count",
     check=check,
     options=(
         Option("text", existing_file, (), "plain text files in UTF-8", many=True),

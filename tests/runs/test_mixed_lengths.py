@@ -68,7 +68,7 @@ def test_the_long_text_is_named_with_the_typical_effect_without_it(folders):
     assert "One sequence is far longer than the others: concrete-row-0052 (106 tokens)" in warning
     assert "With --measure share each count is divided by the number of keys" in warning.replace("\\", "")
     typical = {
-        name: pd.read_csv(folders / name / "heads.csv").query("measure == 'count'")["hedges_g"].abs().median()
+        name: pd.read_csv(folders / name / "heads.csv").query("measure == 'count_contributions'")["hedges_g"].abs().median()
         for name in ("short", "long")
     }
     assert typical["long"] < 0.7 * typical["short"]
