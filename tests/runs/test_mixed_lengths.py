@@ -57,7 +57,7 @@ def folders(tmp_path_factory):
     for name, texts in (("short", rows()), ("long", [*rows(), long])):
         with (made / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([("condition", "text"), *texts])
-        options = ["--csv", str(made / f"{name}.csv"), "--permutations", "99", "--out", str(made)]
+        options = ["--measure", "count", "--csv", str(made / f"{name}.csv"), "--permutations", "99", "--out", str(made)]
         assert main(["run", *options], package=studies) == 0
     return made
 
@@ -68,7 +68,7 @@ def test_the_long_text_is_named_with_the_typical_effect_without_it(folders):
     assert "One sequence is far longer than the others: concrete-row-0052 (106 tokens)" in warning
     assert "With --measure share each count is divided by the number of keys" in warning.replace("\\", "")
     typical = {
-        name: pd.read_csv(folders / name / "heads.csv").query("measure == 'count_contributions'")["hedges_g"].abs().median()
+        name: pd.read_csv(folders / name / "heads.csv").query("measure == 'count'")["hedges_g"].abs().median()
         for name in ("short", "long")
     }
     assert typical["long"] < 0.7 * typical["short"]
