@@ -26,6 +26,7 @@ from metastable.measures import TARGETS, measure_named
 from metastable.models.capture import ForwardError, reading
 from metastable.models.encoders import fit_lengths
 from metastable.models.sites import Site
+from metastable.stopping import finished_first
 
 if TYPE_CHECKING:
     from metastable.models.encoders import Encoder
@@ -99,6 +100,7 @@ def extract(
     of_every_run: bool = False,
     features: Mapping[str, NDArray[Any]] | None = None,
     study: Study | None = None,
+    in_place: bool = True,
     callback: Callable[[int, int], None] | None = None,
 ) -> Extraction:
     """Count the attention of every sequence, and keep the counts at `path`.
@@ -136,6 +138,9 @@ def extract(
         with two towers, the one that has no input stays out.
     study : Study, optional
         What the sequences are of: the cube then names it and its two conditions.
+    in_place : bool
+        Whether a new cube takes its place at `path`; if not it stays beside it, at the extraction's own path, until
+        `metastable.files.replace_folder` puts it there.
     callback : callable, optional
         Called with the sequences done and all of them; under torchrun, with this process's share.
 
@@ -177,13 +182,14 @@ def extract(
         counter = Counter(reader, layout, lengths, options, batch_tokens)
         _count_blocks(counter, reader, store, share, _progress(len(sequences), missing, processes, callback))
         processes.wait()
-    if processes.is_first and not finished:
+    if processes.is_first and in_place and not finished:
         publish(partial, path)
     processes.wait()
+    made = path if finished or in_place else partial
     n_missing = sum(block.stop - block.start for block in missing)
     return Extraction(
-        dataset=load_counts(path),
-        path=path,
+        dataset=load_counts(made),
+        path=made,
         key=key,
         reused=finished and not missing,
         n_resumed=0 if finished and not missing else len(sequences) - n_missing,
@@ -251,6 +257,9 @@ def _survey(
     """Find or make the store; whether it is a finished one, and the blocks that it lacks."""
     if path.exists() and not path.is_dir():
         raise InputError(f"{path} is a file, where the cube of counts is to be a folder; move it away")
+    former = path.with_name(f".{path.stem}-former{path.suffix}")
+    if former.exists() and not path.exists():
+        former.replace(path)  # a run was killed between two renamings
     finished = _with_key(path, key)
     store = finished or _with_key(partial, key)
     try:
@@ -314,17 +323,24 @@ def _count_blocks(
     counter: Counter, reader: Reader, store: CountStore, blocks: list[slice], progress: Callable[[int], None]
 ) -> None:
     for block in blocks:
-        try:
-            arrays = counter.count_block(block, progress)
-        except ForwardError as error:
-            raise _failure(reader, block, error) from error
-        try:
-            store.write(block, arrays)
-        except OSError as error:
-            raise InputError(
-                f"the cube of counts cannot be written to {store.path.parent} ({error.strerror}); make room and "
-                "run the same again, which goes on from here"
-            ) from error
+        with finished_first():
+            _count_block(counter, reader, store, block, progress)
+
+
+def _count_block(
+    counter: Counter, reader: Reader, store: CountStore, block: slice, progress: Callable[[int], None]
+) -> None:
+    try:
+        arrays = counter.count_block(block, progress)
+    except ForwardError as error:
+        raise _failure(reader, block, error) from error
+    try:
+        store.write(block, arrays)
+    except OSError as error:
+        raise InputError(
+            f"the cube of counts cannot be written to {store.path.parent} ({error.strerror}); make room and "
+            "run the same again, which goes on from here"
+        ) from error
 
 
 def _failure(reader: Reader, block: slice, error: ForwardError) -> InputError:

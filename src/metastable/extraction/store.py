@@ -17,6 +17,7 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 from metastable.errors import InputError
 from metastable.extraction.descriptions import describe
 from metastable.extraction.sequence_labels import GROUPINGS, SequenceLabels
+from metastable.files import replace_folder
 from metastable.measures import COUNT, measure_named
 
 __all__ = ["CountStore", "Layout", "create_store", "load_counts", "open_store", "publish"]
@@ -291,14 +292,7 @@ def publish(partial: Path, path: Path) -> None:
     path : Path
         Its place, in the same folder.
     """
-    former = path.with_name(f".{path.stem}-former{path.suffix}")
-    if path.exists():
-        if former.exists():
-            shutil.rmtree(former)
-        path.rename(former)
-    partial.rename(path)
-    if former.exists():
-        shutil.rmtree(former)
+    replace_folder(partial, path)
 
 
 def load_counts(path: str | Path) -> xr.Dataset:
