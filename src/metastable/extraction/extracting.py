@@ -20,7 +20,15 @@ from metastable.extraction.counting import Counter, Reader, choose_part, sites_o
 from metastable.extraction.distributed import Processes, current_processes
 from metastable.extraction.mass import check_thresholds
 from metastable.extraction.sequence_labels import SequenceLabels, labels_of
-from metastable.extraction.store import CountStore, Layout, create_store, load_counts, open_store, publish
+from metastable.extraction.store import (
+    CountStore,
+    Layout,
+    create_store,
+    load_counts,
+    open_store,
+    publish,
+    renewed_store,
+)
 from metastable.extraction.summarizing import RowOptions, check_model, check_needs, check_row_options, measures_of_run
 from metastable.measures import TARGETS, measure_named
 from metastable.models.capture import ForwardError, reading
@@ -260,9 +268,9 @@ def _survey(
     former = path.with_name(f".{path.stem}-former{path.suffix}")
     if former.exists() and not path.exists():
         former.replace(path)  # a run was killed between two renamings
-    finished = _with_key(path, key)
-    store = finished or _with_key(partial, key)
     try:
+        finished = renewed_store(path, key, layout)
+        store = finished or renewed_store(partial, key, layout)
         if store is None:
             path.parent.mkdir(parents=True, exist_ok=True)
             store = create_store(partial, layout, attributes)
@@ -277,11 +285,6 @@ def _survey(
         ) from error
     blocks = plan_blocks(store.n_sequences, store.block)
     return finished is not None, [block for block in blocks if not store.is_whole(block)]
-
-
-def _with_key(path: Path, key: str) -> CountStore | None:
-    store = open_store(path)
-    return store if store is not None and store.key == key else None
 
 
 def _require_store(path: Path) -> CountStore:
