@@ -19,6 +19,7 @@ from metastable.stopping import finished_first
 __all__ = [
     "files_below",
     "finish_moving",
+    "is_file",
     "locked",
     "replace_folder",
     "require_writable",
@@ -294,6 +295,21 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def is_file(path: Path) -> bool:
+    """Whether there is a file at a path that a user gave.
+
+    Raises
+    ------
+    InputError
+        If no file can have such a path: it is too long, or holds a zero byte.
+    """
+    try:
+        return path.is_file()
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise InputError(f"{str(path)[:80]}: {reason}; give the path of a file") from None
+
+
 def require_writable(folder: Path, option: str) -> None:
     """Make a folder and see that a file can be written there.
 
@@ -308,5 +324,5 @@ def require_writable(folder: Path, option: str) -> None:
             pass
     except OSError as error:
         raise InputError(
-            f"cannot write to {folder} ({error.strerror}); give a folder that you may write to by {option}"
+            f"cannot write to {str(folder)[:200]} ({error.strerror}); give a folder that you may write to by {option}"
         ) from None
