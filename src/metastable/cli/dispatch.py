@@ -20,7 +20,7 @@ from rich.markup import escape
 from metastable.cli.arguments import read_options, study_parser
 from metastable.cli.encoding import speak_in_any_encoding
 from metastable.cli.listing import print_studies
-from metastable.errors import InputError
+from metastable.errors import InputError, one_line
 from metastable.program import started_as, typed
 from metastable.runs.progress_bars import RichStages
 from metastable.stopping import INTERRUPTED, asked_to_stop, listening
@@ -160,7 +160,9 @@ def main(
 
 
 def _complain(sentence: str) -> None:
-    Console(stderr=True, soft_wrap=True).print(f"[red]error:[/] {escape(sentence)}", highlight=False)
+    Console(stderr=True, soft_wrap=True).print(
+        f"[red]error:[/] {escape(one_line(sentence, _LONGEST))}", highlight=False
+    )
 
 
 def _interrupted(words: Sequence[str]) -> int:
@@ -171,7 +173,7 @@ def _interrupted(words: Sequence[str]) -> int:
     return INTERRUPTED
 
 
-_SHOWN = 120
+_SHOWN, _LONGEST = 120, 2000
 _REMEDIES = {
     errno.ENOSPC: "make room, and type the same command again, which goes on from what was counted",
     errno.EDQUOT: "make room, and type the same command again, which goes on from what was counted",

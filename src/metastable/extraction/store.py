@@ -18,7 +18,7 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
-from metastable.errors import InputError
+from metastable.errors import InputError, one_line
 from metastable.extraction.batches import plan_blocks
 from metastable.extraction.descriptions import describe
 from metastable.extraction.sequence_labels import GROUPINGS, SequenceLabels
@@ -501,11 +501,11 @@ def load_counts(path: str | Path) -> xr.Dataset:
         axes = {name: np.array(store.read(name).tolist(), dtype=str) for name in ("sequence", "site")}
         labels = store.read_sequence_labels()
     except _DAMAGED as error:
-        raise InputError(f"the labels of {path} are damaged ({error}); run the study again") from error
+        raise InputError(f"the labels of {path} are damaged ({one_line(error)}); run the study again") from error
     try:
         dataset: xr.Dataset = xr.open_zarr(path, chunks=None, consolidated=False)
     except _DAMAGED as error:
-        raise InputError(f"{path} is damaged ({error}); run the study again to mend it") from error
+        raise InputError(f"{path} is damaged ({one_line(error)}); run the study again to mend it") from error
     dataset = dataset.assign_coords(axes)
     if labels is None:
         return describe(dataset, {})
@@ -519,7 +519,7 @@ def _require_chunks(store: CountStore) -> None:
     try:
         missing = sum(_n_missing(array) for array in _arrays(store.group))
     except _DAMAGED as error:
-        raise InputError(f"{store.path} is damaged ({error}); run the study again to mend it") from error
+        raise InputError(f"{store.path} is damaged ({one_line(error)}); run the study again to mend it") from error
     if missing:
         raise InputError(f"{store.path} lacks {missing} chunks; run the study again to compute them anew")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from metastable.errors import InputError
+from metastable.errors import InputError, one_line
 from metastable.heads.record import ContrastRecord, RunRecord, record_kind, require_whole, run_command
 from metastable.stats.balance import balance_table
 from metastable.stats.effect_kinds import DIFFERENCE, SLOPE, Effect
@@ -22,6 +22,8 @@ INPUTS = ("run.json", "heads.csv", "details.csv", "sequences.parquet")
 """The files that are read."""
 
 KEYS = ["site", "layer", "head", "threshold", "measure"]
+_COUNTED = ("layer", "head", "threshold", "n_a", "n_b", "n_tokens")
+_TEXTS = ("site", "measure", "verdict", "condition", "cluster", "pair", "level", "text")
 _TESTED = ("n_a", "n_b", "p_perm", "p_perm_fdr", "verdict")
 
 
@@ -131,13 +133,17 @@ def _record(folder: Path, contents: Mapping[str, bytes]) -> RunRecord:
 def _table(path: Path, content: bytes, columns: tuple[str, ...]) -> pd.DataFrame:
     try:
         table = pd.read_parquet(BytesIO(content)) if path.suffix == ".parquet" else pd.read_csv(BytesIO(content))
-    except (ValueError, OSError) as error:
-        raise InputError(f"{path} cannot be read ({error}); run its study again") from None
+    except Exception as error:  # of pandas and pyarrow, each of which raises what it likes
+        raise InputError(f"{path} cannot be read ({one_line(error)}); run its study again") from None
     missing = [column for column in columns if column not in table.columns]
     if missing:
         raise InputError(f"{path} lacks the column {missing[0]!r}; run its study again")
     if table.empty:
         raise InputError(f"{path} holds no row; run its study again")
+    for column in columns:
+        known = table[column].notna().all() or column not in _COUNTED
+        if column not in _TEXTS and not (pd.api.types.is_numeric_dtype(table[column]) and known):
+            raise InputError(f"{path} holds what is no number as {column!r}; run its study again")
     return table
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
-from metastable.errors import InputError
+from metastable.errors import InputError, one_line
 from metastable.files import files_below, sha256_of, unlike, write_text
 from metastable.heads.calibration_options import CalibrationOptions
 from metastable.heads.comparison_options import ComparisonOptions
@@ -580,7 +580,7 @@ def _loaded(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError, RecursionError) as error:
-        raise InputError(f"{path} cannot be read ({error}); run its study again") from None
+        raise InputError(f"{path} cannot be read ({one_line(error)}); run its study again") from None
 
 
 _KINDS: Mapping[str, type[RunRecord | ComparisonRecord | SweepRecord]] = {

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from metastable.errors import InputError
+from metastable.errors import InputError, one_line
 from metastable.files import is_file, sha256_of
 from metastable.material.norms import Norms, find_ratings
 from metastable.material.spreadsheets import check_characters
@@ -187,7 +187,7 @@ def _parse(line: str, where: str) -> dict[str, Any]:
         raise InputError(f"{where}: not JSON ({error.msg} at character {error.pos + 1}); {remedy}") from None
     except (ValueError, RecursionError) as error:
         # a number of thousands of digits, brackets within brackets
-        raise InputError(f"{where}: JSON that cannot be read ({error}); {remedy}") from None
+        raise InputError(f"{where}: JSON that cannot be read ({one_line(error)}); {remedy}") from None
     if not isinstance(question, dict):
         raise InputError(f"{where}: holds a {type(question).__name__} where a question belongs; {remedy}")
     for name in _TEXTS:

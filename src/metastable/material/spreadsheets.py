@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from metastable.errors import InputError
+from metastable.errors import InputError, one_line
 from metastable.files import is_file
 
 __all__ = ["SUFFIXES", "Row", "check_characters", "read_rows"]
@@ -147,7 +147,7 @@ def _workbook_cells(path: Path) -> Iterator[tuple[str, ...]]:
         raise
     # of openpyxl, and of what it reads zip, XML, dates and numbers with, each of which raises what it likes
     except Exception as error:
-        said = " ".join(str(error).split())[:120] or type(error).__name__
+        said = one_line(error) or type(error).__name__
         raise InputError(f"{path.name} is not a workbook with a sheet ({said}); save it anew as xlsx or csv") from None
 
 
@@ -173,7 +173,7 @@ def _check_size(path: Path) -> None:
     except OSError:
         raise
     except Exception as error:  # of a damaged archive, which the module reads trusting its numbers
-        said = " ".join(str(error).split())[:120] or type(error).__name__
+        said = one_line(error) or type(error).__name__
         raise InputError(f"{path.name} is not a workbook with a sheet ({said}); save it anew as xlsx or csv") from None
     if size > _MOST_BYTES:
         raise InputError(

@@ -11,7 +11,7 @@ from importlib.resources import files
 from pathlib import Path, PurePath
 from typing import Any
 
-from metastable.errors import InputError
+from metastable.errors import InputError, one_line
 
 __all__ = [
     "BUNDLED_MODEL",
@@ -201,7 +201,7 @@ def _shards(listing: Path, model_id: str) -> list[str]:
         index = json.loads(listing.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(
-            f"{listing.name} of model {model_id!r} cannot be read ({str(error)[:80]}); write the model anew with "
+            f"{listing.name} of model {model_id!r} cannot be read ({one_line(error)}); write the model anew with "
             "save_pretrained"
         ) from None
     mapping = index.get("weight_map") if isinstance(index, dict) else None
