@@ -17,6 +17,7 @@ from metastable.files import (
     written_together,
     written_whole,
 )
+from tests.faults import FAULTS, arm, forked
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -142,3 +143,42 @@ def test_temporary_files_are_swept_and_others_stay(tmp_path):
         (tmp_path / name).touch()
     sweep_temporary(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".heads.csv-mine.csv", ".notes.md", "heads.csv"]
+
+
+def state(folder):
+    """What a reader accepts: the texts of a report whose record fits its files, or nothing."""
+    if not (folder / "run.json").exists():
+        return None
+    files = json.loads((folder / "run.json").read_text())["files"]
+    assert not unlike(folder, files), "a mixture is called whole"
+    texts = {name: text for name, text in held(folder).items() if not name.startswith(".")}
+    return texts if all((folder / name).exists() for name in files) else None
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_at_every_event_of_writing_leaves_the_old_the_new_or_no_report(tmp_path, fault):
+    old = {"heads": "old", "stale": "old", "same": "same"}
+    new = {"heads": "new", "layers": "new", "same": "same"}
+    goal = {f"{name}.csv": text for name, text in new.items()}
+    seen, number, code = set(), 0, None
+    while code != 0:
+        number += 1
+        folder = tmp_path / f"at{number}"
+        written(folder, **old)
+        (folder / ".counts-new.zarr").mkdir()
+
+        def fail(folder=folder, number=number):
+            arm(folder, number, fault)
+            written(folder, **new)
+
+        code = forked(fail, tmp_path / "log")
+        found = state(folder)
+        seen.add(None if found is None else tuple(found.values()))
+        assert found in (None, goal, {f"{name}.csv": text for name, text in old.items()})
+        finish_moving(folder, "run.json")
+        sweep_temporary(folder)
+        written(folder, **new)
+        assert state(folder) == goal
+        assert sorted(path.name for path in folder.iterdir()) == sorted([*goal, "run.json", ".counts-new.zarr"])
+    assert number > 20
+    assert len(seen) == 3

@@ -1,30 +1,23 @@
-"""Runs a tiny study in forked processes that are killed, or refused, at the N-th time that they write.
+"""A tiny study in forked processes that fail where they write, and another run after each.
 
-Where they write is found by Python's audit events, which opening for writing, renaming, removing and making folders
-raise before they happen: no list of these places is kept by hand. Started as a program of its own (`main`), since only
-a process whose libraries run no threads yet can be forked.
+Started as a program of its own (`main`), since only a process whose libraries run no threads yet can be forked.
 """
 
 from __future__ import annotations
 
 import csv
-import errno
 import importlib
 import json
-import os
 import shutil
 import signal
 import sys
-import traceback
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
-FAULTS = ("kill", "full", "denied")
-_ERRORS = {"full": errno.ENOSPC, "denied": errno.EACCES}
-_WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
-_EVENTS = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate"}
+from tests.faults import NEVER, arm, forked
+
 _HEAVY = {"metastable", "numba", "pandas", "pyarrow", "scipy", "statsmodels", "transformers", "xarray", "zarr"}
 _WORDS = ("tree", "stone", "river", "table", "horse", "window", "garden", "idea", "truth", "hope", "faith", "reason")
 
@@ -60,52 +53,6 @@ def run(home: Path, seed: int) -> None:
         batch_tokens=40, threshold=(0.5,) if seed == 1 else (0.9,),
     )  # fmt: skip
     study_run.run_study(study, options, command=f"metastable run --seed {seed}")
-
-
-def arm(folder: Path, number: int, fault: str) -> Callable[[], int]:
-    """Let the `number`-th event of writing below a folder fail; return how many there were."""
-    seen, inside = 0, os.fspath(folder)
-
-    def below(value: Any) -> bool:
-        return isinstance(value, str | bytes | os.PathLike) and os.fspath(value).startswith(inside)
-
-    def hook(event: str, given: tuple[Any, ...]) -> None:
-        nonlocal seen
-        if event == "open":
-            counts = below(given[0]) and isinstance(given[2], int) and bool(given[2] & _WRITING)
-        elif event == "os.mkdir":
-            counts = below(given[0]) and not Path(os.fspath(given[0])).exists()
-        elif event == "os.remove":
-            # what is removed below an open folder has no whole path
-            counts = given[1] != -1 or (below(given[0]) and Path(os.fspath(given[0])).exists())
-        else:
-            counts = event in _EVENTS and below(given[0])
-        if counts:
-            seen += 1
-            if seen == number:
-                if fault == "kill":
-                    os.kill(os.getpid(), signal.SIGKILL)
-                raise OSError(_ERRORS[fault], os.strerror(_ERRORS[fault]), str(given[0]))
-
-    sys.addaudithook(hook)
-    return lambda: seen
-
-
-def forked(work: Callable[[], None], log: Path) -> int:
-    """Do work in a process of its own; its exit code, or minus the signal that ended it."""
-    child = os.fork()
-    if child == 0:
-        code = 0
-        with log.open("w") as file:
-            os.dup2(file.fileno(), 2)
-            try:
-                work()
-            except Exception as error:
-                code = 2 if type(error).__name__ == "InputError" else 1
-                traceback.print_exc()
-        os._exit(code)
-    _, status = os.waitpid(child, 0)
-    return os.waitstatus_to_exitcode(status)
 
 
 def contents(out: Path) -> dict[str, str]:
@@ -206,8 +153,8 @@ def checked(home: Path, number: int, fault: str, goal: Path) -> bool:
     return True
 
 
-def main(home: Path, fault: str, step: int = 1, first: int = 1) -> None:
-    """Try a fault at every event; print how many there were."""
+def main(home: Path, fault: str, n_points: int) -> None:
+    """Try a fault at events of a run, `n_points` spread over all of them, or at every one for 0; print how many."""
     import torch
 
     torch.set_num_threads(1)
@@ -218,10 +165,15 @@ def main(home: Path, fault: str, step: int = 1, first: int = 1) -> None:
         accepted(out)
         modules.write_text("\n".join(sys.modules))
 
+    def second_run() -> None:
+        seen = arm(out, NEVER, fault)
+        run(home, 2)
+        (home / "events").write_text(str(seen()))
+
     steps: list[Callable[[], None]] = [
         first_run,
         lambda: shutil.copytree(out, home / "before"),
-        lambda: run(home, 2),
+        second_run,
         lambda: goal.write_text(json.dumps(contents(out))),
     ]
     for make in steps:
@@ -232,11 +184,12 @@ def main(home: Path, fault: str, step: int = 1, first: int = 1) -> None:
         if name.partition(".")[0] in sys.modules or name.partition(".")[0] in _HEAVY:
             with suppress(Exception):
                 importlib.import_module(name)
-    number = first
+    number, step = 1, max(1, int((home / "events").read_text()) // n_points) if n_points else 1
+    tried = 0
     while checked(home, number, fault, goal):
-        number += step
-    print("events", number - 1, flush=True)  # noqa: T201
+        number, tried = number + step, tried + 1
+    print("tried", tried, flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], *map(int, sys.argv[3:]))
+    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
