@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from metastable.extraction.store import (
     publish,
     renewed_store,
 )
+from tests.faults import FAULTS, arm, forked
 
 LAYOUT = Layout(
     identifiers=tuple(f"s{index}" for index in range(7)),
@@ -70,8 +72,6 @@ def test_the_cube_is_labelled(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("most", "dtype"), [(255, np.uint8), (256, np.uint16), (70_000, np.uint32)])
 def test_counts_take_the_smallest_type_that_holds_them(most: int, dtype: type) -> None:
-    from dataclasses import replace
-
     assert replace(LAYOUT, max_count=most).count_dtype == dtype
 
 
@@ -195,3 +195,46 @@ def test_a_cube_of_another_recipe_is_left_alone(tmp_path: Path) -> None:
     _filled(tmp_path / "counts.zarr")
     assert renewed_store(tmp_path / "counts.zarr", "other", LAYOUT) is None
     assert renewed_store(tmp_path / "nowhere.zarr", "k", LAYOUT) is None
+
+
+SMALL = replace(LAYOUT, identifiers=("s0", "s1", "s2"), sites=("self",), n_layers=1, measures=(), block=2)
+
+
+def _made(path: Path) -> None:
+    """Make the cube, or go on with what is there, as an extraction does."""
+    partial = path.with_name(".counts-k.zarr")
+    store = renewed_store(path, "k", SMALL) or renewed_store(partial, "k", SMALL)
+    store = store or create_store(partial, SMALL, {"key": "k"})
+    store.write_labels(SMALL)
+    for block in plan_blocks(3, 2):
+        if not store.is_whole(block):
+            arrays = SMALL.empty_block(block.stop - block.start)
+            for number, values in enumerate(arrays.values()):
+                values[:] = np.random.default_rng([number, block.start]).integers(1, 5, values.shape)
+            store.write(block, arrays)
+    publish(partial, path)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_cube_that_is_cut_short_at_any_event_of_writing_is_finished_by_the_next(tmp_path: Path, fault: str) -> None:
+    _made(tmp_path / "goal" / "counts.zarr")
+    goal = load_counts(tmp_path / "goal" / "counts.zarr").load()
+    # a step of one takes minutes
+    number, step, code = 1, 5 if fault == "kill" else 11, None
+    while code != 0:
+        path = tmp_path / f"at{number}" / "counts.zarr"
+        create_store(path, SMALL, {"key": "of another recipe"})
+
+        def fail(path: Path = path, number: int = number) -> None:
+            arm(path.parent, number, fault)
+            _made(path)
+
+        code = forked(fail, tmp_path / "log")
+        if path.exists() and open_store(path).key == "k":
+            assert load_counts(path).load().identical(goal)
+        _made(path)
+        assert load_counts(path).load().identical(goal)
+        assert [one.name for one in path.parent.iterdir()] == ["counts.zarr"]
+        shutil.rmtree(path.parent)
+        number += step
+    assert number > 60
