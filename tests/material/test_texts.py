@@ -131,3 +131,48 @@ def test_the_study_puts_the_condition_asked_for_first(tmp_path):
     assert [sequence.cluster for sequence in material.sequences] == ["k", "l"]
     with pytest.raises(InputError, match=r"--a z: texts\.csv has the conditions x and y"):
         text_study(table, name="mine", a="z")
+
+
+def material_of(folder, *texts):
+    rows = "".join(f"{'ab'[index % 2]}\t{text}\n" for index, text in enumerate(texts))
+    return text_material(read_texts(write(folder, "condition\ttext\n" + rows, "t.tsv")), TOKENIZER)
+
+
+def test_names_of_special_tokens_are_letters_and_are_told(tmp_path):
+    made = material_of(tmp_path, "The [SEP] cat [MASK] sat [CLS] home [PAD] [PAD]", "an old idea")
+    sequence = made.sequences[0]
+    special = [token for token, word in zip(sequence.token_ids, sequence.word_index, strict=True) if word < 0]
+    assert TOKENIZER.tokens(special) == ("[CLS]", "[SEP]")
+    inner = TOKENIZER.tokens(sequence.token_ids[1:-1])
+    assert not {"[SEP]", "[CLS]", "[PAD]", "[MASK]"} & set(inner)
+    assert len(sequence.words) == 9
+    assert "1 texts hold the name of a special token, read as the letters that it is: rows 2 (SEP)" in made.notes
+
+
+def test_what_the_vocabulary_lacks_is_told(tmp_path):
+    made = material_of(tmp_path, "🙂🙂 smiles", "Wie geht's?", "مرحبا", "plain words")
+    (note,) = [note for note in made.notes if "lacks" in note]
+    assert note == "1 texts hold a word that the vocabulary of all-MiniLM-L6-v2 lacks, read as unknown: rows 2 (🙂🙂)"
+    assert [len(sequence.words) for sequence in made.sequences] == [2, 2, 1, 2]
+    assert not [note for note in material_of(tmp_path, "one", "two").notes if "hold" in note]
+
+
+def test_composed_and_decomposed_letters_are_one_word(tmp_path):
+    made = material_of(tmp_path, "nai\u0308ve", "na\u00efve")
+    assert {sequence.words for sequence in made.sequences} == {("na\u00efve",)}
+    assert "1 texts occur in both conditions" in made.notes
+
+
+def test_characters_that_turn_the_direction_of_writing_are_left_out_and_told(tmp_path):
+    made = material_of(tmp_path, "safe \u202eevil\u202c words", "others")
+    assert made.sequences[0].text == "safe evil words"
+    assert any("turn the direction of writing, which were left out: rows 2" in note for note in made.notes)
+    with pytest.raises(InputError, match="cannot name a condition"):
+        read_texts(write(tmp_path, "condition,text\na\u202eb,x\nc,y\n"))
+
+
+def test_a_text_of_a_book_is_read_and_cut(tmp_path):
+    table = read_texts(write(tmp_path, "condition,text\na," + "word " * 32_000 + "\nb,short\n"))
+    made = text_material(table, TOKENIZER)
+    assert len(made.sequences[0].token_ids) <= TOKENIZER.max_length
+    assert "a: 1 texts, 1 cut to 512 tokens" in made.notes

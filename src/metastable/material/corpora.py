@@ -194,6 +194,7 @@ def _parse(line: str, where: str) -> dict[str, Any]:
         if not isinstance(question.get(name), str):
             raise InputError(f"{where}: {name!r} is missing or not text; {remedy}")
         check_characters(question[name], f"{where}, {name!r}")
+        question[name] = unicodedata.normalize("NFC", question[name])
     show = question.get("show_name")
     if show is not None and not isinstance(show, str):
         raise InputError(f"{where}: 'show_name' is not text; {remedy}")

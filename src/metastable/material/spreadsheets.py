@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+import unicodedata
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,8 +38,9 @@ class Row(NamedTuple):
     number : int
         Its number in a spreadsheet: the first row is 1, blank rows count.
     cells : tuple of str
-        Its cells as text, without the white space around them. A cell is never taken for a missing
-        value: "null", "nan" and "NA" stay what they are.
+        Its cells as text, without the white space around them, its characters composed (Unicode's NFC), so that
+        the same word is written in one way. A cell is never taken for a missing value: "null", "nan" and "NA" stay
+        what they are.
     """
 
     number: int
@@ -98,7 +100,7 @@ def read_rows(path: Path) -> list[Row]:
     for row in rows:
         for cell in row.cells:
             check_characters(cell, f"{path.name}, row {row.number}")
-    return rows
+    return [Row(row.number, tuple(unicodedata.normalize("NFC", cell) for cell in row.cells)) for row in rows]
 
 
 def _text_cells(path: Path, delimiter: str | None) -> Iterator[tuple[str, ...]]:

@@ -27,7 +27,9 @@ MAX_LENGTH = Option("max_length", natural, None, "most tokens of a sequence (non
 
 _COLUMNS = ("condition", "text", "cluster", "pair")
 # They would break the report's tables, its file names or its emphasis.
-_UNSAFE = re.compile(r"[|<>\"\[\]`*\\/\x00-\x1f]")
+_UNSAFE = re.compile(r"[|<>\"\[\]`*\\/\x00-\x1f\u202a-\u202e\u2066-\u2069]")
+# They turn the direction of what follows them, in whatever shows the text; they are no part of a word.
+_TURNING = re.compile("[\u202a-\u202e\u2066-\u2069]")
 _LONGEST_NAME = 40
 
 
@@ -66,12 +68,15 @@ class TextTable:
         Its hash.
     unused : tuple of str
         Columns that are not read.
+    turned : tuple of int
+        Rows of which characters were left out that turn the direction of writing.
     """
 
     rows: tuple[TextRow, ...]
     source: str
     sha256: str
     unused: tuple[str, ...] = ()
+    turned: tuple[int, ...] = ()
 
     @property
     def conditions(self) -> tuple[str, str]:
@@ -111,6 +116,7 @@ def _header(rows: list[Row], name: str) -> dict[str, int]:
 
 def _read_row(row: Row, places: Mapping[str, int], name: str) -> TextRow:
     values = {column: row.cells[at] if at < len(row.cells) else "" for column, at in places.items()}
+    values["text"] = _TURNING.sub("", values["text"]).strip()
     for column, value in values.items():
         if not value:
             raise InputError(f"{name}, row {row.number}: the cell of the column {column} is empty; fill it in")
@@ -149,6 +155,7 @@ def read_texts(path: str | Path) -> TextTable:
     """
     path = Path(path)
     cells = read_rows(path)
+    turned = tuple(row.number for row in cells[1:] if any(_TURNING.search(cell) for cell in row.cells))
     places = _header(cells, path.name)
     rows: list[TextRow] = []
     names: dict[str, int] = {}
@@ -166,7 +173,7 @@ def read_texts(path: str | Path) -> TextTable:
         found = f"only the condition {next(iter(names))!r}" if names else "no text"
         raise InputError(f"{path.name} holds {found}; give texts of two conditions")
     unused = tuple(cell for at, cell in enumerate(cells[0].cells) if cell and at not in places.values())
-    return TextTable(tuple(rows), path.name, sha256_of(path), unused)
+    return TextTable(tuple(rows), path.name, sha256_of(path), unused, turned)
 
 
 def text_material(table: TextTable, tokenizer: Tokenizer, max_length: int | None = None) -> Material:
@@ -203,8 +210,14 @@ def text_material(table: TextTable, tokenizer: Tokenizer, max_length: int | None
     digits = max(4, len(str(table.rows[-1].number)))
     sequences: list[Sequence] = []
     shortened: Counter[str] = Counter()
+    unknown: dict[int, str] = {}
+    letters: dict[int, str] = {}
     for row in table.rows:
         encoded, mine = _fit(row, tokenizer, longest, table.source)
+        for place in tokenizer.unknown_words(encoded):
+            unknown.setdefault(row.number, mine[place])
+        for name in tokenizer.special_letters(row.text):
+            letters.setdefault(row.number, name)
         shortened[row.condition] += len(mine) < len(row.text.split())
         sequences.append(
             Sequence(
@@ -222,9 +235,31 @@ def text_material(table: TextTable, tokenizer: Tokenizer, max_length: int | None
         )
     return Material(
         tuple(sequences),
-        _notes(table, shortened, longest),
+        (
+            *_notes(table, shortened, longest),
+            *_about_rows(unknown, f"a word that the vocabulary of {tokenizer.model_id} lacks, read as unknown"),
+            *_about_rows(letters, "the name of a special token, read as the letters that it is"),
+            *_about_rows(
+                dict.fromkeys(table.turned, ""), "characters that turn the direction of writing, which were left out"
+            ),
+        ),
         {"texts": table.source, "texts SHA-256": table.sha256},
     )
+
+
+_ROWS_NAMED = 5
+
+
+def _about_rows(found: Mapping[int, str], what: str) -> tuple[str, ...]:
+    """Tell of how many texts something is true, and of which rows the first."""
+    if not found:
+        return ()
+    named = ", ".join(
+        f"{number} ({one_line(_UNSAFE.sub(' ', shown), _LONGEST_NAME)})" if shown else str(number)
+        for number, shown in list(found.items())[:_ROWS_NAMED]
+    )
+    more = ", …" if len(found) > _ROWS_NAMED else ""
+    return (f"{len(found):,} texts hold {what}: rows {named}{more}",)
 
 
 def _fit(row: TextRow, tokenizer: Tokenizer, longest: int, source: str) -> tuple[Encoded, tuple[str, ...]]:

@@ -97,6 +97,10 @@ class Tokenizer:
     max_length: int
     has_segments: bool = False
 
+    def __post_init__(self) -> None:
+        # "[SEP]" in a text is letters, and none of the tokens that the tokenizer adds
+        self.backend.split_special_tokens = True
+
     @property
     def n_special(self) -> int:
         """Number of special tokens of a single text."""
@@ -112,6 +116,16 @@ class Tokenizer:
         """Id that fills a batch up; what it is does not matter, since padding is masked."""
         pad = self.backend.pad_token_id
         return int(pad) if pad is not None else int(self.backend.eos_token_id or 0)
+
+    def unknown_words(self, encoded: Encoded) -> tuple[int, ...]:
+        """Return the places of the words that hold characters which the vocabulary does not have."""
+        unknown = self.backend.unk_token_id
+        found = zip(encoded.token_ids, encoded.word_index, strict=True)
+        return tuple(dict.fromkeys(word for token, word in found if token == unknown and word >= 0))
+
+    def special_letters(self, text: str) -> tuple[str, ...]:
+        """Return the names of special tokens, such as ``[SEP]``, that a text holds as letters."""
+        return tuple(name for name in self.backend.all_special_tokens if name in text)
 
     def tokens(self, token_ids: Sequence[int]) -> tuple[str, ...]:
         """Spell the tokens as the vocabulary does."""

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 __all__ = ["as_text", "code", "with_escaped_names"]
 
 _MARKS = str.maketrans({character: f"\\{character}" for character in "\\`*_[]<>|#~$&"})
+# what turns the direction of all that follows in the page is shown by its number
+_TURNING = {number: f"U+{number:04X}" for number in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))}
 # what would begin a list or a rule under a heading at the start of a line
 _BULLET = re.compile(r"^([-+=])")
 _NUMBER = re.compile(r"^(\d+)([.)])")
@@ -39,7 +41,7 @@ def as_text(text: str) -> str:
     >>> print(as_text("1. - one"))
     1\. - one
     """
-    escaped = " ".join(text.split()).translate(_MARKS)
+    escaped = " ".join(text.translate(_TURNING).split()).translate(_MARKS)
     return _NUMBER.sub(r"\1\\\2", _BULLET.sub(r"\\\1", escaped))
 
 
@@ -51,7 +53,7 @@ def code(text: str) -> str:
     >>> print(code("a|b"), code("a`b"))
     `a\|b` `` a`b ``
     """
-    shown = " ".join(text.split()).replace("|", "\\|")
+    shown = " ".join(text.translate(_TURNING).split()).replace("|", "\\|")
     return f"`` {shown} ``" if "`" in shown else f"`{shown}`"
 
 
