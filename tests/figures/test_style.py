@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from itertools import combinations
 
 import numpy as np
@@ -16,7 +17,9 @@ from metastable.figures.style import (
     INK,
     MODE_COLORS,
     SEQUENTIAL,
+    chart,
     color_map,
+    drawing,
     format_p,
     ink_on,
     signed,
@@ -119,3 +122,23 @@ def test_a_name_wider_than_a_line_is_broken_after_its_underscores():
     assert all(text_width(line, 9) <= 1.2 for line in lines)
     assert "".join(lines[:-1]).replace(" ", "") in f"{name}:3of4"
     assert wrap(name, 9.0, 9) == name
+
+
+@pytest.mark.parametrize("name", ["$5% to $9%", "$^$", "a $x_{$ b", r"\frac{1}{2}$$", "$", "100 %"])
+def test_a_dollar_in_a_name_is_a_dollar(name):
+    @drawing
+    def named():
+        figure, (axes,) = chart(2)
+        axes.set_title(name)
+        axes.set_xticks([0], [name])
+        axes.plot([0], [0], label=name)
+        axes.legend()
+        axes.annotate(name, (0, 0))
+        return figure
+
+    figure = named()
+    figure.savefig(BytesIO(), format="png")
+    (title,) = (axes.get_title() for axes in figure.axes)
+    assert title == name
+    drawn = figure.axes[0].title
+    assert drawn.get_parse_math() is False
