@@ -34,6 +34,7 @@ def build(options: Options, tokenizer: Tokenizer) -> Material:
         (*same, *packed),
         (*norms.notes, *told, *notes),
         {"norms": norms.source, "norms SHA-256": norms.sha256},
+        of_words=True,
     )
 
 

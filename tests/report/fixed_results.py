@@ -267,7 +267,9 @@ def fixed_result(name: str, folder: Path = Path("fixed"), *, scale: float = 1.0,
             alpha=options.alpha,
             margin=options.margin,
         ),
-        material=Material(sequences, notes=("the last 3 words of words_1|2.csv did not fill a sequence",)),
+        material=Material(
+            sequences, notes=("the last 3 words of words_1|2.csv did not fill a sequence",), of_words=True
+        ),
         balance=balance_table(primary.covariates, primary.condition),
         sensitivity=None if primary.predictor is not None else _power(),
         joint=None,

@@ -28,6 +28,7 @@ SECTIONS = [
     "The founding figure",
     "Robustness over thresholds",
     "Methods",
+    "What the words mean",
     "Run it again",
     "Limitations",
 ]

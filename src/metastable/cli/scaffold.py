@@ -65,7 +65,7 @@ def build(options: Options, tokenizer: Tokenizer) -> Material:
         packed, told = word_sequences(shuffled, condition.name, tokenizer, options.own["max_length"])
         sequences.extend(packed)
         notes.extend(told)
-    return Material(tuple(sequences), tuple(notes))
+    return Material(tuple(sequences), tuple(notes), of_words=True)
 
 
 STUDY = Study(

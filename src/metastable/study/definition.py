@@ -222,12 +222,15 @@ class Material:
         Where the words come from and the hash of each file, for the recipe.
     matched : pair of pandas.DataFrame or None
         Balance tables of the words before and after matching, where they were matched.
+    of_words : bool
+        Whether sequences are lists of words, which readers see with dots between them, and not texts.
     """
 
     sequences: tuple[Sequence, ...]
     notes: tuple[str, ...] = ()
     sources: Mapping[str, str] = field(default_factory=dict)
     matched: tuple[pd.DataFrame, pd.DataFrame] | None = None
+    of_words: bool = False
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from metastable.report.references import bibliography
 from metastable.report.run import result_tables, sentences, where
 from metastable.report.run.claims import claim_sentences, frozen_sentence
 from metastable.report.run.examples import examples
+from metastable.report.run.glossary import glossary
 from metastable.report.run.methods import observation_clause, own_measure_clause
 from metastable.report.run.plates import run_plates
 from metastable.report.run.scene import Scene
@@ -75,7 +76,7 @@ def _compared(scene: Scene) -> Blocks:
     (a, b), notes = (contrast.a, contrast.b), scene.result.material.notes
     described = []
     for side, condition in enumerate((a, b)):
-        read = examples(scene.result.material.sequences, contrast.sides, side)
+        read = examples(scene.result.material, contrast.sides, side)
         described += [f"*{condition.name}*: {condition.description}. For instance:", bullets(read)]
     return (
         f"The model is **{model.id}**{revision}: {_sites(model.sites)}.\n"
@@ -193,6 +194,7 @@ SECTIONS: Sequence[tuple[str, str, Callable[[Scene], Blocks]]] = (
     ("founding", "The founding figure", lambda scene: (sentences.violins(scene),)),
     ("thresholds", "Robustness over thresholds", _thresholds),
     ("methods", "Methods", _methods),
+    ("words", "What the words mean", lambda scene: (glossary(scene),)),
     ("again", "Run it again", _again),
     ("limitations", "Limitations", lambda scene: (bullets(sentences.limitations(scene)),)),
 )

@@ -195,6 +195,9 @@ def _adjusted_slopes_caption(_: Scene) -> str:
     )
 
 
+# the summary figure shows them side by side
+_PANELS = "The panels of the first figure, one by one"
+
 PLATES: Sequence[Plate[Scene]] = (
     Plate("summary", "verdict", figures.summary_figure, _tested_heads, _caption("summary"), parts=_sites),
     Plate(
@@ -240,10 +243,22 @@ PLATES: Sequence[Plate[Scene]] = (
         "slopes_adjusted", "heads", figures.slope_plot, lambda scene: _slopes(scene, "adjusted"),
         _adjusted_slopes_caption, applies=lambda scene: scene.effect == SLOPE and bool(scene.held),
     ),
-    Plate("heatmap_a", "heads", figures.heatmap, lambda scene: _site_heads(scene, "mean_a"), _of_side(0), parts=_sites),
-    Plate("heatmap_b", "heads", figures.heatmap, lambda scene: _site_heads(scene, "mean_b"), _of_side(1), parts=_sites),
-    Plate("difference", "heads", figures.difference_map, _tested_heads, _caption("difference"), parts=_sites),
-    Plate("significance", "heads", figures.significance_mask, _tested_heads, _caption("significance"), parts=_sites),
+    Plate(
+        "heatmap_a", "heads", figures.heatmap, lambda scene: _site_heads(scene, "mean_a"), _of_side(0),
+        parts=_sites, folded=_PANELS,
+    ),
+    Plate(
+        "heatmap_b", "heads", figures.heatmap, lambda scene: _site_heads(scene, "mean_b"), _of_side(1),
+        parts=_sites, folded=_PANELS,
+    ),
+    Plate(
+        "difference", "heads", figures.difference_map, _tested_heads, _caption("difference"),
+        parts=_sites, folded=_PANELS,
+    ),
+    Plate(
+        "significance", "heads", figures.significance_mask, _tested_heads, _caption("significance"),
+        parts=_sites, folded=_PANELS,
+    ),
     Plate(
         "p_values", "heads", figures.p_value_histogram, lambda scene: given(scene.heads, alpha=scene.alpha),
         lambda _: "Permutation p-values of all heads, uncorrected; "

@@ -18,6 +18,7 @@ from metastable.report.measure_words import MeasureWords, measure_words, row_len
 from metastable.report.sides import Sides, sides_of
 from metastable.report.words import short_name
 from metastable.stats.analysis import Analysis, of_primary_measure, primary
+from metastable.stats.corrections import CORRECTIONS
 from metastable.stats.effect_kinds import Effect
 from metastable.study import Options
 
@@ -146,6 +147,16 @@ class Scene:
     def several_thresholds(self) -> bool:
         """Whether the measure was tested at several thresholds."""
         return len(self.at_every_threshold["threshold"].unique()) > 1
+
+    @property
+    def controls(self) -> str:
+        """What the correction over heads controls, in short: FDR or FWER."""
+        return CORRECTIONS[self.options.correction].controls
+
+    @property
+    def rate(self) -> str:
+        """The same in words: false discovery rate, family-wise error rate."""
+        return CORRECTIONS[self.options.correction].rate
 
     @property
     def estimates(self) -> pd.Series[float]:

@@ -110,7 +110,7 @@ def heads_sentence(scene: Scene) -> str:
         else f"the mixed model finds {int((heads['lmm_p_fdr'] < alpha).sum())}"
     )
     parts = [
-        f"{format_share(n, len(heads))} heads {effect.verb} at a false discovery rate of {format_level(alpha)}, "
+        f"{format_share(n, len(heads))} heads {effect.verb} at a {scene.rate} of {format_level(alpha)}, "
         f"{int((heads['p_perm_fwer'] < alpha).sum())} also by the family-wise test over all heads; {mixed}, "
         "and layers tested before their heads (Yekutieli, 2008) leave "
         f"{int((details['p_layers_first'] < alpha).sum())}."
@@ -129,7 +129,7 @@ def heads_sentence(scene: Scene) -> str:
 
 def absence(scene: Scene) -> str:
     """Say what is known of the heads without a significant effect."""
-    heads, effect, level = scene.heads, scene.effect, format_level(scene.alpha)
+    heads, details, effect, level = scene.heads, scene.details, scene.effect, format_level(scene.alpha)
     equivalent, undecided = scene.verdicts["equivalent"], scene.verdicts["undecided"]
     for_null, for_effect = int((heads["bf10"] < 1 / 3).sum()), int((heads["bf10"] > 3).sum())
     if not equivalent + undecided:
@@ -143,10 +143,16 @@ def absence(scene: Scene) -> str:
         )
         text += (
             f"{plural(undecided, 'head is', 'heads are')} *undecided*: "
-            f"neither a {effect.name} nor its absence was shown, and it would take more data to tell."
+            f"neither a {effect.name} nor its absence was shown."
             if undecided
             else "No head is *undecided*."
         )
+        flat = int(details["flat"].sum())
+        if flat:
+            text += (
+                f" {plural(flat, 'head does', 'heads do')} not vary at all in this sample, so that nothing can be "
+                "tested there, with more data of this kind neither."
+            )
     rest = len(heads) - for_null - for_effect
     return (
         f"{text} Bayes factors above 3 favour a {effect.name} in {plural(for_effect, 'head')}, "

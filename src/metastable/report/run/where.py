@@ -72,7 +72,7 @@ def where_sentences(scene: Scene) -> tuple[str, ...]:
         "The count of an attention row over all keys depends on how much of the row rests on a sink: "
         "with most of its mass on one special token a row has a small count, however it spreads over the words. "
         f"So every run tests other measures of the same rows beside the {scene.measure.name}, "
-        f"each corrected over its own heads (FDR {format_level(scene.alpha)}).",
+        f"each corrected over its own heads ({scene.controls} {format_level(scene.alpha)}).",
         " ".join(f"The {call_measure(name)} is not among them: {reason}." for name, reason in lacking.items()),
     )
 
