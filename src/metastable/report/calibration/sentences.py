@@ -20,8 +20,8 @@ def verdict(result: CalibrationResult) -> str:
         (broken if row["low"] > row["nominal"] else kept).append(name)
     if not broken:
         return (
-            f"On random halves, whose units are exchangeable, no test or correction goes beyond the level that it promises "
-            f"(α = {level}): of {len(kept)} rates none lies above its nominal level by more than its Monte Carlo "
+            "On random halves, whose units are exchangeable, no test or correction goes beyond the level that it "
+            f"promises (α = {level}): of {len(kept)} rates none lies above its nominal level by more than its Monte Carlo "
             "interval. What unequal variances or groups do to them is not tried here."
         )
     n = len(kept) + len(broken)
