@@ -221,6 +221,9 @@ def extraction_key(
     }
     if not encoder.pads:
         recipe["pads"] = False
+    if any(site.layer_numbers != tuple(range(1, site.n_layers + 1)) for site in encoder.sites):
+        # Cubes of an older version number the attention layers of a hybrid among themselves.
+        recipe["layers"] = "of the model"
     measures = [measure_named(name) for name in (options or RowOptions()).measures]
     renewed = {measure.name: measure.version for measure in measures if measure.version > 1}
     if renewed:
@@ -418,7 +421,7 @@ def _layout(
     layout = Layout(
         identifiers=tuple(sequence.identifier for sequence in sequences),
         sites=tuple(site.name for site in sites),
-        n_layers=max(site.n_layers for site in sites),
+        layers=tuple(sorted({number for site in sites for number in site.layer_numbers})),
         n_heads=max(site.n_heads for site in sites),
         thresholds=thresholds,
         n_tokens=most,

@@ -46,6 +46,12 @@ def _checked(histograms: ArrayLike, n: int | None) -> tuple[NDArray[np.int64], i
     return padded, length
 
 
+def _numbers(layers: Sequence[int] | None, n_layers: int) -> Sequence[int]:
+    if layers is not None and len(layers) != n_layers:
+        raise InputError(f"layers names {len(layers)} layers and the histograms hold {n_layers}; name each")
+    return range(1, n_layers + 1) if layers is None else layers
+
+
 def _density(counts: NDArray[np.int64], points: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Smooth one histogram of the counts 1..n; return `points` places and heights, the largest height 1."""
     values = np.arange(1, len(counts) + 1, dtype=np.float64)
@@ -66,13 +72,12 @@ def _draw(
     histograms: NDArray[np.int64],
     medians: NDArray[np.float64],
     modes: NDArray[np.str_],
-    *,
-    layers: bool = True,
+    layers: Sequence[int] = (),
 ) -> None:
-    """Fill one axes with a violin per head."""
+    """Fill one axes with a violin per head, and number its layers if their numbers are given."""
     n_layers, n_heads, length = histograms.shape
     n = length - 1
-    label_axes(axes, (n_layers, n_heads), layers=layers)
+    label_axes(axes, (n_layers, n_heads), layers)
     width, height = inches(axes)
     cell_width, cell_height = width / n_heads, height / n_layers
     gap_x, gap_y = 0.025 / cell_width, 0.025 / cell_height
@@ -179,6 +184,7 @@ def violin_grid(
     n: int | None = None,
     condition: str | None = None,
     title: str | None = None,
+    layers: Sequence[int] | None = None,
 ) -> Figure:
     """Show the distribution of the count in every head, coloured by operating mode.
 
@@ -193,16 +199,18 @@ def violin_grid(
         Name of the condition, for the title.
     title : str, optional
         Instead of one made from `condition`.
+    layers : sequence of int, optional
+        Numbers of the layers in the model, from the first row on; 1, 2, ... unless given.
 
     Returns
     -------
     matplotlib.figure.Figure
-        Layer 1 at the bottom; the median at the top right of each cell.
+        The first layer at the bottom; the median at the top right of each cell.
 
     Raises
     ------
     InputError
-        Where the shape is wrong or a count lies above `n`.
+        Where the shape is wrong, a count lies above `n`, or a layer has no number.
 
     Notes
     -----
@@ -217,7 +225,7 @@ def violin_grid(
     named = f"{condition}: {what}" if condition else what
     note = _note(length, "the number of heads", "")
     figure, axes = one_map((n_layers, n_heads), title or named, _footer(note), row=_row_height(n_layers))
-    _draw(axes, table, medians, modes)
+    _draw(axes, table, medians, modes, _numbers(layers, n_layers))
     _legend(figure, [modes], note)
     return figure
 
@@ -233,6 +241,7 @@ def violin_grid_alt(
     n: int | None = None,
     condition: str | None = None,
     title: str | None = None,
+    layers: Sequence[int] | None = None,  # noqa: ARG001 - the figure's
 ) -> str:
     """Say in words what `violin_grid` shows; parameters as there."""
     table, length = _checked(histograms, n)
@@ -252,6 +261,7 @@ def violin_pair(
     *,
     n: int | None = None,
     conditions: Sequence[str] = ("a", "b"),
+    layers: Sequence[int] | None = None,
 ) -> Figure:
     """Show both conditions' violins, with an outline around each head that changes mode.
 
@@ -263,6 +273,8 @@ def violin_pair(
         Number of patterns to choose from in both; the larger ``n_max`` unless given.
     conditions : pair of str, default ("a", "b")
         Names of the conditions: arrays have none.
+    layers : sequence of int, optional
+        Numbers of the layers in the model, from the first row on; 1, 2, ... unless given.
 
     Returns
     -------
@@ -272,10 +284,11 @@ def violin_pair(
     Raises
     ------
     InputError
-        Where the conditions hold different layers or heads.
+        Where the conditions hold different layers or heads, or a layer has no number.
     """
     tables, length = _pair(histograms_a, histograms_b, n)
     n_layers, n_heads = tables[0].shape[:2]
+    numbers = _numbers(layers, n_layers)
     medians = [median_counts(table) for table in tables]
     modes = [operating_modes(median, length) for median in medians]
     changed = (modes[0] != modes[1]) & (modes[0] != "") & (modes[1] != "")
@@ -297,7 +310,7 @@ def violin_pair(
         bottom = foot + (0 if beside or i == 1 else grid + top + _GAP)
         axes = axes_at(figure, left, bottom, cell * n_heads, grid)
         axes.set_title(name, fontsize=FONT + 1, pad=4)
-        _draw(axes, tables[i], medians[i], modes[i], layers=i == 0 or not beside)
+        _draw(axes, tables[i], medians[i], modes[i], numbers if i == 0 or not beside else ())
         outline_cells(axes, changed)
     _legend(figure, modes, note)
     return figure
@@ -320,6 +333,7 @@ def violin_pair_alt(
     *,
     n: int | None = None,
     conditions: Sequence[str] = ("a", "b"),
+    layers: Sequence[int] | None = None,  # noqa: ARG001 - the figure's
 ) -> str:
     """Say in words what `violin_pair` shows; parameters as there."""
     tables, length = _pair(histograms_a, histograms_b, n)

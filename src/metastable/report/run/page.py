@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from metastable.figures.head_tables import layer_numbers
 from metastable.figures.save import save_figure
 from metastable.files import write_text
 from metastable.heads.record import RunRecord, SiteRecord
 from metastable.heads.results import RunResult
-from metastable.report.apa import plural
+from metastable.report.apa import listed, plural
 from metastable.report.markdown import as_text, code, with_escaped_names
 from metastable.report.measure_words import row_clauses
 from metastable.report.plate import PlacedPlate, save_plates
@@ -44,12 +45,22 @@ def _claims(scene: Scene) -> Blocks:
     )
 
 
-def _sites(sites: Sequence[SiteRecord]) -> str:
+def _sites(scene: Scene) -> str:
+    sites = scene.result.record.model.sites
     return "; ".join(
         f"{plural(site.layers, 'layer')} of {plural(site.heads, 'head')}"
         + (f" ({site.name})" if len(sites) > 1 else "")
+        + _numbers_of_a_hybrid(scene, site)
         for site in sites
     )
+
+
+def _numbers_of_a_hybrid(scene: Scene, site: SiteRecord) -> str:
+    """Say which of the model's layers attend, where others are no softmax attention."""
+    numbers = layer_numbers(scene.heads[scene.heads["site"] == site.name])
+    if numbers == tuple(range(1, len(numbers) + 1)):
+        return ""
+    return f", the model's {'layer' if len(numbers) == 1 else 'layers'} {listed([*map(str, numbers)])}"
 
 
 def _material_rows(scene: Scene) -> list[list[str]]:
@@ -77,7 +88,7 @@ def _compared(scene: Scene) -> Blocks:
         read = examples(scene.result.material.sequences, contrast.sides, side)
         described += [f"*{condition.name}*: {condition.description}. For instance:", bullets(read)]
     return (
-        f"The model is **{model.id}**{revision}: {_sites(model.sites)}.\n"
+        f"The model is **{model.id}**{revision}: {_sites(scene)}.\n"
         f"{' '.join([f'For every {asked} of every head, the **{measure.name}** is {measure.definition}.', *changes])}\n"
         f"The {contrast.unit} is the unit of inference. {observation_clause(scene)}",
         table(["", f"{a.name} (a)", f"{b.name} (b)"], _material_rows(scene), "lrr"),

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 import metastable.figures as figures
+from metastable.figures.head_tables import layer_numbers
 from metastable.heads.results import RunResult
 from metastable.measures import call_measure
 from metastable.report.apa import format_g, format_level, p_phrase, plural
@@ -65,15 +66,17 @@ def _of_side(side: int) -> Callable[[Scene], str]:
 def _grid(histograms: NDArray[np.int64], heads: pd.DataFrame, site: str) -> NDArray[np.int64]:
     """Histograms of one condition, shape (n_features, width), as (n_layers, n_heads, width)."""
     mine = (heads["site"] == site).to_numpy()
-    layer, head = heads.loc[mine, "layer"].to_numpy() - 1, heads.loc[mine, "head"].to_numpy() - 1
-    grid = np.zeros((layer.max() + 1, head.max() + 1, histograms.shape[-1]), dtype=histograms.dtype)
-    grid[layer, head] = histograms[mine]
+    numbers, row = np.unique(heads.loc[mine, "layer"], return_inverse=True)
+    head = heads.loc[mine, "head"].to_numpy() - 1
+    grid = np.zeros((len(numbers), head.max() + 1, histograms.shape[-1]), dtype=histograms.dtype)
+    grid[row, head] = histograms[mine]
     return grid
 
 
 def _violins(scene: Scene) -> Given:
     grids = [_grid(scene.result.histograms[0, side], scene.heads, scene.site) for side in (0, 1)]
-    return given(*grids, n=scene.longest_count, conditions=scene.conditions)
+    layers = layer_numbers(scene.heads[scene.heads["site"] == scene.site])
+    return given(*grids, n=scene.longest_count, conditions=scene.conditions, layers=layers)
 
 
 def _violins_caption(scene: Scene) -> str:
