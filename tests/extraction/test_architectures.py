@@ -17,7 +17,7 @@ from metastable.models.capture import reading
 from metastable.models.encoders import wrap_model
 from metastable.study import Sequence
 from tests.extraction.oracle import count_row, features_for, image_sequences, plain_attention, text_sequences
-from tests.extraction.tiny_models import BERT_LIKE, CONFIGS, DECODER, tiny_model
+from tests.extraction.tiny_models import BERT_LIKE, CONFIGS, tiny_model
 
 THRESHOLDS = (0.5, 0.9)
 LENGTHS = [4, 11, 7, 11, 3, 9]
@@ -238,19 +238,6 @@ def test_an_interface_that_does_not_attend_as_eager_does_is_left_for_eager(
         wrap_model(tiny_model("bert"), way="interface")
     with pytest.raises(InputError, match=r"its own softmax runs in torch\.bfloat16"):
         wrap_model(tiny_model("bert").to(torch.bfloat16))
-
-
-def test_a_learned_sink_is_read_from_eager_attention(tmp_path: Path) -> None:
-    from transformers import AutoModel, GptOssConfig
-
-    torch.manual_seed(0)
-    config = GptOssConfig(**DECODER, num_local_experts=2, num_experts_per_tok=1, layer_types=["full_attention"] * 3)
-    encoder = wrap_model(AutoModel.from_config(config, attn_implementation="eager").eval())
-    assert encoder.way == "eager"
-    assert "sink" in encoder.way_reason
-    cube = extract(encoder, text_sequences([6, 9]), path=tmp_path / "counts.zarr").dataset
-    # The first token sees itself alone, whatever the sink takes.
-    assert (cube["count"][..., 0] == 1).all()
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,8 @@ ANY_LENGTH = [
     "deepseek-v3",
     "falcon-alibi",
     "flaubert",
+    "gpt-oss",
+    "granite-swa",
     "mpt",
     "esm",
     "esm-rotary",

@@ -33,6 +33,8 @@ from transformers import (
     Gemma3TextConfig,
     GemmaConfig,
     GPT2Config,
+    GptOssConfig,
+    GraniteSWAConfig,
     Idefics3Config,
     JambaConfig,
     LayoutLMv3Config,
@@ -313,6 +315,14 @@ HARD_CONFIGS: dict[str, Callable[[], Any]] = {
     "deberta": lambda: DebertaConfig(
         **BERT_LIKE, relative_attention=True, pos_att_type=["p2c", "c2p"], max_relative_positions=16
     ),
+    "gpt-oss": lambda: GptOssConfig(
+        **{**DECODER, "num_hidden_layers": 4},
+        num_local_experts=2,
+        num_experts_per_tok=1,
+        sliding_window=5,
+        layer_types=["sliding_attention", "full_attention"] * 2,
+    ),
+    "granite-swa": lambda: GraniteSWAConfig(**DECODER, sliding_window=5, attention_multiplier=0.3),
     "gemma3-images": lambda: Gemma3Config(
         text_config=Gemma3TextConfig(**DECODER, sliding_window=5, query_pre_attn_scalar=8).to_dict(),
         vision_config=SiglipVisionConfig(**_VISION).to_dict(),
@@ -373,4 +383,9 @@ def tiny_model(name: str, seed: int = 0) -> Any:
     """Make a model of an architecture with random weights, sharp enough that counts vary."""
     torch.manual_seed(seed)
     config = (CONFIGS.get(name) or HARD_CONFIGS[name])()
-    return AutoModel.from_config(config, attn_implementation="eager").eval()
+    model = AutoModel.from_config(config, attn_implementation="eager").eval()
+    with torch.no_grad():
+        for parameter, tensor in model.named_parameters():
+            if parameter.endswith("sinks"):  # learned sinks begin at zero, or so small that they do not tell
+                tensor.normal_(0.0, 2.0)
+    return model

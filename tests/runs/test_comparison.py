@@ -254,8 +254,9 @@ def test_depth_of_a_hybrid_is_that_of_its_attention_layers(tmp_path):
 
 def test_hybrids_with_their_attention_in_other_layers_are_not_joined_head_by_head(tmp_path):
     report = read_report(report_folder(tmp_path / "one", shape=(("self", 2, 1),)))
-    hybrid = replace(report, heads=report.heads.assign(layer=report.heads["layer"] * 4))
-    assert compare_reports(report, report, n_permutations=20).relation == "same heads"
+    other = read_report(report_folder(tmp_path / "two", shape=(("self", 2, 1),)))
+    hybrid = replace(other, heads=other.heads.assign(layer=other.heads["layer"] * 4))
+    assert compare_reports(report, other, n_permutations=20).relation == "same heads"
     assert compare_reports(report, hybrid, n_permutations=20).relation == "other shape"
 
 

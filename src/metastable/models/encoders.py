@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from metastable.errors import InputError
 from metastable.models.devices import input_device, is_spread, resolve_device
+from metastable.models.languages import choose_language
 from metastable.models.model_files import (
     BUNDLED_MODEL,
     load_part,
@@ -289,6 +290,8 @@ class Encoder:
         Why the values that the weights are multiplied with cannot be had; empty where they can.
     needs : tuple of str
         Inputs beside the tokens that the forward pass cannot do without, such as ``"pixel_values"``.
+    has_sink : bool
+        Whether a learned sink takes part in its softmax, which is no key.
     """
 
     model_id: str
@@ -305,18 +308,12 @@ class Encoder:
     pads: bool = True
     values_reason: str = ""
     needs: tuple[str, ...] = ()
+    has_sink: bool = False
 
     @property
     def gives_values(self) -> bool:
         """Whether what its weights are multiplied with is seen."""
         return not self.values_reason
-
-    @property
-    def has_sink(self) -> bool:
-        """Whether a learned sink takes part in its softmax, which is no key."""
-        from metastable.models.capture import SINK
-
-        return self.way_reason == SINK
 
 
 def load_tokenizer(model: str = BUNDLED_MODEL, *, revision: str | None = None) -> Tokenizer:
@@ -501,6 +498,7 @@ def _finish(
     else:
         network.to(device)
     attend_in_full(network)
+    choose_language(network, model_id)
     found = probe(network, model_id, way=way)
     length = longest_text(network.config, network)
     return Encoder(
@@ -518,6 +516,7 @@ def _finish(
         pads=found.pads,
         values_reason=found.values_reason,
         needs=found.needs,
+        has_sink=found.has_sink,
     )
 
 
@@ -543,7 +542,15 @@ def fit_lengths(encoder: Encoder, lengths: Sequence[int]) -> Encoder:
     """
     from metastable.models.probing import Probe, probe_lengths
 
-    known = Probe(encoder.sites, encoder.way, encoder.way_reason, encoder.pads, encoder.values_reason, encoder.needs)
+    known = Probe(
+        encoder.sites,
+        encoder.way,
+        encoder.way_reason,
+        encoder.pads,
+        encoder.values_reason,
+        encoder.needs,
+        encoder.has_sink,
+    )
     found = probe_lengths(encoder.model, encoder.model_id, known, lengths)
     return replace(encoder, way=found.way, way_reason=found.reason, pads=found.pads)
 
