@@ -25,6 +25,7 @@ from metastable.extraction.summarizing import RowOptions, check_model, check_nee
 from metastable.measures import TARGETS, measure_named
 from metastable.models.capture import ForwardError, reading
 from metastable.models.encoders import fit_lengths
+from metastable.models.positions import read_more
 from metastable.models.sites import Site
 
 if TYPE_CHECKING:
@@ -396,7 +397,7 @@ def check_sequences(encoder: Encoder, sequences: SequenceOf[Sequence], options: 
         if len(sequence.token_ids) > encoder.max_length:
             raise InputError(
                 f"{name} has {len(sequence.token_ids)} tokens but model {encoder.model_id!r} reads at most "
-                f"{encoder.max_length}; shorten it"
+                f"{encoder.max_length}; shorten it{read_more(encoder.model.config, encoder.max_length)}"
             )
         if sequence.token_ids and vocabulary is not None and not 0 <= max(sequence.token_ids) < vocabulary:
             raise InputError(

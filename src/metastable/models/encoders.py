@@ -24,7 +24,7 @@ from metastable.models.model_files import (
     weight_files,
     weights_size,
 )
-from metastable.models.positions import UNLIMITED_LENGTH, attend_in_full, longest_text, skeleton
+from metastable.models.positions import UNLIMITED_LENGTH, attend_in_full, longest_text, read_more, skeleton
 from metastable.models.sites import Site
 from metastable.models.slow_tokens import count_pieces_slowly, trace_words
 from metastable.models.towers import text_tower
@@ -90,6 +90,8 @@ class Tokenizer:
         The most tokens, special ones included, that the model reads.
     has_segments : bool
         Whether the model tells the two texts of a pair apart by token types.
+    read_more : str
+        How the model is brought to read more tokens, as `metastable.models.positions.read_more` says it.
     """
 
     model_id: str
@@ -97,6 +99,7 @@ class Tokenizer:
     backend: Any = field(repr=False, compare=False)
     max_length: int
     has_segments: bool = False
+    read_more: str = ""
 
     @property
     def n_special(self) -> int:
@@ -476,6 +479,7 @@ def _wrap_tokenizer(backend: Any, config: Any, length: int, model_id: str, revis
         max_length=length,
         # Not what the tokenizer gives unasked: ALBERT's does not give the types that the model was trained with.
         has_segments=getattr(config.get_text_config(), "type_vocab_size", 0) > 1,
+        read_more=read_more(config, length),
     )
 
 
