@@ -205,6 +205,28 @@ def test_a_model_that_is_read_from_its_weights_has_all_four_by_its_own_values(tm
     assert "left_out" not in json.loads((folder / "run.json").read_text())["extraction"]
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_a_run_in_half_precision_says_so_and_reuses_no_cube_of_another_type(dtype, tmp_path):
+    model = model_folder(tmp_path / "bert", "bert", sharp=8.0)
+    options = ["mt40k_topbotk", "--k", "40", "--max-length", "24", "--permutations", "100", "--model", str(model)]
+    options += ["--out", str(tmp_path / "out")]
+    folder = tmp_path / "out" / "mt40k_topbotk"
+    found = []
+    for given in (["float32"], [dtype], [dtype]):
+        assert main([*options, "--dtype", *given], package=studies) == 0
+        record, report = RunRecord.read(folder / "run.json"), (folder / "report.md").read_text()
+        means = metastable.load_counts(folder / "counts.zarr")["mean_count"].to_numpy()
+        found.append((record.extraction.reused, means, report))
+        assert record.model.dtype == given[0]
+    assert [reused for reused, _, _ in found] == [False, False, True]
+    assert not np.array_equal(found[0][1], found[1][1])
+    np.testing.assert_array_equal(found[1][1], found[2][1])
+    assert f"… read in {dtype}; transformers" in found[1][2]
+    assert f"The model computed in {dtype}, and only its softmax in float32" in found[1][2]
+    assert "float32" in found[0][2]
+    assert "The model computed in" not in found[0][2]
+
+
 def test_layers_of_a_hybrid_bear_the_number_that_they_have_in_the_model(tmp_path):
     """Of eight layers of Qwen3-Next the fourth and the eighth attend."""
     model = model_folder(tmp_path / "hybrid", "qwen3-next", layers=8, sharp=12.0)

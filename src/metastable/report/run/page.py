@@ -18,7 +18,7 @@ from metastable.report.references import bibliography
 from metastable.report.run import result_tables, sentences, where
 from metastable.report.run.claims import claim_sentences
 from metastable.report.run.examples import examples
-from metastable.report.run.methods import observation_clause
+from metastable.report.run.methods import number_type, observation_clause
 from metastable.report.run.plates import run_plates
 from metastable.report.run.scene import Scene
 from metastable.report.run.sentences import words_of
@@ -152,7 +152,7 @@ def _recipe_rows(record: RunRecord) -> list[list[str]]:
         ["finished", record.finished],
         ["model", f"{model.id}, weights SHA-256 `{model.weights_sha256}`"],
         *([as_text(name), code(value)] for name, value in record.sources.items()),
-        ["device, numbers", f"{record.device}, {model.dtype.removeprefix('torch.')}"],
+        ["device, numbers", f"{record.device}, {number_type(record)}"],
         ["attention reached by", str(record.extraction.capture)],
         ["seed", str(record.options.seed)],
         ["packages", ", ".join(f"{name} {number}" for name, number in record.packages.items())],
