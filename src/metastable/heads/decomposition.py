@@ -21,7 +21,7 @@ from metastable.study import Options
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["SINK_MASSES", "MapComparison", "compared_maps", "effects_with_sink_held", "sink_of"]
+__all__ = ["SINK_MASSES", "MapComparison", "compared_maps", "effects_with_sink_held", "learned_sink_shares", "sink_of"]
 
 SINK_MASSES = ("special_mass", "first_mass")
 """The measures that say how much attention rests on a sink: the first of them that a run has is held."""
@@ -33,6 +33,28 @@ _LEAST_HEADS = 4
 def sink_of(names: Mapping[str, object]) -> str | None:
     """Return the first of `SINK_MASSES` that a run has; None where it has none."""
     return next((name for name in SINK_MASSES if name in names), None)
+
+
+def learned_sink_shares(cube: xr.Dataset, contrast: Contrast) -> tuple[float, float] | None:
+    """Return what share of the attention goes to learned sinks on either side of a contrast.
+
+    Parameters
+    ----------
+    cube : xarray.Dataset
+        Of a model with such sinks it holds ``mean_sink_mass`` (sequence, site, layer, head).
+    contrast : Contrast
+        Its sides are those of the sequences.
+
+    Returns
+    -------
+    tuple of float or None
+        Means over the sequences of a and of b and over all heads; None where the softmax has no learned sink.
+    """
+    if "mean_sink_mass" not in cube:
+        return None
+    of_sequence = cube["mean_sink_mass"].mean(("site", "layer", "head")).to_numpy()
+    a, b = (float(of_sequence[contrast.sides == side].mean()) for side in (0, 1))
+    return a, b
 
 
 @dataclass(frozen=True)

@@ -81,6 +81,8 @@ class RunResult:
     sink_held : pandas.DataFrame or None
         Effect on the run's measure in every head with its mass on a sink held fixed, as
         `metastable.heads.decomposition.effects_with_sink_held` gives it; None where no such mass was tested.
+    learned_sink : tuple of float or None
+        Share of the attention that goes to the heads' learned sinks on side a and on side b; None where they have none.
     """
 
     study: Study
@@ -97,6 +99,7 @@ class RunResult:
     unit_values: NDArray[np.float64] = field(repr=False)
     record: RunRecord = field(repr=False)
     sink_held: pd.DataFrame | None = field(default=None, repr=False)
+    learned_sink: tuple[float, float] | None = None
 
     @property
     def contrast(self) -> Contrast:

@@ -13,7 +13,7 @@ from metastable.extraction.threads import fewer_threads
 from metastable.figures.saving_beside import Save, processes_beside, saving_beside
 from metastable.files import require_writable
 from metastable.heads.contrasts import Contrast, contrasts_of
-from metastable.heads.decomposition import effects_with_sink_held, sink_of
+from metastable.heads.decomposition import effects_with_sink_held, learned_sink_shares, sink_of
 from metastable.heads.head_tests import (
     adjusting,
     analyse_beside,
@@ -226,6 +226,7 @@ def _run(study: Study, options: Options, clock: Clock, command: str, save: Save)
         unit_values=unit_values(cube, contrasts[0], options),
         record=record,
         sink_held=sink_held,
+        learned_sink=learned_sink_shares(cube, contrasts[0]),
     )
     with clock.stage("report", "figures and report") as advance:
         write_tables(result)
