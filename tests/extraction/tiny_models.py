@@ -68,6 +68,7 @@ from transformers import (
     ViltConfig,
     ViTConfig,
     XLMRobertaConfig,
+    XLNetConfig,
     XmodConfig,
     Zamba2Config,
 )
@@ -311,6 +312,9 @@ HARD_CONFIGS: dict[str, Callable[[], Any]] = {
     ),
     "flaubert": lambda: FlaubertConfig(
         vocab_size=VOCABULARY, emb_dim=32, n_layers=2, n_heads=4, max_position_embeddings=64, pad_token_id=0
+    ),
+    "xlnet": lambda: XLNetConfig(
+        vocab_size=VOCABULARY, d_model=32, n_layer=3, n_head=4, d_inner=48, initializer_range=0.4
     ),
     "deberta": lambda: DebertaConfig(
         **BERT_LIKE, relative_attention=True, pos_att_type=["p2c", "c2p"], max_relative_positions=16

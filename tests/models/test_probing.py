@@ -11,6 +11,7 @@ import torch
 from transformers import AutoModel
 
 from metastable.errors import InputError
+from metastable.models import products
 from metastable.models.capture import ForwardError, LayerAttention, SinkOfQueriesError, attend_inside, reading
 from metastable.models.encoders import fit_lengths, wrap_model
 from metastable.models.inputs import fill_id
@@ -122,14 +123,40 @@ def test_a_layer_that_adds_to_what_it_attended_to_has_no_values() -> None:
     )
 
 
-def test_a_product_that_is_not_seen_gives_no_values() -> None:
-    """XLNet multiplies by einsum, and turns the axes of the weights that it returns."""
+def test_a_product_that_is_not_seen_gives_no_values(monkeypatch: pytest.MonkeyPatch) -> None:
     from transformers import XLNetConfig
 
     config = XLNetConfig(vocab_size=60, d_model=32, n_layer=2, n_head=4, d_inner=48)
     model = AutoModel.from_config(config, attn_implementation="eager").eval()
+    assert wrap_model(model).values_reason == ""
+    monkeypatch.setattr(products, "_factors_of_sum", lambda *_: [])
     assert "the product of weights and values is not seen" in wrap_model(model).values_reason
     assert all(layer.values is None for layer in _read(model, "eager", _inputs(9)))
+
+
+@pytest.mark.parametrize(
+    ("equation", "axes"),
+    [
+        ("bnij,jbnd->ibnd", ((0, 1, 2, 3), (1, 2, 0, 3))),
+        ("ijbn, jbnd -> ibnd", ((2, 3, 0, 1), (1, 2, 0, 3))),
+        ("bnij,bnjd->bnid", ((0, 1, 2, 3), (0, 1, 2, 3))),
+        ("ibnd,hnd->ibh", None),
+        ("bnij,bnij->bnij", None),
+    ],
+)
+def test_the_factors_of_a_sum_are_those_of_a_matrix_product(equation: str, axes: Any) -> None:
+    sizes = dict(zip("bnijdh", (2, 3, 4, 5, 6, 7), strict=True))
+    first, second = equation.replace(" ", "").split("->")[0].split(",")
+    left, right = (torch.randn([sizes[axis] for axis in term]) for term in (first, second))
+    found = products._factors_of_sum(equation, left, right)
+    if axes is None:
+        assert found == []
+        return
+    ((weights, values),) = found
+    torch.testing.assert_close(weights, left.permute(axes[0]))
+    torch.testing.assert_close(values, right.permute(axes[1]))
+    whole = torch.einsum(equation.replace(" ", ""), left, right)
+    assert torch.allclose((weights @ values).sum(), whole.sum(), atol=1e-3)
 
 
 @pytest.mark.parametrize("name", ["layoutlmv3", "vilt"])

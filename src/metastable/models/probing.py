@@ -20,6 +20,7 @@ from metastable.models.capture import (
 )
 from metastable.models.inputs import is_text_reader, pad_right, probe_inputs
 from metastable.models.numbering import layer_numbers, watch_layers
+from metastable.models.products import Products
 from metastable.models.sites import Site, Stream
 
 __all__ = ["Probe", "probe", "probe_lengths"]
@@ -270,7 +271,7 @@ def _attempt(model: Any, inputs: Mapping[str, torch.Tensor], way: Way, *, sink: 
 
 @contextmanager
 def _module_inputs(model: torch.nn.Module) -> Iterator[list[torch.Tensor]]:
-    """Keep the tensors that every module is given while a probe runs."""
+    """Keep the tensors that every module is given, and that products are made of, while a probe runs."""
     given: list[torch.Tensor] = []
 
     def keep(_: torch.nn.Module, inputs: tuple[Any, ...]) -> None:
@@ -278,7 +279,8 @@ def _module_inputs(model: torch.nn.Module) -> Iterator[list[torch.Tensor]]:
 
     hooks = [module.register_forward_pre_hook(keep) for module in model.modules()]
     try:
-        yield given
+        with Products(multiplied=given):
+            yield given
     finally:
         for hook in hooks:
             hook.remove()
