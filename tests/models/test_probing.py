@@ -177,6 +177,29 @@ def test_a_model_that_can_do_without_an_image_reads_text_alone(name: str) -> Non
         torch.testing.assert_close(layer.weights, weights)
 
 
+@pytest.mark.parametrize("kind", ["Siglip2", "GroupViT", "XCLIP"])
+def test_a_text_tower_is_read_where_the_tower_of_images_cannot_be(kind: str) -> None:
+    """SigLIP 2 takes images in patches, GroupViT groups them, X-CLIP takes videos."""
+    import transformers
+
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
+    images = {"image_size": 16, "patch_size": 8, **({"depths": [1, 1, 1]} if kind == "GroupViT" else {})}
+    config = getattr(transformers, f"{kind}Config")(
+        text_config={**sizes, "vocab_size": 60, "max_position_embeddings": 64, "projection_size": 32},
+        vision_config={**sizes, **images},
+    )
+    model = AutoModel.from_config(config, attn_implementation="eager").eval()
+    tower = copy.deepcopy(model.text_model)
+    encoder = wrap_model(model)
+    assert [(site.name, site.n_layers, site.queries) for site in encoder.sites] == [("self", 2, "text")]
+    assert "of the text tower alone, since model 'model'" in encoder.way_reason
+    with torch.no_grad():
+        plain = tower(**_inputs(9), output_attentions=True).attentions
+    for layer, weights in zip(_read(encoder.model, encoder.way, _inputs(9)), plain, strict=True):
+        torch.testing.assert_close(layer.weights, weights)
+
+
 @pytest.mark.parametrize(
     ("name", "needs"),
     [

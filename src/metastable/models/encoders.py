@@ -27,7 +27,7 @@ from metastable.models.model_files import (
 from metastable.models.positions import UNLIMITED_LENGTH, attend_in_full, longest_text, read_more, skeleton
 from metastable.models.sites import Site
 from metastable.models.slow_tokens import count_pieces_slowly, trace_words
-from metastable.models.towers import text_tower
+from metastable.models.towers import lone_text_tower, text_tower
 
 __all__ = [
     "BUNDLED_MODEL",
@@ -503,7 +503,15 @@ def _finish(
         network.to(device)
     attend_in_full(network)
     choose_language(network, model_id)
-    found = probe(network, model_id, way=way)
+    try:
+        found = probe(network, model_id, way=way)
+    except InputError as error:
+        # Of towers side by side the one of images may be what cannot be read (SigLIP 2 takes them in patches).
+        tower = lone_text_tower(network)
+        if tower is None:
+            raise
+        network, found = tower, probe(tower, model_id, way=way)
+        found = replace(found, reason=f"{found.reason}, of the text tower alone, since {error}")
     length = longest_text(network.config, network)
     return Encoder(
         model_id=model_id,

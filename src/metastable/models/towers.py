@@ -6,7 +6,7 @@ from typing import Any
 
 from metastable.models.inputs import accepts
 
-__all__ = ["text_tower"]
+__all__ = ["lone_text_tower", "text_tower"]
 
 
 def text_tower(model: Any) -> Any:
@@ -33,3 +33,22 @@ def text_tower(model: Any) -> Any:
     if tower is None and (accepts(model, "inputs_embeds") or not hasattr(model, "vision_model")):
         tower = getattr(model, "text_model", None)
     return tower.base_model if isinstance(tower, PreTrainedModel) else model
+
+
+def lone_text_tower(model: Any) -> Any:
+    """Find the tower that reads text beside one that sees, to be read alone where the whole model cannot be.
+
+    Parameters
+    ----------
+    model : transformers.PreTrainedModel
+        Any base model.
+
+    Returns
+    -------
+    transformers.PreTrainedModel or None
+        None where there is none, or it is no model of its own.
+    """
+    from transformers import PreTrainedModel
+
+    tower = getattr(model, "text_model", None)
+    return tower if isinstance(tower, PreTrainedModel) and accepts(tower, "input_ids") else None
