@@ -23,11 +23,12 @@ from metastable.models.model_files import (
     resolve_source,
     weight_files,
     weights_size,
+    written_class,
 )
 from metastable.models.positions import UNLIMITED_LENGTH, attend_in_full, longest_text, read_more, skeleton
 from metastable.models.sites import Site
 from metastable.models.slow_tokens import count_pieces_slowly, trace_words
-from metastable.models.towers import lone_text_tower, text_tower
+from metastable.models.towers import leave_decoder_out, lone_text_tower, text_tower
 
 __all__ = [
     "BUNDLED_MODEL",
@@ -386,17 +387,19 @@ def load_encoder(
     with quiet_transformers():
         config = load_part(AutoConfig, source, "configuration")
         files_of_weights = weight_files(source)
-        network, info = load_part(
-            model_class(config),
-            source,
-            "weights",
-            config=config,
-            use_safetensors=True,
-            attn_implementation="eager",
-            dtype=getattr(torch, dtype),
-            output_loading_info=True,
+        options: dict[str, Any] = {
+            "config": config,
+            "use_safetensors": True,
+            "attn_implementation": "eager",
+            "dtype": getattr(torch, dtype),
+            "output_loading_info": True,
             **_placing(source.model_id, config, files_of_weights, getattr(torch, dtype).itemsize, place),
-        )
+        }
+        network, info = load_part(model_class(config), source, "weights", **options)
+        written = written_class(config)
+        if _missing(info) and written is not None:
+            # The base model is not always part of what was written: DPR has two encoders, BART may be a decoder alone.
+            network, info = load_part(written, source, "weights", **options)
         reads_text = getattr(config.get_text_config(), "vocab_size", None) is not None
         tokenizer = (
             _wrap_tokenizer(
@@ -409,7 +412,7 @@ def load_encoder(
             if reads_text
             else None
         )
-    missing = sorted(key for key in info["missing_keys"] if "pooler" not in key)
+    missing = _missing(info)
     if missing:
         raise InputError(
             f"the weights of model {model!r} lack {len(missing)} tensors, the first {missing[0]!r}, so its "
@@ -417,6 +420,11 @@ def load_encoder(
         )
     digest = _combine_hashes(_hash_config(config), *(_hash_file(path) for path in files_of_weights))
     return _finish(network, tokenizer, source.model_id, source.revision, digest, place, dtype)
+
+
+def _missing(info: dict[str, Any]) -> list[str]:
+    """Tensors that the weights lack, but for those of a pooler, which attends to nothing."""
+    return sorted(key for key in info["missing_keys"] if "pooler" not in key)
 
 
 def _placing(
@@ -502,6 +510,7 @@ def _finish(
     else:
         network.to(device)
     attend_in_full(network)
+    leave_decoder_out(network)
     choose_language(network, model_id)
     try:
         found = probe(network, model_id, way=way)
