@@ -163,8 +163,14 @@ def test_the_softmax_is_float32_whatever_the_type_of_the_weights(dtype: str, nam
 
 
 def test_a_model_without_the_interface_in_half_precision_is_refused() -> None:
-    with pytest.raises(InputError, match="float32"):
+    with pytest.raises(InputError, match=r"cannot be read in bfloat16: .*; load it in float32, with --dtype float32"):
         wrap_model(tiny_model("mpnet").to(torch.bfloat16))
+
+
+@pytest.mark.parametrize("name", ["gpt-oss", "granite-swa", "qwen3-next"])
+def test_sinks_and_hybrids_are_read_in_half_precision(name: str) -> None:
+    encoder = wrap_model(tiny_model(name).to(torch.bfloat16))
+    assert (encoder.way, encoder.has_sink) == ("interface", name != "qwen3-next")
 
 
 def test_a_model_without_softmax_attention_is_refused() -> None:

@@ -136,6 +136,11 @@ def probe(model: Any, model_id: str, *, way: Literal["auto", "interface", "eager
         found = _probe(model, with_images, way)
     if isinstance(found, Probe):
         return replace(found, needs=needs)
+    if _is_half(model):
+        dtype = str(_dtype(model)).removeprefix("torch.")
+        raise InputError(
+            f"model {model_id!r} cannot be read in {dtype}{found.against}; load it in float32, with --dtype float32"
+        )
     what = "cannot be read" if found.fails else "yields no softmax attention"
     raise InputError(f"model {model_id!r} {what}{found.against}; {_remedy(model, fails=found.fails)}")
 
@@ -175,7 +180,7 @@ def _probe(
     elif inside.is_sound and eager.layers:
         against_inside = _lacking(inside.layers, eager.layers, half=half)
     if half and eager.is_sound:
-        against_eager = f"its own softmax runs in {_dtype(model)} (load it in float32)"
+        against_eager = f"its own softmax runs in {_dtype(model)}"
     if way != "eager" and not against_inside:
         reason = (
             "equal to eager attention on a probe"
@@ -355,16 +360,17 @@ def _difference(inside: Sequence[_Layer], eager: Sequence[_Layer], *, half: bool
     theirs = {(layer.attention.site, layer.attention.layer): layer.attention.weights for layer in eager}
     ours = {
         (layer.attention.site, layer.attention.layer): _as_returned(
-            layer.attention, theirs.get((layer.attention.site, layer.attention.layer))
+            layer.attention, theirs.get((layer.attention.site, layer.attention.layer)), half=half
         )
         for layer in inside
     }
     return _first_difference(ours, theirs, _HALF_TOLERANCE if half else _TOLERANCE, half=half)
 
 
-def _as_returned(layer: LayerAttention, returned: torch.Tensor | None) -> torch.Tensor:
+def _as_returned(layer: LayerAttention, returned: torch.Tensor | None, *, half: bool) -> torch.Tensor:
     """Give weights beside a learned sink as the model returns them: some return the softmax without it."""
-    if returned is None or not layer.has_sink or not bool(((returned.sum(-1) - 1).abs() < _ROW_SUM_TOLERANCE).all()):
+    tolerance = _HALF_TOLERANCE if half else _ROW_SUM_TOLERANCE
+    if returned is None or not layer.has_sink or not bool(((returned.sum(-1) - 1).abs() <= tolerance).all()):
         return layer.weights
     return _normalized(layer.weights)
 
