@@ -36,7 +36,10 @@ def page() -> str:
 
 ## Measures
 
-`--measure` chooses what is compared of each attention row. Each is taken for every head and query token:
+`--measure` chooses what is compared of each attention row. Without it that is the study's own measure: the count in the
+two founding studies, the count of contributions in all others; where that cannot be had of a model the count over words
+takes its place, and without special tokens the count, and the report says so. Each is taken for every head and query
+token:
 
 | name | what it is | counted in | the row | needs | paper |
 | --- | --- | --- | --- | --- | --- |

@@ -44,7 +44,7 @@ def build(options: Options, tokenizer: Tokenizer) -> Material:
 STUDY = Study(
     name="carrier_pairs",
     title="Matched concrete and abstract nouns in the same sentences",
-    question="Does attention differ when one noun of a sentence is concrete instead of abstract, all else being equal?",
+    question="Does attention differ when one noun of a sentence is concrete instead of abstract, and otherwise alike?",
     conditions=(
         Condition("concrete", "carrier sentences with the concrete noun of each pair"),
         Condition("abstract", "the same sentences with its abstract partner"),

@@ -54,7 +54,8 @@ def build(options: Options, tokenizer: Tokenizer) -> Material:
         sequences.extend(packed)
         notes.extend(told)
     notes.append(_homogeneity(sequences, table))
-    return Material(tuple(sequences), tuple(notes), {"norms": norms.source, "norms SHA-256": norms.sha256})
+    sources = {"norms": norms.source, "norms SHA-256": norms.sha256}
+    return Material(tuple(sequences), tuple(notes), sources, of_words=True)
 
 
 def _homogeneity(sequences: list[Sequence], table: pd.DataFrame) -> str:

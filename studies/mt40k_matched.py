@@ -32,6 +32,7 @@ def build(options: Options, tokenizer: Tokenizer) -> Material:
         (*words.notes, *notes),
         words.sources,
         matched=(words.matching.balance_before, words.matching.balance_after),
+        of_words=True,
     )
 
 
@@ -49,7 +50,13 @@ STUDY = Study(
         Option("max_length", natural, 20, "most tokens of a sequence, special ones included"),
         *matching_options(characters=0.0, pieces=None, part_of_speech="same"),
     ),
-    claims=(Claim(statement="some heads differ between matched concrete and abstract words, in either direction"),),
+    claims=(
+        Claim(
+            smallest_effect=0.2,
+            statement="some heads differ between matched concrete and abstract words by more than a fifth of a "
+            "standard deviation",
+        ),
+    ),
     caveat=(
         "matching removes what was measured (characters, word pieces, Zipf frequency, part of speech), nothing else: "
         "concrete and abstract words also differ in age of acquisition, imageability, number of meanings, the texts "

@@ -31,7 +31,8 @@ def build(options: Options, tokenizer: Tokenizer) -> Material:
         packed, told = word_sequences(words, condition.name, tokenizer, options.own["max_length"])
         sequences.extend(packed)
         notes.extend(told)
-    return Material(tuple(sequences), tuple(notes), {"norms": norms.source, "norms SHA-256": norms.sha256})
+    sources = {"norms": norms.source, "norms SHA-256": norms.sha256}
+    return Material(tuple(sequences), tuple(notes), sources, of_words=True)
 
 
 STUDY = Study(
@@ -43,6 +44,8 @@ STUDY = Study(
         Condition("abstract", "sequences of the words with the lowest concreteness ratings"),
     ),
     build=build,
+    # as the founding experiment had it
+    measure="count",
     options=(
         Option("k", natural, 3000, "how many words of each end of the list"),
         Option("max_length", natural, 20, "most tokens of a sequence, special ones included"),
@@ -50,7 +53,13 @@ STUDY = Study(
         NORMS,
         Option("two_word", bool, False, "keep entries of two words"),
     ),
-    claims=(Claim(statement="some heads differ between concrete and abstract words, in either direction"),),
+    claims=(
+        Claim(
+            smallest_effect=0.2,
+            statement="some heads differ between concrete and abstract words by more than a fifth of a standard "
+            "deviation",
+        ),
+    ),
     caveat=(
         "the two ends of the list differ in more than concreteness (the least concrete words are longer, rarer and "
         "have more word pieces), so a difference here is not yet about concreteness."

@@ -32,7 +32,8 @@ def build(options: Options, tokenizer: Tokenizer) -> Material:
         packed, told = word_sequences(words, condition.name, tokenizer, options.own["max_length"])
         sequences.extend(packed)
         notes.extend(told)
-    return Material(tuple(sequences), tuple(notes), {"norms": norms.source, "norms SHA-256": norms.sha256})
+    sources = {"norms": norms.source, "norms SHA-256": norms.sha256}
+    return Material(tuple(sequences), tuple(notes), sources, of_words=True)
 
 
 STUDY = Study(

@@ -34,6 +34,7 @@ def build(options: Options, tokenizer: Tokenizer) -> Material:
         (*same, *packed),
         (*norms.notes, *told, *notes),
         {"norms": norms.source, "norms SHA-256": norms.sha256},
+        of_words=True,
     )
 
 
@@ -51,7 +52,7 @@ STUDY = Study(
         Option("max_length", natural, 20, "most tokens of a sequence, special ones included"),
         NORMS,
     ),
-    claims=(Claim(statement="most heads differ"),),
+    claims=(Claim(share=0.5, statement="most heads differ"),),
     caveat=(
         "this is a control: repetition changes attention in any transformer, so a difference here says that the "
         "pipeline works and nothing about concreteness."

@@ -93,6 +93,8 @@ STUDY = Study(
         Condition("abstract", "questions whose correct answer is rated abstract, the answer put first"),
     ),
     build=build,
+    # as the founding experiment had it
+    measure="count",
     check=check,
     design=Design(clustered=True, unit="answer", context="clip"),
     options=(
@@ -103,7 +105,13 @@ STUDY = Study(
         Option("pair_encoding", bool, False, "put answer and question in the model's two segments"),
         NORMS,
     ),
-    claims=(Claim(statement="some heads differ between concrete and abstract answers, in either direction"),),
+    claims=(
+        Claim(
+            smallest_effect=0.2,
+            statement="some heads differ between concrete and abstract answers by more than a fifth of a standard "
+            "deviation",
+        ),
+    ),
     caveat=(
         "people ask other questions about things than about ideas, so the questions differ with their answers, and a "
         "difference here is one of answers together with their questions. The same answer in many questions is one "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -27,18 +28,19 @@ def report_folder(
     half: float = 0.2,
     tokens: int = 10,
     options: dict[str, Any] | None = None,
+    beside: tuple[str, ...] = (),
 ) -> Path:
     """Write a report of a model that nobody ran.
 
     Effects are normal with a standard deviation of 0.5; of two folders with the same `common` they share a half.
-    Intervals reach `half` to either side.
+    Intervals reach `half` to either side. Measures `beside` that of the options have effects of their own.
     """
     folder.mkdir(parents=True)
     rng = np.random.default_rng(seed)
     measure = (options or {}).get("measure", "count")
     effect = DIFFERENCE if predictor is None else SLOPE
     parts = []
-    for threshold in thresholds:
+    for tested, threshold in product((measure, *beside), thresholds):
         for site, layers, heads in shape:
             layer, head = (grid.ravel() + 1 for grid in np.indices((layers, heads)))
             g = rng.normal(0, 0.5, layer.size)
@@ -51,7 +53,7 @@ def report_folder(
                         "layer": layer,
                         "head": head,
                         "threshold": threshold,
-                        "measure": measure,
+                        "measure": tested,
                         effect.size: g,
                     }
                 )

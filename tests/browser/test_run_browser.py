@@ -47,7 +47,8 @@ def written(folder: Path, *, tested: tuple[float, ...] = THRESHOLDS, **options: 
         material=SimpleNamespace(sequences=sequences),
         histograms=np.stack([token_histograms(cube, features, threshold, codes) for threshold in THRESHOLDS]),
         record=SimpleNamespace(
-            options=Options(threshold=THRESHOLDS, batch_tokens=64, **options), model=SimpleNamespace(id="tiny")
+            options=Options(**{"measure": "count", "threshold": THRESHOLDS, "batch_tokens": 64, **options}),
+            model=SimpleNamespace(id="tiny"),
         ),
     )
     return write_run_browser(result, cube, encoder), sequences, cube

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from metastable.cli.closing import print_summary
+from metastable.heads.outlying_lengths import OutlyingLengths
 from tests.report.fixed_results import fixed_result
 
 
@@ -35,3 +37,12 @@ def test_a_slope_is_called_one():
     assert "slope" in text
     assert "by |d|" in text
     assert "difference" not in text
+
+
+def test_a_far_longer_sequence_is_told():
+    outlying = OutlyingLengths(("row[9]",), (106,), 8, 11, 15, 1, 0.74)
+    console = Console(file=io.StringIO(), width=80)
+    print_summary(replace(fixed_result("plain", Path("reports")), outlying=outlying), console)
+    words = " ".join(console.file.getvalue().split())
+    assert "warning: One sequence is far longer than the others: row[9] (106 tokens)" in words
+    assert "warning" not in printed("plain", 80)

@@ -43,7 +43,7 @@ def test_a_file_becomes_a_report(file, tmp_path, capsys):
     sequences = pd.read_parquet(out / "mine" / "sequences.parquet")
     assert sequences["text"].tolist() == pd.read_csv(file)["text"].tolist()
     heads = of_primary_measure(pd.read_csv(out / "mine" / "heads.csv"))
-    means = metastable.load_counts(out / "mine" / "counts.zarr")["mean_count"].to_numpy()[:, 0, :, :, 0]
+    means = metastable.load_counts(out / "mine" / "counts.zarr")["mean_count_contributions"].to_numpy()[:, 0, :, :, 0]
     one = (sequences["condition"] == "one").to_numpy()
     expected = (means[one].mean(axis=0) - means[~one].mean(axis=0)).ravel()
     np.testing.assert_allclose(heads["difference"], expected, rtol=1e-9, atol=1e-12)

@@ -12,7 +12,7 @@ from matplotlib.text import Text
 
 from metastable import figures
 from metastable.errors import InputError
-from metastable.heads.modes import median_counts, operating_modes
+from metastable.heads.modes import founding_bands, median_counts, operating_modes
 
 DRAWN = sorted(name for name in figures.__all__ if not name.endswith("_alt") and name != "save_figure")
 
@@ -156,15 +156,32 @@ def test_layer_plot(three):
     )
 
 
-def test_violins_count_the_modes(histograms):
+def test_violins_count_the_bands(histograms):
+    table, other = histograms(3, 4), histograms(3, 4, shift=2.0)
+    bands = [founding_bands(median_counts(h), 20) for h in (table, other)]
+    text = figures.violin_grid_alt(table, condition="concrete")
+    for number, words in enumerate(("below 20%", "from 20%", "from 40%", "from 60%", "from 80%"), 1):
+        assert f"{(bands[0] == number).sum()} {words}" in text
+    medians = median_counts(table)
+    assert f"Medians run from {medians.min():g} to {medians.max():g} of 20 keys." in text
+    changed = int((bands[0] != bands[1]).sum())
+    assert changed
+    assert f"{changed} of 12 heads change the founding band" in figures.violin_pair_alt(table, other)
+
+
+def test_the_papers_figure_counts_the_modes(histograms):
     table, other = histograms(3, 4), histograms(3, 4, shift=2.0)
     modes = [operating_modes(median_counts(h), 20) for h in (table, other)]
-    text = figures.violin_grid_alt(table, condition="concrete")
+    text = figures.mode_pair_alt(table, other, conditions=("near", "far"))
     for name, words in (("I", "very many"), ("II", "many"), ("III", "some"), ("IV", "few")):
-        assert f"{(modes[0] == name).sum()} in {name} ({words})" in text
-    changed = int((modes[0] != modes[1]).sum())
-    assert changed
-    assert f"{changed} of 12 heads change operating mode" in figures.violin_pair_alt(table, other)
+        assert f"{(modes[0] == name).sum()} in {name} ({words})" in text.split("far: ")[0]
+        assert f"{(modes[1] == name).sum()} in {name} ({words})" in text.split("far: ")[1]
+    assert f"{(modes[0] != modes[1]).sum()} of 12 heads change operating mode" in text
+
+
+def test_violins_of_shares_say_so(histograms):
+    text = figures.violin_grid_alt(histograms(2, 3, n=100), usual_keys=14)
+    assert "% of the keys that a query sees, usually 14." in text
 
 
 def test_p_value_histogram(three):

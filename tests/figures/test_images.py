@@ -74,6 +74,24 @@ def test_violin_pair_stacked(histograms):
 
 
 @image
+def test_violin_pair_of_shares(histograms):
+    pair = histograms(3, 12, n=100), histograms(3, 12, n=100, shift=3)
+    return figures.violin_pair(*pair, conditions=("concrete", "abstract"), usual_keys=14)
+
+
+@image
+def test_mode_pair(histograms):
+    return figures.mode_pair(histograms(6, 12), histograms(6, 12, shift=0.5), conditions=("concrete", "abstract"))
+
+
+@image
+def test_mode_pair_at_512(histograms):
+    narrow = histograms(4, 16, n=512) // 2
+    narrow[0, ::3, :9] += 900
+    return figures.mode_pair(narrow, histograms(4, 16, n=512, shift=40), conditions=("first", "second"))
+
+
+@image
 def test_settings_plot(heads):
     every = pd.concat([heads(6, 12, seed=n, effect=0.2 * n).assign(setting=n) for n in range(4)], ignore_index=True)
     labels = ["300 · 0.5", "300 · 0.9", "600 · 0.5", "600 · 0.9"]

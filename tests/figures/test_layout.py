@@ -98,6 +98,18 @@ def test_pairs_of_violins_are_readable(shape, conditions, histograms, written):
     assert_readable(figure, written(figure))
 
 
+@pytest.mark.parametrize(
+    ("shape", "n", "conditions", "usual"),
+    [((6, 12), 20, LONG, None), ((12, 12), 512, SHORT, None), ((24, 16), 100, SHORT, 300.0), ((1, 12), 100, LONG, 14.0),
+     ((13, 25), 20, SHORT, None), ((2, 40), 2048, SHORT, None), ((12, 1), 20, SHORT, None)],
+)  # fmt: skip
+def test_sorted_violins_and_shares_are_readable(shape, n, conditions, usual, histograms, written):
+    pair = histograms(*shape, n=n), histograms(*shape, n=n, shift=0.5)
+    for draw in (figures.mode_pair, figures.violin_pair):
+        figure = draw(*pair, conditions=conditions, usual_keys=usual)
+        assert_readable(figure, written(figure))
+
+
 UNBROKEN = (
     "abstractness_of_the_answers_of_tvqa_read_by_bert_large_uncased",
     "org/a-model-with-a-name-that-does-not-end",

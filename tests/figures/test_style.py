@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from matplotlib.colors import to_rgb
 
 from metastable.figures.style import (
+    BAND_COLORS,
     DIVERGING,
     INK,
     MODE_COLORS,
@@ -57,8 +58,9 @@ def contrast(a, b) -> float:
 
 
 @pytest.mark.parametrize("kind", SEEN)
-def test_modes_can_be_told_apart(kind):
-    for a, b in combinations(MODE_COLORS.values(), 2):
+@pytest.mark.parametrize("colors", [tuple(MODE_COLORS.values()), BAND_COLORS], ids=["modes", "bands"])
+def test_modes_and_bands_can_be_told_apart(kind, colors):
+    for a, b in combinations(colors, 2):
         assert distance(a, b, kind) > 5, (a, b)
 
 
@@ -86,8 +88,8 @@ def test_numbers_stand_out_from_every_cell(name):
         assert contrast(color, ink_on(color)) > 4.5
 
 
-def test_medians_stand_out_from_every_mode():
-    for color in MODE_COLORS.values():
+def test_medians_stand_out_from_every_mode_and_band():
+    for color in (*MODE_COLORS.values(), *BAND_COLORS):
         assert contrast(color, INK) > 4.5
 
 

@@ -76,7 +76,7 @@ def test_the_effect_with_the_sink_held_is_that_of_a_regression_on_the_heads_own_
     mass = rng.uniform(size=(60, 4)) + 0.3 * condition[:, None]
     counts = 9 - 4 * mass + rng.normal(size=(60, 4))
     contrast = SimpleNamespace(condition=condition, pair=None, predictor=None, values=lambda means: means)
-    held = effects_with_sink_held(cube_of(counts, mass), contrast, Options(), "special_mass")
+    held = effects_with_sink_held(cube_of(counts, mass), contrast, Options(measure="count"), "special_mass")
     for j in range(4):
         row = adjustment_table(counts[:, [j]], condition, pd.DataFrame({"mass": mass[:, j]})).iloc[0]
         assert held["estimate_held"].iloc[j] == pytest.approx(row["difference_adjusted"], rel=1e-9)
@@ -91,7 +91,9 @@ def test_a_mass_that_tells_the_conditions_apart_leaves_no_p_and_does_not_spoil_t
     mass = rng.uniform(size=(40, 3))
     mass[:, 1] = condition
     contrast = SimpleNamespace(condition=condition, pair=None, predictor=None, values=lambda means: means)
-    held = effects_with_sink_held(cube_of(rng.normal(size=(40, 3)), mass), contrast, Options(), "special_mass")
+    held = effects_with_sink_held(
+        cube_of(rng.normal(size=(40, 3)), mass), contrast, Options(measure="count"), "special_mass"
+    )
     assert np.isnan(held["p_held_fdr"].iloc[1])
     assert np.isfinite(held["p_held_fdr"].iloc[[0, 2]]).all()
 

@@ -11,7 +11,7 @@ from metastable.study import Options
 from tests.report.fixed_results import fixed_result
 
 RESULT = fixed_result("plain")
-OPTIONS = Options(permutations=99)
+OPTIONS = Options(permutations=99, measure="count")
 MASSES = {"special_mass", "first_mass", "sink_mass", "entropy"}
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,22 +9,50 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from metastable.errors import InputError
-from metastable.heads.modes import MODES, count_mode_changes, median_counts, operating_modes
+from metastable.heads.modes import (
+    MODES,
+    count_mode_changes,
+    count_quartiles,
+    founding_bands,
+    median_counts,
+    operating_modes,
+)
 
 
-def test_bands_at_twenty_tokens_are_the_founding_ones():
-    medians = [1, 3, 3.5, 4, 7, 7.5, 8, 15, 15.5, 16, 20]
-    expected = ["IV", "IV", "IV", "III", "III", "III", "II", "II", "II", "I", "I"]
-    assert operating_modes(medians, 20).tolist() == expected
+def test_classes_at_the_papers_length_are_the_papers():
+    medians = [10, 20, 60, 100, 200, 260, 300, 500]
+    assert operating_modes(medians, 512).tolist() == ["IV", "III", "III", "II", "II", "I", "I", "I"]
 
 
 @given(st.integers(1, 200))
-def test_bands_scale_exactly_with_n(m):
-    # 1/5, 2/5 and 4/5 of n = 5 m are whole numbers: each belongs to the band above, one half less to the one below
+def test_classes_begin_above_a_half_an_eighth_and_a_thirty_second_of_n(m):
+    # n/32, n/8 and n/2 of n = 32 m are whole numbers: each belongs to the class below, one half more to the one above
+    n = 32 * m
+    medians = [m, m + 0.5, 4 * m, 4 * m + 0.5, 16 * m, 16 * m + 0.5, n]
+    assert operating_modes(medians, n).tolist() == ["IV", "III", "III", "II", "II", "I", "I"]
+
+
+@given(st.integers(1, 60), st.integers(1, 60), st.data())
+def test_a_median_of_shares_gives_the_class_of_exact_arithmetic(n, other, data):
+    first = Fraction(data.draw(st.integers(1, n)), n)
+    second = Fraction(data.draw(st.integers(1, other)), other)
+    median = (first + second) / 2
+    expected = "I" if median > Fraction(1, 2) else "II" if median > Fraction(1, 8) else "III"
+    expected = "IV" if median <= Fraction(1, 32) else expected
+    assert operating_modes((float(first) + float(second)) / 2, 1) == expected
+
+
+def test_founding_bands_are_cut_at_4_8_12_and_16_of_20():
+    medians = [1, 3, 3.5, 4, 7.5, 8, 11.5, 12, 15.5, 16, 20]
+    assert founding_bands(medians, 20).tolist() == [1, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
+    assert founding_bands([np.nan, 3], 15).tolist() == [0, 2]
+
+
+@given(st.integers(1, 200))
+def test_founding_bands_scale_exactly_with_n(m):
     n = 5 * m
-    assert operating_modes([m - 0.5, m, 2 * m - 0.5, 2 * m, 4 * m - 0.5, 4 * m, n], n).tolist() == [
-        "IV", "III", "III", "II", "II", "I", "I",
-    ]  # fmt: skip
+    medians = [m - 0.5, m, 2 * m - 0.5, 2 * m, 3 * m - 0.5, 3 * m, 4 * m - 0.5, 4 * m, n]
+    assert founding_bands(medians, n).tolist() == [1, 2, 2, 3, 3, 4, 4, 5, 5]
 
 
 @given(st.lists(st.floats(0, 50), min_size=2, max_size=20))
@@ -34,7 +64,7 @@ def test_a_larger_median_never_has_a_mode_of_fewer_patterns(medians):
 
 def test_missing_heads_have_no_mode():
     modes = operating_modes([[2.0, np.nan]], [[10, 10]])
-    assert modes.tolist() == [["III", ""]]
+    assert modes.tolist() == [["II", ""]]
 
 
 @pytest.mark.parametrize(("median", "n"), [(3, 0), (3, -1), (21, 20), (-1, 20)])
@@ -51,6 +81,16 @@ def test_median_is_numpys_median_of_the_counts_themselves(histogram):
         assert found == np.median(counts)
     else:
         assert np.isnan(found)
+
+
+@given(arrays(np.int64, st.integers(2, 12), elements=st.integers(0, 6)))
+def test_quartiles_are_numpys_of_the_counts_themselves(histogram):
+    counts = np.repeat(np.arange(1, len(histogram)), histogram[1:])
+    found = count_quartiles([histogram])[0]
+    if counts.size:
+        np.testing.assert_allclose(found, np.quantile(counts, [0.25, 0.5, 0.75]))
+    else:
+        assert np.isnan(found).all()
 
 
 def test_median_keeps_the_shape_of_the_grid():

@@ -87,7 +87,7 @@ def test_a_broken_measure_stops_nobody_and_is_told_to_who_asks(installed, capsys
     (option,) = (option for option in COMMON_OPTIONS if option.name == "measure")
     with pytest.raises(InputError, match="measure 'ghost' cannot be used: ModuleNotFoundError"):
         parse_option(option, "ghost")
-    with pytest.raises(InputError, match=r"--measure kurtosis: choose one of count, .*last_mass"):
+    with pytest.raises(InputError, match=r"--measure kurtosis: choose one of auto, count, .*last_mass"):
         parse_option(option, "kurtosis")
     assert main(["list"]) == 0
     assert "measure twin cannot be used: two measures are called 'count'" in " ".join(capsys.readouterr().out.split())

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from metastable.heads.contrasts import Contrast, contrasts_of
+from metastable.heads.judged_claims import ClaimedOn, judge_claims
 from metastable.heads.record import (
     ContrastRecord,
     ExtractionRecord,
@@ -20,10 +21,12 @@ from metastable.heads.record import (
     SiteRecord,
 )
 from metastable.heads.results import RunResult
+from metastable.heads.spread import STEPS, Spread
 from metastable.measures import MEASURES, measure_named
 from metastable.stats.analysis import Analysis, Settings, TokenRows, join_analyses
 from metastable.stats.balance import balance_table
 from metastable.stats.difference import analyse
+from metastable.stats.permutations.engine import PermutationResult
 from metastable.stats.simulation.sensitivity import Sensitivity
 from metastable.stats.slope import analyse_slope
 from metastable.study import Claim, Condition, Design, Factor, Material, Options, Sequence, Study
@@ -85,12 +88,13 @@ def _study(design: Design, **more: Any) -> Study:
         build=lambda options, tokenizer: Material(()),
         design=design,
         caveat="these counts were made up.",
+        measure="count",
         **more,
     )
 
 
 STUDIES: dict[str, Study] = {
-    "plain": _study(Design(), claims=(Claim(statement="some heads differ"),)),
+    "plain": _study(Design(), claims=(Claim(measure="count", statement="some heads differ"),)),
     "paired": _study(Design(paired=True, unit="word pair")),
     "clustered": _study(Design(clustered=True, unit="answer")),
     "factorial": _study(
@@ -98,9 +102,11 @@ STUDIES: dict[str, Study] = {
             factor=Factor("distance", (Condition("near", "the word is near"), Condition("far", "the word is far"))),
             unit="answer",
         ),
-        claims=(Claim(contrast="interaction", statement="distance matters more for concrete words"),),
+        claims=(Claim(contrast="interaction", measure="count", statement="distance matters more for concrete words"),),
     ),
-    "slope": _study(Design(predictor="rating"), claims=(Claim(statement="some heads rise with the rating"),)),
+    "slope": _study(
+        Design(predictor="rating"), claims=(Claim(measure="count", statement="some heads rise with the rating"),)
+    ),
 }
 
 
@@ -149,6 +155,17 @@ def _power() -> Sensitivity:
     return Sensitivity(curve, 1.13, 1.09, 1.17, 0.8, 0.1, "bh", 0.05, 200)
 
 
+def _spread(counts: np.ndarray[Any, Any], sides: np.ndarray[Any, Any]) -> Spread:
+    """Every query sees all tokens of its sequence, which are as many in each."""
+    shares = [(counts[sides == side] / TOKENS).reshape(-1, len(FEATURES)) for side in (0, 1)]
+    steps = [np.ceil(STEPS * one).astype(int) for one in shares]
+    return Spread(
+        quartiles=np.stack([np.quantile(one, [0.25, 0.5, 0.75], axis=0).T for one in shares]),
+        histograms=np.stack([[np.bincount(column, minlength=STEPS + 1) for column in one.T] for one in steps]),
+        **{name: np.full(len(FEATURES), TOKENS) for name in ("fewest", "usual", "most")},
+    )
+
+
 def _record(study: Study, options: Options, contrast: Contrast, n_sequences: int, analysis: Analysis) -> RunRecord:
     return RunRecord(
         study=study.name,
@@ -186,6 +203,10 @@ def _record(study: Study, options: Options, contrast: Contrast, n_sequences: int
     )
 
 
+def _not_directed(direction: str) -> PermutationResult:
+    raise AssertionError(f"no fixed study claims that anything is {direction}")
+
+
 def fixed_result(name: str, folder: Path = Path("fixed"), *, scale: float = 1.0, **changed: Any) -> RunResult:
     """Make the result of a design.
 
@@ -201,7 +222,7 @@ def fixed_result(name: str, folder: Path = Path("fixed"), *, scale: float = 1.0,
         Options other than the defaults.
     """
     study = STUDIES[name]
-    options = replace(Options(model="fixed_model"), **changed)
+    options = replace(Options(model="fixed_model", measure="count"), **changed)
     if name == "slope":
         options = replace(options, covariates=("characters",))
     sequences = _sequences(12, factor=name == "factorial", rated=name == "slope")
@@ -237,11 +258,23 @@ def fixed_result(name: str, folder: Path = Path("fixed"), *, scale: float = 1.0,
         analyses=analyses,
         beside={},
         views=(),
-        material=Material(sequences, notes=("the last 3 words of words_1|2.csv did not fill a sequence",)),
+        claims=judge_claims(
+            study.claims,
+            {
+                contrast.name: ClaimedOn(options.measure, analysis, _not_directed)
+                for contrast, analysis in zip(contrasts, analyses, strict=True)
+            },
+            alpha=options.alpha,
+            margin=options.margin,
+        ),
+        material=Material(
+            sequences, notes=("the last 3 words of words_1|2.csv did not fill a sequence",), of_words=True
+        ),
         balance=balance_table(primary.covariates, primary.condition),
         sensitivity=None if primary.predictor is not None else _power(),
         joint=None,
         histograms=np.stack([histograms] * len(options.threshold)),
+        spread=_spread(1 + counts, primary.sides),
         unit_values=primary.values(1 + counts.mean(axis=1)),
         record=_record(study, options, primary, len(sequences), analyses[0]),
     )

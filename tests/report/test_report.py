@@ -8,13 +8,14 @@ from dataclasses import replace
 import markdown_it
 import pytest
 
+from metastable.heads.outlying_lengths import OutlyingLengths
 from metastable.measures import call_measure
 from metastable.report.markdown import as_text
 from metastable.report.run.page import render_page
 from tests.report.fixed_results import STUDIES, every_measure, fixed_result
 
 SECTIONS = [
-    "What was claimed before the run",
+    "What was claimed",
     "What was compared",
     "Is the comparison fair?",
     "The model as a whole",
@@ -23,9 +24,11 @@ SECTIONS = [
     "What an effect of this size means",
     "Absence of an effect",
     "What this sample could find",
+    "Operating modes",
     "The founding figure",
     "Robustness over thresholds",
     "Methods",
+    "What the words mean",
     "Run it again",
     "Limitations",
 ]
@@ -57,14 +60,16 @@ def test_a_report_of_another_measure_does_not_call_it_the_count(measure, report)
     text = report("plain", measure=measure)
     name = call_measure(measure)
     assert f"the **{name}** is " in text
-    # only the founding figure is about the count, and says so; and a file's name
+    # only the paper's and the founding figure are about the count, and say so; and a file's name
     without_its_name = re.sub(rf"\b{name}\b", "", text, flags=re.IGNORECASE)
     about_counts = [line for line in without_its_name.splitlines() if re.search(r"\bcounts?\b", line)]
     for line in about_counts:
         assert re.search(
-            r"founding|^\*The count at 90%|Violins|not judged|counts\.zarr|fixed counts|were made up", line
+            r"founding|own measure is the count|^\*The count at 90%|Violins|not judged|counts\.zarr|fixed counts"
+            r"|were made up|operating mode",
+            line,
         )
-    assert f"not of the {name}, which this report tests" in text
+    assert text.count(f"not of the {name}, which this report tests") == 2
     assert measure not in text.replace("fixed_model", "") or "_" not in measure
 
 
@@ -88,7 +93,7 @@ def test_the_methods_fit_the_design(report):
     assert "Welch" not in paired
     assert "root mean square of both sides' standard deviations" in paired
     assert "12 sequences of 8 concrete answers and 12 sequences of 8 abstract answers to" in clustered
-    assert "of the sequences of one answer were averaged to one observation" in clustered
+    assert "of a sequence, averaged over the sequences of one answer, was one observation" in clustered
     assert "The difference of the mean count between near and far of one answer was one observation." in factorial
 
 
@@ -129,3 +134,32 @@ def test_names_of_conditions_do_not_break_tables():
     assert "<th" in page
     assert "mean a|b &lt;i&gt;" in page
     assert "mean _c_ `d`" in page
+
+
+def test_far_longer_sequences_are_named_with_the_effect_without_them(report):
+    assert "far longer" not in report("plain")
+    outlying = OutlyingLengths(("row-9", "row_8", "row-7", "row-6"), (106, 90, 88, 80), 8, 11, 15, 4, 0.741)
+    result = replace(fixed_result("plain"), outlying=outlying)
+    text = html(render_page(result, []))
+    assert "4 sequences are far longer than the others: row-9 (106 tokens), row_8 (90 tokens)" in text
+    assert "and 1 more, where the other sequences have 8 to 15 tokens (median 11)" in text
+    typical = result.analysis.heads["hedges_g"].abs().median()
+    assert f"the typical |g| is {typical:.2f} with them and 0.74 without them. With --measure share each" in text
+    few = html(render_page(replace(result, outlying=replace(outlying, size_without=float("nan"))), []))
+    assert "by which effects are standardized. With --measure share" in few
+    # a share of the attention does not grow with the length
+    share = replace(fixed_result("plain", measure="share"), outlying=outlying)
+    assert "grows with" not in html(render_page(share, []))
+    clustered = replace(fixed_result("clustered"), outlying=replace(outlying, n_units=2))
+    assert "without their 2 answers" in html(render_page(clustered, []))
+
+
+def test_modes_say_which_keys_they_are_of():
+    result = fixed_result("plain")
+    spread = result.spread
+    mixed = replace(spread, most=spread.most + 500, usual=spread.usual + 40)
+    text = render_page(replace(result, spread=mixed), [])
+    assert "Queries see between 9 and 509 keys, usually 49, so a head's mode is that of the median" in text
+    assert "| I | averages over very many | above 50% |" in text
+    assert "no head can be in class IV" not in text
+    assert "no head can be in class IV" in render_page(result, [])

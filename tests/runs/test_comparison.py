@@ -340,3 +340,35 @@ def test_a_report_is_not_compared_with_itself(tmp_path):
     report = pair(tmp_path)[0]
     with pytest.raises(InputError, match="given twice"):
         compare_reports(report, report)
+
+
+def test_reports_about_other_measures_are_compared_in_one_that_both_test(tmp_path):
+    tested = ("count", "count_contributions", "special_mass")
+    first, second = pair(
+        tmp_path,
+        {"common": 5, "beside": tested[1:]},
+        {"common": 5, "options": {"measure": tested[1]}, "beside": (tested[0], tested[2])},
+    )
+    assert (first.measure, second.measure) == tested[:2]
+    found, text = rendered([first, second])
+    assert found.first.measure == found.second.measure == "count"
+    assert list(found.by_measure) == list(tested)
+    assert found.by_measure["count"] == found.agreement[0.9]
+    x, y = (report.of_measure["special_mass"]["size"] for report in (first, second))
+    assert found.by_measure["special_mass"].r == pytest.approx(np.corrcoef(x, y)[0, 1])
+    assert "All differences are one − two, in the count." in text
+    assert "| the run's own measure | count | count of contributions |" in text
+    assert "maps of the count that agree may agree in the sink" in text
+    # the other way round, what the first is about; and what was chosen
+    assert compare_reports(second, first, n_permutations=50).first.measure == "count_contributions"
+    chosen = compare_reports(first, second, measure="special_mass", n_permutations=50)
+    np.testing.assert_array_equal(chosen.primary["size_first"], x)
+    with pytest.raises(InputError, match=r"--measure entropy: the report in .*one tests count, count_contr"):
+        compare_reports(first, second, measure="entropy")
+
+
+def test_reports_that_share_no_measure_are_compared_each_in_its_own(tmp_path):
+    found, text = rendered(pair(tmp_path, None, {"options": {"measure": "entropy"}}))
+    assert (found.first.measure, found.second.measure) == ("count", "entropy")
+    assert "in the count of one and the entropy of two" in text
+    assert "--measure count against entropy" in text

@@ -49,7 +49,7 @@ def paired(per_sequence, sequences):
 @pytest.mark.parametrize("view", ["", "_word_as_query", "_word_as_key"])
 def test_each_view_is_tested_on_its_own_rows_of_the_cube(view, folder, sequences):
     cube = metastable.load_counts(folder / "counts.zarr").isel(site=0, threshold=0)
-    counts = cube["count"].transpose("sequence", "layer", "head", "token").to_numpy().astype(float)
+    counts = cube["count_contributions"].transpose("sequence", "layer", "head", "token").to_numpy().astype(float)
     values = np.empty(counts.shape[:3])
     for place, row in enumerate(sequences.itertuples()):
         target = np.isin(row.word_index, row.target)
@@ -75,11 +75,11 @@ def test_each_view_is_tested_on_its_own_rows_of_the_cube(view, folder, sequences
 
 def test_the_report_judges_the_claim_of_each_view(folder):
     report = (folder / "report.md").read_text()
-    claims = report.split("## What was claimed before the run")[1].split("##")[0]
+    claims = report.split("## What was claimed")[1].split("##")[0]
     assert claims.count("**supported**") + claims.count("**not supported**") == 3
     assert "## Other views of the same sequences" in report
     assert "views.png" in report
-    assert "mean count ~ condition + carrier + (1 | word_pair:condition) + (1 | word_pair)" in report
+    assert "mean count of contributions ~ condition + carrier + (1 | word_pair:condition) + (1 | word_pair)" in report
 
 
 def test_targets_that_do_not_query_are_refused(tmp_path, capsys):

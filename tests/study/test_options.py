@@ -205,5 +205,5 @@ def test_values_are_replaced_by_name_wherever_they_belong():
 
 
 def test_a_mistyped_choice_gets_the_nearest():
-    with pytest.raises(InputError, match=r"--measure entropi: choose one of count, .*; did you mean 'entropy'[?]"):
+    with pytest.raises(InputError, match=r"--measure entropi: choose one of auto, .*; did you mean 'entropy'[?]"):
         parse_option(OPTIONS["measure"], "entropi")

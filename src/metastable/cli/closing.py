@@ -10,6 +10,8 @@ from rich.table import Table
 from metastable.heads.results import RunResult
 from metastable.report.apa import format_g, format_interval, format_level, format_p
 from metastable.report.measure_words import measure_words
+from metastable.report.run.scene import Scene
+from metastable.report.run.sentences import lengths_warning
 from metastable.report.run.verdict_sentences import verdict_sentences
 from metastable.stats.analysis import primary
 
@@ -21,7 +23,7 @@ _LARGEST = 3
 
 
 def print_summary(result: RunResult, console: Console) -> None:
-    """Print the verdict, the number of heads by verdict, the three largest, and where the report lies."""
+    """Print the verdict, a warning of texts far longer than the others, the heads, and where the report lies."""
     options = result.record.options
     sentences = verdict_sentences(result)
     console.print(
@@ -33,6 +35,9 @@ def print_summary(result: RunResult, console: Console) -> None:
         ),
         highlight=False,
     )
+    warning = lengths_warning(Scene(result))
+    if warning:
+        console.print(f"[bold]warning:[/] {escape(warning)}", highlight=False)
     heads, details = primary(result.analysis.heads), primary(result.analysis.details)
     counts = heads["verdict"].value_counts()
     console.print(

@@ -53,6 +53,7 @@ COMMANDS: dict[str, Command] = {
         "run --csv FILE", "compare texts of a file with columns condition and text", "metastable.cli.run_command"
     ),
     "new": Command("new NAME", "write a study file and its test to start from", "metastable.cli.new_command"),
+    "freeze": Command("freeze STUDY", "record its claims and recipe before it is run", "metastable.cli.freeze_command"),
     "calibrate": Command(
         "calibrate STUDY",
         "run its tests where the truth is known: error rates and power",

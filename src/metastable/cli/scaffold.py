@@ -65,7 +65,7 @@ def build(options: Options, tokenizer: Tokenizer) -> Material:
         packed, told = word_sequences(shuffled, condition.name, tokenizer, options.own["max_length"])
         sequences.extend(packed)
         notes.extend(told)
-    return Material(tuple(sequences), tuple(notes))
+    return Material(tuple(sequences), tuple(notes), of_words=True)
 
 
 STUDY = Study(
@@ -167,7 +167,7 @@ def test_it_runs_and_tests_every_head(tmp_path, monkeypatch):
     monkeypatch.chdir(PROJECT)
     assert main([STUDY.name, "--permutations", "100", "--out", str(tmp_path)]) == 0
     tables = pd.read_csv(tmp_path / STUDY.name / "heads.csv")
-    heads = tables[tables["measure"] == OPTIONS.measure]
+    heads = tables[tables["measure"] == STUDY.measure]
     assert len(heads) == 6 * 12
     assert heads["p_perm"].between(0, 1).all()
     assert STUDY.question in (tmp_path / STUDY.name / "report.md").read_text(encoding="utf-8")

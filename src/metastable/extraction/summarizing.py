@@ -107,6 +107,12 @@ def _lacking_in_model(name: str, encoder: Encoder) -> Iterator[tuple[str, str]]:
             yield f"needs {need.what}, and the model {need.lacking}", "another --model"
 
 
+def lacking_for(name: str, encoder: Encoder, sequences: Sequence[study.Sequence]) -> Iterator[tuple[str, str]]:
+    """Say what sequences or model lack for a measure, after its name, each time with what would do."""
+    yield from _lacking_in_sequences(name, sequences)
+    yield from _lacking_in_model(name, encoder)
+
+
 def _refuse(name: str, lacking: Iterable[tuple[str, str]]) -> None:
     for clause, remedy in lacking:
         raise InputError(f"the measure {name} {clause}; choose another --measure, or {remedy}")
@@ -162,7 +168,7 @@ def measures_of_run(
     for name, measure in known_measures().measures.items():
         if not measure.in_every_run or name in compared:
             continue
-        lacking = [*_lacking_in_sequences(name, sequences), *_lacking_in_model(name, encoder)]
+        lacking = list(lacking_for(name, encoder, sequences))
         if not lacking:
             measures.append(name)
         elif LEARNED_SINK not in measure.needs_of_model:

@@ -18,6 +18,8 @@ from .heatmaps import heatmap as heatmap
 from .heatmaps import heatmap_alt as heatmap_alt
 from .layers import layer_plot as layer_plot
 from .layers import layer_plot_alt as layer_plot_alt
+from .mode_violins import mode_pair as mode_pair
+from .mode_violins import mode_pair_alt as mode_pair_alt
 from .profiles import effect_profiles as effect_profiles
 from .profiles import effect_profiles_alt as effect_profiles_alt
 from .profiles import effect_shares as effect_shares

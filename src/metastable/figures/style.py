@@ -20,6 +20,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.textpath import TextToPath
 
 __all__ = [
+    "BAND_COLORS",
     "COLOR_A",
     "COLOR_B",
     "DIVERGING",
@@ -61,8 +62,10 @@ INK, MUTED, PALE, MISSING = "#1b1b1b", "#5f5f5f", "#e3e3e3", "#ededed"
 # conditions' colours: orange where a needs more patterns, purple where b does.
 SEQUENTIAL, DIVERGING = "YlGnBu", "PuOr_r"
 COLOR_A, COLOR_B = "#b35806", "#542788"
-# Light to dark as the sequential map runs: few patterns to very many.
-MODE_COLORS = {"IV": "#fbfbd2", "III": "#cdebc0", "II": "#8fd3c4", "I": "#62a9d6"}
+# The paper's hues of the classes, blue, green, orange and red, so light and dark that they differ in grey too.
+MODE_COLORS = {"IV": "#cfe3f5", "III": "#a9d98a", "II": "#f5a04a", "I": "#e0605a"}
+# The founding figure's hues, few patterns to nearly all, likewise.
+BAND_COLORS = ("#c9fff0", "#7fdc7f", "#efe6a0", "#f0a050", "#e06464")
 # Lines that must be told apart: dark and light, dashed and whole, each with its own marker.
 LINES: tuple[tuple[str, Any, str], ...] = (
     ("#b35806", "-", "o"),

@@ -49,7 +49,7 @@ def side_of(counted: Counted, features: pd.DataFrame, options: CalibrationOption
     features : pandas.DataFrame of n_features rows
         The heads, with columns ``site, layer, head``.
     options : CalibrationOptions
-        ``side``, the condition; ``threshold``, of which the first counts; ``measure``.
+        ``side``, the condition; ``threshold``, of which the first counts.
 
     Returns
     -------
@@ -61,7 +61,7 @@ def side_of(counted: Counted, features: pd.DataFrame, options: CalibrationOption
         If the condition has fewer than eight units.
     """
     contrast, cube = counted.contrasts[0], counted.extraction.dataset
-    threshold, measure = options.threshold[0], options.measure
+    threshold, measure = options.threshold[0], counted.options.measure
     units = np.flatnonzero(contrast.condition if options.side == "a" else ~contrast.condition)
     means = unit_means(cube, features, threshold, measure)
     if len(units) < 8:
@@ -113,7 +113,7 @@ def _token_values(
         values, owner, nuisance = means, np.arange(len(row)), contrast.design[:, 2:]
     else:
         cube = counted.extraction.dataset
-        values, owner = token_values(cube, features, options.threshold[0], options.measure)
+        values, owner = token_values(cube, features, options.threshold[0], counted.options.measure)
         nuisance = np.zeros((len(row), 0))
     mine = np.flatnonzero(row[owner] >= 0)
     sequence = owner[mine]

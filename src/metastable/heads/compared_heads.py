@@ -12,6 +12,7 @@ import pandas as pd
 from metastable.errors import InputError
 from metastable.heads.depth import effects_by_depth
 from metastable.heads.finished_report import FinishedReport, rows_at
+from metastable.measures import measure_named
 from metastable.stats.agreement import MapAgreement, effect_difference, map_agreement
 from metastable.stats.corrections import adjust_p_values
 from metastable.study import Options
@@ -26,8 +27,10 @@ __all__ = [
     "effect_kind",
     "join_heads",
     "labels",
+    "measured_of_a_row",
     "one_scale",
     "option_differences",
+    "shared_measure",
     "shared_thresholds",
 ]
 
@@ -80,6 +83,9 @@ class Comparison:
         Of the maps of the differences as measured, not standardized, at the primary threshold.
     size_profile : MapAgreement or None
         Of the layers' mean absolute effects; None below three layers.
+    by_measure : mapping of str to MapAgreement
+        Of the maps of effects on each measure that both reports test, at the primary threshold; empty where the shapes
+        differ.
     effects : pandas.DataFrame
         As `metastable.heads.depth.effects_by_depth` returns it, at the primary threshold.
     alpha : float
@@ -99,6 +105,7 @@ class Comparison:
     agreement: Mapping[float, MapAgreement]
     difference_agreement: MapAgreement | None
     size_profile: MapAgreement | None
+    by_measure: Mapping[str, MapAgreement]
     effects: pd.DataFrame = field(repr=False)
     alpha: float
     n_permutations: int
@@ -136,6 +143,47 @@ def effect_kind(report: FinishedReport) -> str:
     return f"{report.effect.size_name} over {paired}{contrast.unit}s"
 
 
+def measured_of_a_row(report: FinishedReport) -> dict[str, str]:
+    """Return by the names of the options what is measured of a row of attention, in the measure that is looked at."""
+    options = {name: str(getattr(report.record.options, name)) for name in MEASURED_OF_A_ROW}
+    return {**options, "measure": report.measure}
+
+
+def shared_measure(first: FinishedReport, second: FinishedReport, chosen: str | None = None) -> tuple[str, str]:
+    """Return the measures in which two reports are compared.
+
+    Parameters
+    ----------
+    first, second : FinishedReport
+    chosen : str or None
+        Only this one.
+
+    Returns
+    -------
+    pair of str
+        What was chosen; else what the first run is about where the second tests it, else what the second is about
+        where the first tests it, else what each is about.
+
+    Raises
+    ------
+    InputError
+        If one does not test what was chosen.
+    """
+    if chosen is not None:
+        for report in (first, second):
+            if chosen not in report.of_measure:
+                raise InputError(
+                    f"--measure {chosen}: the report in {report.folder} tests {', '.join(report.of_measure)}; choose "
+                    f"one of these, or run its study again with --measure {chosen}"
+                )
+        return chosen, chosen
+    if first.measure in second.of_measure:
+        return first.measure, first.measure
+    if second.measure in first.of_measure:
+        return second.measure, second.measure
+    return first.measure, second.measure
+
+
 # Units that average over numbers of tokens this far apart have standard deviations that cannot be compared.
 _SAME_LENGTH = 1.25
 
@@ -148,7 +196,7 @@ def one_scale(first: FinishedReport, second: FinishedReport) -> bool:
     the units, not of the differences within pairs, so that pairing alone changes nothing.)
     """
     predictors = {report.record.contrast.predictor for report in (first, second)}
-    measured = {tuple(getattr(report.record.options, name) for name in MEASURED_OF_A_ROW) for report in (first, second)}
+    measured = {tuple(measured_of_a_row(report).values()) for report in (first, second)}
     lengths = sorted(report.tokens_per_unit for report in (first, second))
     return len(predictors) == len(measured) == 1 and lengths[1] <= _SAME_LENGTH * lengths[0]
 
@@ -282,11 +330,22 @@ def _agree(
     return map_agreement(first, second, codes, n_permutations=n_permutations, rng=seed)
 
 
+def _rows_of(first: FinishedReport, second: FinishedReport, measure: str, threshold: float) -> pd.DataFrame:
+    """Join the effects of two reports on one measure; one that depends on no threshold has the first alone."""
+    sides = []
+    for report in (first, second):
+        rows = report.of_measure[measure]
+        found = rows_at(rows, threshold) if measure_named(measure).of_threshold else rows
+        sides.append(found[["site", "layer", "head", "size"]])
+    return sides[0].merge(sides[1], on=["site", "layer", "head"], suffixes=("_first", "_second"))
+
+
 def compare_reports(
     first: FinishedReport,
     second: FinishedReport,
     *,
     threshold: Sequence[float] | None = None,
+    measure: str | None = None,
     n_permutations: int = 10_000,
     alpha: float = 0.05,
     seed: int = 20,
@@ -298,6 +357,8 @@ def compare_reports(
     first, second : FinishedReport
     threshold : sequence of float or None
         Only these thresholds, the first being primary; all that both have where None.
+    measure : str or None
+        What is compared, as `shared_measure` takes it.
     n_permutations : int
         Permutations of the tests of agreement.
     alpha : float
@@ -312,15 +373,19 @@ def compare_reports(
     Raises
     ------
     InputError
-        If the two are the same folder or share no threshold.
+        If the two are the same folder, share no threshold, or one does not test the measure.
     """
     if first.folder.resolve() == second.folder.resolve():
         raise InputError(f"{first.folder} was given twice; name two reports")
+    first, second = (
+        report.about(name) for report, name in zip((first, second), shared_measure(first, second, measure), strict=True)
+    )
     thresholds = shared_thresholds(first.thresholds, second.thresholds, threshold)
     relation = _relation(first, second)
     names = labels(first, second)
     joined = pd.DataFrame(columns=list(JOINED_COLUMNS))
     agreement: dict[float, MapAgreement] = {}
+    by_measure: dict[str, MapAgreement] = {}
     raw = profile = None
     if relation != "other shape":
         joined = join_heads(first.heads, second.heads, thresholds, alpha=alpha)
@@ -328,6 +393,11 @@ def compare_reports(
             found = _agree(joined[joined["threshold"] == value], ("size_first", "size_second"), n_permutations, seed)
             if found is not None:
                 agreement[value] = found
+        for name in (name for name in first.of_measure if name in second.of_measure):
+            rows = _rows_of(first, second, name, thresholds[0])
+            agreed = None if rows.empty else _agree(rows, ("size_first", "size_second"), n_permutations, seed)
+            if agreed is not None:
+                by_measure[name] = agreed
         primary = joined[joined["threshold"] == thresholds[0]]
         raw = _agree(primary, ("estimate_first", "estimate_second"), n_permutations, seed)
         sizes = primary.assign(
@@ -345,6 +415,7 @@ def compare_reports(
         agreement=agreement,
         difference_agreement=raw,
         size_profile=profile,
+        by_measure=by_measure,
         effects=effects_by_depth((first, second), names, thresholds[0]),
         alpha=alpha,
         n_permutations=n_permutations,

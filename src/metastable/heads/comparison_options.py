@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from metastable.measures import MEASURE_CHOICES
 from metastable.study.entries import as_field, option
 from metastable.study.options import common_option, fraction, natural
 
@@ -24,6 +25,14 @@ class ComparisonOptions:
         fraction,
         "thresholds to compare, the first is primary (none: all that both reports have)",
         many=True,
+        affects="tests",
+        group=_CHOSEN,
+    )
+    measure: str | None = option(
+        None,
+        str,
+        "what is compared (none: what the first report is about, where the second tests it too)",
+        choices=MEASURE_CHOICES,
         affects="tests",
         group=_CHOSEN,
     )

@@ -16,7 +16,15 @@ if TYPE_CHECKING:
     import metastable.study as study
     from metastable.models.sites import Site
 
-__all__ = ["feature_table", "histogram_medians", "target_rows", "token_histograms", "token_values", "unit_means"]
+__all__ = [
+    "counts_and_keys",
+    "feature_table",
+    "histogram_medians",
+    "target_rows",
+    "token_histograms",
+    "token_values",
+    "unit_means",
+]
 
 
 def feature_table(cube: xr.Dataset) -> pd.DataFrame:
@@ -44,7 +52,9 @@ def feature_table(cube: xr.Dataset) -> pd.DataFrame:
     )
 
 
-def target_rows(cube: xr.Dataset, sequences: Sequence[study.Sequence], sites: Sequence[Site]) -> xr.Dataset:
+def target_rows(
+    cube: xr.Dataset, sequences: Sequence[study.Sequence], sites: Sequence[Site], measure: str = "count"
+) -> xr.Dataset:
     """Keep the rows of the target words alone.
 
     Parameters
@@ -55,11 +65,14 @@ def target_rows(cube: xr.Dataset, sequences: Sequence[study.Sequence], sites: Se
         In the order of the cube, each with a `target`.
     sites : sequence of Site
         The sites of the cube: a decoder reads each word one step later than the text has it.
+    measure : str
+        What is taken of them beside the count.
 
     Returns
     -------
     xarray.Dataset
-        ``count``, 0 but for the pieces of the target words, and its mean over them, ``mean_count``.
+        ``count``, 0 but for the pieces of the target words, and its mean over them, ``mean_count``; the same of the
+        measure, with NaN in the place of 0 where its values are floats.
 
     Raises
     ------
@@ -72,8 +85,9 @@ def target_rows(cube: xr.Dataset, sequences: Sequence[study.Sequence], sites: Se
     later = np.pad(hit[:, :-1], ((0, 0), (1, 0)))
     of_site = {site.name: later if site.queries == "decoder" else hit for site in sites}
     hits = np.stack([of_site[name] for name in cube["site"].to_numpy().tolist()])
-    count = cube["count"].where(xr.DataArray(hits, dims=("site", "sequence", "token")), 0)
-    total, asked = count.sum("token", dtype=np.float64), (count > 0).sum("token")
+    of_target = xr.DataArray(hits, dims=("site", "sequence", "token"))
+    count = cube["count"].where(of_target, 0)
+    asked = (count > 0).sum("token")
     # a head that the site does not have has no count anywhere
     lost = ((asked == 0) & ~np.isnan(cube["mean_count"])).any(("site", "layer", "head", "threshold")).to_numpy()
     if lost.any():
@@ -81,7 +95,19 @@ def target_rows(cube: xr.Dataset, sequences: Sequence[study.Sequence], sites: Se
             f"sequence {sequences[int(np.argmax(lost))].identifier!r} has no target word that queries; leave "
             "--queries at all or words"
         )
-    return xr.Dataset({"count": count, "mean_count": (total / asked).where(asked > 0)})
+    kept = {"count": count}
+    if measure != "count":
+        values = cube[measure]
+        kept[measure] = values.where(of_target, np.nan if values.dtype.kind == "f" else 0)
+    return xr.Dataset({**kept, **{f"mean_{name}": _mean_over_tokens(values) for name, values in kept.items()}})
+
+
+def _mean_over_tokens(values: xr.DataArray) -> xr.DataArray:
+    """Mean over the tokens that query; NaN where none does."""
+    if values.dtype.kind == "f":
+        return values.mean("token", skipna=True, dtype=np.float64)
+    asked = (values > 0).sum("token")
+    return (values.sum("token", dtype=np.float64) / asked).where(asked > 0)
 
 
 def _positions(cube: xr.Dataset, features: pd.DataFrame) -> tuple[NDArray[np.intp], ...]:
@@ -177,6 +203,35 @@ def token_histograms(
             histograms[group] += np.bincount(keys.ravel(), minlength=n_features * width).reshape(n_features, width)
     histograms[:, :, 0] = 0
     return histograms
+
+
+def counts_and_keys(
+    cube: xr.Dataset, features: pd.DataFrame, threshold: float, *, chunk: int = 256
+) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.int64]]]:
+    """Read the count of every token, and the number of keys that its query sees, some sequences at a time.
+
+    Parameters
+    ----------
+    cube, features, threshold
+        As for `token_histograms`; the cube holds the measure ``share`` too, which is count / keys.
+    chunk : int
+        Sequences read at a time.
+
+    Yields
+    ------
+    start : int
+        Position of the first of these sequences in the cube.
+    counts, keys : ndarray of int64, shape (n_sequences, n_tokens, n_features)
+        0 where a token is no query.
+    """
+    site, layer, head = _positions(cube, features)
+    blocks = zip(_chunks(cube, threshold, "count", chunk), _chunks(cube, threshold, "share", chunk), strict=True)
+    for (start, count), (_, share) in blocks:
+        counts = count[:, :, site, layer, head].astype(np.int64)
+        shares = share[:, :, site, layer, head].astype(np.float64)
+        # float32 tells whole numbers of up to seven digits apart
+        keys = np.divide(counts, shares, out=np.zeros(counts.shape), where=counts > 0)
+        yield start, counts, np.rint(keys).astype(np.int64)
 
 
 def token_values(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from scipy import special
 
 from metastable.heads.contrasts import Contrast
 from metastable.heads.cube import feature_table, unit_means
+from metastable.measures import known_measures, measure_named
 from metastable.stats.analysis import Analysis, primary
 from metastable.stats.corrections import adjust_p_values
 from metastable.stats.own_covariate import held_difference, held_slope
@@ -21,18 +22,29 @@ from metastable.study import Options
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["SINK_MASSES", "MapComparison", "compared_maps", "effects_with_sink_held", "learned_sink_shares", "sink_of"]
-
-SINK_MASSES = ("special_mass", "first_mass")
-"""The measures that say how much attention rests on a sink: the first of them that a run has is held."""
+__all__ = [
+    "MapComparison",
+    "compared_maps",
+    "effects_with_sink_held",
+    "learned_sink_shares",
+    "sink_of",
+    "without_sinks",
+]
 
 # Fisher's z has a standard error of one over the root of n - 3.
 _LEAST_HEADS = 4
 
 
-def sink_of(names: Mapping[str, object]) -> str | None:
-    """Return the first of `SINK_MASSES` that a run has; None where it has none."""
-    return next((name for name in SINK_MASSES if name in names), None)
+def sink_of(names: Container[str]) -> str | None:
+    """Return the first measure in the table that says how much rests on a sink and that a run has; None without one."""
+    return next(
+        (name for name, measure in known_measures().measures.items() if measure.of_sink and name in names), None
+    )
+
+
+def without_sinks(names: Iterable[str]) -> tuple[str, ...]:
+    """Return those of some measures that a sink hardly enters."""
+    return tuple(name for name in names if measure_named(name).without_sinks)
 
 
 def learned_sink_shares(cube: xr.Dataset, contrast: Contrast) -> tuple[float, float] | None:
@@ -148,7 +160,7 @@ def effects_with_sink_held(cube: xr.Dataset, contrast: Contrast, options: Option
     options : Options
         The run's measure, primary threshold, correction and alpha.
     sink : str
-        One of `SINK_MASSES`: each head's own, of the same units.
+        A measure of the mass on a sink: each head's own, of the same units.
 
     Returns
     -------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -33,9 +33,11 @@ class FinishedReport:
     folder : Path
     record : RunRecord
         What run.json holds.
-    heads : pandas.DataFrame
-        Rows of heads.csv of the primary measure, with the columns of the effect under names that fit any effect:
-        ``estimate``, ``size``, ``size_low`` and ``size_high``.
+    measure : str
+        What is looked at: what the run was about, unless `about` says otherwise.
+    of_measure : mapping of str to pandas.DataFrame
+        For each measure that was tested, the run's own first, the rows of heads.csv, with the columns of the effect
+        under names that fit any effect: ``estimate``, ``size``, ``size_low`` and ``size_high``.
     effect : Effect
         What was tested.
     balance : pandas.DataFrame
@@ -51,7 +53,8 @@ class FinishedReport:
 
     folder: Path
     record: RunRecord = field(repr=False)
-    heads: pd.DataFrame = field(repr=False)
+    measure: str
+    of_measure: Mapping[str, pd.DataFrame] = field(repr=False)
     effect: Effect
     balance: pd.DataFrame = field(repr=False)
     words: frozenset[str] = field(repr=False)
@@ -62,6 +65,15 @@ class FinishedReport:
     def shape(self) -> tuple[tuple[str, int, int], ...]:
         """Name, layers and heads of each attention site."""
         return tuple((site.name, site.layers, site.heads) for site in self.record.model.sites)
+
+    @property
+    def heads(self) -> pd.DataFrame:
+        """Rows of the measure that is looked at."""
+        return self.of_measure[self.measure]
+
+    def about(self, measure: str) -> FinishedReport:
+        """Return the same report with another of its measures looked at."""
+        return replace(self, measure=measure)
 
     @property
     def thresholds(self) -> tuple[float, ...]:
@@ -178,21 +190,23 @@ def read_report(folder: Path) -> FinishedReport:
         raise InputError(f"heads.csv and details.csv in {folder} hold other heads; run its study again")
     if heads.duplicated(KEYS).any():
         raise InputError(f"{folder / 'heads.csv'} holds a head twice; run its study again")
-    details = details[heads["measure"] == heads["measure"].iloc[0]]
-    heads = heads[heads["measure"] == heads["measure"].iloc[0]]
+    own = str(heads["measure"].iloc[0])
+    table = heads.rename(columns={effect.estimate: "estimate", effect.size: "size"}).assign(
+        size_low=details[effect.size_low], size_high=details[effect.size_high]
+    )
+    of_measure = {str(name): rows for name, rows in table.groupby("measure", sort=False)}
     n_heads = sum(site.layers * site.heads for site in record.model.sites)
-    if len(heads) != n_heads * heads["threshold"].nunique() or set(heads["site"]) != {
-        site.name for site in record.model.sites
-    }:
-        raise InputError(f"heads.csv and run.json in {folder} are of two runs; run its study again")
+    sites = {site.name for site in record.model.sites}
+    for rows in of_measure.values():
+        if len(rows) != n_heads * rows["threshold"].nunique() or set(rows["site"]) != sites:
+            raise InputError(f"heads.csv and run.json in {folder} are of two runs; run its study again")
     sequences = _table(folder / "sequences.parquet", ("condition", "cluster", "pair", "level", "text", "n_tokens"))
     n_units = int(heads["n_a"].iloc[0] + heads["n_b"].iloc[0])
     return FinishedReport(
         folder=folder,
         record=record,
-        heads=heads.rename(columns={effect.estimate: "estimate", effect.size: "size"}).assign(
-            size_low=details[effect.size_low], size_high=details[effect.size_high]
-        ),
+        measure=own,
+        of_measure=of_measure,
         effect=effect,
         balance=_balance(sequences, record.contrast, n_units),
         words=frozenset(word for text in sequences["text"] for word in str(text).lower().split()),

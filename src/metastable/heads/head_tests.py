@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -20,11 +20,15 @@ from metastable.heads.cube import (
     token_values,
     unit_means,
 )
+from metastable.heads.spread import Spread, spread_of
 from metastable.measures import COUNT, known_measures, measure_named
 from metastable.progress import Advance
 from metastable.stats.analysis import Analysis, Settings, TokenRows, join_analyses
+from metastable.stats.correlation import slope_design
 from metastable.stats.difference import analyse
 from metastable.stats.mixed_models.joint import JointModel, fit_joint_model
+from metastable.stats.permutations.engine import PermutationResult
+from metastable.stats.permutations.permutation import permutation_test, permutation_test_contrast
 from metastable.stats.simulation.sensitivity import Sensitivity, sensitivity
 from metastable.stats.slope import analyse_slope
 from metastable.study import Options, Sequence, View
@@ -39,12 +43,15 @@ __all__ = [
     "analyse_beside",
     "analyse_cube",
     "analyse_view",
+    "directed_test",
     "joint_model",
     "measures_beside",
     "power_of",
     "side_histograms",
+    "side_spread",
     "thresholds_of",
     "unit_values",
+    "view_cube",
 ]
 
 # The rows of one block of heads for the mixed model stay below this many bytes.
@@ -207,6 +214,60 @@ def analyse_cube(
     return join_analyses(analyses).naming((contrast.a.name, contrast.b.name))
 
 
+def directed_test(
+    cube: xr.Dataset, contrast: Contrast, options: Options, direction: Literal["greater", "less"]
+) -> PermutationResult:
+    """Run the permutation test of one contrast in one direction, at the primary threshold.
+
+    Parameters
+    ----------
+    cube : xarray.Dataset
+        As `metastable.load_counts` opens it.
+    contrast : Contrast
+    options : Options
+        The measure, the covariates held fixed, the relabelings.
+    direction : {"greater", "less"}
+        Of a - b, or of the slope.
+
+    Returns
+    -------
+    PermutationResult
+        With the omnibus group "all".
+    """
+    features = feature_table(cube)
+    values = contrast.values(unit_means(cube, features, options.threshold[0], options.measure))
+    nuisance = adjusting(contrast, options.covariates)
+    arguments: dict[str, Any] = {
+        "alternative": direction,
+        "omnibus": {"all": np.ones(len(features), dtype=bool)},
+        "n_permutations": options.permutations,
+        "alpha": options.alpha,
+        "rng": options.seed,
+    }
+    if contrast.predictor is not None:
+        design = slope_design(contrast.predictor, nuisance)
+        return permutation_test_contrast(values, design, np.eye(1, design.shape[1], 1)[0], **arguments)
+    return permutation_test(
+        values,
+        contrast.condition,
+        statistic="welch" if contrast.pair is None else "paired",
+        pair=contrast.pair,
+        covariates=nuisance,
+        **arguments,
+    )
+
+
+def view_cube(cube: xr.Dataset, view: View, sequences: tuple[Sequence, ...], sites: tuple[Site, ...]) -> xr.Dataset:
+    """Return what a view looks at: the rows of the target words, or all.
+
+    Raises
+    ------
+    InputError
+        If the view is of target words and a sequence has none.
+    """
+    return target_rows(cube, sequences, sites, view.measure) if view.targets_query else cube
+
+
 def measures_beside(cube: xr.Dataset, options: Options) -> tuple[str, ...]:
     """Return the names of the measures that a run tests beside its own: those of every run that its cube holds.
 
@@ -340,6 +401,11 @@ def side_histograms(cube: xr.Dataset, contrast: Contrast, thresholds: tuple[floa
     return np.stack([token_histograms(cube, features, threshold, groups) for threshold in thresholds])
 
 
+def side_spread(cube: xr.Dataset, contrast: Contrast, options: Options) -> Spread:
+    """Find how the counts of either side of a contrast spread at the primary threshold, as `RunResult` holds it."""
+    return spread_of(cube, feature_table(cube), options.threshold[0], contrast.sides)
+
+
 def analyse_view(
     cube: xr.Dataset,
     view: View,
@@ -356,7 +422,7 @@ def analyse_view(
     InputError
         If the view is of target words and a sequence has none.
     """
-    looked = target_rows(cube, sequences, sites) if view.targets_query else cube
     options = replace(options, measure=view.measure)
+    looked = view_cube(cube, view, sequences, sites)
     histograms = side_histograms(looked, contrast, thresholds_of(looked, options))
     return analyse_cube(looked, contrast, sequences, options, histograms, advance)

@@ -18,12 +18,14 @@ from metastable.typed_json import plain, typed
 
 __all__ = [
     "CalibrationRecord",
+    "ClaimRecord",
     "ComparedModel",
     "ComparedReport",
     "ComparisonRecord",
     "ComparisonVerdict",
     "ContrastRecord",
     "ExtractionRecord",
+    "FrozenNote",
     "ModelRecord",
     "ModelsRecord",
     "PermutationRecord",
@@ -139,6 +141,50 @@ class ExtractionRecord:
 
 
 @dataclass(frozen=True)
+class FrozenNote:
+    """What was frozen before a run, and whether the run keeps to it.
+
+    Attributes
+    ----------
+    at : str
+        Date and time, in ISO 8601.
+    sha256 : str
+        Hash of the frozen record.
+    commit : str or None
+        Of the repository, with "+" behind it where that had changes.
+    differing : tuple of str
+        What the run does otherwise; empty where it keeps to all.
+    """
+
+    at: str
+    sha256: str
+    commit: str | None
+    differing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ClaimRecord:
+    """What became of a claim.
+
+    Attributes
+    ----------
+    statement : str
+    outcome : str
+        ``"supported"``, ``"not supported"``, ``"contradicted"`` or ``"not judged"``.
+    test : str
+        The test that judged it; why it was not judged.
+    p, p_holm : float or None
+        Its p, and that after Holm's correction over the claims.
+    """
+
+    statement: str
+    outcome: str
+    test: str
+    p: float | None
+    p_holm: float | None
+
+
+@dataclass(frozen=True)
 class VerdictRecord:
     """The verdict for programs.
 
@@ -241,6 +287,9 @@ class RunRecord(Record):
     python, platform : str
     verdict : RunVerdict or None
         None until the report is written.
+    claims : tuple of ClaimRecord
+    frozen : FrozenNote or None
+        None where nothing was frozen before.
     """
 
     study: str
@@ -261,6 +310,8 @@ class RunRecord(Record):
     python: str
     platform: str
     verdict: RunVerdict | None
+    claims: tuple[ClaimRecord, ...] = ()
+    frozen: FrozenNote | None = None
 
 
 @dataclass(frozen=True)

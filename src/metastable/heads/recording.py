@@ -10,9 +10,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from metastable.heads.judged_claims import JudgedClaim
 from metastable.heads.record import (
+    ClaimRecord,
     ContrastRecord,
     ExtractionRecord,
+    FrozenNote,
     ModelRecord,
     PermutationRecord,
     RunRecord,
@@ -20,7 +23,6 @@ from metastable.heads.record import (
 )
 from metastable.heads.results import Counted
 from metastable.stats.analysis import Analysis
-from metastable.study import Options, Study
 
 if TYPE_CHECKING:
     from metastable.models.encoders import Encoder
@@ -59,10 +61,10 @@ def software_record(packages: tuple[str, ...] = _PACKAGES) -> Software:
 
 
 def run_record(
-    study: Study,
-    options: Options,
     counted: Counted,
     analysis: Analysis,
+    claims: tuple[JudgedClaim, ...] = (),
+    frozen: FrozenNote | None = None,
     *,
     seconds: Mapping[str, float],
     command: str,
@@ -71,12 +73,14 @@ def run_record(
 
     Parameters
     ----------
-    study : Study
-    options : Options
     counted : Counted
         What was counted.
     analysis : Analysis
         The tests of the primary contrast.
+    claims : tuple of JudgedClaim
+        What became of the study's claims.
+    frozen : FrozenNote or None
+        What was frozen before.
     seconds : mapping of str to float
         Wall time of each stage.
     command : str
@@ -86,6 +90,7 @@ def run_record(
     -------
     RunRecord
     """
+    study, options = counted.study, counted.options
     material, encoder, extraction = counted.material, counted.encoder, counted.extraction
     contrast, software = counted.contrasts[0], software_record()
     return RunRecord(
@@ -116,4 +121,6 @@ def run_record(
         python=software.python,
         platform=software.platform,
         verdict=None,
+        claims=tuple(ClaimRecord(one.claim.statement, one.outcome, one.test, one.p, one.p_holm) for one in claims),
+        frozen=frozen,
     )

@@ -12,11 +12,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from metastable.heads.contrasts import Contrast
+from metastable.heads.judged_claims import JudgedClaim
+from metastable.heads.outlying_lengths import OutlyingLengths
 from metastable.heads.record import RunRecord
+from metastable.heads.spread import Spread
 from metastable.stats.analysis import Analysis, join_analyses
 from metastable.stats.mixed_models.joint import JointModel
 from metastable.stats.simulation.sensitivity import Sensitivity
-from metastable.study import Material, Study
+from metastable.study import Material, Options, Study
 
 if TYPE_CHECKING:
     from metastable.extraction import Extraction
@@ -31,6 +34,10 @@ class Counted:
 
     Attributes
     ----------
+    study : Study
+        Its measure, and those of its claims and views, are what this run compares.
+    options : Options
+        The measure is named.
     folder : Path
         Where its report goes.
     material : Material
@@ -40,6 +47,8 @@ class Counted:
     extraction : Extraction
     """
 
+    study: Study
+    options: Options
     folder: Path
     material: Material
     contrasts: tuple[Contrast, ...]
@@ -74,15 +83,22 @@ class RunResult:
         One model over all heads; None unless it was asked for.
     histograms : ndarray of int64, shape (n_thresholds, 2, n_features, n_max + 1)
         How many tokens of each side of the primary contrast gave each count.
+    spread : Spread
+        How the counts of both sides of the primary contrast spread at the primary threshold, relative to the keys that
+        their queries see.
     unit_values : ndarray of float64, shape (n_units, n_features)
         What the primary contrast was tested on, at the primary threshold.
     record : RunRecord
         What run.json holds.
+    claims : tuple of JudgedClaim
+        What became of the study's claims.
     sink_held : pandas.DataFrame or None
         Effect on the run's measure in every head with its mass on a sink held fixed, as
         `metastable.heads.decomposition.effects_with_sink_held` gives it; None where no such mass was tested.
     learned_sink : tuple of float or None
         Share of the attention that goes to the heads' learned sinks on side a and on side b; None where they have none.
+    outlying : OutlyingLengths or None
+        The sequences that are far longer than the others of their condition; None where none is.
     """
 
     study: Study
@@ -96,10 +112,13 @@ class RunResult:
     sensitivity: Sensitivity | None
     joint: JointModel | None
     histograms: NDArray[np.int64]
+    spread: Spread = field(repr=False)
     unit_values: NDArray[np.float64] = field(repr=False)
     record: RunRecord = field(repr=False)
+    claims: tuple[JudgedClaim, ...] = ()
     sink_held: pd.DataFrame | None = field(default=None, repr=False)
     learned_sink: tuple[float, float] | None = None
+    outlying: OutlyingLengths | None = None
 
     @property
     def contrast(self) -> Contrast:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import pandas as pd
 
 from metastable.files import write_text, written_whole
+from metastable.heads.modes import founding_bands
 from metastable.heads.results import RunResult
+from metastable.stats.analysis import primary
 from metastable.study import Sequence
 
-__all__ = ["sequence_table", "write_tables"]
+__all__ = ["mode_table", "sequence_table", "write_tables"]
 
 
 def sequence_table(sequences: tuple[Sequence, ...]) -> pd.DataFrame:
@@ -33,8 +35,43 @@ def sequence_table(sequences: tuple[Sequence, ...]) -> pd.DataFrame:
     return table.join(pd.DataFrame([dict(s.covariates) for s in sequences]))
 
 
+def mode_table(result: RunResult) -> pd.DataFrame:
+    """Return the operating mode of every head in either condition, as modes.csv holds it.
+
+    Parameters
+    ----------
+    result : RunResult
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per condition and head: ``condition, site, layer, head, threshold``; ``fewest_keys, usual_keys,
+        most_keys`` that a query sees (of both conditions); ``share_q1, share_median, share_q3``, the quartiles over
+        tokens of the count as a share of these keys; ``mode``, by `share_median`; ``founding_band``, from 1.
+    """
+    spread, contrast = result.spread, result.contrast
+    heads = primary(result.analysis.heads)[["site", "layer", "head"]]
+    sides = []
+    for side, condition in enumerate((contrast.a, contrast.b)):
+        quartiles = spread.quartiles[side]
+        table = heads.assign(
+            threshold=result.record.options.threshold[0],
+            fewest_keys=spread.fewest,
+            usual_keys=spread.usual,
+            most_keys=spread.most,
+            share_q1=quartiles[:, 0],
+            share_median=quartiles[:, 1],
+            share_q3=quartiles[:, 2],
+            mode=spread.modes[side],
+            founding_band=founding_bands(quartiles[:, 1], 1),
+        )
+        table.insert(0, "condition", condition.name)
+        sides.append(table)
+    return pd.concat(sides, ignore_index=True)
+
+
 def write_tables(result: RunResult) -> None:
-    """Write the tables of heads, layers and omnibus tests of each contrast and view, and the sequences.
+    """Write the tables of heads, layers and omnibus tests of each contrast and view, the modes, and the sequences.
 
     The primary contrast's tables hold the rows of the measure that the run is about, then those of the others that
     were tested; the tables of other contrasts and of views hold one measure.
@@ -54,6 +91,7 @@ def write_tables(result: RunResult) -> None:
             write_text(result.folder / f"{name}{suffix}.csv", table.to_csv(index=False, lineterminator="\n"))
         with written_whole(result.folder / f"heads{suffix}.parquet") as path:
             analysis.heads.to_parquet(path, index=False)
+    write_text(result.folder / "modes.csv", mode_table(result).to_csv(index=False, lineterminator="\n"))
     if result.sink_held is not None:
         write_text(result.folder / "sink_held.csv", result.sink_held.to_csv(index=False, lineterminator="\n"))
     if result.sensitivity is not None:

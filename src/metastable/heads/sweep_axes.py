@@ -12,7 +12,7 @@ from metastable.measures import COUNT, measure_named
 from metastable.program import typed
 from metastable.stats.effect_kinds import EFFECTS, head_columns
 from metastable.study import Option, Options, Study
-from metastable.study.options import COMMON_OPTIONS, MODEL, parse_option
+from metastable.study.options import COMMON_OPTIONS, MODEL, THE_STUDYS_OWN, parse_option
 from metastable.study.own_options import options_of
 
 __all__ = ["Axis", "combinations", "level_text", "read_sweep", "setting_text", "sweep_options"]
@@ -114,8 +114,13 @@ def read_sweep(study: Study, given: Mapping[str, Any]) -> tuple[Options, tuple[A
             f"{typed(study.name)}"
         )
     options = Options.of(values)
+    measures = next((axis.levels for axis in axes if axis.name == "measure"), ())
+    if THE_STUDYS_OWN in measures:
+        raise InputError(
+            f"--measure {THE_STUDYS_OWN} cannot be one of several; name the study's own measure, {study.measure}"
+        )
     if len(options.threshold) > 1:
-        measures = next((axis.levels for axis in axes if axis.name == "measure"), (options.measure,))
+        measures = measures or (study.measure if options.measure == THE_STUDYS_OWN else options.measure,)
         other = next((measure for measure in measures if not measure_named(measure).of_threshold), None)
         if other is not None:
             raise InputError(

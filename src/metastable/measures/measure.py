@@ -182,6 +182,13 @@ class Measure:
         Whether every run that takes it tests it too, beside what the run is about.
     stands_in_for : str
         Name of a measure whose place in these tests it takes where that one cannot be had; empty for none.
+    gives_way_to : str
+        Name of the measure that a run takes for its own in this one's place, where the choice was left to the study
+        and this one cannot be had; empty for none.
+    of_sink : bool
+        Whether it says how much of the attention rests on a sink; the first such one that a run has is held fixed.
+    without_sinks : bool
+        Whether a sink hardly enters it, so that what differs in it does not differ by where the attention rests.
     has_values_at : callable
         Whether it has a value at a site: ``has_values_at(site)``.
 
@@ -213,6 +220,9 @@ class Measure:
     in_every_run: bool = False
     tested_in_every_run: bool = False
     stands_in_for: str = ""
+    gives_way_to: str = ""
+    of_sink: bool = False
+    without_sinks: bool = False
     has_values_at: Callable[[Site], bool] = field(default=_everywhere, repr=False)
 
     def __post_init__(self) -> None:

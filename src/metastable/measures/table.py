@@ -205,6 +205,8 @@ MEASURES = (
         needs_of_model=(VALUES,),
         in_every_run=True,
         tested_in_every_run=True,
+        gives_way_to="count_words",
+        without_sinks=True,
     ),
     Measure(
         name="count_words",
@@ -227,6 +229,8 @@ MEASURES = (
         needs=(SPECIAL_TOKENS,),
         in_every_run=True,
         tested_in_every_run=True,
+        gives_way_to="count",
+        without_sinks=True,
     ),
     SHARE,
     Measure(
@@ -276,6 +280,7 @@ MEASURES = (
         needs=(SPECIAL_TOKENS,),
         in_every_run=True,
         tested_in_every_run=True,
+        of_sink=True,
     ),
     Measure(
         name="first_mass",
@@ -286,6 +291,7 @@ MEASURES = (
         whole_row=True,
         in_every_run=True,
         stands_in_for="special_mass",
+        of_sink=True,
     ),
     Measure(
         name="sink_mass",

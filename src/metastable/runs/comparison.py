@@ -63,6 +63,7 @@ def run_comparison(
     found = compare_reports(
         *(read_report(folder) for folder in folders),
         threshold=options.threshold or None,
+        measure=options.measure,
         n_permutations=options.permutations,
         alpha=options.alpha,
         seed=options.seed,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from metastable.browser.run_browser import write_run_browser
 from metastable.extraction import extract
@@ -14,16 +16,22 @@ from metastable.figures.saving_beside import Save, processes_beside, saving_besi
 from metastable.files import require_writable
 from metastable.heads.contrasts import Contrast, contrasts_of
 from metastable.heads.decomposition import effects_with_sink_held, learned_sink_shares, sink_of
+from metastable.heads.frozen import frozen_note, read_frozen
 from metastable.heads.head_tests import (
     adjusting,
     analyse_beside,
     analyse_cube,
     analyse_view,
+    directed_test,
     joint_model,
     power_of,
     side_histograms,
+    side_spread,
     unit_values,
+    view_cube,
 )
+from metastable.heads.judged_claims import ClaimedOn, JudgedClaim, judge_claims
+from metastable.heads.outlying_lengths import outlying_lengths
 from metastable.heads.record import write_record
 from metastable.heads.recording import run_record
 from metastable.heads.results import Counted, RunResult
@@ -35,17 +43,17 @@ from metastable.report.index import write_index
 from metastable.report.run.page import write_page
 from metastable.report.run.verdict_sentences import verdict_record
 from metastable.runs.clock import Clock
+from metastable.runs.own_measure import named_measures, settle_measures
 from metastable.stats.analysis import Analysis
 from metastable.stats.balance import balance_table
-from metastable.study import Material, Options, Sequence, Study
+from metastable.stats.permutations.engine import PermutationResult
+from metastable.study import Material, Options, Sequence, Study, View
 from metastable.study.own_options import check_options
 
-__all__ = ["compared_measures", "count_study", "prepare_study", "run_study"]
+if TYPE_CHECKING:
+    import xarray as xr
 
-
-def compared_measures(study: Study, options: Options) -> tuple[str, ...]:
-    """Return the names of all that a run compares: its measure, and those of the study's views."""
-    return tuple(dict.fromkeys((options.measure, *(view.measure for view in study.views))))
+__all__ = ["count_study", "prepare_study", "run_study"]
 
 
 def prepare_study(study: Study, options: Options, tokenizer: Tokenizer) -> tuple[Material, tuple[Contrast, ...]]:
@@ -74,7 +82,7 @@ def prepare_study(study: Study, options: Options, tokenizer: Tokenizer) -> tuple
     contrasts = contrasts_of(study, material.sequences)
     for contrast in contrasts:
         adjusting(contrast, options.covariates)
-    check_needs(compared_measures(study, options), material.sequences)
+    check_needs(named_measures(study, options), material.sequences)
     return material, contrasts
 
 
@@ -108,8 +116,10 @@ def count_study(study: Study, options: Options, clock: Clock, *, cube: str = "co
     clock.stages.say(_what(study, material.sequences))
     with clock.stage("model", f"loading {tokenizer.model_id}"):
         encoder = load_encoder(options.model, revision=options.revision, device=options.device, dtype=options.dtype)
-    check_sites(compared_measures(study, options), encoder.sites)
-    check_model(compared_measures(study, options), encoder)
+    study, options = settle_measures(study, options, encoder, material.sequences)
+    measures = named_measures(study, options)
+    check_sites(measures, encoder.sites)
+    check_model(measures, encoder)
     require_writable(folder, "--out")  # makes the folder, so only once all else is known to be good
     with clock.stage("extraction", "attention counts") as advance:
         extraction = extract(
@@ -121,7 +131,7 @@ def count_study(study: Study, options: Options, clock: Clock, *, cube: str = "co
             queries=options.queries,
             keys=options.keys,
             unit=options.unit,
-            measures=compared_measures(study, options),
+            measures=measures,
             of_every_run=True,
             study=study,
             callback=advance,
@@ -130,7 +140,7 @@ def count_study(study: Study, options: Options, clock: Clock, *, cube: str = "co
         clock.stages.say(f"the finished extraction in {folder / cube} has the same recipe: reused")
     elif extraction.n_resumed:
         clock.stages.say(f"resumed: {extraction.n_resumed} sequences were already counted")
-    return Counted(folder, material, contrasts, encoder, extraction)
+    return Counted(study, options, folder, material, contrasts, encoder, extraction)
 
 
 def run_study(
@@ -176,9 +186,12 @@ def run_study(
 
 def _run(study: Study, options: Options, clock: Clock, command: str, save: Save) -> RunResult | None:
     """Count, test and write all but the record of the run."""
+    frozen = read_frozen(Path(options.out) / study.name)
     counted = count_study(study, options, clock)
     if not current_processes().is_first:
         return None
+    note = None if frozen is None else frozen_note(frozen, study, options, counted.material.sequences)
+    study, options = counted.study, counted.options
     folder, material, contrasts = counted.folder, counted.material, counted.contrasts
     cube = counted.extraction.dataset
     analyses = []
@@ -204,13 +217,15 @@ def _run(study: Study, options: Options, clock: Clock, command: str, save: Save)
                 analyse_view(cube, view, contrasts[0], material.sequences, sites, options, advance)
                 for view in study.views
             ]
+    claims = _judged(study, options, counted, cube, analyses, views)
     with clock.stage("sensitivity", "what this sample could find") as advance:
         power = power_of(cube, contrasts[0], options, advance)
     joint = None
     if options.joint:
         with clock.stage("joint", "one model of all heads"):
             joint = joint_model(cube, contrasts[0], options)
-    record = run_record(study, options, counted, analyses[0], seconds=clock.seconds, command=command)
+    values = unit_values(cube, contrasts[0], options)
+    record = run_record(counted, analyses[0], claims, note, seconds=clock.seconds, command=command)
     result = RunResult(
         study=study,
         folder=folder,
@@ -223,10 +238,15 @@ def _run(study: Study, options: Options, clock: Clock, command: str, save: Save)
         sensitivity=power,
         joint=joint,
         histograms=histograms,
-        unit_values=unit_values(cube, contrasts[0], options),
+        spread=side_spread(cube, contrasts[0], options),
+        unit_values=values,
         record=record,
+        claims=claims,
         sink_held=sink_held,
         learned_sink=learned_sink_shares(cube, contrasts[0]),
+        outlying=outlying_lengths(
+            contrasts[0], material.sequences, values, adjusting(contrasts[0], options.covariates)
+        ),
     )
     with clock.stage("report", "figures and report") as advance:
         write_tables(result)
@@ -235,6 +255,30 @@ def _run(study: Study, options: Options, clock: Clock, command: str, save: Save)
     with clock.stage("browser", "head browser"), fewer_threads(processes_beside()):
         write_run_browser(result, cube, counted.encoder)
     return replace(result, record=replace(record, verdict=verdict_record(result)))
+
+
+def _judged(
+    study: Study,
+    options: Options,
+    counted: Counted,
+    cube: xr.Dataset,
+    analyses: list[Analysis],
+    views: list[Analysis],
+) -> tuple[JudgedClaim, ...]:
+    """Judge the study's claims, each on the contrast or view that it names."""
+    on = {
+        contrast.name: ClaimedOn(options.measure, analysis, partial(directed_test, cube, contrast, options))
+        for contrast, analysis in zip(counted.contrasts, analyses, strict=True)
+    }
+    sequences, sites = counted.material.sequences, counted.encoder.sites
+    for view, analysis in zip(study.views, views, strict=True):
+
+        def directed(direction: Literal["greater", "less"], view: View = view) -> PermutationResult:
+            looked = view_cube(cube, view, sequences, sites)
+            return directed_test(looked, counted.contrasts[0], replace(options, measure=view.measure), direction)
+
+        on[view.name] = ClaimedOn(view.measure, analysis, directed)
+    return judge_claims(study.claims, on, alpha=options.alpha, margin=options.margin)
 
 
 def _what(study: Study, sequences: tuple[Sequence, ...]) -> str:

@@ -14,6 +14,7 @@ from metastable.heads.recording import software_record
 from metastable.heads.sweep_axes import Axis, combinations, setting_text
 from metastable.models.encoders import Encoder, Tokenizer, load_encoder, load_tokenizer
 from metastable.runs.kept_settings import result_key
+from metastable.runs.own_measure import settle_measures
 from metastable.runs.study import prepare_study
 from metastable.study import Material, Options, Study
 
@@ -110,7 +111,7 @@ def plan_runs(
         Naming the setting that cannot be built.
     """
     chosen = combinations(axis for axis in axes if axis.name != "threshold")
-    measures = next((axis.levels for axis in axes if axis.name == "measure"), (options.measure,))
+    levels_of_measure = next((axis.levels for axis in axes if axis.name == "measure"), ())
     software = software_record().packages
     runs = []
     for done, levels in enumerate(chosen):
@@ -119,9 +120,10 @@ def plan_runs(
         try:
             material, contrasts = prepare_study(study, mine, shelf.tokenizer(mine))
             encoder = shelf.get(mine)
+            mine = settle_measures(study, mine, encoder, material.sequences)[1]
             rows, own = (
                 check_row_options(mine.queries, mine.keys, mine.unit, wanted)
-                for wanted in (("count", *measures), ("count", mine.measure))
+                for wanted in (("count", mine.measure, *levels_of_measure), ("count", mine.measure))
             )
             check_sequences(encoder, material.sequences, rows, mine.batch_tokens)
             check_sites((mine.measure,), encoder.sites)

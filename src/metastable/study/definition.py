@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from metastable.errors import InputError
 from metastable.study.entries import Option
@@ -154,14 +154,14 @@ class View:
     description : str
         One clause that says what is looked at.
     measure : str
-        The summary of each attention row.
+        The summary of each attention row; empty for the run's own measure.
     targets_query : bool
         Whether only the rows of `Sequence.target` are looked at.
     """
 
     name: str
     description: str
-    measure: str = "count"
+    measure: str = ""
     targets_query: bool = False
 
 
@@ -175,11 +175,14 @@ class Claim:
         Name of the contrast: ``"condition"``, in a two-by-two design the factor's name or
         ``"interaction"``, or the name of a view.
     direction : {"two-sided", "greater", "less"}
-        Which sign of a - b is expected.
+        Which sign of a - b is expected. A one-sided claim is judged by one-sided tests.
     smallest_effect : float
-        Smallest effect of interest, in units of Hedges' g.
+        In units of Hedges' g: 0 where any effect will do; above it the claim is that effects are larger, which
+        minimum-effect tests judge, or where no difference is expected that they are smaller.
+    share : float
+        The claim is about more than this share of the heads: 0 for some, 0.5 for most.
     measure : str
-        The primary measure.
+        What it is about; empty for the study's own measure.
     statement : str
         The claim as a sentence.
     expects_difference : bool
@@ -187,11 +190,22 @@ class Claim:
     """
 
     contrast: str = "condition"
-    direction: str = "two-sided"
-    smallest_effect: float = 0.2
-    measure: str = "count"
+    direction: Literal["two-sided", "greater", "less"] = "two-sided"
+    smallest_effect: float = 0.0
+    share: float = 0.0
+    measure: str = ""
     statement: str = ""
     expects_difference: bool = True
+
+    def __post_init__(self) -> None:
+        if self.direction not in ("two-sided", "greater", "less"):
+            raise InputError(f'a claim has the direction {self.direction!r}; give "two-sided", "greater" or "less"')
+        if not self.smallest_effect >= 0:
+            raise InputError(f"a claim has the smallest effect {self.smallest_effect}; give 0 or more")
+        if not 0 <= self.share < 1:
+            raise InputError(f"a claim has the share {self.share}; give 0 (some heads) to below 1, 0.5 for most")
+        if not self.expects_difference and (self.direction != "two-sided" or self.share):
+            raise InputError("a claim that nothing differs has a direction or a share; leave them out")
 
 
 @dataclass(frozen=True)
@@ -208,12 +222,15 @@ class Material:
         Where the words come from and the hash of each file, for the recipe.
     matched : pair of pandas.DataFrame or None
         Balance tables of the words before and after matching, where they were matched.
+    of_words : bool
+        Whether sequences are lists of words, which readers see with dots between them, and not texts.
     """
 
     sequences: tuple[Sequence, ...]
     notes: tuple[str, ...] = ()
     sources: Mapping[str, str] = field(default_factory=dict)
     matched: tuple[pd.DataFrame, pd.DataFrame] | None = None
+    of_words: bool = False
 
 
 @dataclass(frozen=True)
@@ -246,6 +263,10 @@ class Study:
         What is claimed before the run; the first one is the primary claim.
     views : tuple of View
         What else is tested of the same sequences.
+    measure : str
+        What a run compares of each attention row unless ``--measure`` says otherwise. Where it cannot be had of a model
+        or its sequences, the measure that it gives way to takes its place (`metastable.measures.Measure.gives_way_to`),
+        and the report says so.
     """
 
     name: str
@@ -259,3 +280,4 @@ class Study:
     caveat: str = ""
     claims: tuple[Claim, ...] = (Claim(),)
     views: tuple[View, ...] = ()
+    measure: str = "count_contributions"

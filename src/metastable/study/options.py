@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections import ChainMap
+from collections.abc import Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from metastable.errors import InputError, nearest
 from metastable.measures import MEASURE_CHOICES
@@ -19,6 +20,7 @@ __all__ = [
     "COMMON_OPTIONS",
     "MEASURED",
     "MODEL",
+    "THE_STUDYS_OWN",
     "Options",
     "check_option",
     "common_option",
@@ -205,6 +207,8 @@ def _checked(option: Option, given: Any) -> Any:
     return value
 
 
+THE_STUDYS_OWN = "auto"
+"""Given for the measure: the one that the study is about."""
 MODEL = "the model"
 MEASURED = "what is measured"
 _TESTED = "what is tested"
@@ -236,10 +240,10 @@ class Options:
         varies=True,
     )
     measure: str = option(
-        "count",
+        THE_STUDYS_OWN,
         str,
         "what is compared of each attention row",
-        choices=MEASURE_CHOICES,
+        choices=ChainMap(cast(MutableMapping[str, str], MEASURE_CHOICES), {THE_STUDYS_OWN: "the study's own measure"}),
         group=MEASURED,
     )
     queries: str = option("all", str, "which tokens query", choices=("all", "words", "special"), group=MEASURED)

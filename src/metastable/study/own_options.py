@@ -27,7 +27,14 @@ def options_of(study: Study) -> tuple[Option, ...]:
         for entry in study.options
     ]
     taken = {entry.name for entry in own}
-    return (*own, *(entry for entry in COMMON_OPTIONS if entry.name not in taken))
+    return (*own, *(_saying_whats_own(entry, study) for entry in COMMON_OPTIONS if entry.name not in taken))
+
+
+def _saying_whats_own(entry: Option, study: Study) -> Option:
+    """Let the entry of the measure say which is the study's own."""
+    if entry.name != "measure":
+        return entry
+    return replace(entry, help=f"{entry.help}; the study's own is {study.measure}")
 
 
 def options_for(study: Study, /, **given: Any) -> Options:

@@ -21,6 +21,7 @@ from metastable.report.plate import PlacedPlate, placed_plates, save_plates
 from metastable.report.references import bibliography
 from metastable.report.sections import Section, bullets, table, with_plates
 from metastable.report.templating import environment
+from metastable.stats.agreement import MapAgreement
 
 __all__ = ["render_page", "write_page"]
 
@@ -47,7 +48,8 @@ def _material_rows(found: Comparison) -> list[list[str]]:
             "attention": "; ".join(f"{name}: {layers} × {heads} heads" for name, layers, heads in report.shape),
             "compared": f"{contrast.a} − {contrast.b}",
             "effect": effect_kind(report),
-            "measure": call_measure(record.options.measure),
+            "compared in": call_measure(report.measure),
+            "the run's own measure": call_measure(record.options.measure),
             "sizes (a / b)": _sizes(report),
             "tokens a unit averages over": f"{report.tokens_per_unit:.1f}",
             "worst covariate, standardized difference": sentences.worst_covariate(report.balance),
@@ -62,20 +64,24 @@ def _material_rows(found: Comparison) -> list[list[str]]:
     return [[name, first[name], second[name]] for name in first]
 
 
-def _agreement_rows(found: Comparison) -> list[list[str]]:
+def _agreement_cells(agreed: MapAgreement) -> list[str]:
     return [
-        [
-            f"{threshold:g}",
-            str(agreed.n),
-            format_r(agreed.r),
-            format_r(agreed.rho),
-            format_p(agreed.p),
-            format_r(agreed.r_within),
-            format_p(agreed.p_within),
-            format_share(agreed.same_sign, agreed.n),
-        ]
-        for threshold, agreed in found.agreement.items()
+        str(agreed.n),
+        format_r(agreed.r),
+        format_r(agreed.rho),
+        format_p(agreed.p),
+        format_r(agreed.r_within),
+        format_p(agreed.p_within),
+        format_share(agreed.same_sign, agreed.n),
     ]
+
+
+def _agreement_rows(found: Comparison) -> list[list[str]]:
+    return [[f"{threshold:g}", *_agreement_cells(agreed)] for threshold, agreed in found.agreement.items()]
+
+
+def _measure_rows(found: Comparison) -> list[list[str]]:
+    return [[call_measure(name), *_agreement_cells(agreed)] for name, agreed in found.by_measure.items()]
 
 
 def _several_sites(found: Comparison) -> bool:
@@ -180,10 +186,19 @@ def _agreement(found: Comparison) -> Section:
     header = [
         "threshold", "heads", "*r*", "ρ", "*p*, whole map", "*r* within layers", "*p*, within layers", "same sign"
     ]  # fmt: skip
+    align = "l" + "r" * (len(header) - 1)
     return Section(
         "agreement",
         "Do the maps agree?",
-        (sentences.agreement(found), table(header, _agreement_rows(found), "r" * len(header))),
+        (
+            sentences.agreement(found),
+            table(header, _agreement_rows(found), "r" * len(header)),
+            *(
+                (sentences.measures(found), table(["measure", *header[1:]], _measure_rows(found), align))
+                if len(found.by_measure) > 1
+                else ()
+            ),
+        ),
     )
 
 

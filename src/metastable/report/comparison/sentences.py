@@ -5,21 +5,24 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from metastable.heads.compared_heads import MEASURED_OF_A_ROW, Comparison, effect_kind, one_scale
+from metastable.heads.compared_heads import Comparison, effect_kind, measured_of_a_row, one_scale
 from metastable.heads.depth import depth_thirds
 from metastable.heads.finished_report import FinishedReport
 from metastable.heads.record import ComparisonVerdict
+from metastable.measures import call_measure
 from metastable.report.apa import format_g, format_level, format_p, format_r, format_share, p_phrase, plural
 from metastable.stats.agreement import MapAgreement, noise_share
 from metastable.study.covariate_names import COVARIATE_NAMES
 
 __all__ = [
     "agreement",
+    "compared_in",
     "expected_same_sign",
     "files",
     "heads",
     "layers",
     "limitations",
+    "measures",
     "methods",
     "not_held",
     "overlap",
@@ -31,7 +34,6 @@ __all__ = [
     "worst_covariate",
 ]
 
-_MEASURED = ("measure", "queries", "keys", "unit")
 # Below this many a correlation of 0.5 is not significant at 0.05 (by Fisher's z, 16).
 _FEW_LAYERS = 16
 
@@ -97,7 +99,8 @@ def _one_model(found: Comparison) -> list[str]:
         opening = f"The effect maps of {first} and {second} cannot be correlated: too few heads have effects that vary"
     else:
         opening = (
-            f"{_agreement_opening(first, second, agreed, alpha)} ({_correlations(agreed)}); the sign agrees in "
+            f"{_agreement_opening(first, second, agreed, alpha)} {compared_in(found)} ({_correlations(agreed)}); "
+            "the sign agrees in "
             f"{agreed.same_sign} of them"
         )
     both = table[table["significant"] == "both"]
@@ -189,9 +192,8 @@ def _conditions_warning(found: Comparison) -> str:
 
 def _measured(found: Comparison) -> str:
     """Name the options by which the two measure other things."""
-    x, y = (report.record.options for report in (found.first, found.second))
-    values = [(name, getattr(x, name), getattr(y, name)) for name in MEASURED_OF_A_ROW]
-    parts = [f"--{name} {here} against {there}" for name, here, there in values if here != there]
+    x, y = (measured_of_a_row(report) for report in (found.first, found.second))
+    parts = [f"--{name} {here} against {y[name]}" for name, here in x.items() if here != y[name]]
     return f"; {', '.join(parts)}" if parts else ""
 
 
@@ -384,7 +386,26 @@ def reading(found: Comparison) -> str:
     text = "No model was run: everything below comes from the tables of two finished reports."
     if found.relation == "other shape":
         return text
-    return f"{text} All differences are {found.names[0]} − {found.names[1]}."
+    return f"{text} All differences are {found.names[0]} − {found.names[1]}, {compared_in(found)}."
+
+
+def compared_in(found: Comparison) -> str:
+    """Name the measures in which two reports are compared: "in the count"."""
+    here, there = (call_measure(report.measure) for report in (found.first, found.second))
+    if here == there:
+        return f"in the {here}"
+    return f"in the {here} of {found.names[0]} and the {there} of {found.names[1]}"
+
+
+def measures(found: Comparison) -> str:
+    """Say how to read the agreement measure by measure; empty where the reports share one or none."""
+    if len(found.by_measure) < 2:
+        return ""
+    return (
+        f"And in each measure that both reports test, at {found.thresholds[0]:g} of the attention where it depends on "
+        "that. The count moves with the mass that a row rests on a sink, so maps of the count that agree may agree in "
+        "the sink; the other measures say how far."
+    )
 
 
 def files(found: Comparison) -> str:

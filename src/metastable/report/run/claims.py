@@ -1,32 +1,43 @@
-"""What a study claimed before its run, and what became of it; everything else is exploration."""
+"""What a study claimed, by what each claim was judged, and what became of it; everything else is exploration."""
 
 from __future__ import annotations
 
+from metastable.heads.judged_claims import JudgedClaim
 from metastable.measures import call_measure
-from metastable.report.apa import p_phrase
+from metastable.program import typed
+from metastable.report.apa import listed, p_phrase
 from metastable.report.run.scene import Scene
-from metastable.stats.analysis import Analysis, primary
 from metastable.study import Claim
 
-__all__ = ["claim_sentences"]
+__all__ = ["claim_sentences", "frozen_sentence"]
 
 
-def _called(name: str) -> str:
-    return name.replace("_", " ")
+def _about(claim: Claim, scene: Scene) -> str:
+    """Say what a claim is about: contrast, measure, direction, size, share."""
+    effect = scene.effect
+    directions = {"two-sided": "in either direction", "greater": effect.greater, "less": effect.less}
+    parts = [f"contrast *{claim.contrast.replace('_', ' ')}*", f"measure *{call_measure(claim.measure)}*"]
+    if claim.expects_difference:
+        parts.append(directions[claim.direction])
+    if claim.smallest_effect:
+        bound = "above" if claim.expects_difference else "below"
+        parts.append(f"|*{effect.symbol}*| {bound} {claim.smallest_effect:g}")
+    if claim.share:
+        parts.append(f"in more than {claim.share:.0%} of the heads")
+    return f"{claim.statement[0].upper()}{claim.statement[1:]} ({', '.join(parts)})"
 
 
-def _outcome(claim: Claim, analysis: Analysis, alpha: float) -> str:
-    omnibus, effect = primary(analysis.omnibus), analysis.effect
-    whole = omnibus[omnibus["site"] == "all"].iloc[0]
-    p, estimate = float(whole["p_sum_squares"]), float(whole[effect.estimate])
-    found = p < alpha
-    wrong_way = (claim.direction == "greater" and estimate < 0) or (claim.direction == "less" and estimate > 0)
-    numbers = f"omnibus {p_phrase(p)}"
-    if not claim.expects_difference:
-        return f"**{'contradicted' if found else 'not contradicted'}** ({numbers})"
-    if found and wrong_way:
-        return f"**contradicted**: a {effect.name} of the opposite sign ({numbers})"
-    return f"**{'supported' if found else 'not supported'}** ({numbers})"
+def _outcome(judged: JudgedClaim, n_judged: int) -> str:
+    if judged.p is None:
+        return f"not judged, since {judged.test}"
+    p = p_phrase(judged.p)
+    holm = (
+        f", after Holm's correction over {n_judged} claims {p_phrase(judged.p_holm)}"
+        if (judged.p_holm is not None and n_judged > 1)
+        else ""
+    )
+    beside = f"; {judged.beside}" if judged.beside else ""
+    return f"**{judged.outcome}** ({judged.test}: {p}{holm}){beside}"
 
 
 def claim_sentences(scene: Scene) -> list[str]:
@@ -41,24 +52,23 @@ def claim_sentences(scene: Scene) -> list[str]:
     list of str
         One sentence a claim that has a statement. A claim about another measure than the run's is not judged.
     """
-    result, effect = scene.result, scene.effect
-    names = [*(contrast.name for contrast in result.contrasts), *(view.name for view in result.study.views)]
-    measures = dict.fromkeys(names, scene.options.measure) | {view.name: view.measure for view in result.study.views}
-    analyses = dict(zip(names, (*result.analyses, *result.views), strict=True))
-    directions = {"two-sided": "in either direction", "greater": effect.greater, "less": effect.less}
-    sentences = []
-    for claim in result.study.claims:
-        if not claim.statement:
-            continue
-        about = (
-            f"{claim.statement[0].upper()}{claim.statement[1:]} "
-            f"(contrast *{_called(claim.contrast)}*, measure *{call_measure(claim.measure)}*, "
-            f"{directions[claim.direction]}, "
-            f"smallest effect of interest |*{effect.symbol}*| = {claim.smallest_effect:g})"
+    claims = scene.result.claims
+    n_judged = sum(judged.p is not None for judged in claims)
+    return [f"{_about(judged.claim, scene)}: {_outcome(judged, n_judged)}." for judged in claims]
+
+
+def frozen_sentence(scene: Scene) -> str:
+    """Say whether the claims were made before the run, as far as the folder shows."""
+    record = scene.result.record
+    note = record.frozen
+    if note is None:
+        return (
+            "The claims stand in the study's file; nothing shows that they were made before the run "
+            f"(`{typed('freeze', record.study)}` records them beforehand)."
         )
-        compared = measures[claim.contrast]
-        if claim.measure != compared:
-            sentences.append(f"{about}: not judged, since this run compares *{call_measure(compared)}*.")
-        else:
-            sentences.append(f"{about}: {_outcome(claim, analyses[claim.contrast], scene.alpha)}.")
-    return sentences
+    commit = f", commit {note.commit[:12]}{'+' * note.commit.endswith('+')}" if note.commit else ""
+    frozen = f"frozen on {note.at} (SHA-256 {note.sha256[:12]}…{commit})"
+    if note.differing:
+        differing = listed(note.differing)
+        return f"Claims and recipe were {frozen}, and this run does not keep to them: it differs in {differing}."
+    return f"Claims and recipe were {frozen}, before anything was counted in this folder, and the run keeps to them."

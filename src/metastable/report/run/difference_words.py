@@ -21,6 +21,7 @@ from metastable.report.run.methods import observation_clause, relabelings_clause
 from metastable.report.run.scene import Scene
 from metastable.report.sides import units_text
 from metastable.report.words import covariate_name
+from metastable.stats.simulation.sensitivity import Sensitivity
 from metastable.study import Study
 
 __all__ = ["DIFFERENCE_WORDS"]
@@ -38,18 +39,31 @@ def _verdict(scene: Scene) -> list[str]:
         "undecided": f"No difference in attention between {sides.both} was shown",
     }[scene.verdict]
     p_text = f"omnibus permutation {p_phrase(float(scene.whole['p_sum_squares']), 'p')}"
+    size = f"|g| = {format_g(scene.typical_size, sign=False)}"
+    typical = f"the typical head differs by {scene.measure.amount(float(scene.estimates.abs().median()))} ({size})"
     more, fewer = (sides.a, sides.b) if top["difference"] >= 0 else (sides.b, sides.a)
     interval = format_interval(top["g_low"], top["g_high"])
     return [
-        f"{opening} in {scene.result.record.model.id} ({p_text}): "
-        f"of {plural(len(scene.heads), 'head')}, {different} {'is' if different == 1 else 'are'} different, "
+        f"{opening} in {scene.result.record.model.id} ({p_text}){_whither(scene)}; {typical}.",
+        f"Of {plural(len(scene.heads), 'head')}, {different} {'is' if different == 1 else 'are'} different, "
         f"{equivalent} equivalent within g = ±{margin:g}, and {undecided} undecided "
-        f"at a false discovery rate of {format_level(alpha)}.",
-        f"The typical head differs by |g| = {format_g(scene.typical_size, sign=False)}; "
+        f"at a {scene.rate} of {format_level(alpha)}; "
         f"the largest difference is in {scene.place(top)}, "
         f"{scene.measure.more_in(more, fewer, float(top['difference']))}{sides.thing} "
         f"(g = {format_g(top['hedges_g'])}, 95% CI {interval}).",
     ]
+
+
+def _whither(scene: Scene) -> str:
+    """Say as a clause whether the heads that differ do so in one direction; empty where none does."""
+    up = int((scene.estimates[scene.different] > 0).sum())
+    down = int(scene.different.sum()) - up
+    if scene.verdict != "different" or not up + down:
+        return ""
+    a, b, more = scene.sides.a, scene.sides.b, scene.measure.have_more
+    if up and down:
+        return f", in no one direction: some heads {more} in {a} and others in {b}{scene.sides.thing}"
+    return f": the heads that differ {more} in {a if up else b}{scene.sides.thing}"
 
 
 def _warning(scene: Scene) -> str:
@@ -129,8 +143,22 @@ def _sensitivity(scene: Scene) -> str:
         f"A head whose true effect is |*g*| = **{found.detectable:.2f}** (Monte Carlo 95% CI {interval}) "
         f"is found with {power} if one head in {1 / found.share:.0f} has such an effect: "
         f"by {found.n_simulations} simulated samples drawn from the study's own units, "
-        f"tested and corrected as here (FDR {format_level(scene.alpha)}). "
-        "Smaller effects are likely to be missed."
+        f"tested and corrected as here ({scene.controls} {format_level(scene.alpha)}). "
+        f"{_halfway(found)}"
+    )
+
+
+def _halfway(found: Sensitivity) -> str:
+    """Say below which effect a head is more likely missed than found."""
+    below = found.curve[found.curve["power"] < 0.5]
+    if below.empty:
+        return "Even the smallest effect simulated is more likely found than missed."
+    above = found.curve[found.curve["power"] >= 0.5]
+    bound = f"between |*g*| = {below['effect'].max():.2f} and {above['effect'].min():.2f}" if len(above) else ""
+    return (
+        f"A head is as likely missed as found somewhere {bound}, and likelier missed below."
+        if bound
+        else ("Every effect simulated is likelier missed than found.")
     )
 
 
@@ -250,7 +278,7 @@ def _map(scene: Scene) -> str:
     a, b = scene.conditions
     return (
         f"Difference of the mean {scene.measure.name}, {a} minus {b}; "
-        f"outlined where significant (FDR {format_level(scene.alpha)})."
+        f"outlined where significant ({scene.controls} {format_level(scene.alpha)})."
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from metastable.heads.record import RunRecord
+from metastable.measures import call_measure
 from metastable.report.apa import listed, with_article
 from metastable.report.measure_words import define_measure, measure_words, row_clauses
 from metastable.report.run.scene import Scene
@@ -14,6 +15,7 @@ __all__ = [
     "model_clause",
     "number_type",
     "observation_clause",
+    "own_measure_clause",
     "ratings_clause",
     "relabelings_clause",
 ]
@@ -76,7 +78,21 @@ def observation_clause(scene: Scene) -> str:
         )
     if unit == "sequence":
         return f"The mean {measure} of a sequence was one observation."
-    return f"The mean {measure}s of the sequences of one {unit} were averaged to one observation."
+    return f"The mean {measure} of a sequence, averaged over the sequences of one {unit}, was one observation."
+
+
+def own_measure_clause(scene: Scene) -> str:
+    """Say that the run is about another measure than the study, and why; empty where it is not."""
+    own, taken = scene.result.study.measure, scene.options.measure
+    if own == taken:
+        return ""
+    reason = scene.result.record.extraction.left_out.get(own)
+    if reason is None:
+        return f"The study's own measure is the {call_measure(own)}; this run was asked for the {call_measure(taken)}."
+    return (
+        f"The study's own measure is the {call_measure(own)}, which {reason}; this run is about the "
+        f"{call_measure(taken)} instead."
+    )
 
 
 def relabelings_clause(scene: Scene) -> str:

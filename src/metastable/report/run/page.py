@@ -16,9 +16,10 @@ from metastable.report.measure_words import row_clauses
 from metastable.report.plate import PlacedPlate, save_plates
 from metastable.report.references import bibliography
 from metastable.report.run import result_tables, sentences, where
-from metastable.report.run.claims import claim_sentences
+from metastable.report.run.claims import claim_sentences, frozen_sentence
 from metastable.report.run.examples import examples
-from metastable.report.run.methods import number_type, observation_clause
+from metastable.report.run.glossary import glossary
+from metastable.report.run.methods import number_type, observation_clause, own_measure_clause
 from metastable.report.run.plates import run_plates
 from metastable.report.run.scene import Scene
 from metastable.report.run.sentences import words_of
@@ -40,7 +41,7 @@ def _claims(scene: Scene) -> Blocks:
         return ()
     return (
         bullets(claims),
-        "The claims stand in the study's file. "
+        f"{frozen_sentence(scene)} "
         "Everything else below is exploration: it may suggest the next claim, and does not confirm one.",
     )
 
@@ -82,14 +83,15 @@ def _compared(scene: Scene) -> Blocks:
     model = record.model
     revision = f" (revision {model.revision})" if model.revision else ""
     asked, changes = row_clauses(scene.options)
+    defined = f"For every {asked} of every head, the **{measure.name}** is {measure.definition}."
     (a, b), notes = (contrast.a, contrast.b), scene.result.material.notes
     described = []
     for side, condition in enumerate((a, b)):
-        read = examples(scene.result.material.sequences, contrast.sides, side)
+        read = examples(scene.result.material, contrast.sides, side)
         described += [f"*{condition.name}*: {condition.description}. For instance:", bullets(read)]
     return (
         f"The model is **{model.id}**{revision}: {_sites(scene)}.\n"
-        f"{' '.join([f'For every {asked} of every head, the **{measure.name}** is {measure.definition}.', *changes])}\n"
+        f"{' '.join([defined, *changes, own_measure_clause(scene)]).rstrip()}\n"
         f"The {contrast.unit} is the unit of inference. {observation_clause(scene)}",
         table(["", f"{a.name} (a)", f"{b.name} (b)"], _material_rows(scene), "lrr"),
         *described,
@@ -183,7 +185,7 @@ def _where(scene: Scene) -> Blocks:
 
 SECTIONS: Sequence[tuple[str, str, Callable[[Scene], Blocks]]] = (
     ("verdict", "", lambda _: ()),
-    ("claims", "What was claimed before the run", _claims),
+    ("claims", "What was claimed", _claims),
     ("compared", "What was compared", _compared),
     ("fairness", "Is the comparison fair?", _fairness),
     (
@@ -199,9 +201,11 @@ SECTIONS: Sequence[tuple[str, str, Callable[[Scene], Blocks]]] = (
     ("size", "What an effect of this size means", lambda scene: (words_of(scene.effect).effect_size(scene),)),
     ("absence", "Absence of an effect", lambda scene: (sentences.absence(scene),)),
     ("sensitivity", "What this sample could find", lambda scene: (words_of(scene.effect).sensitivity(scene),)),
+    ("modes", "Operating modes", lambda scene: (sentences.modes(scene), result_tables.modes_table(scene))),
     ("founding", "The founding figure", lambda scene: (sentences.violins(scene),)),
     ("thresholds", "Robustness over thresholds", _thresholds),
     ("methods", "Methods", _methods),
+    ("words", "What the words mean", lambda scene: (glossary(scene),)),
     ("again", "Run it again", _again),
     ("limitations", "Limitations", lambda scene: (bullets(sentences.limitations(scene)),)),
 )
@@ -233,7 +237,15 @@ def render_page(result: RunResult, plates: Sequence[PlacedPlate[Scene]]) -> str:
             title=study.title,
             question=study.question,
             verdict=verdict_sentences(escaped),
-            warnings=[text for text in (words_of(scene.effect).warning(scene), study.caveat) if text],
+            warnings=[
+                text
+                for text in (
+                    words_of(scene.effect).warning(scene),
+                    as_text(sentences.lengths_warning(scene)),
+                    study.caveat,
+                )
+                if text
+            ],
             sections=with_plates(sections, plates),
         )
     )

@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 import metastable.figures as figures
 from metastable.figures.head_tables import layer_numbers
 from metastable.heads.results import RunResult
+from metastable.heads.spread import STEPS
 from metastable.measures import call_measure
 from metastable.report.apa import format_g, format_level, p_phrase, plural
 from metastable.report.plate import Given, Part, PlacedPlate, Plate, given, placed_plates
+from metastable.report.run import sentences
 from metastable.report.run.scene import Scene
 from metastable.report.run.sentences import words_of
 from metastable.report.words import covariate_name, predictor_of
@@ -63,28 +65,48 @@ def _of_side(side: int) -> Callable[[Scene], str]:
     )
 
 
-def _grid(histograms: NDArray[np.int64], heads: pd.DataFrame, site: str) -> NDArray[np.int64]:
-    """Histograms of one condition, shape (n_features, width), as (n_layers, n_heads, width)."""
+def _grid(values: NDArray[Any], heads: pd.DataFrame, site: str, missing: float = 0) -> NDArray[Any]:
+    """Values of one condition, shape (n_features, width), as (n_layers, n_heads, width)."""
     mine = (heads["site"] == site).to_numpy()
     numbers, row = np.unique(heads.loc[mine, "layer"], return_inverse=True)
     head = heads.loc[mine, "head"].to_numpy() - 1
-    grid = np.zeros((len(numbers), head.max() + 1, histograms.shape[-1]), dtype=histograms.dtype)
-    grid[row, head] = histograms[mine]
+    grid = np.full((len(numbers), head.max() + 1, values.shape[-1]), missing, dtype=values.dtype)
+    grid[row, head] = values[mine]
     return grid
 
 
 def _violins(scene: Scene) -> Given:
-    grids = [_grid(scene.result.histograms[0, side], scene.heads, scene.site) for side in (0, 1)]
-    layers = layer_numbers(scene.heads[scene.heads["site"] == scene.site])
-    return given(*grids, n=scene.longest_count, conditions=scene.conditions, layers=layers)
+    """Return the counts of both conditions on an axis of keys, or of percents where queries see different numbers."""
+    spread, n = scene.result.spread, scene.visible_keys
+    of = scene.result.histograms[0] if n else spread.histograms
+    grids = [_grid(of[side], scene.heads, scene.site) for side in (0, 1)]
+    layers = layer_numbers(scene.heads[scene.of_site])
+    if n:
+        return given(*(grid[..., : n + 1] for grid in grids), n=n, conditions=scene.conditions, layers=layers)
+    quartiles = [_grid(STEPS * spread.quartiles[side], scene.heads, scene.site, np.nan) for side in (0, 1)]
+    usual = float(np.median(spread.usual[scene.of_site]))
+    return given(
+        *grids, n=STEPS, conditions=scene.conditions, quartiles=tuple(quartiles), usual_keys=usual, layers=layers
+    )
+
+
+def _counts_clause(scene: Scene) -> str:
+    a, b = scene.conditions
+    at = "" if scene.options.measure == "count" else f"at {scene.threshold} of the attention, "
+    return f"The count {at}over all query tokens of {a} and of {b} sequences, head by head"
 
 
 def _violins_caption(scene: Scene) -> str:
-    a, b = scene.conditions
-    at = "" if scene.options.measure == "count" else f"at {scene.threshold} of the attention, "
     return (
-        f"The count {at}over all query tokens of {a} and of {b} sequences, head by head: "
-        "distribution, median, and mode."
+        f"{_counts_clause(scene)}: distribution, quartiles, and the founding experiment's bands of the median."
+        f"{sentences.axis_clause(scene)}"
+    )
+
+
+def _modes_caption(scene: Scene) -> str:
+    return (
+        f"{_counts_clause(scene)}, the heads of each layer sorted by their median and coloured by operating mode, as "
+        f"in figure 2 of Ramsauer et al. (2021).{sentences.axis_clause(scene)}"
     )
 
 
@@ -178,6 +200,9 @@ def _adjusted_slopes_caption(_: Scene) -> str:
     )
 
 
+# the summary figure shows them side by side
+_PANELS = "The panels of the first figure, one by one"
+
 PLATES: Sequence[Plate[Scene]] = (
     Plate("summary", "verdict", figures.summary_figure, _tested_heads, _caption("summary"), parts=_sites),
     Plate(
@@ -223,10 +248,22 @@ PLATES: Sequence[Plate[Scene]] = (
         "slopes_adjusted", "heads", figures.slope_plot, lambda scene: _slopes(scene, "adjusted"),
         _adjusted_slopes_caption, applies=lambda scene: scene.effect == SLOPE and bool(scene.held),
     ),
-    Plate("heatmap_a", "heads", figures.heatmap, lambda scene: _site_heads(scene, "mean_a"), _of_side(0), parts=_sites),
-    Plate("heatmap_b", "heads", figures.heatmap, lambda scene: _site_heads(scene, "mean_b"), _of_side(1), parts=_sites),
-    Plate("difference", "heads", figures.difference_map, _tested_heads, _caption("difference"), parts=_sites),
-    Plate("significance", "heads", figures.significance_mask, _tested_heads, _caption("significance"), parts=_sites),
+    Plate(
+        "heatmap_a", "heads", figures.heatmap, lambda scene: _site_heads(scene, "mean_a"), _of_side(0),
+        parts=_sites, folded=_PANELS,
+    ),
+    Plate(
+        "heatmap_b", "heads", figures.heatmap, lambda scene: _site_heads(scene, "mean_b"), _of_side(1),
+        parts=_sites, folded=_PANELS,
+    ),
+    Plate(
+        "difference", "heads", figures.difference_map, _tested_heads, _caption("difference"),
+        parts=_sites, folded=_PANELS,
+    ),
+    Plate(
+        "significance", "heads", figures.significance_mask, _tested_heads, _caption("significance"),
+        parts=_sites, folded=_PANELS,
+    ),
     Plate(
         "p_values", "heads", figures.p_value_histogram, lambda scene: given(scene.heads, alpha=scene.alpha),
         lambda _: "Permutation p-values of all heads, uncorrected; "
@@ -238,6 +275,7 @@ PLATES: Sequence[Plate[Scene]] = (
         "by simulation from its own data.",
         applies=lambda scene: scene.result.sensitivity is not None,
     ),
+    Plate("modes", "modes", figures.mode_pair, _violins, _modes_caption, parts=_sites),
     Plate("violins", "founding", figures.violin_pair, _violins, _violins_caption, parts=_sites),
     Plate(
         "thresholds", "thresholds", figures.thresholds_plot,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from metastable.heads.modes import MODES, Mode
 from metastable.measures import call_measure
 from metastable.report.apa import format_bf, format_g, format_interval, format_p, format_share, unbroken
 from metastable.report.run.scene import Scene
@@ -13,7 +14,15 @@ from metastable.report.sides import units_text
 from metastable.report.words import covariate_name
 from metastable.stats.analysis import Analysis, primary
 
-__all__ = ["balance_table", "contrasts_table", "heads_table", "layers_table", "omnibus_table", "views_table"]
+__all__ = [
+    "balance_table",
+    "contrasts_table",
+    "heads_table",
+    "layers_table",
+    "modes_table",
+    "omnibus_table",
+    "views_table",
+]
 
 Column = tuple[str, str, str]
 """Header, alignment, and the name of the cell."""
@@ -186,6 +195,30 @@ def contrasts_table(scene: Scene) -> str:
     ]
     header = ["contrast", "a", "b", "units", "omnibus *p*", f"heads {scene.effect.with_effect}"]
     return table([*header, f"median \\|*{scene.effect.symbol}*\\|"], rows, "lllrrrr")
+
+
+def modes_table(scene: Scene) -> str:
+    """Return one row per operating mode: how many heads are in it on either side."""
+    n = scene.visible_keys
+    rows = [
+        [
+            mode.name,
+            f"averages over {mode.words}",
+            _limits(mode, n),
+            *(str(int((modes == mode.name).sum())) for modes in scene.modes),
+        ]
+        for mode in reversed(MODES)
+    ]
+    of = "median of *k*/*N*" if n is None else "median of *k*"
+    return table(["mode", "what a head does", of, *(f"heads, {name}" for name in scene.conditions)], rows, "lllrr")
+
+
+def _limits(mode: Mode, n: int | None) -> str:
+    """Return the limits of a mode as shares of the keys, or in keys where every query sees n."""
+    low, high = (f"{100 * x:g}%" if n is None else f"{x * n:g}" for x in (mode.low, mode.high))
+    if mode.low == 0:
+        return f"up to {high}"
+    return f"above {low}" if mode.high == 1 else f"above {low}, up to {high}"
 
 
 def balance_table(scene: Scene) -> str:

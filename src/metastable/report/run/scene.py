@@ -12,12 +12,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from metastable.heads.contrasts import Contrast
-from metastable.heads.modes import median_counts, operating_modes
+from metastable.heads.modes import founding_bands
 from metastable.heads.results import RunResult
 from metastable.report.measure_words import MeasureWords, measure_words, row_length
 from metastable.report.sides import Sides, sides_of
 from metastable.report.words import short_name
 from metastable.stats.analysis import Analysis, of_primary_measure, primary
+from metastable.stats.corrections import CORRECTIONS
 from metastable.stats.effect_kinds import Effect
 from metastable.study import Options
 
@@ -148,6 +149,16 @@ class Scene:
         return len(self.at_every_threshold["threshold"].unique()) > 1
 
     @property
+    def controls(self) -> str:
+        """What the correction over heads controls, in short: FDR or FWER."""
+        return CORRECTIONS[self.options.correction].controls
+
+    @property
+    def rate(self) -> str:
+        """The same in words: false discovery rate, family-wise error rate."""
+        return CORRECTIONS[self.options.correction].rate
+
+    @property
     def estimates(self) -> pd.Series[float]:
         """Each head's effect in the units of the measure."""
         return self.heads[self.effect.estimate]
@@ -229,15 +240,23 @@ class Scene:
         """Mean number of tokens, or words, that a row is spread over."""
         return float(np.mean([row_length(sequence, self.options) for sequence in self.result.material.sequences]))
 
-    @cached_property
-    def longest_count(self) -> int:
-        """The largest count that a head can have in this run, or has: the operating modes are shares of it."""
-        possible = max(row_length(sequence, self.options) for sequence in self.result.material.sequences)
-        # an image has more regions than its caption has words
-        return max(possible, int(np.flatnonzero(self.result.histograms.any(axis=(0, 1, 2))).max()))
-
     @property
     def modes(self) -> tuple[NDArray[np.str_], NDArray[np.str_]]:
-        """Operating mode of every head on either side: bands of the median over the longest row."""
-        a, b = median_counts(self.result.histograms[0])
-        return operating_modes(a, self.longest_count), operating_modes(b, self.longest_count)
+        """Operating mode of every head on either side: classes of the median of count over visible keys."""
+        return self.result.spread.modes
+
+    @property
+    def bands(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The founding figure's band of every head on either side, of the same median."""
+        a, b = founding_bands(self.result.spread.quartiles[..., 1], 1)
+        return a, b
+
+    @property
+    def visible_keys(self) -> int | None:
+        """How many keys every query sees; None where queries see different numbers."""
+        return self.result.spread.visible_keys(self.of_site)
+
+    @property
+    def of_site(self) -> NDArray[np.bool_]:
+        """Which rows of the heads belong to the site that a figure shows; all where it shows none in particular."""
+        return (self.heads["site"] == self.site).to_numpy() if self.site else np.ones(len(self.heads), dtype=bool)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from metastable.heads.modes import count_mode_changes
+from metastable.heads.modes import MODES, count_mode_changes
+from metastable.measures import measure_named
 from metastable.report.apa import format_g, format_level, format_r, format_share, listed, p_phrase, plural
 from metastable.report.run.difference_words import DIFFERENCE_WORDS
 from metastable.report.run.effect_words import EffectWords
@@ -22,11 +23,14 @@ from metastable.stats.effect_kinds import DIFFERENCE, SLOPE, Effect
 
 __all__ = [
     "absence",
+    "axis_clause",
     "heads_sentence",
     "joint_sentence",
     "layers_sentence",
+    "lengths_warning",
     "limitations",
     "methods_paragraph",
+    "modes",
     "omnibus_sentence",
     "thresholds_sentence",
     "violins",
@@ -35,6 +39,8 @@ __all__ = [
 
 _WORDS = {DIFFERENCE.name: DIFFERENCE_WORDS, SLOPE.name: SLOPE_WORDS}
 
+# Sequences that a warning names.
+_MOST_NAMED = 3
 # A correlation over fewer heads says nothing.
 _LEAST_TO_CORRELATE = 3
 
@@ -105,7 +111,7 @@ def heads_sentence(scene: Scene) -> str:
         else f"the mixed model finds {int((heads['lmm_p_fdr'] < alpha).sum())}"
     )
     parts = [
-        f"{format_share(n, len(heads))} heads {effect.verb} at a false discovery rate of {format_level(alpha)}, "
+        f"{format_share(n, len(heads))} heads {effect.verb} at a {scene.rate} of {format_level(alpha)}, "
         f"{int((heads['p_perm_fwer'] < alpha).sum())} also by the family-wise test over all heads; {mixed}, "
         "and layers tested before their heads (Yekutieli, 2008) leave "
         f"{int((details['p_layers_first'] < alpha).sum())}."
@@ -124,7 +130,7 @@ def heads_sentence(scene: Scene) -> str:
 
 def absence(scene: Scene) -> str:
     """Say what is known of the heads without a significant effect."""
-    heads, effect, level = scene.heads, scene.effect, format_level(scene.alpha)
+    heads, details, effect, level = scene.heads, scene.details, scene.effect, format_level(scene.alpha)
     equivalent, undecided = scene.verdicts["equivalent"], scene.verdicts["undecided"]
     for_null, for_effect = int((heads["bf10"] < 1 / 3).sum()), int((heads["bf10"] > 3).sum())
     if not equivalent + undecided:
@@ -138,10 +144,16 @@ def absence(scene: Scene) -> str:
         )
         text += (
             f"{plural(undecided, 'head is', 'heads are')} *undecided*: "
-            f"neither a {effect.name} nor its absence was shown, and it would take more data to tell."
+            f"neither a {effect.name} nor its absence was shown."
             if undecided
             else "No head is *undecided*."
         )
+        flat = int(details["flat"].sum())
+        if flat:
+            text += (
+                f" {plural(flat, 'head does', 'heads do')} not vary at all in this sample, so that nothing can be "
+                "tested there, with more data of this kind neither."
+            )
     rest = len(heads) - for_null - for_effect
     return (
         f"{text} Bayes factors above 3 favour a {effect.name} in {plural(for_effect, 'head')}, "
@@ -149,18 +161,95 @@ def absence(scene: Scene) -> str:
     )
 
 
-def violins(scene: Scene) -> str:
-    """Say what the founding figure shows and how many heads change operating mode."""
-    modes_a, modes_b = scene.modes
-    changed, measure = count_mode_changes(modes_a, modes_b), scene.measure.name
-    other = "" if measure == "count" else f" (at {scene.threshold}; not of the {measure}, which this report tests)"
+def axis_clause(scene: Scene) -> str:
+    """Say on what axis the counts of figures stand where queries see different numbers of keys; empty where not."""
+    if scene.visible_keys is not None:
+        return ""
+    spread = scene.result.spread
+    fewest, most = int(spread.fewest[scene.of_site].min()), int(spread.most[scene.of_site].max())
+    longest = scene.result.outlying
+    by = f" {longest.identifiers[0]} alone has {longest.lengths[0]} tokens." if longest else ""
+    return f" Queries see {fewest} to {most} keys, so that each count is a share of the keys that its query sees.{by}"
+
+
+def _of_count(scene: Scene) -> str:
+    measure = scene.measure.name
+    return "" if measure == "count" else f" (at {scene.threshold}; not of the {measure}, which this report tests)"
+
+
+def modes(scene: Scene) -> str:
+    """Say what operating modes are, of which keys, and how many heads change theirs."""
+    (modes_a, modes_b), spread = scene.modes, scene.result.spread
+    fewest, usual, most = int(spread.fewest.min()), float(np.median(spread.usual)), int(spread.most.max())
+    seen = (
+        f"Every query sees *N* = {most} keys."
+        if fewest == most
+        else f"Queries see between {fewest} and {most} keys, usually {usual:g}, so a head's mode is that of the median "
+        "of *k*/*N* over its tokens, each with its own *N*: a few long texts do not change it."
+    )
+    # a count is at least 1: of fewer keys than that no head can be in class IV
+    unseen = (
+        " With so few keys no head can be in class IV, since *k* is at least 1; the paper read 512 tokens, as the "
+        "study `running_text` does."
+        if usual < 1 / MODES[0].high
+        else ""
+    )
     return (
-        f"The distribution of the count{other} over all query tokens, head by head, "
-        "as in the founding experiment and in figure 2 of Ramsauer et al. (2021). "
-        "The number in each cell is the median; the colour is the operating mode, "
-        "from I (averages over very many) to IV (over few). "
-        f"{format_share(changed, len(modes_a))} heads change their mode between {scene.sides.both}. "
-        "Medians are whole numbers, so a mode may stay where a mean moves."
+        f"A head's operating mode is its class by the median of its count *k*{_of_count(scene)} over the *N* keys that "
+        "a query sees (Ramsauer et al., 2021, figure 2): I above *N*/2, II above *N*/8, III above *N*/32, IV below. "
+        f"{seen}{unseen} {format_share(count_mode_changes(modes_a, modes_b), len(modes_a))} heads change their mode "
+        f"between {scene.sides.both}. Modes are coarse, so one may stay where a mean moves. "
+        "[modes.csv](modes.csv) has every head."
+    )
+
+
+def violins(scene: Scene) -> str:
+    """Say what the founding figure shows and how many heads change the band of their median."""
+    bands_a, bands_b = scene.bands
+    return (
+        f"The distribution of the count{_of_count(scene)} over all query tokens, head by head, as in the founding "
+        "experiment. The number in each cell is the median; the colour is the founding experiment's band of it, cut at "
+        "4, 8, 12 and 16 of 20 keys, which is not the paper's class. "
+        f"{format_share(int((bands_a != bands_b).sum()), len(bands_a))} heads change their band between "
+        f"{scene.sides.both}."
+    )
+
+
+def lengths_warning(scene: Scene) -> str:
+    """Name the sequences that are far longer than the others, and say what they do to the effects, without Markdown.
+
+    Empty where no sequence is.
+    """
+    found, measure, unit = scene.result.outlying, scene.measure, scene.contrast.unit
+    if found is None:
+        return ""
+    named = [
+        f"{name} ({length} tokens)"
+        for name, length in list(zip(found.identifiers, found.lengths, strict=True))[:_MOST_NAMED]
+    ]
+    n, more = len(found.lengths), len(found.lengths) - len(named)
+    named += [f"{more} more"] if more else []
+    text = (
+        f"{'One sequence is' if n == 1 else f'{n} sequences are'} far longer than the others: {listed(named)}, where "
+        f"the other sequences have {found.shortest:g} to {found.longest:g} tokens (median {found.typical:g})."
+    )
+    # a share of the attention does not grow with the length
+    if not measure.unit:
+        return text
+    its, widens = ("it", "widens") if n == 1 else ("them", "widen")
+    left_out = its if unit == "sequence" else f"{'its' if n == 1 else 'their'} {plural(found.n_units, unit)}"
+    grows = (
+        f"The {measure.name} grows with the number of keys, so {'it' if n == 1 else 'they'} alone {widens} the spread "
+        "within a condition, by which effects are standardized"
+    )
+    if np.isfinite(found.size_without):
+        grows += (
+            f": the typical |{scene.effect.symbol}| is {format_g(scene.typical_size, sign=False)} with {its} and "
+            f"{format_g(found.size_without, sign=False)} without {left_out}"
+        )
+    return (
+        f"{text} {grows}. With --measure share each count is divided by the number of keys that its query sees, so "
+        "that long and short texts compare."
     )
 
 
@@ -217,11 +306,12 @@ def limitations(scene: Scene) -> list[str]:
         f"The result holds for this model, these texts and {scene.contrast.unit}s made in this way; "
         "another draw or shuffle (another seed) gives others."
     )
-    # special tokens query and are keys
-    if measure.wider and scene.options.queries == scene.options.keys == "all":
+    if measure.wider and scene.options.queries == "all":
+        texts.append("Special tokens query like any other: their rows are among those averaged.")
+    if measure.wider and scene.options.keys == "all" and not measure_named(scene.options.measure).without_sinks:
         texts.append(
-            "Special tokens are queries and keys like any other; "
-            "heads that park their attention on them spread little in both conditions."
+            "Special tokens are keys like any other: how much a row rests on them moves its "
+            f"{measure.name}, as does how it spreads over the words."
         )
     if scene.held:
         texts.append(

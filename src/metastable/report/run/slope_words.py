@@ -62,7 +62,7 @@ def _verdict(scene: Scene) -> list[str]:
     }[scene.verdict]
     first = (
         f"{opening} ({p_text}); {equivalent} {'is' if equivalent == 1 else 'are'} equivalent within d = ±{margin:g} "
-        f"and {undecided} undecided at a false discovery rate of {format_level(scene.alpha)}."
+        f"and {undecided} undecided at a {scene.rate} of {format_level(scene.alpha)}."
     )
     second = (
         f"The typical head has |d| = {format_g(scene.typical_size, sign=False)}; "
@@ -153,13 +153,15 @@ def _adjustment(scene: Scene) -> str:
 
 def _sensitivity(scene: Scene) -> str:
     n_units, n_heads = len(predictor_of(scene.contrast)), len(scene.heads)
-    found = detectable_effect(n_units, len(scene.held), n_heads, alpha=scene.alpha)
+    found, half = (
+        detectable_effect(n_units, len(scene.held), n_heads, alpha=scene.alpha, power=power) for power in (0.8, 0.5)
+    )
     return (
         f"By formula, not by simulation: with {n_units:,} {scene.contrast.unit}s "
         f"a head whose true effect is |*d*| = **{found:.2f}** is found with 80% power even if it is the only one "
         f"(Fisher's *z* at α = {format_level(scene.alpha)} / {n_heads}; "
         "where more heads have a slope, the false discovery rate correction finds smaller ones). "
-        "Smaller effects are likely to be missed. "
+        f"Below |*d*| = {half:.2f} it is likelier missed than found. "
         "Studies of two groups say this by simulation from their own units, "
         "which has no counterpart where the predictor goes along with the covariates."
     )
@@ -247,7 +249,7 @@ def _summary(scene: Scene) -> str:
 def _map(scene: Scene) -> str:
     return (
         f"Change of the mean {scene.measure.name} {per_unit(scene.contrast)}{_amid(scene)}; "
-        f"outlined where significant (FDR {format_level(scene.alpha)})."
+        f"outlined where significant ({scene.controls} {format_level(scene.alpha)})."
     )
 
 

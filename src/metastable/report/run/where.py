@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from metastable.heads.decomposition import MapComparison, compared_maps, sink_of
+from metastable.heads.decomposition import MapComparison, compared_maps, sink_of, without_sinks
 from metastable.measures import call_measure
 from metastable.report.apa import format_g, format_level, format_r, listed, plural, unbroken
 from metastable.report.run.scene import Scene
@@ -63,7 +63,7 @@ def where_line(scene: Scene) -> str:
             f"the map of effects on the {scene.measure.name} correlates with that on the {call_measure(mass.measure)} "
             f"at r = {format_r(mass.r)} over {plural(mass.n_heads, 'head')}"
         )
-    other = next((maps[name] for name in ("count_words", "count_contributions") if name in maps), None)
+    other = next((maps[name] for name in without_sinks(maps)), None)
     n = 0 if other is None else other.kept + other.turned + other.lost
     if other is not None and n:
         parts.append(
@@ -83,7 +83,7 @@ def where_sentences(scene: Scene) -> tuple[str, ...]:
         "The count of an attention row over all keys depends on how much of the row rests on a sink: "
         "with most of its mass on one special token a row has a small count, however it spreads over the words. "
         f"So every run tests other measures of the same rows beside the {scene.measure.name}, "
-        f"each corrected over its own heads (FDR {format_level(scene.alpha)}).",
+        f"each corrected over its own heads ({scene.controls} {format_level(scene.alpha)}).",
         _learned_sink(scene),
         " ".join(f"The {call_measure(name)} is not among them: {reason}." for name, reason in lacking.items()),
     )

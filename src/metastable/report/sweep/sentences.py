@@ -8,6 +8,7 @@ from metastable.heads.record import VerdictRecord
 from metastable.heads.sweep_axes import Axis, level_text, setting_text
 from metastable.heads.sweep_result import SweepResult
 from metastable.heads.sweep_tables import KIND_AXES, map_correlations
+from metastable.measures import call_measure
 from metastable.report.apa import format_g, format_level, format_p, format_share, listed, p_phrase, plural
 from metastable.stats.balance import BALANCE_LINE
 from metastable.stats.corrections import CORRECTIONS
@@ -96,7 +97,11 @@ def warnings(result: SweepResult) -> list[str]:
 def combinations(result: SweepResult) -> str:
     """Say how many settings there are, and how often attention was counted for them."""
     n_cubes = len({run.counts for run in result.record.runs})
+    measures = [call_measure(name) for name in result.heads["measure"].unique()]
+    chosen = any(axis.name == "measure" for axis in result.axes)
+    by_model = "" if len(measures) == 1 or chosen else ", as each model shows what it takes"
     return (
+        f"Compared {'is' if len(measures) == 1 else 'are'} the {listed(measures)} of each attention row{by_model}. "
         f"All combinations make {plural(len(result.settings), 'setting')}, from "
         f"{plural(n_cubes, 'extraction')} of attention counts; thresholds and measures share one."
     )
