@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -242,6 +243,26 @@ def test_depth_is_relative_to_each_site(tmp_path):
     report = read_report(report_folder(tmp_path / "one", shape=(("encoder", 2, 1), ("cross", 4, 1))))
     table = effects_by_depth([report], ["one"], 0.9)
     assert table["depth"].tolist() == [0.25, 0.75, 0.125, 0.375, 0.625, 0.875]
+
+
+def in_every_fourth_layer(report):
+    tables = {name: table.assign(layer=table["layer"] * 4) for name, table in report.of_measure.items()}
+    return replace(report, of_measure=tables)
+
+
+def test_depth_of_a_hybrid_is_that_of_its_attention_layers(tmp_path):
+    report = read_report(report_folder(tmp_path / "one", shape=(("self", 2, 1),)))
+    hybrid = in_every_fourth_layer(report)
+    table = effects_by_depth([hybrid], ["one"], 0.9)
+    assert (table["layer"].tolist(), table["depth"].tolist()) == ([4, 8], [0.25, 0.75])
+
+
+def test_hybrids_with_their_attention_in_other_layers_are_not_joined_head_by_head(tmp_path):
+    report = read_report(report_folder(tmp_path / "one", shape=(("self", 2, 1),)))
+    other = read_report(report_folder(tmp_path / "two", shape=(("self", 2, 1),)))
+    hybrid = in_every_fourth_layer(other)
+    assert compare_reports(report, other, n_permutations=20).relation == "same heads"
+    assert compare_reports(report, hybrid, n_permutations=20).relation == "other shape"
 
 
 def break_file(name, content):

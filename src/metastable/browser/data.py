@@ -88,15 +88,15 @@ def page_data(comparison: Comparison, attend: Attend | None, *, alpha: float, ma
     dict
         Of JSON values without NaN.
     """
-    sites = comparison.features.groupby("site", sort=False)[["layer", "head"]].max()
+    sites = comparison.features.groupby("site", sort=False)
     return {
         "alpha": alpha,
         "conditions": list(comparison.conditions),
         "n": [int(comparison.heads[name].max()) for name in ("n_a", "n_b")],
         "sizes": [int((comparison.codes == side).sum()) for side in (0, 1)],
         "paired": comparison.paired,
-        "sites": [{"name": str(site), "layers": int(row["layer"]), "heads": int(row["head"])}
-                  for site, row in sites.iterrows()],
+        "sites": [{"name": str(site), "layers": sorted(map(int, rows["layer"].unique())),
+                   "heads": int(rows["head"].max())} for site, rows in sites],
         "features": [[str(site), int(layer), int(head)]
                      for site, layer, head in comparison.features.itertuples(index=False)],
         "statistics": list(STATISTICS),

@@ -125,10 +125,10 @@
     grid.replaceChildren();
     cells = new Map();
     grid.style.gridTemplateColumns = `auto repeat(${site.heads}, minmax(0, 3.4rem))`;
-    grid.style.setProperty("--h", `clamp(13px, calc((100vh - 330px) / ${site.layers} - 2px), 44px)`);
-    grid.setAttribute("aria-rowcount", site.layers + 1);
+    grid.style.setProperty("--h", `clamp(13px, calc((100vh - 330px) / ${site.layers.length} - 2px), 44px)`);
+    grid.setAttribute("aria-rowcount", site.layers.length + 1);
     grid.setAttribute("aria-colcount", site.heads + 1);
-    for (let layer = site.layers; layer >= 1; layer--) {
+    for (const layer of [...site.layers].reverse()) {
       const label = element("div", { role: "rowheader" }, String(layer));
       const row = element("div", { role: "row" }, label);
       for (let head = 1; head <= site.heads; head++) {
@@ -555,10 +555,11 @@
   grid.addEventListener("keydown", (event) => {
     const [site, layer, head] = data.features[state.feature];
     const size = data.sites.find((one) => one.name === site);
+    const row = size.layers.indexOf(layer);
     const steps = {
       ArrowLeft: [layer, head - 1], ArrowRight: [layer, head + 1],
-      ArrowUp: [layer + 1, head], ArrowDown: [layer - 1, head],
-      Home: [event.ctrlKey ? size.layers : layer, 1], End: [event.ctrlKey ? 1 : layer, size.heads],
+      ArrowUp: [size.layers[row + 1], head], ArrowDown: [size.layers[row - 1], head],
+      Home: [event.ctrlKey ? size.layers.at(-1) : layer, 1], End: [event.ctrlKey ? size.layers[0] : layer, size.heads],
     };
     if (event.key === "Enter" || event.key === " ") {
       event.preventDefault();

@@ -308,8 +308,13 @@ def option_differences(first: Options, second: Options) -> list[tuple[str, str, 
     return [row for row in rows if row[1] != row[2]]
 
 
+def _layers(report: FinishedReport) -> set[tuple[str, int]]:
+    return set(report.heads[["site", "layer"]].drop_duplicates().itertuples(index=False, name=None))
+
+
 def _relation(first: FinishedReport, second: FinishedReport) -> Relation:
-    if first.shape != second.shape:
+    # Hybrids of one shape may have their attention in other layers.
+    if first.shape != second.shape or _layers(first) != _layers(second):
         return "other shape"
     same = first.record.model.weights_sha256 == second.record.model.weights_sha256
     return "same heads" if same else "other weights"

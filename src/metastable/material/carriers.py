@@ -177,6 +177,6 @@ def _read(carrier: str, word: str, tokenizer: Tokenizer) -> tuple[Encoded, tuple
     if len(encoded.token_ids) > tokenizer.max_length:
         raise InputError(
             f"the carrier {carrier[:60]!r} is {len(encoded.token_ids)} tokens long with {word!r} and "
-            f"{tokenizer.model_id} reads at most {tokenizer.max_length}; shorten it"
+            f"{tokenizer.model_id} reads at most {tokenizer.max_length}; shorten it{tokenizer.read_more}"
         )
     return encoded, words, position

@@ -15,7 +15,7 @@ from metastable.extraction.threads import fewer_threads
 from metastable.figures.saving_beside import Save, processes_beside, saving_beside
 from metastable.files import require_writable
 from metastable.heads.contrasts import Contrast, contrasts_of
-from metastable.heads.decomposition import effects_with_sink_held, sink_of
+from metastable.heads.decomposition import effects_with_sink_held, learned_sink_shares, sink_of
 from metastable.heads.frozen import frozen_note, read_frozen
 from metastable.heads.head_tests import (
     adjusting,
@@ -243,6 +243,7 @@ def _run(study: Study, options: Options, clock: Clock, command: str, save: Save)
         record=record,
         claims=claims,
         sink_held=sink_held,
+        learned_sink=learned_sink_shares(cube, contrasts[0]),
         outlying=outlying_lengths(
             contrasts[0], material.sequences, values, adjusting(contrasts[0], options.covariates)
         ),

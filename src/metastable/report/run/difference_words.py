@@ -270,7 +270,7 @@ def _summary(scene: Scene) -> str:
     a, b = scene.conditions
     return (
         f"Mean {scene.measure.name} of every head for {a} and {b} sequences on one scale, their difference, "
-        "and the verdict of every head. Layer 1 is at the bottom."
+        f"and the verdict of every head. Layer {scene.heads['layer'].min()} is at the bottom."
     )
 
 

@@ -13,6 +13,7 @@ from metastable.report.run.methods import (
     measured_clause,
     mixed_clause,
     model_clause,
+    number_type,
     ratings_clause,
 )
 from metastable.report.run.scene import Scene
@@ -315,6 +316,11 @@ def limitations(scene: Scene) -> list[str]:
     if scene.held:
         texts.append(
             f"Adjusting for {listed(scene.held_names)} assumes that they act linearly and were measured without error."
+        )
+    dtype = number_type(scene.result.record)
+    if dtype != "float32":
+        texts.append(
+            f"The model computed in {dtype}, and only its softmax in float32, so that rounding moves some counts."
         )
     if not scene.analysis.exact:
         texts.append("Permutation p-values are drawn at random; near α they would move with another seed.")

@@ -242,7 +242,7 @@ def _summary(scene: Scene) -> str:
     return (
         f"Mean {scene.measure.name} of every head for the {a} and the {b} half on one scale; "
         f"the slope, which is the change {per_unit(scene.contrast)}{_amid(scene)}; "
-        "and the verdict on the slope. Layer 1 is at the bottom."
+        f"and the verdict on the slope. Layer {scene.heads['layer'].min()} is at the bottom."
     )
 
 

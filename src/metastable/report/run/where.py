@@ -35,6 +35,17 @@ def _resting(scene: Scene) -> str:
     return f"{what} {a} of the attention in {scene.sides.a} and {b} in {scene.sides.b}{scene.sides.thing}"
 
 
+def _learned_sink(scene: Scene) -> str:
+    """Say what goes to learned sinks, which are no keys; empty where the heads have none."""
+    if scene.result.learned_sink is None:
+        return ""
+    a, b = map(_percent, scene.result.learned_sink)
+    return (
+        f"Each head has a learned sink in its softmax, which is no token: it takes {a} of the attention in "
+        f"{scene.sides.a} and {b} in {scene.sides.b}{scene.sides.thing}. Counts are of what the tokens receive."
+    )
+
+
 def _maps(scene: Scene) -> list[MapComparison]:
     return compared_maps(scene.result.measured, alpha=scene.alpha)
 
@@ -73,6 +84,7 @@ def where_sentences(scene: Scene) -> tuple[str, ...]:
         "with most of its mass on one special token a row has a small count, however it spreads over the words. "
         f"So every run tests other measures of the same rows beside the {scene.measure.name}, "
         f"each corrected over its own heads ({scene.controls} {format_level(scene.alpha)}).",
+        _learned_sink(scene),
         " ".join(f"The {call_measure(name)} is not among them: {reason}." for name, reason in lacking.items()),
     )
 
