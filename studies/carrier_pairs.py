@@ -1,4 +1,4 @@
-"""Matched concrete and abstract nouns, both of a pair in the same carrier sentences, tested over pairs and sentences."""
+"""Matched concrete and abstract nouns, both of a pair in the same carrier sentences, over pairs and sentences."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def build(options: Options, tokenizer: Tokenizer) -> Material:
     sequences, left_out = carried_sequences(pairs, (concrete.name, abstract.name), carriers, words.table, tokenizer)
     notes.extend(left_out)
     notes.append(
-        f"{len(carriers)} carrier sentences, the same for both words of every pair; pairs and sentences are both draws: "
+        f"{len(carriers)} carrier sentences, the same for both words of every pair; pairs and sentences are draws: "
         + " ".join(carriers)
     )
     return Material(
