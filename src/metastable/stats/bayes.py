@@ -173,7 +173,7 @@ def effective_bayes_factor(
     Examples
     --------
     >>> print(effective_bayes_factor([2.5], [40.0], [39.0]).round(3), jzs_bayes_factor([2.5], 40).round(3))
-    [2.645] [2.645]
+    [2.635] [2.635]
     """
     table = np.broadcast_arrays(*(np.asarray(one, dtype=np.float64) for one in (t, n_effective, dof)))
     found = np.ones(table[0].shape)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from metastable.errors import InputError
-from metastable.stats import crossed_equivalence, crossed_test
+from metastable.stats import crossed_equivalence, crossed_test, fit_mixed_models
 
 LME4 = Path(__file__).parent / "lme4"
 FITS = json.loads((LME4 / "fits.json").read_text())
@@ -206,6 +206,24 @@ def test_order_units_and_side_change_nothing_else(seed, scale, shift, latin):
     np.testing.assert_allclose(other.p, found.p, rtol=1e-3, atol=1e-9)
     np.testing.assert_allclose(other.g, -found.g, rtol=1e-4, atol=1e-7)
     np.testing.assert_allclose(other.p_interaction, found.p_interaction, rtol=1e-4, atol=1e-9)
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_pairs_that_lie_in_one_context_each_leave_the_contexts_random_alone(swapped):
+    rng = np.random.default_rng(3)
+    pair = np.repeat(np.arange(60), 2)
+    context, condition = pair % 8, np.arange(120) % 2 == 0
+    values = rng.normal(size=(120, 3)) + 0.7 * rng.normal(size=(8, 3))[context] * condition[:, None]
+    labels = (context, pair) if swapped else (pair, context)
+    found = crossed_test(values, condition, *labels)
+    differences = values[::2] - values[1::2]
+    alone = fit_mixed_models(differences, np.ones((60, 1)), pair[::2] % 8, column=0)
+    assert found.formula == f"difference ~ 1 + (1 | {'item' if swapped else 'context'})"
+    np.testing.assert_allclose(found.se, alone.se, rtol=1e-6)
+    np.testing.assert_allclose(found.dof, alone.dof, rtol=1e-4)
+    if not swapped:
+        test = stats.f_oneway(*(differences[context[::2] == code] for code in range(8)))
+        np.testing.assert_allclose(found.p_interaction, test.pvalue)
 
 
 def test_one_feature_may_be_a_vector_and_the_table_has_a_row_for_each():

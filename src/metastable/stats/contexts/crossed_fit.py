@@ -85,7 +85,7 @@ def fit_crossed(design: CrossedDesign) -> CrossedFit:
     complete = len(values) == grid and len(np.unique(_cells(design))) == grid
     found = _empty(n_features)
     todo = np.ones(n_features, dtype=np.bool_)
-    if complete and design.condition is None:
+    if complete and design.condition is None and design.item.width and design.context.width:
         found, todo = _balanced_differences(design), np.zeros(n_features, dtype=np.bool_)
     elif complete and not design.in_both[0].any() and (design.item.width, design.context.width) == (1, 2):
         found, inside = _balanced_groups(design)

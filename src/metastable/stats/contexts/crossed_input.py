@@ -54,14 +54,12 @@ class CrossedDesign:
     @property
     def formula(self) -> str:
         """The mixed model, in lme4's notation."""
-        if self.condition is None:
-            return "difference ~ 1 + (1 | item) + (1 | context)"
         terms = [
             f"({'1 + condition' if factor.width == 2 else '1'} | {name})"
             for name, factor in (("item", self.item), ("context", self.context))
             if factor.width
         ]
-        return " + ".join(["value ~ condition", *terms])
+        return " + ".join(["difference ~ 1" if self.condition is None else "value ~ condition", *terms])
 
 
 def level_means(values: Floats, codes: Ints) -> Floats:
@@ -185,8 +183,9 @@ def _of_differences(
     """Differences of the means of either side of each cell of item and context."""
     parts = [level_means(y[s], cells[s]) for s in (side, ~side)]
     _, first = np.unique(cells, return_index=True)
-    rows = (Factor(items[first], 1), Factor(contexts[first], 1))
-    return CrossedDesign(parts[0] - parts[1], None, *rows, both, y, side, items)
+    # a factor with one difference a level is the residual
+    rows = tuple(Factor(codes[first], int(codes.max() + 1 < len(first))) for codes in (items, contexts))
+    return CrossedDesign(parts[0] - parts[1], None, rows[0], rows[1], both, y, side, items)
 
 
 def _widths(side: Bools, items: Ints, contexts: Ints, both: tuple[Bools, Bools]) -> tuple[int, int]:

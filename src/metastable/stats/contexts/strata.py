@@ -186,7 +186,10 @@ def interaction_with_context(design: CrossedDesign) -> FRatio:
     """
     values, condition, item, context = design.values, design.condition, design.item.codes, design.context.codes
     if condition is None:
-        return _nested_f(values, item, np.zeros((len(values), 0)), np.eye(int(context.max()) + 1)[context])
+        indicators = np.eye(int(context.max()) + 1)[context]
+        if design.item.width == 0:
+            return _nested_f(values, None, np.ones((len(values), 1)), indicators)
+        return _nested_f(values, item, np.zeros((len(values), 0)), indicators)
     if design.in_both[1].sum() < 2:
         missing = np.full(values.shape[1], np.nan)
         return FRatio(missing, missing, missing, missing)
