@@ -111,6 +111,16 @@ def test_levels_of_one_condition_each_are_rotated_within_what_the_mean_leaves():
     assert reached / n < 0.05 + 3 * np.sqrt(0.05 * 0.95 / n)
 
 
+def test_items_that_stand_once_are_the_residual():
+    rng = np.random.default_rng(10)
+    item = np.arange(168)
+    context, condition = item % 6, item // 6 % 2 == 0
+    slopes = 0.6 * rng.normal(size=(6, 1500))[context] * condition[:, None]
+    values = rng.normal(size=(168, 1500)) + rng.normal(size=(6, 1500))[context] + slopes
+    found = crossed_family_test(values, condition, item, context, n_rotations=999, rng=rng)
+    assert abs((found.p <= 0.05).mean() - 0.05) < 3 * np.sqrt(0.05 * 0.95 / 1500)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -115,8 +115,10 @@ def crossed_family_test(
     takes the place of the mean's in the stratum of the contexts, another in that of the items, the same for all
     features, so that their dependence is kept. From the two come a new effect, new mean squares, a new standard error
     and its degrees of freedom, by the formula of a balanced design with the share of either factor as the mixed model
-    has it, and from these a p. The observed p is compared with those. It is exact (for normal effects) where one of the
-    factors makes up the error, and approximate between.
+    has it, and from these a p; the observed p is compared with those. They are exact (for normal effects) where one of
+    the factors makes up the error, and approximate between: where a feature's own are fewer below a level than that
+    level, they are taken as spread evenly, so that a feature's p here is never below that of the mixed model, and the
+    rotations add the dependence between features.
 
     References
     ----------
@@ -226,12 +228,16 @@ def rotate_parts(
     live = ~fit.flat & fit.converged
     z_observed = -special.ndtri(observed / 2.0)
     critical = float(-special.ndtri(alpha / 2.0))
+    # deviates of n_rotations p-values that are spread evenly, the smallest first
+    even = -special.ndtri(np.arange(1, n_rotations + 1) / (n_rotations + 1) / 2.0)
 
     of_context, of_item = fit.part_context + fit.part_residual, fit.part_item + fit.part_residual
     contexts = _ready(parts.contexts, _share(of_context, fit.part_item))
     items = _ready(parts.items, _share(of_item, fit.part_context))
     turns = (_directions(contexts, n_rotations, generator), _directions(items, n_rotations, generator))
-    residual_dof = max(float(len(parts.design.values)) - contexts.dof - items.dof, 1.0)
+    # a factor with one row a level is the residual, and takes nothing from it
+    taken = [one.dof for one, factor in ((contexts, parts.design.context), (items, parts.design.item)) if factor.width]
+    residual_dof = max(len(parts.design.values) - 1.0 - sum(taken), 1.0)
 
     p_single, p_own, p_step = np.ones(n_features), np.ones(n_features), np.ones(n_features)
     largest = {int(code): np.zeros(n_rotations) for code in np.unique(codes)}
@@ -252,7 +258,7 @@ def rotate_parts(
             (contexts.dof, items.dof, residual_dof),
         )
         for place, feature in enumerate(columns):
-            mine, margin = z[:, place], 1e-9 * z_observed[feature]
+            mine, margin = _at_least_even(z[:, place], even), 1e-9 * z_observed[feature]
             p_own[feature] = p_value(z_observed[feature], mine, margin, exact=False)
             running = largest[int(codes[feature])]
             np.maximum(running, mine, out=running)
@@ -340,6 +346,14 @@ def _deviates(
     t = np.divide(np.abs(effect), np.sqrt(squared), out=np.zeros_like(squared), where=squared > 0)
     p = np.maximum(special.stdtr(dof, -t), 0.5 * SMALLEST_P)
     return np.asarray(-special.ndtri(p), dtype=np.float64)
+
+
+def _at_least_even(z: Floats, even: Floats) -> Floats:
+    """Raise deviates to those of as many p-values that are spread evenly, in their order."""
+    raised = np.empty_like(z)
+    order = np.argsort(-z, kind="stable")
+    raised[order] = np.maximum(z[order], even)
+    return raised
 
 
 def _monotone(p: Floats, observed: Floats) -> Floats:
