@@ -228,5 +228,6 @@ def limitations(scene: Scene) -> list[str]:
             f"Adjusting for {listed(scene.held_names)} assumes that they act linearly and were measured without error."
         )
     if not scene.analysis.exact:
-        texts.append("Permutation p-values are drawn at random; near α they would move with another seed.")
+        drawn = "P-values of rotations" if scene.analysis.over_contexts else "Permutation p-values"
+        texts.append(f"{drawn} are drawn at random; near α they would move with another seed.")
     return [*texts, *words_of(scene.effect).limitations(scene)]
