@@ -21,9 +21,10 @@ from metastable.heads.cube import (
     unit_means,
 )
 from metastable.heads.spread import Spread, spread_of
-from metastable.measures import COUNT, known_measures, measure_named
+from metastable.measures import COUNT, call_measure, known_measures, measure_named
 from metastable.progress import Advance
 from metastable.stats.analysis import Analysis, Settings, TokenRows, join_analyses
+from metastable.stats.contexts.generalized import Observations
 from metastable.stats.correlation import slope_design
 from metastable.stats.difference import analyse
 from metastable.stats.mixed_models.joint import JointModel, fit_joint_model
@@ -111,6 +112,23 @@ def _token_rows(
     )
 
 
+def _observations(
+    cube: xr.Dataset, features: pd.DataFrame, threshold: float, contrast: Contrast, options: Options
+) -> Observations | None:
+    """Sequence by sequence what tests over items and contexts take; None where they are over units."""
+    crossing = contrast.crossing
+    if crossing is None or options.covariates:
+        return None
+    return Observations(
+        values=unit_means(cube, features, threshold, options.measure),
+        condition=crossing.condition,
+        item=crossing.item,
+        context=crossing.context,
+        names=(crossing.item_name.replace(" ", "_"), crossing.context_name.replace(" ", "_")),
+        measure=f"mean {call_measure(options.measure)}",
+    )
+
+
 def _settings(options: Options) -> Settings:
     return Settings(
         n_permutations=options.permutations,
@@ -171,7 +189,8 @@ def analyse_cube(
     advance : callable
         Told of progress as ``f(done, total)``.
     with_mixed_models : bool
-        Whether mixed models are fitted; their columns are NaN if not.
+        Whether mixed models of tokens are fitted; their columns are NaN if not. Where the tests are over items and
+        contexts, these columns hold the mixed model over both in any case.
 
     Returns
     -------
@@ -188,12 +207,13 @@ def analyse_cube(
             advance(int(100 * (2 * index + part + done / max(total, 1))), 200 * len(thresholds))
 
         values = contrast.values(unit_means(cube, features, threshold, measure))
+        observations = _observations(cube, features, threshold, contrast, options)
         arguments: dict[str, Any] = {
             "threshold": threshold,
             "measure": measure,
             "medians": _medians(cube, features, threshold, contrast, measure, histograms[index]),
             "tokens": _token_rows(cube, features, threshold, contrast, sequences, options.covariates, measure)
-            if with_mixed_models
+            if with_mixed_models and observations is None
             else None,
             "recorded": contrast.covariates,
             "settings": _settings(options),
@@ -202,7 +222,15 @@ def analyse_cube(
         }
         if contrast.predictor is None:
             analyses.append(
-                analyse(values, contrast.condition, features, pair=contrast.pair, covariates=nuisance, **arguments)
+                analyse(
+                    values,
+                    contrast.condition,
+                    features,
+                    pair=contrast.pair,
+                    covariates=nuisance,
+                    contexts=observations,
+                    **arguments,
+                )
             )
         else:
             held = contrast.covariates[list(options.covariates)]
@@ -350,8 +378,14 @@ def power_of(cube: xr.Dataset, contrast: Contrast, options: Options, advance: Ad
     features = feature_table(cube)
     values = unit_values(cube, contrast, options)
     varied = np.ptp(values, axis=0) > 0
-    # of a slope the report says by formula what the sample could find
-    if contrast.predictor is not None or min(contrast.n_a, contrast.n_b) < _LEAST_UNITS or not varied.any():
+    # of a slope, and over contexts, the report says by formula what the sample could find
+    over_contexts = contrast.crossing is not None and not options.covariates
+    if (
+        over_contexts
+        or contrast.predictor is not None
+        or min(contrast.n_a, contrast.n_b) < _LEAST_UNITS
+        or not varied.any()
+    ):
         return None
     return sensitivity(
         values,

@@ -83,7 +83,7 @@ def finished_run(
             "alpha": options.alpha,
             **_worst_covariate(contrast),
             "model": plain(model_record(encoder)),
-            "mixed_model": contrast.mixed_formula(options.measure, tuple(options.covariates)),
+            "mixed_model": analysis.over_contexts or contrast.mixed_formula(options.measure, tuple(options.covariates)),
             "notes": list(material.notes),
             "sources": dict(material.sources),
             "capture": extraction.capture,

@@ -25,7 +25,7 @@ __all__ = ["MAX_LENGTH", "TextRow", "TextTable", "read_texts", "text_material", 
 MAX_LENGTH = Option("max_length", natural, None, "most tokens of a sequence (none: all that the model reads)")
 """The option of a study of texts; longer ones are cut."""
 
-_COLUMNS = ("condition", "text", "cluster", "pair")
+_COLUMNS = ("condition", "text", "cluster", "pair", "context")
 # They would break the report's tables, its file names or its emphasis.
 _UNSAFE = re.compile(r"[|<>\"\[\]`*\\/\x00-\x1f]")
 _LONGEST_NAME = 40
@@ -43,6 +43,8 @@ class TextRow:
         What it belongs to, and the text itself.
     cluster, pair : str or None
         What it is a draw of, and what joins it with its partner; None where the file has no such column.
+    context : str or None
+        What carries it and others, and is a draw too.
     """
 
     number: int
@@ -50,6 +52,7 @@ class TextRow:
     text: str
     cluster: str | None = None
     pair: str | None = None
+    context: str | None = None
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,9 @@ def _read_row(row: Row, places: Mapping[str, int], name: str) -> TextRow:
             f"{name}, row {row.number}: {condition[:60]!r} cannot name a condition; give at most {_LONGEST_NAME} "
             "letters, digits, spaces or dashes"
         )
-    return TextRow(row.number, condition, values["text"], values.get("cluster"), values.get("pair"))
+    return TextRow(
+        row.number, condition, values["text"], values.get("cluster"), values.get("pair"), values.get("context")
+    )
 
 
 def read_texts(path: str | Path) -> TextTable:
@@ -130,7 +135,8 @@ def read_texts(path: str | Path) -> TextTable:
     ----------
     path : str or Path
         The file. Its first row names the columns: ``condition`` and ``text``, and optionally ``cluster``
-        (texts that are draws of the same thing) or ``pair`` (a text and its partner in the other condition).
+        (texts that are draws of the same thing) or ``pair`` (a text and its partner in the other condition), and
+        ``context`` (what carries several texts, and was drawn from more).
 
     Returns
     -------
@@ -217,6 +223,7 @@ def text_material(table: TextTable, tokenizer: Tokenizer, max_length: int | None
                 segment_ids=encoded.segment_ids,
                 cluster=row.cluster,
                 pair=row.pair,
+                context=row.context,
                 covariates=sequence_covariates(mine, len(encoded.token_ids), words),
             )
         )

@@ -7,6 +7,11 @@ from .analysis import TokenRows as TokenRows
 from .balance import balance_table as balance_table
 from .bayes import jzs_bayes_factor as jzs_bayes_factor
 from .bootstrap import bootstrap_g as bootstrap_g
+from .contexts.crossed_test import CrossedTest as CrossedTest
+from .contexts.crossed_test import crossed_equivalence as crossed_equivalence
+from .contexts.crossed_test import crossed_test as crossed_test
+from .contexts.rotations import CrossedFamily as CrossedFamily
+from .contexts.rotations import crossed_family_test as crossed_family_test
 from .corrections import adjust_p_values as adjust_p_values
 from .corrections import null_proportion as null_proportion
 from .difference import analyse as analyse

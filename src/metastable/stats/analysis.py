@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from metastable.stats.corrections import adjust_p_values
-from metastable.stats.effect_kinds import Effect, head_columns
+from metastable.stats.effect_kinds import CONTEXT_COLUMNS, Effect, head_columns
 from metastable.stats.effects import EffectSize
 from metastable.stats.hierarchical import hierarchical_test
 from metastable.stats.mixed_models.mixed import MixedModels, fit_mixed_models
@@ -112,6 +112,9 @@ class Analysis:
         Whether these were all distinct ones.
     no_adjustment : str
         Why the details hold no adjusted estimates; empty if they do.
+    over_contexts : str
+        The mixed model over items and contexts, in lme4's notation, where the tests are over both; else empty. The
+        heads then have the columns `CONTEXT_COLUMNS` too.
     """
 
     effect: Effect
@@ -122,6 +125,7 @@ class Analysis:
     n_permutations: int
     exact: bool
     no_adjustment: str = ""
+    over_contexts: str = ""
 
     def naming(self, conditions: tuple[str, str]) -> Analysis:
         """Return the same with the names of a and b in the attributes of every table, under "conditions"."""
@@ -259,6 +263,12 @@ class Ingredients:
         Last columns of the details: the estimates with and without covariates.
     no_adjustment : str
         Why there are none; empty if there are.
+    over_contexts : str
+        The mixed model over items and contexts, where the tests are over both; else empty.
+    mixed : mapping of str to ndarray
+        Estimate, se, dof, p_value, singular and converged of a mixed model that was fitted already.
+    beside_tests : mapping of str to ndarray
+        F ratios and p-values of other tests, for the heads; p-values are also given corrected.
     """
 
     effect: Effect
@@ -271,6 +281,9 @@ class Ingredients:
     beside_size: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     adjusted: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     no_adjustment: str = ""
+    over_contexts: str = ""
+    mixed: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    beside_tests: Mapping[str, Floats] = field(default_factory=dict)
 
 
 def assemble(
@@ -312,7 +325,8 @@ def assemble(
     units, condition = described.units, described.condition
     p_perm_fdr = family.corrected(permutation.p_perm, settings)
     p_tost_fdr = adjust_p_values(found.p_tost, method="bh", family=family.codes, alpha=settings.alpha)
-    of_heads, of_details = _mixed_columns(tokens, family, settings, on_models)
+    of_heads, of_details = _mixed_columns(tokens, family, settings, on_models, fitted=found.mixed)
+    beside = _with_corrected(found.beside_tests, family, settings)
     keys = family.features[["site", "layer", "head"]].assign(threshold=described.threshold, measure=described.measure)
     keys = keys.reset_index(drop=True)
     heads = keys.assign(
@@ -333,7 +347,8 @@ def assemble(
         verdict=verdicts(p_perm_fdr, p_tost_fdr, settings.alpha),
         **{effect.estimate: found.estimate.estimate, effect.size: found.size.estimate},
         **of_heads,
-    )[list(head_columns(effect))]
+        **beside,
+    )[[*head_columns(effect), *(CONTEXT_COLUMNS if found.over_contexts else ())]]
     details = keys.assign(
         **{effect.size_low: found.size.low, effect.size_high: found.size.high},
         **found.beside_size,
@@ -355,7 +370,17 @@ def assemble(
         n_permutations=permutation.n_permutations,
         exact=permutation.exact,
         no_adjustment=found.no_adjustment,
+        over_contexts=found.over_contexts,
     )
+
+
+def _with_corrected(tests: Mapping[str, Floats], family: Family, settings: Settings) -> dict[str, Floats]:
+    """Put a corrected p behind every p of other tests; NaN where the design has no such test."""
+    columns = dict(tests)
+    for name, values in tests.items():
+        if name.startswith("p_"):
+            columns[f"{name}_fdr"] = values if np.isnan(values).any() else family.corrected(values, settings)
+    return columns
 
 
 def _blocks(n: int, size: int) -> Iterator[slice]:
@@ -374,11 +399,19 @@ def _mixed(rows: TokenRows, n_features: int, progress: Progress | None) -> dict[
 
 
 def _mixed_columns(
-    tokens: TokenRows | None, family: Family, settings: Settings, progress: Progress | None
+    tokens: TokenRows | None,
+    family: Family,
+    settings: Settings,
+    progress: Progress | None,
+    *,
+    fitted: Mapping[str, NDArray[Any]],
 ) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
     """Fit the mixed model of every feature: columns of the heads, and of the details; NaN without `tokens`."""
     n_features = len(family.features)
-    if tokens is None:
+    mixed: Mapping[str, NDArray[Any]]
+    if fitted:
+        mixed, lmm_fdr = fitted, family.corrected(fitted["p_value"], settings)
+    elif tokens is None:
         missing = np.full(n_features, np.nan)
         mixed = dict.fromkeys(("estimate", "se", "dof", "p_value", "singular", "converged"), missing)
         lmm_fdr = missing

@@ -152,6 +152,38 @@ def difference_bayes_factor(
         return np.asarray(np.exp(_log_factors(t, information, dof, scale)), dtype=np.float64)
 
 
+def effective_bayes_factor(
+    t: ArrayLike, n_effective: ArrayLike, dof: ArrayLike, *, scale: float = 0.707
+) -> NDArray[np.float64]:
+    """Evidence for a difference over none, from t statistics whose errors are not those of independent units.
+
+    Parameters
+    ----------
+    t, n_effective, dof : array_like of float, shape (n_features,)
+        t of the difference, the number of independent units that would give its standard error (the squared ratio of
+        the standard deviation to it), and its degrees of freedom.
+    scale : float
+        Scale of the Cauchy prior on the difference in those standard deviations.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_features,)
+        BF10, as `jzs_bayes_factor` has it of one sample; 1 where there is no standard error to judge by.
+
+    Examples
+    --------
+    >>> print(effective_bayes_factor([2.5], [40.0], [39.0]).round(3), jzs_bayes_factor([2.5], 40).round(3))
+    [2.635] [2.635]
+    """
+    table = np.broadcast_arrays(*(np.asarray(one, dtype=np.float64) for one in (t, n_effective, dof)))
+    found = np.ones(table[0].shape)
+    with np.errstate(over="ignore"):
+        for place, (statistic, n, freedom) in enumerate(zip(*table, strict=True)):
+            if n > 0 and np.isfinite(n):
+                found[place] = np.exp(_log_factors(np.array([statistic]), float(n), float(freedom), scale))[0]
+    return found
+
+
 def slope_bayes_factor(
     t: ArrayLike, n_units: int, *, n_covariates: int = 0, scale: float = 0.3535
 ) -> NDArray[np.float64]:

@@ -21,6 +21,7 @@ from metastable.stats.analysis import (
 )
 from metastable.stats.bayes import difference_bayes_factor
 from metastable.stats.bootstrap import bootstrap_g
+from metastable.stats.contexts.generalized import Observations, generalized
 from metastable.stats.effect_kinds import DIFFERENCE
 from metastable.stats.effects import hedges_g, mean_difference
 from metastable.stats.equivalence import equivalence_test
@@ -43,6 +44,7 @@ def analyse(
     block: NDArray[np.integer] | None = None,
     covariates: NDArray[np.float64] | None = None,
     recorded: pd.DataFrame | None = None,
+    contexts: Observations | None = None,
     settings: Settings | None = None,
     on_permutations: Progress | None = None,
     on_models: Progress | None = None,
@@ -75,6 +77,9 @@ def analyse(
     recorded : pandas.DataFrame or None, n_units rows
         All covariates that were recorded: the details show each difference before and after adjusting for
         them, whether or not the tests do.
+    contexts : Observations or None
+        Every observation with its item and its context. The tests are then over both, as
+        `metastable.stats.contexts.generalized.generalized` has them, and not over the units alone.
     settings : Settings or None
         Choices made before looking.
     on_permutations, on_models : callable or None
@@ -87,8 +92,9 @@ def analyse(
     Raises
     ------
     InputError
-        For what `permutation_test` and `fit_mixed_models` refuse: NaN, a condition with one unit, a
-        pair without its partner, a covariate collinear with the condition.
+        If there are both `contexts` and `covariates`. For what `permutation_test`, `fit_mixed_models` and
+        `crossed_test` refuse: NaN, a condition with one unit, a pair without its partner, a covariate collinear with
+        the condition.
 
     Notes
     -----
@@ -144,6 +150,10 @@ def analyse(
         adjusted=adjusted,
         no_adjustment=no_adjustment,
     )
+    if contexts is not None:
+        if covariates is not None:
+            raise InputError("tests over contexts hold no covariates fixed; leave out the covariates or the contexts")
+        found = generalized(found, contexts, family, settings)
     described = Described(values, condition, medians, threshold, measure)
     return assemble(found, described, family, tokens=tokens, settings=settings, on_models=on_models)
 

@@ -10,7 +10,7 @@ from metastable.errors import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["DIFFERENCE", "EFFECTS", "SLOPE", "Effect", "effect_of", "head_columns"]
+__all__ = ["CONTEXT_COLUMNS", "DIFFERENCE", "EFFECTS", "SLOPE", "Effect", "effect_of", "head_columns"]
 
 
 @dataclass(frozen=True)
@@ -141,6 +141,12 @@ SLOPE = Effect(
 """The change along a continuous predictor, covariates held fixed."""
 
 EFFECTS = (DIFFERENCE, SLOPE)
+
+CONTEXT_COLUMNS = (
+    "f_items", "p_items", "p_items_fdr", "f_contexts", "p_contexts", "p_contexts_fdr",
+    "min_f", "p_min_f", "p_min_f_fdr", "f_interaction", "p_interaction", "p_interaction_fdr",
+)  # fmt: skip
+"""Columns behind those of the heads where the tests are over items and contexts."""
 
 
 def effect_of(table: pd.DataFrame) -> Effect:

@@ -16,6 +16,7 @@ from metastable.report.apa import (
     plural,
     with_article,
 )
+from metastable.report.run.context_words import contexts_sensitivity, contexts_tested
 from metastable.report.run.effect_words import EffectWords, MethodClauses
 from metastable.report.run.methods import observation_clause, relabelings_clause
 from metastable.report.run.scene import Scene
@@ -38,7 +39,9 @@ def _verdict(scene: Scene) -> list[str]:
         "equivalent": f"Attention does not differ between {sides.both} beyond g = ±{margin:g}",
         "undecided": f"No difference in attention between {sides.both} was shown",
     }[scene.verdict]
-    p_text = f"omnibus permutation {p_phrase(float(scene.whole['p_sum_squares']), 'p')}"
+    over = scene.contrast.crossing if scene.analysis.over_contexts else None
+    tested = "permutation" if over is None else f"over {over.item_name}s and {over.context_name}s,"
+    p_text = f"omnibus {tested} {p_phrase(float(scene.whole['p_sum_squares']), 'p')}"
     size = f"|g| = {format_g(scene.typical_size, sign=False)}"
     typical = f"the typical head differs by {scene.measure.amount(float(scene.estimates.abs().median()))} ({size})"
     more, fewer = (sides.a, sides.b) if top["difference"] >= 0 else (sides.b, sides.a)
@@ -104,10 +107,12 @@ def _adjustment(scene: Scene) -> str:
         return f"The differences could not be adjusted for the covariates: {scene.analysis.no_adjustment}."
     details, alpha = scene.details, scene.alpha
     before, after = details["p_unadjusted_fdr"] < alpha, details["p_adjusted_fdr"] < alpha
+    crossing = scene.contrast.crossing
+    alone = f" alone, {crossing.context_name}s averaged away" if crossing and scene.analysis.over_contexts else ""
     turned = int((np.sign(details["difference_adjusted"]) != np.sign(scene.estimates)).sum())
     text = (
         "Adjusting every head's difference for all these covariates at once "
-        f"(least squares on {units_text(scene.contrast)}, HC3 errors; MacKinnon & White, 1985) "
+        f"(least squares on {units_text(scene.contrast)}{alone}, HC3 errors; MacKinnon & White, 1985) "
         f"leaves {int((before & after).sum())} of the {plural(int(before.sum()), 'head')} significant "
         f"(FDR {format_level(alpha)}), makes {plural(int((after & ~before).sum()), 'other')} so, "
         f"moves the median |*g*| from {format_g(scene.typical_size, sign=False)} "
@@ -130,6 +135,8 @@ def _adjustment(scene: Scene) -> str:
 
 def _sensitivity(scene: Scene) -> str:
     found = scene.result.sensitivity
+    if scene.analysis.over_contexts:
+        return contexts_sensitivity(scene)
     if found is None:
         return "The sample is too small, or varies too little, to say by drawing from itself what it could find."
     power = f"{100 * found.target:.0f}% power"
@@ -237,7 +244,11 @@ def _methods(scene: Scene) -> MethodClauses:
         else ""
     )
     size = (
-        "Hedges' *g* (Hedges, 1981) in units of the root mean square of both sides' standard deviations, "
+        "Hedges' *g* (Hedges, 1981), the mixed model's difference in standard deviations of the units' means, with "
+        "95% intervals that join the errors of both, JZS Bayes factors of the same *t* with as many units as would "
+        "give its standard error"
+        if scene.analysis.over_contexts
+        else "Hedges' *g* (Hedges, 1981) in units of the root mean square of both sides' standard deviations, "
         "as in unpaired designs, with approximate 95% intervals from the noncentral *t* (Algina & Keselman, 2003), "
         "JZS Bayes factors of the paired *t*"
         if paired
@@ -252,7 +263,9 @@ def _methods(scene: Scene) -> MethodClauses:
     return MethodClauses(
         presented=_presented(scene.result.study, contrast),
         observation=observation_clause(scene),
-        tested=(
+        tested=contexts_tested(scene)
+        if scene.analysis.over_contexts
+        else (
             f"Each of the {len(scene.heads)} heads was tested two-sidedly by a permutation test on {test}, "
             f"with {relabelings_clause(scene)}"
         ),

@@ -17,6 +17,7 @@ from metastable.report.plate import PlacedPlate, save_plates
 from metastable.report.references import bibliography
 from metastable.report.run import result_tables, sentences, where
 from metastable.report.run.claims import claim_sentences, frozen_sentence
+from metastable.report.run.context_words import context_blocks
 from metastable.report.run.examples import examples
 from metastable.report.run.glossary import glossary
 from metastable.report.run.methods import number_type, observation_clause, own_measure_clause
@@ -193,6 +194,7 @@ SECTIONS: Sequence[tuple[str, str, Callable[[Scene], Blocks]]] = (
         "The model as a whole",
         lambda scene: (sentences.omnibus_sentence(scene), result_tables.omnibus_table(scene)),
     ),
+    ("over", "Over what the result holds", context_blocks),
     ("where", "Where the difference lives", _where),
     ("contrasts", "The contrasts of the design", _contrasts),
     ("views", "Other views of the same sequences", _views),

@@ -230,8 +230,8 @@ class Scene:
 
     @property
     def mixed_model(self) -> str:
-        """The mixed model as lme4 writes it; empty if there is none."""
-        if self.heads["lmm_p"].isna().all():
+        """The second analysis, a mixed model as lme4 writes it; empty if there is none beside the first."""
+        if self.heads["lmm_p"].isna().all() or self.analysis.over_contexts:
             return ""
         return self.contrast.mixed_formula(self.options.measure, self.held)
 

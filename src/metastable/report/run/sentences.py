@@ -7,6 +7,7 @@ import numpy as np
 from metastable.heads.modes import MODES, count_mode_changes
 from metastable.measures import measure_named
 from metastable.report.apa import format_g, format_level, format_r, format_share, listed, p_phrase, plural
+from metastable.report.run.context_words import contexts_mixed
 from metastable.report.run.difference_words import DIFFERENCE_WORDS
 from metastable.report.run.effect_words import EffectWords
 from metastable.report.run.methods import (
@@ -279,10 +280,10 @@ def methods_paragraph(scene: Scene) -> str:
     return (
         f"We presented {clauses.presented} to {model_clause(record)}.{ratings_clause(record)} "
         f"{measured_clause(options)} {clauses.observation} {clauses.tested}; "
-        "all heads shared the relabelings, "
+        f"all heads shared the {'rotations' if scene.analysis.over_contexts else 'relabelings'}, "
         "so that the maximum over heads gave family-wise *p*-values (Westfall & Young, 1993) "
         "and sums of squares over heads gave one omnibus *p* per layer and for the model."
-        f"{clauses.estimates}{mixed_clause(scene.mixed_model)} "
+        f"{clauses.estimates}{mixed_clause(scene.mixed_model)}{contexts_mixed(scene)} "
         f"The {correction.rate} was held at {format_level(scene.alpha)} over the heads of a site "
         f"by the method of {correction.called}. "
         f"{clauses.sizes} "
@@ -323,5 +324,6 @@ def limitations(scene: Scene) -> list[str]:
             f"The model computed in {dtype}, and only its softmax in float32, so that rounding moves some counts."
         )
     if not scene.analysis.exact:
-        texts.append("Permutation p-values are drawn at random; near α they would move with another seed.")
+        drawn = "P-values of rotations" if scene.analysis.over_contexts else "Permutation p-values"
+        texts.append(f"{drawn} are drawn at random; near α they would move with another seed.")
     return [*texts, *words_of(scene.effect).limitations(scene)]

@@ -141,9 +141,11 @@ def sink_held_sentence(scene: Scene) -> str:
     typical = [format_g(float(np.median(np.abs(sizes[known]))), sign=False) for sizes in (raw, left)]
     unknown = int((~known).sum())
     beside = f" beside {listed(scene.held_names)}" if scene.held else ""
+    crossing = scene.contrast.crossing if scene.analysis.over_contexts else None
+    alone = f", over {crossing.item_name}s alone" if crossing is not None else ""
     return (
         f"Holding each {scene.contrast.unit}'s {call_measure(str(held['held'].iloc[0]))} in the same head fixed by "
-        f"regression{beside} (HC3 errors; MacKinnon & White, 1985) "
+        f"regression{beside} (HC3 errors; MacKinnon & White, 1985{alone}) "
         f"leaves {int((before & after).sum())} of the {plural(int(before.sum()), 'head')} significant, "
         f"moves the median |*{symbol}*| from {typical[0]} to {typical[1]}, and turns the sign of {turned}"
         + (f"; in {plural(unknown, 'head')} the two cannot be told apart" if unknown else "")
