@@ -114,6 +114,7 @@
   const different = (feature) => `different: ${negative(feature) ? data.effect.minus : data.effect.plus}`;
   function verdictText(feature) {
     const verdict = table().verdict[feature];
+    if (verdict === "negligible") return `${different(feature)}, negligible`;
     return verdict === "different" ? different(feature) : verdict;
   }
 
@@ -157,16 +158,17 @@
     const wide = grid.clientWidth / (data.sites.find((one) => one.name === state.site).heads + 1) >= 34;
     for (const [feature, cell] of cells) {
       const verdict = table().verdict[feature];
+      const differs = verdict === "different" || verdict === "negligible";
       const value = valueOf(feature, name);
       if (name === "verdict") {
         const more = !negative(feature);
-        dye(cell, verdict === "different" ? (more ? "plus" : "minus") : "", 0.85);
-        cell.textContent = verdict === "different" ? (more ? "▲" : "▼") : verdict === "equivalent" ? "=" : "";
+        dye(cell, differs ? (more ? "plus" : "minus") : "", verdict === "different" ? 0.85 : 0.35);
+        cell.textContent = differs ? (more ? "▲" : "▼") : verdict === "equivalent" ? "=" : "";
       } else {
         paint(cell, value, name, ends);
         cell.textContent = !wide || value === null ? "" : tight(text(feature, name));
       }
-      cell.classList.toggle("different", verdict === "different");
+      cell.classList.toggle("different", differs);
       cell.classList.toggle("equivalent", verdict === "equivalent");
       cell.setAttribute(
         "aria-label",
@@ -186,7 +188,7 @@
     let labels;
     if (name === "verdict") {
       ramp.hidden = true;
-      labels = [`▲ ${data.effect.plus}`, `▼ ${data.effect.minus}`, "= equivalent", "empty: undecided"];
+      labels = [`▲ ${data.effect.plus}`, `▼ ${data.effect.minus}`, "pale: negligible", "= equivalent", "empty: undecided"];
     } else if (name === "p_perm_fdr") {
       for (let step = 0; step <= 40; step++) {
         const box = element("span");
@@ -612,12 +614,12 @@
 
   // ---- controls ------------------------------------------------------------------------------------------
   function summary() {
-    const counts = { different: 0, equivalent: 0, undecided: 0 };
+    const counts = { different: 0, negligible: 0, equivalent: 0, undecided: 0 };
     for (const verdict of table().verdict) counts[verdict]++;
     byId("summary").textContent =
       `${table().verdict.length} heads, ${data.n[0]} ${data.unit}s of ${nameA} against ${data.n[1]} of ${nameB}: ` +
       `${counts.different} different at a false discovery rate of ${percent(data.alpha)}, ` +
-      `${counts.equivalent} equivalent, ${counts.undecided} undecided.`;
+      `${counts.negligible} negligibly so, ${counts.equivalent} equivalent, ${counts.undecided} undecided.`;
   }
   function fill(select, options, change) {
     for (const [value, label] of options) select.append(element("option", { value }, label));

@@ -162,6 +162,9 @@ def significance_mask_alt(
     plus, minus = effect.directions_in_text(*condition_names(heads, conditions))
     text = f"Of {len(frame)} heads, {found} {effect.verb} after FDR correction at {level(alpha)}"
     text += f": {n['a']} {plus}, {n['b']} {minus}."
+    small = int((frame["verdict"] == "negligible").sum()) if "verdict" in frame else 0
+    if small:
+        text += f" {small} of them {'is' if small == 1 else 'are'} negligible."
     if "verdict" in frame and found < len(frame):
         text += f" Of the others {n['equivalent']} are equivalent and {n['undecided']} undecided."
     layers = frame.loc[(states == "a") | (states == "b"), "layer"]

@@ -13,7 +13,7 @@ from metastable.heads.sweep_axes import Axis
 from metastable.heads.sweep_run import FinishedRun
 from metastable.stats.corrections import adjust_p_values
 from metastable.stats.effect_kinds import effect_of
-from metastable.stats.verdict import verdicts
+from metastable.stats.verdict import DIFFERENT, NEGLIGIBLE, VERDICTS, verdicts
 
 __all__ = ["KIND_AXES", "corrected_heads", "head_table", "map_correlations", "settings_table"]
 
@@ -120,9 +120,7 @@ def settings_table(
                     "exact": facts["exact"],
                     "omnibus_p": test["p_sum_squares"],
                     "omnibus_p_max": test["p_max"],
-                    "n_different": int(counts.get("different", 0)),
-                    "n_equivalent": int(counts.get("equivalent", 0)),
-                    "n_undecided": int(counts.get("undecided", 0)),
+                    **{f"n_{word}": int(counts.get(word, 0)) for word in VERDICTS},
                     "n_different_setting": int((mine["p_perm_fdr_setting"] < facts["alpha"]).sum()),
                     f"median_abs_{effect.symbol}": float(mine[effect.size].abs().median()),
                     f"median_abs_{effect.name}": float(mine[effect.estimate].abs().median()),
@@ -167,7 +165,7 @@ def head_table(heads: pd.DataFrame) -> pd.DataFrame:
     keys = [*_kinds(heads), "site", "layer", "head"]
     signs = np.sign(heads[effect.size])
     marked = heads.assign(
-        different=heads["verdict"] == "different",
+        different=heads["verdict"].isin([DIFFERENT, NEGLIGIBLE]),
         equivalent=heads["verdict"] == "equivalent",
         positive=signs > 0,
         negative=signs < 0,

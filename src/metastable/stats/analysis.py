@@ -16,7 +16,7 @@ from metastable.stats.effects import EffectSize
 from metastable.stats.hierarchical import hierarchical_test
 from metastable.stats.mixed_models.mixed import MixedModels, fit_mixed_models
 from metastable.stats.permutations.permutation import PermutationResult
-from metastable.stats.verdict import DIFFERENT, EQUIVALENT, UNDECIDED, verdicts
+from metastable.stats.verdict import VERDICTS, verdicts
 
 __all__ = [
     "Analysis",
@@ -318,12 +318,14 @@ def assemble(
 
     Notes
     -----
-    The verdict is "different" where the corrected permutation p is below alpha, else "equivalent" where the
-    BH-corrected equivalence p is below alpha, else "undecided".
+    Where the corrected permutation p is below alpha the verdict is "negligible" if the 95% interval of the standardized
+    effect lies within the margin, and "different" if not; else it is "equivalent" where the BH-corrected equivalence p is
+    below alpha, else "undecided".
     """
     effect, permutation = found.effect, found.permutation
     units, condition = described.units, described.condition
     p_perm_fdr = family.corrected(permutation.p_perm, settings)
+    within = (found.size.low > -settings.margin) & (found.size.high < settings.margin)
     p_tost_fdr = adjust_p_values(found.p_tost, method="bh", family=family.codes, alpha=settings.alpha)
     of_heads, of_details = _mixed_columns(tokens, family, settings, on_models, fitted=found.mixed)
     beside = _with_corrected(found.beside_tests, family, settings)
@@ -344,7 +346,8 @@ def assemble(
         p_perm_fwer=permutation.p_fwer,
         bf10=found.bf10,
         p_tost=found.p_tost,
-        verdict=verdicts(p_perm_fdr, p_tost_fdr, settings.alpha),
+        p_tost_fdr=p_tost_fdr,
+        verdict=verdicts(p_perm_fdr, p_tost_fdr, settings.alpha, within=within),
         **{effect.estimate: found.estimate.estimate, effect.size: found.size.estimate},
         **of_heads,
         **beside,
@@ -355,8 +358,7 @@ def assemble(
         superiority=found.superiority,
         p_perm_stepdown=permutation.p_fwer_stepdown,
         p_layers_first=_layers_first(family, permutation, settings),
-        p_tost_fdr=p_tost_fdr,
-        within_margin=p_tost_fdr < settings.alpha,
+        within_margin=within,
         flat=permutation.flat,
         **of_details,
         **found.adjusted,
@@ -469,7 +471,7 @@ def _group_table(
                 "mean_b": mine["mean_b"].mean(),
                 effect.estimate: mine[effect.estimate].mean(),
                 effect.mean_size: mine[effect.size].abs().mean(),
-                **{f"n_{word}": int((mine["verdict"] == word).sum()) for word in (DIFFERENT, EQUIVALENT, UNDECIDED)},
+                **{f"n_{word}": int((mine["verdict"] == word).sum()) for word in VERDICTS},
             }
         )
     return pd.DataFrame(rows)

@@ -200,5 +200,5 @@ def head_columns(effect: Effect) -> tuple[str, ...]:
     return (
         "site", "layer", "head", "threshold", "measure", "n_a", "n_b", "mean_a", "mean_b", "median_a", "median_b",
         effect.estimate, "ci_low", "ci_high", effect.size, "statistic", "p_perm", "p_perm_fdr", "p_perm_fwer",
-        "lmm_estimate", "lmm_se", "lmm_dof", "lmm_p", "lmm_p_fdr", "bf10", "p_tost", "verdict",
+        "lmm_estimate", "lmm_se", "lmm_dof", "lmm_p", "lmm_p_fdr", "bf10", "p_tost", "p_tost_fdr", "verdict",
     )  # fmt: skip

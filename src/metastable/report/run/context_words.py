@@ -47,7 +47,7 @@ def context_blocks(scene: Scene) -> Sequence[str]:
     n = len(heads)
     below = {name: (heads[f"p_{name}_fdr"] < alpha) for name in ("items", "contexts", "min_f", "interaction")}
     rows = [
-        [f"over {item}s and {context}s: the verdict", format_share(scene.verdicts["different"], n)],
+        [f"over {item}s and {context}s: the verdict", format_share(int(scene.different.sum()), n)],
         ["over both, by the mixed model", format_share(int((heads["lmm_p_fdr"] < alpha).sum()), n)],
         ["over both, by min *F*′", format_share(int(below["min_f"].sum()), n)],
         [f"over {item}s alone (*F*₁), {context}s averaged away", format_share(int(below["items"].sum()), n)],

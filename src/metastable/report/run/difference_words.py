@@ -33,7 +33,7 @@ _LITTLE_OVERLAP = 2.0
 
 def _verdict(scene: Scene) -> list[str]:
     sides, alpha, margin, top = scene.sides, scene.alpha, scene.margin, scene.largest
-    different, equivalent, undecided = scene.verdicts.values()
+    different, negligible, equivalent, undecided = scene.verdicts.values()
     opening = {
         "different": f"Attention differs between {sides.both}",
         "equivalent": f"Attention does not differ between {sides.both} beyond g = ±{margin:g}",
@@ -49,12 +49,16 @@ def _verdict(scene: Scene) -> list[str]:
     return [
         f"{opening} in {scene.result.record.model.id} ({p_text}){_whither(scene)}; {typical}.",
         f"Of {plural(len(scene.heads), 'head')}, {different} {'is' if different == 1 else 'are'} different, "
-        f"{equivalent} equivalent within g = ±{margin:g}, and {undecided} undecided "
+        f"{_negligible(negligible, margin)}{equivalent} equivalent within g = ±{margin:g}, and {undecided} undecided "
         f"at a {scene.rate} of {format_level(alpha)}; "
         f"the largest difference is in {scene.place(top)}, "
         f"{scene.measure.more_in(more, fewer, float(top['difference']))}{sides.thing} "
         f"(g = {format_g(top['hedges_g'])}, 95% CI {interval}).",
     ]
+
+
+def _negligible(n: int, margin: float) -> str:
+    return f"{n} different but negligible (g within ±{margin:g}), " if n else ""
 
 
 def _whither(scene: Scene) -> str:
@@ -206,7 +210,7 @@ def _together(scene: Scene) -> str:
 
 
 def _directions(scene: Scene) -> str:
-    up, n = int((scene.estimates[scene.different] > 0).sum()), scene.verdicts["different"]
+    up, n = int((scene.estimates[scene.different] > 0).sum()), int(scene.different.sum())
     sides = scene.sides
     return f"{up} {scene.measure.have_more} in {sides.a} and {n - up} in {sides.b}{sides.thing}"
 

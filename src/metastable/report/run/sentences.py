@@ -21,6 +21,7 @@ from metastable.report.run.scene import Scene
 from metastable.report.run.slope_words import SLOPE_WORDS
 from metastable.stats.corrections import CORRECTIONS
 from metastable.stats.effect_kinds import DIFFERENCE, SLOPE, Effect
+from metastable.stats.verdict import NEGLIGIBLE
 
 __all__ = [
     "absence",
@@ -104,8 +105,8 @@ def joint_sentence(scene: Scene) -> str:
 def heads_sentence(scene: Scene) -> str:
     """Say how many heads have an effect, by which correction, and in which direction."""
     heads, details, alpha, effect = scene.heads, scene.details, scene.alpha, scene.effect
-    words, n = words_of(effect), scene.verdicts["different"]
-    within = int((details["within_margin"] & scene.different).sum())
+    words, n = words_of(effect), int(scene.different.sum())
+    within = scene.verdicts[NEGLIGIBLE]
     mixed = (
         "there is no mixed model, since a sequence gives one value"
         if heads["lmm_p_fdr"].isna().all()
@@ -122,8 +123,8 @@ def heads_sentence(scene: Scene) -> str:
     if within:
         parts.append(
             f"{plural(within, f'head {effect.verb_one}', f'heads {effect.verb}')} "
-            f"and yet {'is' if within == 1 else 'are'} shown to lie inside the smallest effect of interest: "
-            "real, and too small to matter by that standard."
+            f"and yet {'is' if within == 1 else 'are'} negligible: the interval lies within the smallest effect of "
+            "interest. That is real, and too small to matter by that standard."
         )
     largest = "The ten largest" if len(heads) > len(scene.shown) else f"All {len(heads)}"
     return " ".join([*parts, *filter(None, [words.columns(scene)]), f"{largest} by |*{effect.symbol}*|:"])

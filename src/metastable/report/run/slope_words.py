@@ -48,7 +48,8 @@ def _moves(slope: float) -> str:
 def _verdict(scene: Scene) -> list[str]:
     model, margin, measure, top = scene.result.record.model.id, scene.margin, scene.measure, scene.largest
     noun, held, amid = f"the {_noun(scene)}", held_clause(scene.options), _amid(scene)
-    different, equivalent, undecided = scene.verdicts.values()
+    different, negligible, equivalent, undecided = scene.verdicts.values()
+    different += negligible
     rising = int((scene.estimates[scene.different] > 0).sum())
     p_text = f"omnibus permutation {p_phrase(float(scene.whole['p_sum_squares']), 'p')}"
     rise, fall = ("spreads wider", "narrower") if measure.wider else (f"has a higher {measure.name}", "a lower one")
@@ -194,7 +195,7 @@ def _together(scene: Scene) -> str:
 
 def _directions(scene: Scene) -> str:
     rising = int((scene.estimates[scene.different] > 0).sum())
-    return f"{rising} rise with the {_noun(scene)} and {scene.verdicts['different'] - rising} fall"
+    return f"{rising} rise with the {_noun(scene)} and {int(scene.different.sum()) - rising} fall"
 
 
 def _columns(scene: Scene) -> str:
