@@ -170,7 +170,7 @@ def test_g_is_free_of_units_and_antisymmetric(seed, scale, shift, n_a, n_b):
         ({"values": np.array([[1.0], [np.nan], [2.0], [3.0]])}, r"values\[1, 0\] is nan"),
         ({"condition": np.array([1, 1, 0, 0])}, "booleans"),
         ({"condition": np.array([True, False, False, False])}, "1 units of a"),
-        ({"pair": np.array([1, 2, 1])}, "one code"),
+        ({"pair": np.array([1, 2, 1])}, "one label"),
         ({"pair": np.array([1, 2, 1, 3])}, "pair 2 has a unit in one condition only"),
         ({"pair": np.array([1, 1, 1, 2])}, "more than once in condition a"),
         ({"confidence": 95}, "confidence is 95"),

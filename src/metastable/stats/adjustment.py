@@ -11,6 +11,7 @@ from scipy import special
 
 from metastable.errors import InputError
 from metastable.stats.effects import check_confidence
+from metastable.stats.labels import label_codes
 from metastable.stats.samples import (
     ROUNDING,
     Moments,
@@ -308,9 +309,7 @@ def _tested(
 def _cluster_codes(cluster: ArrayLike | None, n_units: int) -> NDArray[np.intp] | None:
     if cluster is None:
         return None
-    if np.shape(cluster) != (n_units,):
-        raise InputError(f"cluster has shape {np.shape(cluster)}; give one code for each of the {n_units} units")
-    return np.unique(np.asarray(cluster), return_inverse=True)[1].astype(np.intp)
+    return label_codes("cluster", cluster, n_units)
 
 
 def _codes_of_pairs(

@@ -14,6 +14,7 @@ from metastable.stats.corrections import adjust_p_values
 from metastable.stats.effect_kinds import Effect, head_columns
 from metastable.stats.effects import EffectSize
 from metastable.stats.hierarchical import hierarchical_test
+from metastable.stats.labels import check_labels
 from metastable.stats.mixed_models.mixed import MixedModels, fit_mixed_models
 from metastable.stats.permutations.permutation import PermutationResult
 from metastable.stats.verdict import DIFFERENT, EQUIVALENT, UNDECIDED, verdicts
@@ -188,6 +189,8 @@ class Family:
 
     def __post_init__(self) -> None:
         site, layer = self.features["site"], self.features["layer"]
+        for column in ("site", "layer"):
+            check_labels(f"features.{column}", self.features[column], len(self.features), each="feature")
         groups = [_Group("all", "all", None, np.ones(len(self.features), dtype=bool))]
         for name, of_site in self.features.groupby("site", sort=False):
             inside = (site == name).to_numpy()

@@ -11,6 +11,7 @@ from scipy import special
 
 from metastable.errors import InputError
 from metastable.stats.effects import EffectSize, check_confidence, hedges_correction, hedges_g
+from metastable.stats.labels import check_labels, label_codes
 
 __all__ = ["bootstrap_g"]
 
@@ -133,17 +134,17 @@ def bootstrap_g(
 
 def _strata(condition: NDArray[np.bool_], pair: ArrayLike | None, cluster: ArrayLike | None) -> _Strata:
     n_units = len(condition)
-    for name, given in (("pair", pair), ("cluster", cluster)):
-        if given is not None and np.shape(given) != (n_units,):
-            raise InputError(f"{name} has shape {np.shape(given)}; give one code for each of the {n_units} units")
-    drawn = cluster if cluster is not None else pair if pair is not None else np.arange(n_units)
-    code = np.unique(np.asarray(drawn), return_inverse=True)[1]
-    if cluster is not None and pair is not None:
-        pairs, first = np.unique(np.asarray(pair), return_index=True)
-        home = code[first][np.searchsorted(pairs, np.asarray(pair))]
+    partner = None if pair is None else check_labels("pair", pair, n_units)
+    if cluster is not None:
+        code = label_codes("cluster", cluster, n_units)
+    else:
+        code = np.arange(n_units) if partner is None else np.unique(partner, return_inverse=True)[1]
+    if cluster is not None and partner is not None:
+        first, of_pair = np.unique(partner, return_index=True, return_inverse=True)[1:]
+        home = code[first][of_pair]
         if (home != code).any():
             raise InputError(
-                f"pair {np.asarray(pair)[home != code][0]!s} lies in two clusters; clusters are drawn whole, so "
+                f"pair {partner[home != code][0]!s} lies in two clusters; clusters are drawn whole, so "
                 "both partners must share one"
             )
     has_a = np.bincount(code, weights=condition) > 0

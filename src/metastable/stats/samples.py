@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from metastable.errors import InputError
+from metastable.stats.labels import check_condition, check_labels
 
 __all__ = [
     "ROUNDING",
@@ -123,24 +124,17 @@ def split_samples(
     ------
     InputError
         If the shapes do not agree, a value is not finite, a condition has fewer units than
-        `minimum`, or a code of `pair` does not occur exactly once in each condition.
+        `minimum`, or a code of `pair` is missing or does not occur exactly once in each condition.
     """
     table = check_values(values)
-    labels = np.asarray(condition)
-    if labels.dtype != np.bool_ or labels.shape != (len(table),):
-        raise InputError(
-            f"condition has dtype {labels.dtype} and shape {labels.shape}; give {len(table)} booleans, one a "
-            "row of values, True for condition a"
-        )
+    labels = check_condition(condition, len(table))
     n_a, n_b = int(labels.sum()), int((~labels).sum())
     if min(n_a, n_b) < minimum:
         raise InputError(f"condition has {n_a} units of a and {n_b} of b; each condition needs at least {minimum}")
     a, b = table[labels], table[~labels]
     if pair is None:
         return Samples(a, b, paired=False)
-    codes = np.asarray(pair)
-    if codes.shape != labels.shape:
-        raise InputError(f"pair has shape {codes.shape}; give one code for each of the {len(table)} units")
+    codes = check_labels("pair", pair, len(table))
     order_a, order_b = _partners(codes[labels], codes[~labels])
     return Samples(a[order_a], b[order_b], paired=True)
 

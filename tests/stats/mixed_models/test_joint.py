@@ -110,7 +110,7 @@ def test_a_covariate_takes_its_part():
         (lambda v, c, k: (v, c.astype(int), k), "booleans"),
         (lambda v, c, k: (v, c[:-1], k), "booleans"),
         (lambda v, c, k: (v, np.ones_like(c), k), "both conditions"),
-        (lambda v, c, k: (v, c, k[:-1]), "layer of each"),
+        (lambda v, c, k: (v, c, k[:-1]), "layer has shape"),
         (lambda v, c, k: (v, c, np.ones_like(k)), "one level"),
         (lambda v, c, k: (v, c, np.arange(k.size)), "entangled"),
         (lambda v, c, k: (np.where(v > v.max() - 1e-9, np.nan, v), c, k), "is nan"),

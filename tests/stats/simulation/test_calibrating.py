@@ -263,7 +263,7 @@ def test_a_seed_is_an_answer_and_progress_is_told():
         ({"share": 2.0}, "share is 2"),
         ({"tokens": TokenValues(np.ones((4, 2)), np.arange(4))}, "give tokens by 3 features"),
         ({"tokens": TokenValues(np.ones((4, 3)), np.arange(4) + 9)}, "units outside 0 to 11"),
-        ({"tokens": TokenValues(np.ones((4, 3)), np.arange(4), np.ones((3, 1)))}, "nuisance and crossed"),
+        ({"tokens": TokenValues(np.ones((4, 3)), np.arange(4), np.ones((3, 1)))}, "give nuisance one row"),
     ],
 )
 def test_bad_input_is_told(options, message):

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from metastable.errors import InputError
+from metastable.stats.labels import check_condition, check_labels
 from metastable.stats.mixed_models.crossed import fit_terms
 from metastable.stats.mixed_models.mixed_input import MixedInput, check_mixed_input
 from metastable.stats.mixed_models.random_terms import saturated, term_sums
@@ -201,13 +202,10 @@ def _long(
     if y.ndim != 2:
         raise InputError(f"values has shape {y.shape}; give sequences by heads")
     n_sequences, n_heads = y.shape
-    is_a, of_head = np.asarray(condition), np.asarray(layer)
-    if is_a.shape != (n_sequences,) or is_a.dtype != np.bool_:
-        raise InputError(f"condition has shape {is_a.shape} and type {is_a.dtype}; give {n_sequences} booleans")
+    is_a = check_condition(condition, n_sequences)
     if is_a.all() or not is_a.any():
         raise InputError("condition has one value only; give sequences of both conditions")
-    if of_head.shape != (n_heads,):
-        raise InputError(f"layer has shape {of_head.shape}; give the layer of each of the {n_heads} heads")
+    of_head = check_labels("layer", layer, n_heads, each="head")
     extra = np.zeros((n_sequences, 0)) if covariates is None else np.asarray(covariates, dtype=np.float64)
     if extra.ndim != 2 or extra.shape[0] != n_sequences:
         raise InputError(f"covariates has shape {extra.shape}; give one row for each of {n_sequences} sequences")

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from metastable.errors import InputError
+from metastable.stats.labels import check_condition, check_labels
 from metastable.stats.permutations.engine import Alternative, Plan, Progress
 from metastable.stats.permutations.relabelings import Relabelings, Sampling, mixed_clusters
 from metastable.stats.permutations.statistics import CPU, Backend, LinearModel, torch_backend
@@ -83,15 +84,8 @@ def check_matrix(name: str, matrix: ArrayLike, n_units: int) -> Floats:
 
 
 def check_codes(name: str, codes: ArrayLike | None, n: int) -> NDArray[Any] | None:
-    """Codes of any type, shape (n,), none of them NaN; None stays None."""
-    if codes is None:
-        return None
-    array = np.asarray(codes)
-    if array.shape != (n,):
-        raise InputError(f"{name} has shape {array.shape}, but must be ({n},): one code each.")
-    if array.dtype.kind == "f" and np.isnan(array).any():
-        raise InputError(f"{name}[{int(np.argmax(np.isnan(array)))}] is NaN; give every unit a code.")
-    return array
+    """Codes of any type, shape (n,), none of them missing; None stays None."""
+    return None if codes is None else check_labels(name, codes, n, each="feature" if name == "family" else "unit")
 
 
 def check_layout(
@@ -104,12 +98,7 @@ def check_layout(
 ) -> Layout:
     """Labels of the units, with at least two units in each condition."""
     n_units = len(values)
-    labels = np.asarray(condition)
-    if labels.shape != (n_units,) or labels.dtype != np.bool_:
-        raise InputError(
-            f"condition has shape {labels.shape} and type {labels.dtype}, but must be ({n_units},) of bool: "
-            "True for condition a."
-        )
+    labels = check_condition(condition, n_units)
     for name, count in (("a", labels.sum()), ("b", (~labels).sum())):
         if count < 2:
             raise InputError(f"condition {name} has {count} units, but a test needs at least two in each; add some.")
