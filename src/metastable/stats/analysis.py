@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from metastable.stats.bayes import PRIORS
 from metastable.stats.corrections import adjust_p_values
 from metastable.stats.effect_kinds import Effect, head_columns
 from metastable.stats.effects import EffectSize
@@ -113,6 +114,8 @@ class Analysis:
         Whether these were all distinct ones.
     no_adjustment : str
         Why the details hold no adjusted estimates; empty if they do.
+    determined : tuple of str
+        Covariates that the adjustment leaves out, since others determine them.
     """
 
     effect: Effect
@@ -123,6 +126,7 @@ class Analysis:
     n_permutations: int
     exact: bool
     no_adjustment: str = ""
+    determined: tuple[str, ...] = ()
 
     def naming(self, conditions: tuple[str, str]) -> Analysis:
         """Return the same with the names of a and b in the attributes of every table, under "conditions"."""
@@ -254,26 +258,32 @@ class Ingredients:
         In standard deviations.
     permutation : PermutationResult
         Of the omnibus groups of `Family` too.
-    bf10, p_tost, superiority : ndarray of float64, shape (n_features,)
-        Bayes factor, p of the equivalence test, probability of superiority.
+    log_bf10 : mapping of float to ndarray of float64, shape (n_features,)
+        Natural logarithm of the Bayes factor by the scale of its prior; of those of `metastable.stats.bayes.PRIORS`,
+        the scale of a difference.
+    p_tost, superiority : ndarray of float64, shape (n_features,)
+        P of the equivalence test, probability of superiority.
     beside_size : mapping of str to ndarray
         Columns of the details behind the interval of the size.
     adjusted : mapping of str to ndarray
         Last columns of the details: the estimates with and without covariates.
     no_adjustment : str
         Why there are none; empty if there are.
+    determined : tuple of str
+        As in `Analysis`.
     """
 
     effect: Effect
     estimate: EffectSize
     size: EffectSize
     permutation: PermutationResult
-    bf10: Floats
+    log_bf10: Mapping[float, Floats]
     p_tost: Floats
     superiority: Floats
     beside_size: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     adjusted: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     no_adjustment: str = ""
+    determined: tuple[str, ...] = ()
 
 
 def assemble(
@@ -315,6 +325,7 @@ def assemble(
     units, condition = described.units, described.condition
     p_perm_fdr = family.corrected(permutation.p_perm, settings)
     p_tost_fdr = adjust_p_values(found.p_tost, method="bh", family=family.codes, alpha=settings.alpha)
+    log10_bf10 = found.log_bf10[PRIORS[0]] / np.log(10)
     of_heads, of_details = _mixed_columns(tokens, family, settings, on_models)
     keys = family.features[["site", "layer", "head"]].assign(threshold=described.threshold, measure=described.measure)
     keys = keys.reset_index(drop=True)
@@ -331,7 +342,8 @@ def assemble(
         p_perm=permutation.p_perm,
         p_perm_fdr=p_perm_fdr,
         p_perm_fwer=permutation.p_fwer,
-        bf10=found.bf10,
+        bf10=_power(log10_bf10),
+        log10_bf10=log10_bf10,
         p_tost=found.p_tost,
         verdict=verdicts(p_perm_fdr, p_tost_fdr, settings.alpha),
         **{effect.estimate: found.estimate.estimate, effect.size: found.size.estimate},
@@ -343,6 +355,7 @@ def assemble(
         superiority=found.superiority,
         p_perm_stepdown=permutation.p_fwer_stepdown,
         p_layers_first=_layers_first(family, permutation, settings),
+        **{f"log10_bf10_scale_{scale:g}": found.log_bf10[scale] / np.log(10) for scale in sorted(PRIORS)},
         p_tost_fdr=p_tost_fdr,
         within_margin=p_tost_fdr < settings.alpha,
         flat=permutation.flat,
@@ -358,7 +371,13 @@ def assemble(
         n_permutations=permutation.n_permutations,
         exact=permutation.exact,
         no_adjustment=found.no_adjustment,
+        determined=found.determined,
     )
+
+
+def _power(log10: Floats) -> Floats:
+    with np.errstate(over="ignore"):  # beyond the largest float the factor is infinity, and its logarithm is not
+        return np.power(10.0, log10)
 
 
 def _blocks(n: int, size: int) -> Iterator[slice]:

@@ -57,10 +57,10 @@ def balance_table(covariates: pd.DataFrame, condition: ArrayLike) -> pd.DataFram
     return pd.DataFrame(
         {
             "covariate": [str(name) for name in covariates.columns],
-            "mean_a": moments.mean_a,
-            "mean_b": moments.mean_b,
-            "sd_a": np.sqrt(moments.var_a),
-            "sd_b": np.sqrt(moments.var_b),
+            "mean_a": moments.unit * moments.mean_a,
+            "mean_b": moments.unit * moments.mean_b,
+            "sd_a": moments.unit * np.sqrt(moments.var_a),
+            "sd_b": moments.unit * np.sqrt(moments.var_b),
             "smd": smd,
             "variance_ratio": ratio,
             "balanced": np.abs(smd) < BALANCE_LINE,
