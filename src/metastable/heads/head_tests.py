@@ -23,8 +23,10 @@ from metastable.heads.cube import (
 from metastable.measures import COUNT, known_measures, measure_named
 from metastable.progress import Advance
 from metastable.stats.analysis import Analysis, Settings, TokenRows, join_analyses
+from metastable.stats.corrections import adjust_p_values
 from metastable.stats.difference import analyse
 from metastable.stats.mixed_models.joint import JointModel, fit_joint_model
+from metastable.stats.permutations.resolution import Resolution, resolution
 from metastable.stats.simulation.sensitivity import Sensitivity, sensitivity
 from metastable.stats.slope import analyse_slope
 from metastable.study import Options, Sequence, View
@@ -40,8 +42,10 @@ __all__ = [
     "analyse_cube",
     "analyse_view",
     "joint_model",
+    "lone_head",
     "measures_beside",
     "power_of",
+    "require_resolution",
     "side_histograms",
     "thresholds_of",
     "unit_values",
@@ -66,6 +70,75 @@ def adjusting(contrast: Contrast, names: tuple[str, ...]) -> NDArray[np.float64]
             f"choose among {', '.join(contrast.covariates.columns)}"
         )
     return contrast.covariates[list(names)].to_numpy(dtype=np.float64) if names else None
+
+
+def require_resolution(contrast: Contrast, options: Options) -> None:
+    """Refuse units so few that no head could come out different, before anything is measured.
+
+    Parameters
+    ----------
+    contrast : Contrast
+    options : Options
+        The level, the number of relabelings and the covariates.
+
+    Raises
+    ------
+    InputError
+        If no relabeling of the units gives a p below alpha.
+    """
+    found = resolution_of(contrast, options)
+    if found.p < options.alpha:
+        return
+    a, b = contrast.a.name, contrast.b.name
+    if contrast.predictor is not None:
+        have, ways = f"{len(contrast.condition)} {contrast.unit}s", "put in order"
+    elif contrast.pair is not None:
+        have, ways = f"{contrast.n_a} {contrast.unit}s", "flipped"
+    else:
+        have, ways = f"{contrast.n_a} {a} and {contrast.n_b} {b} {contrast.unit}s", "relabelled"
+    raise InputError(
+        f"{have} can be {ways} in {found.n_relabelings} ways, so that p is at least {found.p:.2g} and never below "
+        f"--alpha {options.alpha:g}: no head could come out different, however large its effect; give more "
+        f"{contrast.unit}s, by more material or a smaller --max-length"
+    )
+
+
+def resolution_of(contrast: Contrast, options: Options) -> Resolution:
+    """Return the smallest p that the permutation test of a contrast can give."""
+    return resolution(
+        contrast.condition,
+        paired=contrast.pair is not None and contrast.predictor is None,
+        rows=contrast.predictor is not None or bool(options.covariates and contrast.pair is None),
+        n_permutations=options.permutations,
+    )
+
+
+def lone_head(contrast: Contrast, options: Options, n_heads: int) -> str:
+    """Say that a single head could not come out different among so many, or nothing where it could.
+
+    Parameters
+    ----------
+    contrast : Contrast
+    options : Options
+    n_heads : int
+        Heads of a site, which are corrected together.
+
+    Returns
+    -------
+    str
+        A sentence without its full stop; empty where a lone head can be found.
+    """
+    found = resolution_of(contrast, options)
+    alone = np.ones(n_heads)
+    alone[0] = found.p
+    corrected = adjust_p_values(alone, method=options.correction, alpha=options.alpha)[0]
+    if corrected < options.alpha:
+        return ""
+    more = "more --permutations" if found.n_relabelings > options.permutations else f"more {contrast.unit}s"
+    return (
+        f"p is at least {found.p:.2g} here: a head that is different alone among {n_heads} gets a corrected p of "
+        f"{corrected:.2g} and is not found; {more} would find it"
+    )
 
 
 def _token_rows(

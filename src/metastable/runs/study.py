@@ -20,7 +20,9 @@ from metastable.heads.head_tests import (
     analyse_cube,
     analyse_view,
     joint_model,
+    lone_head,
     power_of,
+    require_resolution,
     side_histograms,
     unit_values,
 )
@@ -75,6 +77,8 @@ def prepare_study(study: Study, options: Options, tokenizer: Tokenizer) -> tuple
     for contrast in contrasts:
         adjusting(contrast, options.covariates)
     check_needs(compared_measures(study, options), material.sequences)
+    for contrast in contrasts:
+        require_resolution(contrast, options)
     return material, contrasts
 
 
@@ -109,6 +113,8 @@ def count_study(study: Study, options: Options, clock: Clock, *, cube: str = "co
     with clock.stage("model", f"loading {tokenizer.model_id}"):
         encoder = load_encoder(options.model, revision=options.revision, device=options.device, dtype=options.dtype)
     check_sites(compared_measures(study, options), encoder.sites)
+    if told := lone_head(contrasts[0], options, max(site.n_layers * site.n_heads for site in encoder.sites)):
+        clock.stages.say(told)
     check_model(compared_measures(study, options), encoder)
     require_writable(folder, "--out")  # makes the folder, so only once all else is known to be good
     with clock.stage("extraction", "attention counts") as advance:
