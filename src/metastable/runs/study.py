@@ -225,7 +225,7 @@ def _run(study: Study, options: Options, clock: Clock, command: str, save: Save)
         beside=beside,
         views=tuple(views),
         material=material,
-        balance=balance_table(contrasts[0].covariates, contrasts[0].condition),
+        balance=balance_table(contrasts[0].covariates, contrasts[0].condition, pair=contrasts[0].pair),
         sensitivity=power,
         joint=joint,
         histograms=histograms,

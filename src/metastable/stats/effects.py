@@ -68,7 +68,7 @@ def small_sample_factor(moments: Moments) -> NDArray[np.float64]:
     -----
     The pooled standard deviation of two groups has n_a + n_b - 2 degrees of freedom. That of n partners, the root of
     the mean of both variances, has 2 (n - 1) / (1 + r^2) where they correlate by r, for partners who are alike tell
-    of one variance between them (Goulet-Pelletier & Cousineau 2018; by Satterthwaite's matching of moments). With r
+    of one variance between them (Cousineau 2020, by Satterthwaite's matching of moments). With r
     taken from the sample, as covariance over the mean variance, g of a true 1 is 1.01 on average at n = 4 and
     r = .95, and .96 at r = 0.
     """
