@@ -14,7 +14,7 @@ from metastable.heads.recording import software_record
 from metastable.heads.sweep_axes import Axis, combinations, setting_text
 from metastable.models.encoders import Encoder, Tokenizer, load_encoder, load_tokenizer
 from metastable.runs.kept_settings import result_key
-from metastable.runs.study import prepare_study
+from metastable.runs.study import describe_by_model, prepare_study
 from metastable.study import Material, Options, Study
 
 if TYPE_CHECKING:
@@ -119,6 +119,7 @@ def plan_runs(
         try:
             material, contrasts = prepare_study(study, mine, shelf.tokenizer(mine))
             encoder = shelf.get(mine)
+            material, contrasts = describe_by_model(study, mine, material, encoder)
             rows, own = (
                 check_row_options(mine.queries, mine.keys, mine.unit, wanted)
                 for wanted in (("count", *measures), ("count", mine.measure))
