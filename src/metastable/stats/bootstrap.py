@@ -410,12 +410,13 @@ def _strata(condition: NDArray[np.bool_], pair: ArrayLike | None, cluster: Array
 
 def _draws(strata: _Strata, n_resamples: int, size: int, seed: int) -> Iterator[Floats]:
     """Yield how often each resample has each cluster, (at most `size`, n_clusters): the same ones for one seed."""
-    rng = np.random.default_rng(seed)
     members = strata.members()
+    # A stream for each stratum, so that the draws do not depend on the size of the blocks.
+    streams = np.random.default_rng(seed).spawn(len(members))
     for start in range(0, n_resamples, size):
         n = min(size, n_resamples - start)
         weights = np.empty((n, strata.n_clusters))
-        for some in members:
+        for some, rng in zip(members, streams, strict=True):
             weights[:, some] = rng.multinomial(len(some), np.full(len(some), 1 / len(some)), size=n)
         yield weights
 
@@ -431,7 +432,6 @@ def _intervals(
 ) -> tuple[Floats, Floats]:
     """BCa limits of every feature, a block of features and of resamples at a time."""
     seed, n_features = int(generator.integers(1 << 62)), len(estimate)
-    # Resamples in blocks of one size, whatever the features, so that a feature's draws do not depend on the others.
     size = max(1, min(n_resamples, _BLOCK // max(strata.n_clusters, statistic.width * _FEATURES)))
     low, high = np.empty(n_features), np.empty(n_features)
     for start in range(0, n_features, _FEATURES):
@@ -442,7 +442,7 @@ def _intervals(
             for weights in _draws(strata, n_resamples, size, seed)
         ]
         drawn = np.concatenate(parts)
-        drawn = drawn[~np.isnan(drawn).all(axis=1)]
+        drawn = drawn[~np.isnan(drawn).any(axis=1)]
         left_out = np.concatenate(
             [some(lambda rows, out=out: rows.sum(axis=0) - rows[out]) for out in _left_out(strata, size)]  # type: ignore[misc]
         )
