@@ -222,7 +222,8 @@ def render_page(result: RunResult, plates: Sequence[PlacedPlate[Scene]]) -> str:
             title=study.title,
             question=study.question,
             verdict=verdict_sentences(escaped),
-            warnings=[text for text in (words_of(scene.effect).warning(scene), study.caveat) if text],
+            warnings=[text for text in (words_of(scene.effect).warning(scene),) if text],
+            caveat=study.caveat,
             sections=with_plates(sections, plates),
         )
     )
