@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from metastable.errors import InputError
-from metastable.stats.bootstrap import bootstrap_g, bootstrap_slope
+from metastable.stats.bootstrap import _quantile, bootstrap_g, bootstrap_slope
 from metastable.stats.effects import hedges_g
 
 
@@ -218,3 +218,9 @@ def test_resamples_that_cannot_tell_covariates_apart_leave_no_interval():
     result = bootstrap_g(values, condition, covariates=rare, n_resamples=400, rng=1)
     assert np.isfinite(result.estimate).all()
     assert np.isnan(result.low).all()
+
+
+def test_a_limit_between_a_number_and_infinity_is_infinite():
+    ordered = np.array([[-np.inf, 1.0, 0.0], [2.0, 2.0, 1.0], [3.0, np.inf, 2.0]])
+    found = _quantile(ordered, np.array([0.25, 0.75, 0.75]))
+    np.testing.assert_array_equal(found, [-np.inf, np.inf, 1.5])

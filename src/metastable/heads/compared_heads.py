@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -13,7 +13,7 @@ from metastable.errors import InputError
 from metastable.heads.depth import effects_by_depth
 from metastable.heads.finished_report import FinishedReport, rows_at
 from metastable.stats.agreement import MapAgreement, effect_difference, map_agreement
-from metastable.stats.corrections import adjust_p_values
+from metastable.stats.corrections import CORRECTIONS, adjust_p_values
 from metastable.study import Options
 from metastable.study.options import COMMON_OPTIONS, MEASURED, MODEL
 
@@ -23,6 +23,7 @@ __all__ = [
     "Comparison",
     "Relation",
     "compare_reports",
+    "corrected_at",
     "effect_kind",
     "join_heads",
     "labels",
@@ -277,6 +278,29 @@ def _agree(
     return map_agreement(first, second, codes, n_permutations=n_permutations, rng=seed)
 
 
+def corrected_at(report: FinishedReport, alpha: float) -> FinishedReport:
+    """Correct a report's p-values anew, where its correction depends on a level and the report had another.
+
+    Parameters
+    ----------
+    report : FinishedReport
+    alpha : float
+        Level that the corrected p-values will be compared with.
+
+    Returns
+    -------
+    FinishedReport
+        With ``p_perm_fdr`` of its heads at that level, within sites and thresholds, by the report's own correction.
+    """
+    options = report.record.options
+    if options.alpha == alpha or not CORRECTIONS[options.correction].uses_alpha:
+        return report
+    heads = report.heads
+    family = heads.groupby(["site", "threshold"], sort=False).ngroup().to_numpy()
+    p = adjust_p_values(heads["p_perm"], method=options.correction, family=family, alpha=alpha)
+    return replace(report, heads=heads.assign(p_perm_fdr=p))
+
+
 def compare_reports(
     first: FinishedReport,
     second: FinishedReport,
@@ -311,6 +335,7 @@ def compare_reports(
     """
     if first.folder.resolve() == second.folder.resolve():
         raise InputError(f"{first.folder} was given twice; name two reports")
+    first, second = corrected_at(first, alpha), corrected_at(second, alpha)
     thresholds = shared_thresholds(first.thresholds, second.thresholds, threshold)
     relation = _relation(first, second)
     names = labels(first, second)

@@ -497,6 +497,7 @@ def _quantile(ordered: Floats, level: Floats) -> Floats:
     above = np.minimum(below + 1, len(ordered) - 1)
     column = np.arange(ordered.shape[1])
     lower, upper = ordered[below, column], ordered[above, column]
-    step = np.zeros_like(lower)
-    np.subtract(upper, lower, out=step, where=upper != lower)  # equal infinities have no difference
-    return lower + (position - below) * step
+    finite = np.isfinite(lower) & np.isfinite(upper)
+    step = np.subtract(upper, lower, out=np.zeros_like(lower), where=finite)
+    # Between a number and infinity lies infinity.
+    return np.where(finite, lower + (position - below) * step, np.where(np.isfinite(upper), lower, upper))
