@@ -7,7 +7,8 @@ import pytest
 from scipy import stats
 
 from metastable.errors import InputError
-from metastable.stats.bootstrap import _quantile, bootstrap_g, bootstrap_slope
+from metastable.stats.bootstrap import _quantile, bootstrap_g, bootstrap_slope, jackknife_error
+from metastable.stats.correlation import correlation_equivalence, partial_correlation
 from metastable.stats.effects import hedges_g
 
 
@@ -224,3 +225,29 @@ def test_a_limit_between_a_number_and_infinity_is_infinite():
     ordered = np.array([[-np.inf, 1.0, 0.0], [2.0, 2.0, 1.0], [3.0, np.inf, 2.0]])
     found = _quantile(ordered, np.array([0.25, 0.75, 0.75]))
     np.testing.assert_array_equal(found, [-np.inf, np.inf, 1.5])
+
+
+def test_the_error_of_z_is_that_of_a_plain_jackknife():
+    rng = np.random.default_rng(27)
+    x, z = rng.normal(size=(2, 30))
+    values = rng.normal(size=(30, 3)) * (1 + np.abs(x))[:, None] + z[:, None]
+    left = np.array([
+        partial_correlation(np.delete(values, k, axis=0), np.delete(x, k), np.delete(z, k)[:, None]).z
+        for k in range(30)
+    ])  # fmt: skip
+    expected = np.sqrt(29 / 30 * ((left - left.mean(axis=0)) ** 2).sum(axis=0))
+    np.testing.assert_allclose(jackknife_error(values, x, z[:, None]), expected, rtol=1e-9)
+
+
+def test_equivalence_of_slopes_keeps_its_level_where_the_error_grows():
+    rng = np.random.default_rng(28)
+    robust, fisher = [], []
+    margin = 2 * 0.5 / np.sqrt(0.25 + 2 * 0.5 * np.sqrt(2 / np.pi) + 1)
+    for _ in range(30):
+        x = rng.normal(size=120)
+        values = 0.5 * x[:, None] + rng.normal(size=(120, 40)) * (0.5 + np.abs(x))[:, None]
+        correlation = partial_correlation(values, x)
+        robust.append(correlation_equivalence(correlation, margin=margin, error=jackknife_error(values, x)) < 0.05)
+        fisher.append(correlation_equivalence(correlation, margin=margin) < 0.05)
+    assert np.mean(fisher) > 0.1
+    assert np.mean(robust) < 0.08

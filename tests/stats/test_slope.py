@@ -8,6 +8,7 @@ from scipy import stats
 
 from metastable.errors import InputError
 from metastable.stats.analysis import Settings, TokenRows, join_analyses
+from metastable.stats.bootstrap import jackknife_error
 from metastable.stats.correlation import correlation_effect, correlation_equivalence, partial_correlation
 from metastable.stats.effect_kinds import SLOPE, head_columns
 from metastable.stats.slope import analyse_slope, fit_slopes
@@ -79,7 +80,8 @@ def test_every_column_means_what_it_says():
         assert heads["p_perm"][i] == pytest.approx(max(robust.pvalues[1], 1 / 501), abs=0.07)
     correlation = partial_correlation(values, rating, covariates.to_numpy())
     np.testing.assert_array_equal(heads["partial_d"], correlation_effect(correlation).estimate)
-    np.testing.assert_array_equal(heads["p_tost"], correlation_equivalence(correlation))
+    error = jackknife_error(values, rating, covariates.to_numpy())
+    np.testing.assert_array_equal(heads["p_tost"], correlation_equivalence(correlation, error=error))
     np.testing.assert_array_equal(details["correlation"], correlation.estimate)
     assert (heads["lmm_p"].isna()).all()
     assert done[-1] == (1000, 1000)

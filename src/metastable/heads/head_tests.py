@@ -24,6 +24,7 @@ from metastable.measures import COUNT, known_measures, measure_named
 from metastable.progress import Advance
 from metastable.stats.analysis import Analysis, Settings, TokenRows, join_analyses
 from metastable.stats.corrections import adjust_p_values
+from metastable.stats.determined import independent_columns
 from metastable.stats.difference import analyse
 from metastable.stats.mixed_models.joint import JointModel, fit_joint_model
 from metastable.stats.permutations.resolution import Resolution, resolution
@@ -153,6 +154,8 @@ def _token_rows(
     design = contrast.design
     if covariates:
         nuisance = np.array([[s.covariates[name] for name in covariates] for s in sequences], dtype=np.float64)
+        # One that does not vary or that others determine is left out, as of the tests of units.
+        nuisance = nuisance[:, independent_columns(nuisance, np.ones((len(nuisance), 1)))]
         design = np.column_stack([design, nuisance - nuisance.mean(axis=0)])
     if contrast.repeated is not None:
         return TokenRows(

@@ -22,7 +22,7 @@ from metastable.stats.samples import (
     unit_scaled,
 )
 
-__all__ = ["bootstrap_g", "bootstrap_slope"]
+__all__ = ["bootstrap_g", "bootstrap_slope", "jackknife_error"]
 
 Floats = NDArray[np.float64]
 
@@ -367,6 +367,48 @@ def bootstrap_slope(
     return EffectSize(estimate, np.where(defined, low, np.nan), np.where(defined, high, np.nan), correlation.flat)
 
 
+def jackknife_error(values: ArrayLike, predictor: ArrayLike, covariates: ArrayLike | None = None) -> Floats:
+    """Find the standard error of Fisher's z of every partial correlation, right whatever the variances.
+
+    Parameters
+    ----------
+    values, predictor, covariates
+        As `bootstrap_slope` takes them.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_features,)
+        By leaving out one unit at a time (Efron & Stein 1981); infinite where a unit alone determines a coefficient.
+
+    Raises
+    ------
+    InputError
+        As `metastable.stats.correlation.slope_design`.
+    """
+    table = unit_scaled(values)[0]
+    design = slope_design(predictor, covariates)
+    n = len(table)
+    strata = _Strata(np.arange(n), np.zeros(n, dtype=np.intp))
+    whole = _Slope(_regression(design[:, [1, 0, *range(2, design.shape[1])]], table - table.mean(axis=0), strata))
+    error = np.empty(table.shape[1])
+    size = max(1, _BLOCK // (whole.width * _FEATURES))
+    for start in range(0, table.shape[1], _FEATURES):
+        block = slice(start, min(start + _FEATURES, table.shape[1]))
+        left_out = np.arcsinh(_without_each(whole.features(block), strata, size) / 2)
+        spread = ((left_out - left_out.mean(axis=0)) ** 2).sum(axis=0)
+        error[block] = np.where(np.isfinite(spread), np.sqrt((n - 1) / n * spread), np.inf)
+    return error
+
+
+def _without_each(statistic: _Statistic, strata: _Strata, size: int) -> Floats:
+    """Statistic without each cluster, shape (n_clusters, n_features)."""
+    parts = []
+    for start in range(0, strata.n_clusters, size):
+        out = slice(start, min(start + size, strata.n_clusters))
+        parts.append(statistic(lambda rows, out=out: rows.sum(axis=0) - rows[out]))  # type: ignore[misc]
+    return np.concatenate(parts)
+
+
 def _check(confidence: float, n_resamples: int) -> None:
     check_confidence(confidence)
     if n_resamples < 100:
@@ -443,20 +485,13 @@ def _intervals(
         ]
         drawn = np.concatenate(parts)
         drawn = drawn[~np.isnan(drawn).any(axis=1)]
-        left_out = np.concatenate(
-            [some(lambda rows, out=out: rows.sum(axis=0) - rows[out]) for out in _left_out(strata, size)]  # type: ignore[misc]
-        )
+        left_out = _without_each(some, strata, size)
         enough = len(drawn) >= (1 - _LOST) * n_resamples
         limits = _bca(drawn, left_out, strata, estimate[block], confidence) if enough else (np.nan, np.nan)
         low[block], high[block] = limits
         if callback is not None:
             callback(block.stop, n_features)
     return low, high
-
-
-def _left_out(strata: _Strata, size: int) -> Iterator[slice]:
-    for start in range(0, strata.n_clusters, size):
-        yield slice(start, min(start + size, strata.n_clusters))
 
 
 def _bca(

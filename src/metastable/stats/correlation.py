@@ -215,7 +215,9 @@ def correlation_effect(correlation: PartialCorrelation, *, confidence: float = 0
     return EffectSize(estimate, np.where(known, low, np.nan), np.where(known, high, np.nan), correlation.flat)
 
 
-def correlation_equivalence(correlation: PartialCorrelation, *, margin: float = 0.2) -> Floats:
+def correlation_equivalence(
+    correlation: PartialCorrelation, *, margin: float = 0.2, error: ArrayLike | None = None
+) -> Floats:
     """Test every feature's effect for lying within plus or minus `margin`.
 
     Parameters
@@ -223,6 +225,9 @@ def correlation_equivalence(correlation: PartialCorrelation, *, margin: float = 
     correlation : PartialCorrelation
     margin : float
         Smallest effect of interest, as the d of `correlation_effect`.
+    error : array_like of float, shape (n_features,), or None
+        Standard error of z where variances differ, as `metastable.stats.bootstrap.jackknife_error` gives it, with the
+        tails of t; None for Fisher's, with those of the normal distribution.
 
     Returns
     -------
@@ -244,7 +249,11 @@ def correlation_equivalence(correlation: PartialCorrelation, *, margin: float = 
         raise InputError(f"margin is {margin}; give a positive effect in standard deviations, such as 0.2")
     _check_error(correlation)
     room = np.arcsinh(margin / 2) - np.abs(correlation.z)
-    return np.where(correlation.flat, 1.0, special.ndtr(-room / correlation.z_error))
+    if error is None:
+        return np.where(correlation.flat, 1.0, special.ndtr(-room / correlation.z_error))
+    se = np.asarray(error, dtype=np.float64)
+    t = np.divide(room, se, out=np.copysign(np.inf, room), where=se > 0)
+    return np.where(correlation.flat, 1.0, special.stdtr(correlation.dof, -t))
 
 
 def detectable_effect(

@@ -26,8 +26,8 @@ def independent_columns(table: Floats, base: Floats | None = None) -> NDArray[np
     Returns
     -------
     ndarray of bool, shape (n_columns,)
-        False for a column that is a linear combination of the base and of the columns kept before it, one of zeros
-        among them.
+        False for a column that, but for rounding, is a linear combination of the base and of the columns kept before
+        it, one of zeros among them.
 
     Examples
     --------

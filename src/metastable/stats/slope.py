@@ -24,7 +24,7 @@ from metastable.stats.analysis import (
     assemble,
 )
 from metastable.stats.bayes import PRIORS, log_slope_bayes_factor
-from metastable.stats.bootstrap import bootstrap_slope
+from metastable.stats.bootstrap import bootstrap_slope, jackknife_error
 from metastable.stats.correlation import (
     PartialCorrelation,
     correlation_equivalence,
@@ -215,7 +215,8 @@ def analyse_slope(
           ``d_low, d_high`` in the details: its BCa interval (`bootstrap_slope`)
         * ``statistic, p_perm, p_perm_fwer``: the slope over its HC3 error, exchanged by Freedman & Lane
         * ``lmm_estimate``: slope of the mixed model on the tokens
-        * ``bf10``: `slope_bayes_factor`; ``p_tost``: `correlation_equivalence`
+        * ``bf10``: `slope_bayes_factor`; ``p_tost``: `correlation_equivalence` with the error of
+          `jackknife_error`
 
         and in ``details``, beside those of `metastable.stats.analysis.assemble`, ``correlation`` and for both
         suffixes ``unadjusted`` and ``adjusted``: ``slope_, ci_low_, ci_high_, p_`` (HC3), ``p_..._fdr``,
@@ -266,7 +267,9 @@ def analyse_slope(
             )
             for scale in PRIORS
         },
-        p_tost=correlation_equivalence(correlation, margin=settings.margin),
+        p_tost=correlation_equivalence(
+            correlation, margin=settings.margin, error=jackknife_error(values, predictor, chosen)
+        ),
         superiority=probability_of_superiority(values, condition),
         beside_size={"correlation": correlation.estimate},
         adjusted=adjusted,

@@ -238,7 +238,8 @@ def _methods(scene: Scene) -> MethodClauses:
         sizes=(
             "Effects are the *d* of the partial correlation, *d* = 2*r* / √(1 − *r*²) (Borenstein et al., 2009), "
             "with 95% BCa bootstrap intervals (Efron, 1987); "
-            f"two one-sided tests compare *z* with a smallest effect of interest of *d* = ±{scene.margin:g} "
+            f"two one-sided tests with jackknife errors compare Fisher's *z* with a smallest effect of interest of "
+            f"*d* = ±{scene.margin:g} "
             "(Goertzen & Cribbie, 2010); "
             "JZS Bayes factors have a Cauchy prior of scale 0.354 on the standardized slope "
             "(Liang et al., 2008; Rouder & Morey, 2012), which is the prior of scale 0.707 on d."
