@@ -222,6 +222,7 @@ def analyse_cube(
     advance: Advance,
     *,
     with_mixed_models: bool = True,
+    beside_covariates: bool = True,
 ) -> Analysis:
     """Run all tests of one contrast, for every threshold.
 
@@ -241,6 +242,8 @@ def analyse_cube(
         Told of progress as ``f(done, total)``.
     with_mixed_models : bool
         Whether mixed models are fitted; their columns are NaN if not.
+    beside_covariates : bool
+        Whether tests that hold no covariate fixed are done a second time with all recorded ones held fixed.
 
     Returns
     -------
@@ -264,7 +267,8 @@ def analyse_cube(
             "tokens": _token_rows(cube, features, threshold, contrast, sequences, options.covariates, measure)
             if with_mixed_models
             else None,
-            "recorded": contrast.covariates,
+            # What holding all recorded covariates fixed would do is asked of the run's own measure.
+            "recorded": contrast.covariates if beside_covariates else None,
             "settings": _settings(options),
             "on_permutations": partial(tell, part=0),
             "on_models": partial(tell, part=1),
@@ -326,7 +330,8 @@ def analyse_beside(
     -------
     analyses : dict of str to Analysis
         By the measure's name: permutation tests, intervals, Bayes factors, equivalence tests and verdicts, p-values
-        corrected within the measure. No mixed model is fitted, and the columns of mixed models are NaN.
+        corrected within the measure. No mixed model is fitted, and the columns of mixed models are NaN;
+        covariates are held fixed only where the options name them.
     left_out : dict of str to str
         For each measure that units lack a value of, such as words that no query of a head attends to, that this is
         so, after "the measure count_words".
@@ -347,7 +352,9 @@ def analyse_beside(
         if without.any():
             left_out[name] = f"has no value in a head for {without.sum()} of {len(without)} units"
             continue
-        analyses[name] = analyse_cube(cube, contrast, sequences, its, histograms, tell, with_mixed_models=False)
+        analyses[name] = analyse_cube(
+            cube, contrast, sequences, its, histograms, tell, with_mixed_models=False, beside_covariates=False
+        )
     return analyses, left_out
 
 
