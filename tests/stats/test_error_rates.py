@@ -107,3 +107,19 @@ def test_clusters_of_unequal_sizes_keep_the_level(sizes_a, sizes_b):
         found = permutation_test(values, cluster < 15, cluster=cluster, n_permutations=299, rng=draw)
         p.append(found.p_perm)
     assert (np.concatenate(p) <= 0.05).mean() < 0.05 + ROOM
+
+
+def test_covariates_leave_the_level_of_clusters_that_differ_in_number_and_variance():
+    rng = np.random.default_rng(8)
+    cluster = np.repeat(np.arange(60), 5)
+    condition = cluster < 18
+    p = []
+    for draw in range(40):
+        length = rng.normal(size=300) + condition
+        shared = rng.normal(size=(60, 20)) * np.where(np.arange(60) < 18, 2, 1)[:, None]
+        values = shared[cluster] + rng.normal(size=(300, 20)) + length[:, None]
+        found = permutation_test(
+            values, condition, cluster=cluster, covariates=length[:, None], n_permutations=199, rng=draw
+        )
+        p.append(found.p_perm)
+    assert (np.concatenate(p) <= 0.05).mean() < 0.05 + ROOM

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import permutations, product
 
 import mne
@@ -259,6 +260,33 @@ def test_every_relabeling_has_the_hc3_statistic_of_statsmodels():
             np.testing.assert_allclose(by_order[k], expected, rtol=1e-7)
             expected = [glm_hc3(left * sign + fitted[:, k], design, contrast) for sign in flips]
             np.testing.assert_allclose(by_sign[k], expected, rtol=1e-7)
+
+
+@pytest.mark.parametrize("by", ["rows", "signs"])
+def test_every_relabeling_of_clusters_has_the_error_of_leaving_one_out(by):
+    rng = np.random.default_rng(30)
+    cluster = np.repeat(np.arange(8), [3, 3, 2, 2, 3, 2, 3, 2])
+    n = len(cluster)
+    design = np.column_stack([rng.normal(size=(8, 1))[cluster], np.ones(n), rng.normal(size=n)])
+    values = rng.normal(size=(n, 2)) + rng.normal(size=(8, 2))[cluster]
+    model = replace(contrast_model(design, np.array([[1.0, 0, 0]]), "hc3"), cluster=cluster)
+    if by == "rows":
+        order = np.concatenate([np.flatnonzero(cluster == code) for code in (4, 6, 3, 5, 0, 7, 1, 2)]).astype(np.int32)
+        relabeled = np.stack([np.arange(n, dtype=np.int32), order])
+    else:
+        relabeled = np.stack([np.ones(n), np.where(np.isin(cluster, [1, 4, 6]), -1.0, 1.0)])
+    found = model.evaluate(model.prepare(values, CPU), relabeled, CPU)
+    nuisance = design[:, 1:]
+    for k in range(2):
+        fitted = nuisance @ np.linalg.pinv(nuisance) @ values[:, k]
+        left = values[:, k] - fitted
+        y = left[np.argsort(relabeled[1])] + fitted if by == "rows" else left * relabeled[1] + fitted
+        # The design stays where it is, and so do its clusters.
+        for row, outcome in enumerate((values[:, k], y)):
+            whole = np.linalg.lstsq(design, outcome, rcond=None)[0][0]
+            without = [np.linalg.lstsq(design[cluster != c], outcome[cluster != c])[0][0] for c in range(8)]
+            expected = whole / np.sqrt(((np.array(without) - whole) ** 2).sum())
+            assert found[k, row] == pytest.approx(expected, rel=1e-8)
 
 
 def test_welch_beside_an_empty_nuisance_is_welch():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -101,7 +102,8 @@ def permutation_test(
     covariates : array_like of float or None, shape (n_units, n_covariates)
         Nuisance covariates (an intercept is added), by the procedure of Freedman & Lane (Winkler et al.
         2014): the residuals of the model without the condition are exchanged. Whole clusters then trade
-        places with clusters of the same size only. With `pair`, the covariates' differences are used.
+        places with clusters of the same size only, and Welch's t becomes the estimate over its CR3 standard
+        error. With `pair`, the covariates' differences are used.
     family : array_like of int or None, shape (n_features,)
         Codes of families: the maximum statistic, and with it the family-wise p, runs within each. One
         family if None.
@@ -247,7 +249,8 @@ def permutation_test_contrast(
     errors : {"exchangeable", "symmetric"}
         Whether residuals are exchanged, or their signs flipped (for a one-sample test, or differences).
     cluster : array_like or None, shape (n_units,)
-        Units that move (or flip) together, in their order; clusters of one size trade places.
+        Units that move (or flip) together, in their order; clusters of one size trade places. With ``"hc3"`` they
+        are studentized by CR3, which lets the units of a cluster depend on one another.
     block : array_like or None, shape (n_units,)
         Exchangeability block; without effect on flips.
     family, omnibus, n_permutations, alpha, rng, tail, block_bytes, device, callback
@@ -293,8 +296,10 @@ def permutation_test_contrast(
     model = contrast_model(matrix, weights, "student" if of_mean and statistic == "hc3" else statistic)
     if model is None:
         raise InputError("the design cannot estimate the contrast: its columns are collinear; drop or join some.")
-    check_freedom(model)
     clusters, blocks = check_codes("cluster", cluster, len(checked)), check_codes("block", block, len(checked))
+    if clusters is not None and errors == "exchangeable":
+        model = replace(model, cluster=np.unique(clusters, return_inverse=True)[1])
+    check_freedom(model)
     sampling = make_sampling(n_permutations, rng)
     relabelings: Relabelings
     if errors == "symmetric":
@@ -380,6 +385,8 @@ def _adjusted(
     model = contrast_model(design, np.eye(1, design.shape[1]), "hc3" if statistic == "welch" else statistic)
     if model is None:
         raise InputError(f"{_collinear(layout.condition, covariates)} collinear with the condition; drop it.")
+    if layout.cluster is not None and not mixed_clusters(layout.condition, layout.cluster).any():
+        model = replace(model, cluster=np.unique(layout.cluster, return_inverse=True)[1])
     check_freedom(model)
     whole = None if layout.cluster is None else ~mixed_clusters(layout.condition, layout.cluster)
     return model, exchange_rows(design, sampling, cluster=layout.cluster, block=layout.block, whole=whole)

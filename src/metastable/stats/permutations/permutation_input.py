@@ -136,6 +136,14 @@ def check_freedom(model: LinearModel) -> None:
             f"the design has {model.basis.shape[1]} independent columns for {len(model.basis)} units, which leaves "
             "no residual degrees of freedom; use fewer covariates."
         )
+    if model.kind == "hc3" and model.n_tested == 1 and model.cluster is not None:
+        try:
+            model.moved_by_cluster()
+        except np.linalg.LinAlgError as error:
+            raise InputError(
+                "one cluster alone determines a coefficient of the design; leave it or the covariate out."
+            ) from error
+        return
     if model.kind == "hc3" and model.leverage.max() > 1.0 - _ALONE:
         raise InputError(
             f"unit {model.leverage.argmax()} alone determines a coefficient of the design; leave it or the covariate "

@@ -29,6 +29,9 @@ Floats = NDArray[np.float64]
 # the same for every relabeling that leaves no variance.
 _FLOOR = 1e-13
 
+# A cluster whose leverage is this near to one determines a coefficient alone.
+_ALONE = 1e-8
+
 # Product of a column, as it is moved, with values of the features: (n_features, n_relabelings).
 _Product = Callable[[Floats, Any], Any]
 
@@ -288,12 +291,16 @@ class LinearModel:
         (of several columns F); or the estimate itself.
     unit : float
         Estimate of the contrast per unit of the first basis column's coefficient.
+    cluster : ndarray of int or None, shape (n_units,)
+        Codes from 0 of clusters that move as a whole, whose units may depend on one another: HC3 of one tested column
+        is then CR3, which leaves out one cluster at a time (Bell & McCaffrey 2002).
     """
 
     basis: Floats
     n_tested: int
     kind: Literal["hc3", "student", "mean"]
     unit: float
+    cluster: NDArray[np.intp] | None = None
 
     @property
     def studentized(self) -> bool:
@@ -338,6 +345,8 @@ class LinearModel:
         if self.kind == "mean":
             return backend.fetch(product(self.basis[:, 0], prepared.values) * prepared.scale * self.unit)
         if self.kind == "hc3":
+            if self.n_tested == 1 and self.cluster is not None:
+                return self._robust_of_clusters(prepared, relabeled, backend)
             if self.n_tested == 1:
                 return self._robust(prepared, product, even, backend)
             return self._robust_of_several(prepared, product, even, backend)
@@ -372,6 +381,49 @@ class LinearModel:
             estimate = estimate + share * score
         floor = _FLOOR * weight.mean() * prepared.total_squares
         return backend.fetch(estimate / variance.clip(floor) ** 0.5)
+
+    def moved_by_cluster(self) -> Floats:
+        """Weigh the tested column by the leverage of each cluster: what the cluster's residuals move the estimate by.
+
+        Raises
+        ------
+        LinAlgError
+            If a cluster alone determines a coefficient.
+        """
+        moved = np.empty(len(self.basis))
+        if self.cluster is None:
+            raise TypeError("the clusters are not known")
+        for code in range(int(self.cluster.max()) + 1):
+            rows = np.flatnonzero(self.cluster == code)
+            part = self.basis[rows]
+            kept = np.eye(len(rows)) - part @ part.T
+            if np.linalg.eigvalsh(kept)[0] < _ALONE:
+                raise np.linalg.LinAlgError(f"cluster {code} determines a coefficient")
+            moved[rows] = np.linalg.solve(kept, part[:, 0])
+        return moved
+
+    def _robust_of_clusters(self, prepared: Prepared, relabeled: NDArray[Any], backend: Backend) -> Floats:
+        """Estimate over its CR3 standard error: the squares of what each cluster moves it by, added up."""
+        if self.cluster is None:
+            raise TypeError("the clusters are not known")
+        moved = self.moved_by_cluster()
+        signs = relabeled.dtype == np.float64
+
+        def placed(column: Floats, rows: NDArray[np.intp]) -> Floats:
+            return np.asarray(column[rows] * relabeled[:, rows] if signs else column[relabeled[:, rows]])
+
+        every = np.arange(len(self.basis))
+        scores = [prepared.values @ backend.send(placed(column, every)).T for column in self.basis.T]
+        variance: Any = 0.0
+        for code in range(int(self.cluster.max()) + 1):
+            rows = np.flatnonzero(self.cluster == code)
+            here = placed(moved, rows)
+            part = prepared.values[:, rows] @ backend.send(here).T
+            for score, column in zip(scores, self.basis.T, strict=True):
+                part = part - score * backend.send((here * placed(column, rows)).sum(axis=1))
+            variance = variance + part**2
+        floor = _FLOOR / len(self.basis) * prepared.total_squares
+        return backend.fetch(scores[0] / variance.clip(floor) ** 0.5)
 
     def _robust_of_several(self, prepared: Prepared, product: _Product, even: _Product, backend: Backend) -> Floats:
         """Wald's statistic of several columns with their HC3 covariance, over their number."""
