@@ -111,6 +111,18 @@ def clusters(
     return np.concatenate(first), np.concatenate(second)
 
 
+def one_large_cluster(rng: np.random.Generator, n: int) -> Rates:
+    """Clusters of which one is larger than all others of its group together."""
+    first, second = [], []
+    cluster = np.repeat(np.arange(30), [40] + [3] * 9 + [5] * 20)
+    for _ in range(n // FEATURES):
+        values = rng.normal(size=(30, FEATURES))[cluster] + rng.normal(size=(len(cluster), FEATURES))
+        test = partial(permutation_test, values, cluster < 10, cluster=cluster, n_permutations=RELABELINGS, rng=rng)
+        first.append(test().p_perm <= ALPHA)
+        second.append(test(statistic="student").p_perm <= ALPHA)
+    return np.concatenate(first), np.concatenate(second)
+
+
 def partners(rng: np.random.Generator, n: int, n_pairs: int, rho: float, margin: float) -> Rates:
     """Equivalence at the margin, with the margin's error and with a deviation taken as known."""
     shared, own = rng.normal(size=(2, n_pairs, n))
@@ -162,6 +174,7 @@ DESIGNS: tuple[tuple[str, str, float, Callable[[np.random.Generator, int], Rates
      partial(clusters, sizes_a=(20, 30), sizes_b=(2, 4), spread=2.0)),
     ("clusters of 2-4, and 20-30, SD 2 : 1", "Student's t", ALPHA,
      partial(clusters, sizes_a=(2, 4), sizes_b=(20, 30), spread=2.0)),
+    ("one cluster of 40 beside 9 of 3, and 20 of 5", "Student's t", ALPHA, one_large_cluster),
     ("equivalent at 0.5, 40 pairs, rho .99", "deviation known", ALPHA,
      partial(partners, n_pairs=40, rho=0.99, margin=0.5)),
     ("equivalent at 0.5, 40 pairs, rho .5", "deviation known", ALPHA,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -123,3 +125,27 @@ def test_covariates_leave_the_level_of_clusters_that_differ_in_number_and_varian
         )
         p.append(found.p_perm)
     assert (np.concatenate(p) <= 0.05).mean() < 0.05 + ROOM
+
+
+def test_one_cluster_as_large_as_all_others_keeps_the_level():
+    # Its group's mean is nearly its own: by units, or without the leverage of clusters, more than .09 of 5%.
+    rng = np.random.default_rng(9)
+    cluster = np.repeat(np.arange(30), [40] + [3] * 9 + [5] * 20)
+    p = []
+    for draw in range(60):
+        values = rng.normal(size=(30, 20))[cluster] + rng.normal(size=(len(cluster), 20))
+        p.append(permutation_test(values, cluster < 10, cluster=cluster, n_permutations=299, rng=draw).p_perm)
+    assert (np.concatenate(p) <= 0.05).mean() < 0.05 + ROOM
+
+
+def test_a_torch_device_gives_the_same_for_whole_clusters():
+    rng = np.random.default_rng(10)
+    cluster = np.repeat(np.arange(12), rng.integers(1, 6, size=12))
+    values = rng.normal(size=(len(cluster), 4))
+    alike = np.repeat(np.arange(12), 3)
+    more = rng.normal(size=(36, 4))
+    for table, code, beside in ((values, cluster, None), (more, alike, rng.normal(size=(36, 1)))):
+        test = partial(permutation_test, table, code < 6, cluster=code, covariates=beside, n_permutations=99, rng=1)
+        on_cpu, on_torch = test(device="cpu"), test(device="torch")
+        np.testing.assert_allclose(on_torch.statistic, on_cpu.statistic, rtol=1e-9)
+        np.testing.assert_array_equal(on_torch.p_perm, on_cpu.p_perm)

@@ -201,10 +201,10 @@ class TwoSample:
 class ClusteredTwoSample:
     """Difference of two groups' means over a standard error that lets the units of a cluster depend on one another.
 
-    Every cluster lies in one group. With the sum S and the size m of each of the G_a clusters of a, n_a units in all,
-    the variance of the mean of a is G_a / (G_a - 1) times the sum of (S - m mean_a)^2 over n_a^2: that of a ratio of
-    two sums over clusters (Cochran 1977, eq. 6.13; Liang & Zeger 1986). Of clusters of one size it is Welch's t of
-    their means.
+    Every cluster lies in one group. The variance of the mean of a is the jackknife's over its G_a clusters: with the
+    sum S and the size m of each, n_a units in all, (G_a - 1) / G_a times the sum of ((S - m mean_a) / (n_a - m))^2, for
+    that is how far the mean moves without the cluster (CR3: Bell & McCaffrey 2002). Of clusters of one size it is
+    Welch's t of their means.
 
     Attributes
     ----------
@@ -253,23 +253,23 @@ class ClusteredTwoSample:
         size = np.bincount(self.cluster).astype(np.float64)
         first = np.unique(self.cluster, return_index=True)[1]
         in_a = np.ascontiguousarray(relabeled[:, first]).astype(np.float64)
-        labels, sizes = backend.send(in_a).T, backend.send(size)
-        products = prepared.values * sizes
-        sum_a, squares_a, cross_a = (rows @ labels for rows in (prepared.values, prepared.squares, products))
-        total, squares, cross = (rows.sum(-1)[:, None] for rows in (prepared.values, prepared.squares, products))
-        floor = _FLOOR * prepared.total_squares
-        variance, difference = 0.0, 0.0
-        for sign, members, of_sum, of_squares, of_cross in (
-            (1.0, in_a, sum_a, squares_a, cross_a),
-            (-1.0, 1.0 - in_a, total - sum_a, squares - squares_a, cross - cross_a),
-        ):
-            n_clusters = members.sum(axis=1)
-            n, second = backend.send(members @ size), backend.send(members @ size**2)
-            mean = of_sum / n
-            within = (of_squares - 2 * mean * of_cross + mean**2 * second).clip(floor)
-            variance = variance + within / n**2 * backend.send(n_clusters / (n_clusters - 1))
-            difference = difference + sign * mean
-        return backend.fetch(difference / variance**0.5)
+        number_a, units_a = in_a.sum(axis=1), in_a @ size
+        sum_a = prepared.values @ backend.send(in_a).T
+        units = np.stack([units_a, size.sum() - units_a])
+        mean_a = sum_a / backend.send(units[0])
+        mean_b = (prepared.total - sum_a) / backend.send(units[1])
+        number = np.stack([number_a, len(size) - number_a])
+        shrunk = (number - 1) / number
+        variance: Any = 0.0
+        for code, m in enumerate(size):
+            label = in_a[:, code]
+            n = np.where(label > 0, units[0], units[1])
+            weight = np.where(label > 0, shrunk[0], shrunk[1]) / (n - m) ** 2
+            sent = backend.send(label)
+            mean = mean_b + (mean_a - mean_b) * sent
+            variance = variance + (prepared.values[:, [code]] - float(m) * mean) ** 2 * backend.send(weight)
+        floor = _FLOOR / size.sum() * prepared.total_squares
+        return backend.fetch((mean_a - mean_b) / variance.clip(floor) ** 0.5)
 
 
 @dataclass(frozen=True)
