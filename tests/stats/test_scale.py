@@ -18,6 +18,7 @@ CONDITION = np.arange(40) < 20
 PAIR = np.tile(np.arange(20), 2)
 LENGTH = RNG.normal(size=(40, 1))
 TABLE = pd.DataFrame(LENGTH, columns=["length"])
+MIXED = np.column_stack([np.ones(40), CONDITION])
 OPTIONS = {"n_permutations": 199, "rng": 0}
 SCALES = [1e155, 1e200, 1e300, 1e-155, 1e-250]
 
@@ -52,25 +53,31 @@ FREE = {
     "Bayes factor": lambda v: difference_bayes_factor(v, CONDITION, covariates=LENGTH),
     "adjusted": lambda v: stats.adjustment_table(v, CONDITION, TABLE)[["p", "p_adjusted", "g_adjusted"]].to_numpy(),
     "held": lambda v: stats.held_difference(v, CONDITION, np.sin(VALUES)).p,
+    "mixed model": lambda v: stats.fit_mixed_models(v, MIXED, np.arange(40) // 4).p_value,
+    "joint model": lambda v: np.array([stats.fit_joint_model(v, CONDITION, [1, 1, 1, 2, 2]).interaction.p_value]),
+    "sensitivity": lambda v: np.array([stats.sensitivity(v, CONDITION, n_simulations=20, rng=1).detectable]),
+    "calibration": lambda v: stats.calibrate(v, n_splits=4, n_permutations=49, rng=1)["estimate"].to_numpy(),
     "held slope": lambda v: stats.held_slope(v, LENGTH[:, 0], np.sin(VALUES)).p,
 }
 SIZED = {
     "difference": lambda v: stats.mean_difference(v, CONDITION).low,
     "adjusted difference": lambda v: stats.adjustment_table(v, CONDITION, TABLE)["se_adjusted"].to_numpy(),
     "held difference": lambda v: stats.held_difference(v, CONDITION, np.sin(VALUES), pair=PAIR).low,
+    "mixed estimate": lambda v: stats.fit_mixed_models(v, MIXED, np.arange(40) // 4).se,
+    "joint estimate": lambda v: stats.fit_joint_model(v, CONDITION, [1, 1, 1, 2, 2]).by_layer.se,
 }
 
 
 @pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("kind", FREE)
 def test_what_has_no_unit_does_not_change(kind, scale):
-    np.testing.assert_allclose(FREE[kind](VALUES * scale), FREE[kind](VALUES), rtol=1e-8)
+    np.testing.assert_allclose(FREE[kind](VALUES * scale), FREE[kind](VALUES), rtol=1e-6)
 
 
 @pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("kind", SIZED)
 def test_what_has_one_changes_with_it(kind, scale):
-    np.testing.assert_allclose(SIZED[kind](VALUES * scale) / scale, SIZED[kind](VALUES), rtol=1e-8)
+    np.testing.assert_allclose(SIZED[kind](VALUES * scale) / scale, SIZED[kind](VALUES), rtol=1e-6)
 
 
 def test_ordinary_values_are_left_as_they_are():
@@ -105,3 +112,13 @@ def test_a_statistic_without_a_number_is_never_significant(monkeypatch, lost):
         plain = stats.permutation_test(others, CONDITION, omnibus={"all": np.ones(4, dtype=bool)}, **OPTIONS)
         np.testing.assert_array_equal(np.delete(result.p_fwer, 2), plain.p_fwer)
         assert result.omnibus["all"] == plain.omnibus["all"]
+
+
+def test_a_criterion_moves_by_the_logarithm_of_the_unit():
+    group = np.arange(40) // 4
+    for method, n_free in (("reml", 38), ("ml", 40)):
+        plain = stats.fit_mixed_models(VALUES, MIXED, group, method=method)
+        scaled = stats.fit_mixed_models(VALUES * 1e100, MIXED, group, method=method)
+        expected = plain.criterion + 2 * n_free * np.log(1e100)
+        np.testing.assert_allclose(scaled.criterion, expected, rtol=1e-9)
+        np.testing.assert_allclose(scaled.variance_residual, plain.variance_residual * 1e200, rtol=1e-6)

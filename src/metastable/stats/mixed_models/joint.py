@@ -22,7 +22,7 @@ from metastable.stats.mixed_models.satterthwaite import (
     t_statistic,
     two_sided_p,
 )
-from metastable.stats.samples import check_values
+from metastable.stats.samples import check_values, unit_scaled
 
 __all__ = ["Effects", "JointModel", "fit_joint_model"]
 
@@ -155,6 +155,9 @@ def fit_joint_model(
     """
     y, is_a, layers, codes, extra = _checked(values, condition, layer, covariates)
     n_layers = layers.size
+    # One unit for all heads, in which squares are no limits of a float.
+    unit_of_all = float(unit_scaled(np.abs(y).max(keepdims=True))[1][0])
+    y = y / unit_of_all
     centre = float(y.mean())
     scale = float(np.sqrt(np.mean((y - centre) ** 2)))
     if scale <= 1e-12 * np.abs(y).max():
@@ -179,10 +182,12 @@ def fit_joint_model(
     interaction = np.zeros((n_layers - 1, p))
     interaction[:, 1 + n_layers :][:, : n_layers - 1] = np.eye(n_layers - 1)
     by_layer[1:] += interaction
+    scale *= unit_of_all
     n_free = y.size - (p if method == "reml" else 0)
     # The determinant of the restricted likelihood is that of the design as it is given.
     determinant = 2.0 * float(np.log(unit).sum()) if method == "reml" else 0.0
-    squared = float(fit.sigma[0] * scale) ** 2
+    with np.errstate(over="ignore", under="ignore"):
+        squared = float(np.square(fit.sigma[0] * scale))
     sequence, sequence_layer, a, b, c = fit.theta[0]
     return JointModel(
         layers=layers,

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from metastable.errors import InputError
 from metastable.stats.labels import label_codes
-from metastable.stats.samples import check_values
+from metastable.stats.samples import unit_scaled
 from metastable.stats.simulation.planting import family_codes
 
 __all__ = ["Split", "TokenValues", "UnitTokens", "Units", "divide", "prepare"]
@@ -114,7 +114,7 @@ def prepare(
 
     Arguments and errors are described there.
     """
-    table = check_values(values)
+    table, scale = unit_scaled(values)
     unit = np.arange(len(table))
     if cluster is not None:
         if paired:
@@ -130,11 +130,13 @@ def prepare(
     return Units(
         table=table if cluster is None else means,
         families=family_codes(family, table.shape[1]),
-        tokens=None if tokens is None else _checked_tokens(tokens, table.shape, unit),
+        tokens=None if tokens is None else _checked_tokens(tokens, table.shape, unit, scale),
     )
 
 
-def _checked_tokens(tokens: TokenValues, shape: tuple[int, ...], unit: NDArray[np.intp]) -> UnitTokens:
+def _checked_tokens(
+    tokens: TokenValues, shape: tuple[int, ...], unit: NDArray[np.intp], scale: NDArray[np.float64]
+) -> UnitTokens:
     token_values, group = np.asarray(tokens.values), np.asarray(tokens.unit)
     if token_values.ndim != 2 or token_values.shape[1] != shape[1] or group.shape != (len(token_values),):
         raise InputError(
@@ -148,6 +150,8 @@ def _checked_tokens(tokens: TokenValues, shape: tuple[int, ...], unit: NDArray[n
     if nuisance.ndim != 2 or len(nuisance) != len(group):
         raise InputError(f"tokens has {len(group)} tokens; give nuisance one row for each")
     clustered = len(np.unique(unit)) < shape[0]
+    if (scale != 1.0).any():
+        token_values = token_values / scale
     return UnitTokens(token_values, unit[group], group.astype(np.intp), clustered, nuisance, crossed)
 
 
