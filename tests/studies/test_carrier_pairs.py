@@ -110,6 +110,6 @@ def test_the_report_judges_the_claim_of_each_view(folder):
 
 
 def test_targets_that_do_not_query_are_refused(tmp_path, capsys):
-    arguments = ["carrier_pairs", "--pairs", "5", "--queries", "special", "--out", str(tmp_path)]
+    arguments = ["carrier_pairs", "--pairs", "8", "--queries", "special", "--out", str(tmp_path)]
     assert main(arguments, package=studies) == 2
     assert "no target word that queries; leave --queries at all or words" in " ".join(capsys.readouterr().err.split())

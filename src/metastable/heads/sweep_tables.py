@@ -98,7 +98,8 @@ def settings_table(
         ``n_different_setting``, corrected within the setting, the medians of the absolute effect and of its size
         (``median_abs_g, median_abs_difference``, of slopes ``median_abs_d, median_abs_slope``), ``share_positive``,
         the head with the largest absolute size with its interval (``largest_g, largest_g_low, largest_g_high``), and
-        the covariate on which the conditions differ most.
+        the covariate on which the conditions differ most (``worst_covariate, worst_smd``) and the number of those
+        whose difference chance does not give (``n_unbalanced``).
     """
     effect = effect_of(heads)
     rows: list[dict[str, Any]] = []
@@ -131,6 +132,7 @@ def settings_table(
                     f"largest_{effect.size_high}": largest[effect.size_high],
                     "worst_covariate": facts["worst_covariate"],
                     "worst_smd": facts["worst_smd"],
+                    "n_unbalanced": facts["n_unbalanced"],
                 }
             )
     table = pd.DataFrame(rows)

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING
 
 from metastable.errors import InputError
 from metastable.files import sha256_of
-from metastable.material.covariates import sequence_covariates, word_covariates
+from metastable.material.covariates import bare_word, sequence_covariates, text_word_covariates, word_covariates
 from metastable.material.spreadsheets import Row, read_rows
 from metastable.material.word_lists import check_length
 from metastable.study import Claim, Condition, Design, Material, Option, Options, Sequence, Study
 from metastable.study.options import natural
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from metastable.models.encoders import Encoded, Tokenizer
 
 __all__ = ["MAX_LENGTH", "TextRow", "TextTable", "read_texts", "text_material", "text_study"]
@@ -205,7 +207,7 @@ def text_material(table: TextTable, tokenizer: Tokenizer, max_length: int | None
         check_length(max_length, tokenizer)
     longest = max_length or tokenizer.max_length
     every = dict.fromkeys(word for row in table.rows for word in row.text.split())
-    words = word_covariates(list(every), tokenizer.count_pieces)
+    words = text_word_covariates(list(every), tokenizer.count_pieces)
     digits = max(4, len(str(table.rows[-1].number)))
     sequences: list[Sequence] = []
     shortened: Counter[str] = Counter()
@@ -224,7 +226,7 @@ def text_material(table: TextTable, tokenizer: Tokenizer, max_length: int | None
                 cluster=row.cluster,
                 pair=row.pair,
                 context=row.context,
-                covariates=sequence_covariates(mine, len(encoded.token_ids), words),
+                covariates=_covariates(mine, len(encoded.token_ids), words, tokenizer),
             )
         )
     return Material(
@@ -232,6 +234,13 @@ def text_material(table: TextTable, tokenizer: Tokenizer, max_length: int | None
         _notes(table, shortened, longest),
         {"texts": table.source, "texts SHA-256": table.sha256},
     )
+
+
+def _covariates(words: tuple[str, ...], n_tokens: int, table: pd.DataFrame, tokenizer: Tokenizer) -> dict[str, float]:
+    """Describe a text by its words without their punctuation; one that is punctuation alone by what it is."""
+    if all(bare_word(word) == "" for word in words):
+        table = word_covariates(list(dict.fromkeys(words)), tokenizer.count_pieces)
+    return sequence_covariates(words, n_tokens, table)
 
 
 def _fit(row: TextRow, tokenizer: Tokenizer, longest: int, source: str) -> tuple[Encoded, tuple[str, ...]]:

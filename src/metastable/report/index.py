@@ -17,8 +17,8 @@ __all__ = ["write_index"]
 _HEADER = """# Reports
 
 Each folder holds one report with its figures and tables. The verdict of a head is *different* (permutation test, false
-discovery rate), *negligible* (different, and the interval within the smallest effect of interest), *equivalent* (two one-sided tests against the smallest effect of interest) or *undecided*. This page is
-rewritten by each run.
+discovery rate), *negligible* (different, and the interval within the smallest effect of interest), *equivalent* (two
+one-sided tests against that effect) or *undecided*. This page is rewritten by each run.
 
 | report | verdict | different | negligible | equivalent | undecided | model |
 | --- | --- | ---: | ---: | ---: | ---: | --- |

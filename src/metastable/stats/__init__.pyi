@@ -6,7 +6,9 @@ from .analysis import Settings as Settings
 from .analysis import TokenRows as TokenRows
 from .balance import balance_table as balance_table
 from .bayes import jzs_bayes_factor as jzs_bayes_factor
+from .bayes import log_jzs_bayes_factor as log_jzs_bayes_factor
 from .bootstrap import bootstrap_g as bootstrap_g
+from .bootstrap import bootstrap_slope as bootstrap_slope
 from .contexts.crossed_test import CrossedTest as CrossedTest
 from .contexts.crossed_test import crossed_equivalence as crossed_equivalence
 from .contexts.crossed_test import crossed_test as crossed_test
@@ -33,6 +35,8 @@ from .own_covariate import held_slope as held_slope
 from .permutations.permutation import PermutationResult as PermutationResult
 from .permutations.permutation import permutation_test as permutation_test
 from .permutations.permutation import permutation_test_contrast as permutation_test_contrast
+from .permutations.resolution import Resolution as Resolution
+from .permutations.resolution import resolution as resolution
 from .simulation.calibrating import calibrate as calibrate
 from .simulation.sensitivity import sensitivity as sensitivity
 from .superiority import probability_of_superiority as probability_of_superiority

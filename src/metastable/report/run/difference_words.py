@@ -74,7 +74,7 @@ def _whither(scene: Scene) -> str:
 
 
 def _warning(scene: Scene) -> str:
-    """Name the covariates on which the conditions differ by more than the 0.1 line; empty if none."""
+    """Name the covariates on which the conditions differ by more than chance gives; empty if none."""
     balance = scene.result.balance
     unequal = balance[~balance["balanced"].astype(bool)]
     if unequal.empty:
@@ -83,7 +83,7 @@ def _warning(scene: Scene) -> str:
     rows = unequal.sort_values("smd", key=lambda smd: -smd.abs(), kind="stable").to_dict("records")
     parts = [
         f"{covariate_name(row['covariate'])} {row['mean_a']:.1f} against {row['mean_b']:.1f} "
-        f"(d = {format_g(row['smd'])})"
+        f"(d = {format_g(row['smd'])}, 95% CI {format_interval(row['smd_low'], row['smd_high'])})"
         for row in rows
     ]
     return f"The conditions are not alike ({a} against {b}): {', '.join(parts)}."
@@ -96,12 +96,13 @@ def _fairness(scene: Scene) -> str:
     unequal = [covariate_name(row["covariate"]) for row in balance.to_dict("records") if not row["balanced"]]
     if not unequal:
         return (
-            "Yes, as far as was measured: every covariate lies within the usual line of 0.1 standard deviations, "
-            "so a difference between the conditions is not explained by any of them alone."
+            "As far as was measured: no covariate differs by 0.1 standard deviations or more and by more than chance "
+            f"gives (Holm over {plural(len(balance), 'covariate')}). The intervals say how large a difference may have "
+            "gone unseen."
         )
     return (
-        f"**No.** {format_share(len(unequal), len(balance))} covariates lie outside the usual line of 0.1 standard "
-        f"deviations: {listed(unequal)}. "
+        f"**No.** {format_share(len(unequal), len(balance))} covariates differ by 0.1 standard deviations or more, and "
+        f"by more than chance gives (Holm over the covariates): {listed(unequal)}. "
         "A difference between the conditions may be due to any of these."
     )
 
@@ -110,19 +111,25 @@ def _adjustment(scene: Scene) -> str:
     if scene.analysis.no_adjustment:
         return f"The differences could not be adjusted for the covariates: {scene.analysis.no_adjustment}."
     details, alpha = scene.details, scene.alpha
-    before, after = details["p_unadjusted_fdr"] < alpha, details["p_adjusted_fdr"] < alpha
+    before, after = (details[f"p_perm_{name}_fdr"] < alpha for name in ("unadjusted", "adjusted"))
+    turned = int((np.sign(details["difference_adjusted"]) != np.sign(details["difference_unadjusted"])).sum())
     crossing = scene.contrast.crossing
     alone = f" alone, {crossing.context_name}s averaged away" if crossing and scene.analysis.over_contexts else ""
-    turned = int((np.sign(details["difference_adjusted"]) != np.sign(scene.estimates)).sum())
+    chosen = (
+        f"{listed(scene.held_names)}, as the tests of this report do," if scene.held else "all these covariates at once"
+    )
     text = (
-        "Adjusting every head's difference for all these covariates at once "
-        f"(least squares on {units_text(scene.contrast)}{alone}, HC3 errors; MacKinnon & White, 1985) "
+        f"Adjusting every head's difference for {chosen} "
+        f"(permutation test on {units_text(scene.contrast)}{alone}, HC3 errors; DiCiccio & Romano, 2017) "
         f"leaves {int((before & after).sum())} of the {plural(int(before.sum()), 'head')} significant "
         f"(FDR {format_level(alpha)}), makes {plural(int((after & ~before).sum()), 'other')} so, "
-        f"moves the median |*g*| from {format_g(scene.typical_size, sign=False)} "
+        f"moves the median |*g*| from {format_g(details['g_unadjusted'].abs().median(), sign=False)} "
         f"to {format_g(details['g_adjusted'].abs().median(), sign=False)}, "
         f"and turns the sign of {turned}."
     )
+    if scene.analysis.determined:
+        names = [covariate_name(name) for name in scene.analysis.determined]
+        text += f" Left out, since the others determine it: {listed(names)}."
     far = [
         covariate_name(str(row["covariate"]))
         for row in scene.result.balance.to_dict("records")
@@ -242,8 +249,8 @@ def _methods(scene: Scene) -> MethodClauses:
     )
     held = (
         f" Nuisance covariates ({listed(scene.held_names)}) entered by the method of Freedman and Lane "
-        "(1983; Winkler et al., 2014); Bayes factors and equivalence tests hold them fixed by regression, "
-        "while means, differences and *g* are as observed."
+        "(1983; Winkler et al., 2014) with HC3 errors (DiCiccio & Romano, 2017); difference, interval, *g*, Bayes "
+        "factors and equivalence tests hold them fixed by regression, while means are as observed."
         if scene.held
         else ""
     )
@@ -253,16 +260,18 @@ def _methods(scene: Scene) -> MethodClauses:
         "give its standard error"
         if scene.analysis.over_contexts
         else "Hedges' *g* (Hedges, 1981) in units of the root mean square of both sides' standard deviations, "
-        "as in unpaired designs, with approximate 95% intervals from the noncentral *t* (Algina & Keselman, 2003), "
+        "as in unpaired designs, with the small-sample factor of Cousineau (2020) and BCa "
+        "bootstrap intervals over pairs (Efron, 1987), "
         "JZS Bayes factors of the paired *t*"
         if paired
-        else "Hedges' *g* (Hedges, 1981) with 95% intervals from the noncentral *t* (Steiger & Fouladi, 1997), "
-        "JZS Bayes factors"
+        else "Hedges' *g* (Hedges, 1981) with 95% BCa bootstrap intervals (Efron, 1987), JZS Bayes factors"
     )
+    whose = "the paired" if paired else "Welch's"
     balance = (
         ""
         if scene.result.balance.empty
-        else " Balance of covariates was judged by standardized mean differences with a line at 0.1 (Austin, 2009)."
+        else " Balance of covariates was judged by standardized mean differences, a line at 0.1 (Austin, 2009) and "
+        f"{whose} *t* after Holm (1979) together."
     )
     return MethodClauses(
         presented=_presented(scene.result.study, contrast),
@@ -319,9 +328,11 @@ DIFFERENCE_WORDS = EffectWords(
         "thresholds": lambda _: "Effect of every head and number of significant heads along the thresholds.",
         "views": lambda _: "Hedges' g of the whole sequences and of each view, head by head, on one scale.",
         "adjustment": lambda _: (
-            "Every head's difference before and after adjusting for all covariates at once (HC3 errors, FDR)."
+            "Every head's difference before and after adjusting for the covariates (permutation tests, FDR)."
         ),
-        "balance": lambda _: "Standardized mean difference of every covariate; the usual line for balance is 0.1.",
+        "balance": lambda _: (
+            "Standardized mean difference of every covariate with its 95% interval; the usual line for balance is 0.1."
+        ),
     },
 )
 """The words of a difference."""

@@ -231,6 +231,7 @@ def render_page(result: RunResult, plates: Sequence[PlacedPlate[Scene]]) -> str:
     """
     escaped = with_escaped_names(result)
     scene, study = Scene(escaped), escaped.study
+    lengths = as_text(sentences.lengths_warning(scene))
     sections = [Section(key, heading, tuple(blocks(scene))) for key, heading, blocks in SECTIONS]
     return (
         environment()
@@ -239,15 +240,8 @@ def render_page(result: RunResult, plates: Sequence[PlacedPlate[Scene]]) -> str:
             title=study.title,
             question=study.question,
             verdict=verdict_sentences(escaped),
-            warnings=[
-                text
-                for text in (
-                    words_of(scene.effect).warning(scene),
-                    as_text(sentences.lengths_warning(scene)),
-                    study.caveat,
-                )
-                if text
-            ],
+            warnings=[text for text in (words_of(scene.effect).warning(scene), lengths) if text],
+            caveat=study.caveat,
             sections=with_plates(sections, plates),
         )
     )

@@ -166,7 +166,7 @@ def _slopes(scene: Scene, which: str) -> Given:
         for row in scene.heads.loc[order].to_dict("records")
     ]
     rows = details.loc[order].to_dict("records")
-    notes = [p_phrase(float(row[f"{effect.p_beside}_{which}_fdr"]), "p") for row in rows]
+    notes = [p_phrase(float(row[f"p_perm_{which}_fdr"]), "p") for row in rows]
     slopes = [format_g(float(row[f"{effect.estimate}_{which}"]), scene.measure.digits) for row in rows]
     corners = [f"{slope}, {note}" for slope, note in zip(slopes, notes, strict=True)]
     arguments = given(

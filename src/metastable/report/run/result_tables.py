@@ -7,7 +7,7 @@ from typing import Any
 
 from metastable.heads.modes import MODES, Mode
 from metastable.measures import call_measure
-from metastable.report.apa import format_bf, format_g, format_interval, format_p, format_share, unbroken
+from metastable.report.apa import format_g, format_interval, format_log_bf, format_p, format_share, unbroken
 from metastable.report.run.scene import Scene
 from metastable.report.sections import table
 from metastable.report.sides import units_text
@@ -77,7 +77,7 @@ def heads_table(scene: Scene, rows: Sequence[int] | None = None, *, whole: bool 
             "p_fdr": unbroken(format_p(head["p_perm_fdr"])),
             "p_fwer": unbroken(format_p(head["p_perm_fwer"])),
             "p_lmm": unbroken(format_p(head["lmm_p_fdr"])),
-            "bf": unbroken(format_bf(head["bf10"])),
+            "bf": unbroken(format_log_bf(head["log10_bf10"])),
             "verdict": _verdict(str(head["verdict"])),
         }
         for head, detail in zip(heads.to_dict("records"), details.to_dict("records"), strict=True)
@@ -229,11 +229,17 @@ def balance_table(scene: Scene) -> str:
             covariate_name(row["covariate"]),
             f"{row['mean_a']:.2f} ± {row['sd_a']:.2f}",
             f"{row['mean_b']:.2f} ± {row['sd_b']:.2f}",
-            format_g(row["smd"]),
+            f"{format_g(row['smd'])} {_interval(row['smd_low'], row['smd_high'])}",
             format_g(row["variance_ratio"], sign=False),
             "yes" if row["balanced"] else "**no**",
         ]
         for row in scene.result.balance.to_dict("records")
     ]
-    header = ["covariate", *scene.conditions, "standardized difference", "variance ratio", "within ±0.1"]
+    header = [
+        "covariate",
+        *scene.conditions,
+        "standardized difference [95%\u00a0CI]",
+        "variance ratio",
+        "within chance or ±0.1",
+    ]
     return table(header, rows, "lrrrrc")

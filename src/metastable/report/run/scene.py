@@ -223,7 +223,7 @@ class Scene:
         observed = details.get(f"{effect.estimate}_unadjusted", self.estimates)
         columns = {"unadjusted": observed, "adjusted": details[f"{effect.estimate}_adjusted"]}
         before, after = (
-            keys.assign(**{effect.estimate: column, "p_perm_fdr": details[f"{effect.p_beside}_{name}_fdr"]})
+            keys.assign(**{effect.estimate: column, "p_perm_fdr": details[f"p_perm_{name}_fdr"]})
             for name, column in columns.items()
         )
         return before, after

@@ -92,7 +92,8 @@ def joint_sentence(scene: Scene) -> str:
     varies = "varies" if joint.slope_p < scene.alpha else "does not vary demonstrably"
     return (
         f"One mixed model over all heads, "
-        f"log {scene.measure.name} ~ condition * layer + (1 + condition | head) + (1 | sequence), "
+        f"log {scene.measure.name} ~ condition * layer + (1 + condition | head) + (1 | sequence) "
+        "+ (1 | sequence:layer), "
         f"{finds} that the effect varies over layers "
         f"(*F*({test.dof_numerator}, {test.dof_denominator:.1f}) = {test.statistic:.2f}, "
         f"{p_phrase(float(test.p_value))}) "

@@ -130,9 +130,9 @@ def files() -> str:
 
 
 def _imbalance(result: SweepResult) -> str:
-    """Say in how many settings a covariate is not balanced; empty if in none."""
+    """Say in how many settings a covariate differs by more than chance gives; empty if in none."""
     settings = result.settings.dropna(subset=["worst_smd"])
-    settings = settings[settings["worst_smd"].astype(float).abs() >= BALANCE_LINE]
+    settings = settings[settings["n_unbalanced"].astype(int) > 0]
     if settings.empty or result.contrast.predictor is not None:
         return ""
     worst = settings.iloc[int(settings["worst_smd"].astype(float).abs().to_numpy().argmax())]
@@ -140,7 +140,7 @@ def _imbalance(result: SweepResult) -> str:
     place = setting_text({axis.name: worst[axis.name] for axis in result.axes})
     return (
         f"the conditions are not alike: in {len(settings)} of {len(result.settings)} settings a covariate differs by "
-        f"{BALANCE_LINE:g} standard deviations or more, at most {name} at {place} "
+        f"{BALANCE_LINE:g} standard deviations or more, and more than chance gives, at most {name} at {place} "
         f"({format_g(float(worst['worst_smd']))})."
     )
 

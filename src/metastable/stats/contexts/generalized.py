@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metastable.stats.analysis import Family, Ingredients, Settings
-from metastable.stats.bayes import effective_bayes_factor
+from metastable.stats.bayes import PRIORS, log_effective_bayes_factor
 from metastable.stats.contexts.crossed_test import crossed_equivalence, crossed_parts, from_parts
 from metastable.stats.contexts.rotations import rotate_parts
 from metastable.stats.effects import EffectSize
@@ -111,7 +111,10 @@ def generalized(found: Ingredients, observations: Observations, family: Family, 
         estimate=EffectSize(test.estimate, test.low, test.high, test.flat),
         size=EffectSize(test.g, test.g_low, test.g_high, test.flat),
         permutation=permutation,
-        bf10=effective_bayes_factor(permutation.statistic, n_effective, test.dof),
+        log_bf10={
+            scale: log_effective_bayes_factor(permutation.statistic, n_effective, test.dof, scale=scale)
+            for scale in PRIORS
+        },
         p_tost=crossed_equivalence(test, margin=settings.margin),
         beside_size={},
         over_contexts=observations.named(test.formula),
