@@ -152,7 +152,8 @@ def analyse(
         held = beside if name == "adjusted" else None
         # what stands beside the test takes as many relabelings as a lone head needs to pass a correction, with room
         few = int(np.ceil(2 * len(features) / settings.alpha))
-        mine = settings if part == 0 else replace(settings, n_permutations=min(settings.n_permutations, few))
+        fewer = replace(settings, n_permutations=min(settings.n_permutations, few))
+        mine = settings if part == 0 or held is None else fewer
         variants[name] = _variant(values, condition, held, pair, block, family, mine, tell)
     main, main_held = variants[names[0]], None if chosen is None else beside
     adjusted: dict[str, Floats] = {}
