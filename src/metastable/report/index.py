@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
 from metastable.errors import InputError
-from metastable.files import write_text
-from metastable.heads.record import ComparisonRecord, RunRecord, SweepRecord, read_record
+from metastable.files import locked, sweep_temporary, write_text
+from metastable.heads.record import ComparisonRecord, RunRecord, SweepRecord, read_record, require_whole
 from metastable.report.apa import format_p, format_r
 from metastable.report.markdown import as_text
 
 __all__ = ["write_index"]
+
+# Seconds; an index takes far less.
+_PATIENCE = 60
 
 _HEADER = """# Reports
 
@@ -36,15 +40,19 @@ permuted over the whole map; a dash where the heads of two models do not corresp
 
 
 def _record(folder: Path) -> RunRecord | ComparisonRecord | SweepRecord | None:
-    """Return the record of a folder that holds a report; None where there is none, or none that can be read."""
+    """Return the record of a folder that holds a report; None where there is none.
+
+    Raises
+    ------
+    InputError
+        If what is there is no report that can be read.
+    """
     path = folder / "run.json"
     if not (folder / "report.md").is_file() or not path.is_file():
         return None
-    try:
-        return read_record(path)
-    except InputError:
-        # whoever reads that report is told; the one just finished is listed all the same
-        return None
+    record = read_record(path)
+    require_whole(record, path)
+    return record
 
 
 def _row(folder: Path, record: RunRecord | SweepRecord) -> str:
@@ -64,23 +72,45 @@ def _comparison_row(folder: Path, record: ComparisonRecord) -> str:
     return f"| [{title}]({quote(folder.name)}/report.md) | {sentence} | {shown} |\n"
 
 
-def write_index(reports: Path) -> Path:
-    """Write README.md over all reports of a folder.
+def _silent(sentence: str) -> None:
+    """Drop a sentence."""
+
+
+def write_index(reports: Path, say: Callable[[str], None] = _silent) -> Path:
+    """Write README.md over all reports of a folder; one that cannot be read is left out.
 
     Parameters
     ----------
     reports : Path
         The folder that holds a folder for each report.
+    say : callable
+        Told in one sentence of each report that is left out, and why.
 
     Returns
     -------
     Path
         The file written.
     """
-    found = [(folder, _record(folder)) for folder in sorted(reports.iterdir()) if folder.is_dir()]
-    studies = [_row(folder, record) for folder, record in found if isinstance(record, RunRecord | SweepRecord)]
-    comparisons = [_comparison_row(folder, record) for folder, record in found if isinstance(record, ComparisonRecord)]
     path = reports / "README.md"
-    text = _HEADER + "".join(studies)
-    write_text(path, text + _COMPARISONS + "".join(comparisons) if comparisons else text)
+    # of two runs that end together, the second sees the report of the first
+    with locked(reports / ".lock", patience=_PATIENCE) as mine:
+        if not mine:
+            raise InputError(f"another run has been writing {path} for {_PATIENCE} seconds; type the same again")
+        sweep_temporary(reports)
+        write_text(path, _index(reports, say))
     return path
+
+
+def _index(reports: Path, say: Callable[[str], None]) -> str:
+    studies, comparisons = [], []
+    for folder in sorted(reports.iterdir()):
+        try:
+            record = _record(folder)
+        except InputError as error:
+            say(f"left out of the list of reports: {error}")
+            continue
+        if isinstance(record, ComparisonRecord):
+            comparisons.append(_comparison_row(folder, record))
+        elif record is not None:
+            studies.append(_row(folder, record))
+    return _HEADER + "".join(studies) + (_COMPARISONS + "".join(comparisons) if comparisons else "")
