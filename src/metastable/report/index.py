@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from metastable.errors import InputError
 from metastable.files import write_text
-from metastable.heads.record import ComparisonRecord, RunRecord, SweepRecord, read_record
+from metastable.heads.record import ComparisonRecord, ManyModelsRecord, RunRecord, SweepRecord, read_record
 from metastable.report.apa import format_p, format_r
 from metastable.report.markdown import as_text
 
@@ -34,8 +34,18 @@ permuted over the whole map; a dash where the heads of two models do not corresp
 | --- | --- | ---: | ---: |
 """
 
+_MODELS = """
+## Many models
 
-def _record(folder: Path) -> RunRecord | ComparisonRecord | SweepRecord | None:
+One checkpoint is one draw: these reports read the same study in several models, and their intervals are over models and
+sequences together.
+
+| report | verdict | models | untrained networks |
+| --- | --- | ---: | ---: |
+"""
+
+
+def _record(folder: Path) -> RunRecord | ComparisonRecord | SweepRecord | ManyModelsRecord | None:
     """Return the record of a folder that holds a report; None where there is none, or none that can be read."""
     path = folder / "run.json"
     if not (folder / "report.md").is_file() or not path.is_file():
@@ -64,6 +74,15 @@ def _comparison_row(folder: Path, record: ComparisonRecord) -> str:
     return f"| [{title}]({quote(folder.name)}/report.md) | {sentence} | {shown} |\n"
 
 
+def _models_row(folder: Path, record: ManyModelsRecord) -> str:
+    verdict = record.verdict
+    if verdict is None:  # the run is not finished
+        return ""
+    title, own = as_text(record.title), verdict.measures[0]
+    # the sentence is Markdown already
+    return f"| [{title}]({quote(folder.name)}/report.md) | {verdict.sentence} | {own.n_models} | {own.n_untrained} |\n"
+
+
 def write_index(reports: Path) -> Path:
     """Write README.md over all reports of a folder.
 
@@ -80,7 +99,9 @@ def write_index(reports: Path) -> Path:
     found = [(folder, _record(folder)) for folder in sorted(reports.iterdir()) if folder.is_dir()]
     studies = [_row(folder, record) for folder, record in found if isinstance(record, RunRecord | SweepRecord)]
     comparisons = [_comparison_row(folder, record) for folder, record in found if isinstance(record, ComparisonRecord)]
+    many = [_models_row(folder, record) for folder, record in found if isinstance(record, ManyModelsRecord)]
     path = reports / "README.md"
     text = _HEADER + "".join(studies)
+    text += _MODELS + "".join(many) if many else ""
     write_text(path, text + _COMPARISONS + "".join(comparisons) if comparisons else text)
     return path

@@ -88,7 +88,9 @@ def heterogeneity(
         raise InputError("there is one model; how much models differ needs at least two")
     if not (noise > 0).all():
         raise InputError(f"variance {noise.min()} is not above 0; leave out models whose estimate has no noise")
-    found = combine_effects(values, noise, method_re="iterated")
+    # of estimates that are all alike it divides by a Q of 0, for what is computed here itself
+    with np.errstate(divide="ignore"):
+        found = combine_effects(values, noise, method_re="iterated")
     dof = len(values) - 1
     q = float(found.q)
     tau2 = max(float(found.tau2), 0.0)
