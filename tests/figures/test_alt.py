@@ -312,8 +312,8 @@ def test_forest_plot(many_models):
     models, means, _ = many_models
     text = figures.forest_plot_alt(models, means)
     assert text.startswith(
-        "Forest plot of 5 models, Hedges' g: the size of the typical head runs from 0.04 (untrained bert-base-uncased 1) "
-        "to 0.62 (bert-base-uncased); the mean of all models is 0.52 [0.42, 0.62], signed +0.10 [0.00, 0.20]"
+        "Forest plot of 5 models, Hedges' g: the size of the typical head runs from 0.04 (untrained bert-base-uncased "
+        "1) to 0.62 (bert-base-uncased); the mean of all models is 0.52 [0.42, 0.62], signed +0.10 [0.00, 0.20]"
     )
     assert "mean of bert is 0.57" in text
     assert "mean of albert" not in text
