@@ -15,7 +15,7 @@ from metastable.extraction.store import CountStore, Layout, create_store, load_c
 LAYOUT = Layout(
     identifiers=tuple(f"s{index}" for index in range(7)),
     sites=("encoder", "cross"),
-    n_layers=2,
+    layers=(1, 2),
     n_heads=3,
     thresholds=(0.5, 0.9),
     n_tokens=5,

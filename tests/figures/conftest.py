@@ -106,7 +106,9 @@ def make_balance(factor: float = 1.0) -> pd.DataFrame:
         {
             "covariate": ["n_tokens", "word_pieces", "characters", "zipf"],
             "smd": smd,
-            "balanced": np.abs(smd) < 0.1,
+            "smd_low": smd - 0.2,
+            "smd_high": smd + 0.2,
+            "balanced": np.abs(smd) < 0.2,
         }
     )
 

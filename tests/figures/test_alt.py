@@ -192,9 +192,9 @@ def test_p_value_histogram(three):
 
 def test_balance_plot(balance):
     text = figures.balance_plot_alt(balance(0.05), before=balance(), names={"zipf": "Zipf frequency"})
-    assert text.startswith("Balance plot: 4 of 4 covariates lie within 0.1")
+    assert text.startswith("Balance plot: 0 of 4 covariates differ by 0.1 standard deviations or more and by more than")
     assert "Zipf frequency +0.04" in text
-    assert text.endswith("Before matching 1 did.")
+    assert text.endswith("4 lie within 0.1; before matching 1 did.")
 
 
 def test_calibration_plot(calibration):

@@ -131,3 +131,12 @@ def test_the_study_puts_the_condition_asked_for_first(tmp_path):
     assert [sequence.cluster for sequence in material.sequences] == ["k", "l"]
     with pytest.raises(InputError, match=r"--a z: texts\.csv has the conditions x and y"):
         text_study(table, name="mine", a="z")
+
+
+def test_contexts_of_a_file_reach_the_sequences_and_none_may_be_empty(tmp_path):
+    table = read_texts(write(tmp_path, "condition,text,pair,context\nx,one,k,frame 1\ny,two,k,frame 2\n"))
+    assert [row.context for row in table.rows] == ["frame 1", "frame 2"]
+    assert table.design.paired
+    assert [s.context for s in text_material(table, TOKENIZER).sequences] == ["frame 1", "frame 2"]
+    with pytest.raises(InputError, match="row 3: the cell of the column context is empty"):
+        read_texts(write(tmp_path, "condition,text,context\na,one,x\nb,two,\n"))

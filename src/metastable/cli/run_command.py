@@ -29,7 +29,9 @@ class FileOptions:
     """What was chosen of a file of texts; each field's entry says what it is."""
 
     csv: str | None = option(
-        None, existing_file, "csv, tsv or xlsx file with columns condition and text, and cluster or pair if you like"
+        None,
+        existing_file,
+        "csv, tsv or xlsx file with columns condition and text, and cluster, pair or context if you like",
     )
     a: str | None = option(None, str, "which condition is a (none: the one that occurs first); differences are a - b")
     name: str | None = option(None, str, "name of the report's folder (none: the file's)", affects="nothing")

@@ -25,6 +25,7 @@ from metastable.extraction.summarizing import RowOptions, check_model, check_nee
 from metastable.measures import TARGETS, measure_named
 from metastable.models.capture import ForwardError, reading
 from metastable.models.encoders import fit_lengths
+from metastable.models.positions import read_more
 from metastable.models.sites import Site
 
 if TYPE_CHECKING:
@@ -221,6 +222,9 @@ def extraction_key(
     }
     if not encoder.pads:
         recipe["pads"] = False
+    if any(site.layer_numbers != tuple(range(1, site.n_layers + 1)) for site in encoder.sites):
+        # Cubes of an older version number the attention layers of a hybrid among themselves.
+        recipe["layers"] = "of the model"
     measures = [measure_named(name) for name in (options or RowOptions()).measures]
     renewed = {measure.name: measure.version for measure in measures if measure.version > 1}
     if renewed:
@@ -393,7 +397,7 @@ def check_sequences(encoder: Encoder, sequences: SequenceOf[Sequence], options: 
         if len(sequence.token_ids) > encoder.max_length:
             raise InputError(
                 f"{name} has {len(sequence.token_ids)} tokens but model {encoder.model_id!r} reads at most "
-                f"{encoder.max_length}; shorten it"
+                f"{encoder.max_length}; shorten it{read_more(encoder.model.config, encoder.max_length)}"
             )
         if sequence.token_ids and vocabulary is not None and not 0 <= max(sequence.token_ids) < vocabulary:
             raise InputError(
@@ -418,7 +422,7 @@ def _layout(
     layout = Layout(
         identifiers=tuple(sequence.identifier for sequence in sequences),
         sites=tuple(site.name for site in sites),
-        n_layers=max(site.n_layers for site in sites),
+        layers=tuple(sorted({number for site in sites for number in site.layer_numbers})),
         n_heads=max(site.n_heads for site in sites),
         thresholds=thresholds,
         n_tokens=most,

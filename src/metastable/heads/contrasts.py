@@ -13,7 +13,38 @@ from metastable.errors import InputError
 from metastable.measures import call_measure
 from metastable.study import Condition, Sequence, Study
 
-__all__ = ["Contrast", "contrasts_of"]
+__all__ = ["Contrast", "Crossing", "contrasts_of"]
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """Items and the contexts that carry them, sequence by sequence: both are draws, and tests are over both.
+
+    Attributes
+    ----------
+    condition : ndarray of bool, shape (n_sequences,)
+        True for a.
+    item, context : ndarray of int, shape (n_sequences,)
+        Codes.
+    item_name, context_name : str
+        What one of each is called: "word pair", "carrier".
+    """
+
+    condition: NDArray[np.bool_]
+    item: NDArray[np.intp]
+    context: NDArray[np.intp]
+    item_name: str
+    context_name: str
+
+    @property
+    def n_items(self) -> int:
+        """Number of items."""
+        return int(self.item.max()) + 1
+
+    @property
+    def n_contexts(self) -> int:
+        """Number of contexts."""
+        return int(self.context.max()) + 1
 
 
 @dataclass(frozen=True)
@@ -51,6 +82,8 @@ class Contrast:
         where a side has several sequences, or the cluster, where clusters are crossed with contexts.
     repeated_name : str
         Its name in the formula.
+    crossing : Crossing or None
+        Items and contexts, where the design has several of both: what the tests are over.
     """
 
     name: str
@@ -68,6 +101,7 @@ class Contrast:
     crossed_name: str = ""
     repeated: NDArray[np.intp] | None = None
     repeated_name: str = ""
+    crossing: Crossing | None = None
 
     def mixed_formula(self, measure: str, covariates: tuple[str, ...] = ()) -> str:
         """Write the mixed model as lme4 does; `covariates` are nuisance covariates."""
@@ -141,6 +175,23 @@ def _vary(contexts: NDArray[np.intp], clusters: NDArray[np.intp]) -> bool:
     return n_contexts < len(contexts) and not n_both == n_contexts == n_clusters
 
 
+def _crossing(
+    in_a: NDArray[np.bool_],
+    items: NDArray[np.intp],
+    contexts: NDArray[np.intp] | None,
+    names: tuple[str, str],
+) -> Crossing | None:
+    """Items and contexts to generalize over; None where there is one context, or one for each item or sequence."""
+    if contexts is None or not _vary(contexts, items):
+        return None
+    for codes in (items, contexts):
+        sides = [set(codes[side]) for side in (in_a, ~in_a)]
+        # two that are in both conditions, or two in each
+        if len(sides[0] | sides[1]) < 2 or (not sides[0] & sides[1] and min(map(len, sides)) < 2):
+            return None
+    return Crossing(in_a, items, contexts, *names)
+
+
 def _in_formula(noun: str) -> str:
     return noun.replace(" ", "_")
 
@@ -163,6 +214,7 @@ def _condition_contrast(study: Study, sequences: tuple[Sequence, ...], covariate
     crossed, crossed_name = contexts, context_name
     repeated: NDArray[np.intp] | None = None
     repeated_name = ""
+    items = np.arange(len(sequences))
     if study.design.paired:
         pairs = _codes([s.pair for s in sequences], "pair", sequences)
         sides = pd.Series(in_a).groupby(pairs).nunique()
@@ -176,6 +228,7 @@ def _condition_contrast(study: Study, sequences: tuple[Sequence, ...], covariate
         weights = _average(members, 2 * n_pairs)
         condition = np.arange(2 * n_pairs) % 2 == 0
         pair, unit = np.repeat(np.arange(n_pairs), 2), "pair"
+        items = pairs
         crossed, crossed_name = pairs, _in_formula(study.design.unit or "pair")
         # Tokens in the same places of the same sentences are no draws: each sentence gives one value, and
         # what varies between the sides of a pair is what the condition is tested against.
@@ -191,6 +244,7 @@ def _condition_contrast(study: Study, sequences: tuple[Sequence, ...], covariate
                 f"cluster {name!r} has sequences in both conditions; make the study paired, with the cluster as pair"
             )
         weights, condition, unit = _average(clusters, len(share)), share == 1, "cluster"
+        items = clusters
         if int(clusters.max()) + 1 < len(sequences):
             crossed, crossed_name = clusters, _in_formula(study.design.unit or "cluster")
             # A clip in which several questions are asked is a draw too; the sequence is then the residual.
@@ -233,6 +287,9 @@ def _condition_contrast(study: Study, sequences: tuple[Sequence, ...], covariate
             crossed_name=crossed_name if crossed is not None else "",
             repeated=repeated,
             repeated_name=repeated_name if repeated is not None else "",
+            crossing=None
+            if predictor is not None
+            else _crossing(in_a, items, contexts, (study.design.unit or unit, context_name)),
         )
     )
 

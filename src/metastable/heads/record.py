@@ -199,13 +199,14 @@ class VerdictRecord:
     word : str
         ``"different"``, ``"equivalent"``, ``"undecided"``, or of a sweep ``"mixed"``.
     sentence : str
-    different, equivalent, undecided : int
-        How many heads are so; of a sweep over all its settings.
+    different, negligible, equivalent, undecided : int
+        How many heads are so; of a sweep over all its settings. Negligible ones are different, within the margin.
     """
 
     word: str
     sentence: str
     different: int
+    negligible: int
     equivalent: int
     undecided: int
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,40 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["sequence_covariates", "word_covariates"]
+__all__ = ["bare_word", "sequence_covariates", "text_word_covariates", "word_covariates"]
+
+
+def bare_word(word: str) -> str:
+    """Take the punctuation off the ends of a word of a text; what is punctuation alone leaves nothing.
+
+    Examples
+    --------
+    >>> bare_word("(dog),"), bare_word("geht's?"), bare_word("--")
+    ('dog', "geht's", '')
+    """
+    inside = [i for i, letter in enumerate(word) if not unicodedata.category(letter).startswith("P")]
+    return word[inside[0] : inside[-1] + 1] if inside else ""
+
+
+def text_word_covariates(words: Sequence[str], count_pieces: Callable[[Sequence[str]], Sequence[int]]) -> pd.DataFrame:
+    """Describe each word of a running text by itself, the punctuation that is written to it left out.
+
+    Parameters
+    ----------
+    words, count_pieces
+        As `word_covariates` takes them; words as white space parts them.
+
+    Returns
+    -------
+    pandas.DataFrame
+        As `word_covariates` returns it, of float64; NaN where a word is punctuation alone.
+    """
+    import pandas as pd
+
+    bare = [bare_word(word) for word in words]
+    known = [word for word in dict.fromkeys(bare) if word]
+    table = word_covariates(known, count_pieces).astype(np.float64)
+    return table.reindex(bare).set_axis(pd.Index(list(words), name="word", dtype="str"))
 
 
 def word_covariates(words: Sequence[str], count_pieces: Callable[[Sequence[str]], Sequence[int]]) -> pd.DataFrame:

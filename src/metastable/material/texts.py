@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING
 
 from metastable.errors import InputError
 from metastable.files import sha256_of
-from metastable.material.covariates import sequence_covariates, word_covariates
+from metastable.material.covariates import bare_word, sequence_covariates, text_word_covariates, word_covariates
 from metastable.material.spreadsheets import Row, read_rows
 from metastable.material.word_lists import check_length
 from metastable.study import Claim, Condition, Design, Material, Option, Options, Sequence, Study
 from metastable.study.options import natural
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from metastable.models.encoders import Encoded, Tokenizer
 
 __all__ = ["MAX_LENGTH", "TextRow", "TextTable", "read_texts", "text_material", "text_study"]
@@ -25,7 +27,7 @@ __all__ = ["MAX_LENGTH", "TextRow", "TextTable", "read_texts", "text_material", 
 MAX_LENGTH = Option("max_length", natural, None, "most tokens of a sequence (none: all that the model reads)")
 """The option of a study of texts; longer ones are cut."""
 
-_COLUMNS = ("condition", "text", "cluster", "pair")
+_COLUMNS = ("condition", "text", "cluster", "pair", "context")
 # They would break the report's tables, its file names or its emphasis.
 _UNSAFE = re.compile(r"[|<>\"\[\]`*\\/\x00-\x1f]")
 _LONGEST_NAME = 40
@@ -43,6 +45,8 @@ class TextRow:
         What it belongs to, and the text itself.
     cluster, pair : str or None
         What it is a draw of, and what joins it with its partner; None where the file has no such column.
+    context : str or None
+        What carries it and others, and is a draw too.
     """
 
     number: int
@@ -50,6 +54,7 @@ class TextRow:
     text: str
     cluster: str | None = None
     pair: str | None = None
+    context: str | None = None
 
 
 @dataclass(frozen=True)
@@ -120,7 +125,9 @@ def _read_row(row: Row, places: Mapping[str, int], name: str) -> TextRow:
             f"{name}, row {row.number}: {condition[:60]!r} cannot name a condition; give at most {_LONGEST_NAME} "
             "letters, digits, spaces or dashes"
         )
-    return TextRow(row.number, condition, values["text"], values.get("cluster"), values.get("pair"))
+    return TextRow(
+        row.number, condition, values["text"], values.get("cluster"), values.get("pair"), values.get("context")
+    )
 
 
 def read_texts(path: str | Path) -> TextTable:
@@ -130,7 +137,8 @@ def read_texts(path: str | Path) -> TextTable:
     ----------
     path : str or Path
         The file. Its first row names the columns: ``condition`` and ``text``, and optionally ``cluster``
-        (texts that are draws of the same thing) or ``pair`` (a text and its partner in the other condition).
+        (texts that are draws of the same thing) or ``pair`` (a text and its partner in the other condition), and
+        ``context`` (what carries several texts, and was drawn from more).
 
     Returns
     -------
@@ -199,7 +207,7 @@ def text_material(table: TextTable, tokenizer: Tokenizer, max_length: int | None
         check_length(max_length, tokenizer)
     longest = max_length or tokenizer.max_length
     every = dict.fromkeys(word for row in table.rows for word in row.text.split())
-    words = word_covariates(list(every), tokenizer.count_pieces)
+    words = text_word_covariates(list(every), tokenizer.count_pieces)
     digits = max(4, len(str(table.rows[-1].number)))
     sequences: list[Sequence] = []
     shortened: Counter[str] = Counter()
@@ -217,7 +225,8 @@ def text_material(table: TextTable, tokenizer: Tokenizer, max_length: int | None
                 segment_ids=encoded.segment_ids,
                 cluster=row.cluster,
                 pair=row.pair,
-                covariates=sequence_covariates(mine, len(encoded.token_ids), words),
+                context=row.context,
+                covariates=_covariates(mine, len(encoded.token_ids), words, tokenizer),
             )
         )
     return Material(
@@ -225,6 +234,13 @@ def text_material(table: TextTable, tokenizer: Tokenizer, max_length: int | None
         _notes(table, shortened, longest),
         {"texts": table.source, "texts SHA-256": table.sha256},
     )
+
+
+def _covariates(words: tuple[str, ...], n_tokens: int, table: pd.DataFrame, tokenizer: Tokenizer) -> dict[str, float]:
+    """Describe a text by its words without their punctuation; one that is punctuation alone by what it is."""
+    if all(bare_word(word) == "" for word in words):
+        table = word_covariates(list(dict.fromkeys(words)), tokenizer.count_pieces)
+    return sequence_covariates(words, n_tokens, table)
 
 
 def _fit(row: TextRow, tokenizer: Tokenizer, longest: int, source: str) -> tuple[Encoded, tuple[str, ...]]:

@@ -27,7 +27,7 @@ def check_length(max_length: int, tokenizer: Tokenizer) -> None:
     if max_length > tokenizer.max_length:
         raise InputError(
             f"--max-length {max_length}: {tokenizer.model_id} reads at most {tokenizer.max_length} tokens; "
-            "give that or less"
+            f"give that or less{tokenizer.read_more}"
         )
 
 

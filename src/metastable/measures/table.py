@@ -64,7 +64,8 @@ def _count_contributions(rows: Rows) -> torch.Tensor:
 
 
 def _share(rows: Rows) -> torch.Tensor:
-    visible = (rows.kept > 0).sum(dim=-1, keepdim=True)
+    # What a head does not see no head of its layer sees; a weight of 0 alone may be a score far below the largest.
+    visible = (rows.kept > 0).any(dim=1, keepdim=True).sum(dim=-1, keepdim=True)
     return rows.count(rows.kept) / visible.clamp_min(1)
 
 
@@ -174,6 +175,7 @@ SHARE = Measure(
     help="the count over the number of keys that the query sees, which compares lengths and causal layers",
     wider=True,
     label="count over visible keys, to {share} of the attention",
+    version=2,
     of_threshold=True,
     in_every_run=True,
 )

@@ -17,11 +17,11 @@ __all__ = ["write_index"]
 _HEADER = """# Reports
 
 Each folder holds one report with its figures and tables. The verdict of a head is *different* (permutation test, false
-discovery rate), *equivalent* (two one-sided tests against the smallest effect of interest) or *undecided*. This page is
-rewritten by each run.
+discovery rate), *negligible* (different, and the interval within the smallest effect of interest), *equivalent* (two
+one-sided tests against that effect) or *undecided*. This page is rewritten by each run.
 
-| report | verdict | different | equivalent | undecided | model |
-| --- | --- | ---: | ---: | ---: | --- |
+| report | verdict | different | negligible | equivalent | undecided | model |
+| --- | --- | ---: | ---: | ---: | ---: | --- |
 """
 
 _COMPARISONS = """
@@ -61,7 +61,7 @@ def _row(folder: Path, record: RunRecord | SweepRecord) -> str:
     verdict = record.verdict
     if verdict is None:  # the run is not finished
         return ""
-    numbers = f"{verdict.different} | {verdict.equivalent} | {verdict.undecided}"
+    numbers = f"{verdict.different} | {verdict.negligible} | {verdict.equivalent} | {verdict.undecided}"
     title, sentence, model = map(as_text, (record.title, verdict.sentence, record.model.id))
     return f"| [{title}]({quote(folder.name)}/report.md) | {sentence} | {numbers} | {model} |\n"
 

@@ -18,7 +18,7 @@ from metastable.study.options import COMMON_OPTIONS
 
 __all__ = ["FORMAT", "load_finished", "result_key", "save_finished"]
 
-FORMAT = 2
+FORMAT = 3
 """Number of the format of a kept result and of the tests behind it; a new one never reuses an older result."""
 
 # What affects the counts may affect the tests of the same counts too: the seed, which threshold is the primary one.

@@ -19,6 +19,7 @@ from metastable.report.run.plates import run_plates
 from metastable.report.run.verdict_sentences import verdict_sentences
 from metastable.runs.progress_bars import RichStages
 from metastable.runs.study import run_study
+from metastable.stats.verdict import VERDICTS
 from metastable.study import Study
 from metastable.study.own_options import check_options, options_for
 from metastable.study.registry import all_studies
@@ -103,9 +104,7 @@ class Result:
         return f"<Result of {self.found.study.name}: {self.verdict.word}, {self.report}>"
 
     def _repr_html_(self) -> str:
-        counts = " · ".join(
-            f"{getattr(self.verdict, name)} {name}" for name in ("different", "equivalent", "undecided")
-        )
+        counts = " · ".join(f"{getattr(self.verdict, name)} {name}" for name in VERDICTS)
         sentences = "".join(f"<p>{escape(sentence)}</p>" for sentence in verdict_sentences(self.found))
         return (
             f"<h4>{escape(self.found.study.title)}</h4>{sentences}"

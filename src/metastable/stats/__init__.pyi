@@ -6,9 +6,16 @@ from .analysis import Settings as Settings
 from .analysis import TokenRows as TokenRows
 from .balance import balance_table as balance_table
 from .bayes import jzs_bayes_factor as jzs_bayes_factor
+from .bayes import log_jzs_bayes_factor as log_jzs_bayes_factor
 from .between_models import Heterogeneity as Heterogeneity
 from .between_models import heterogeneity as heterogeneity
 from .bootstrap import bootstrap_g as bootstrap_g
+from .bootstrap import bootstrap_slope as bootstrap_slope
+from .contexts.crossed_test import CrossedTest as CrossedTest
+from .contexts.crossed_test import crossed_equivalence as crossed_equivalence
+from .contexts.crossed_test import crossed_test as crossed_test
+from .contexts.rotations import CrossedFamily as CrossedFamily
+from .contexts.rotations import crossed_family_test as crossed_family_test
 from .corrections import adjust_p_values as adjust_p_values
 from .corrections import null_proportion as null_proportion
 from .difference import analyse as analyse
@@ -33,6 +40,8 @@ from .own_covariate import held_slope as held_slope
 from .permutations.permutation import PermutationResult as PermutationResult
 from .permutations.permutation import permutation_test as permutation_test
 from .permutations.permutation import permutation_test_contrast as permutation_test_contrast
+from .permutations.resolution import Resolution as Resolution
+from .permutations.resolution import resolution as resolution
 from .sign_flips import SignFlips as SignFlips
 from .sign_flips import sign_flip_test as sign_flip_test
 from .simulation.calibrating import calibrate as calibrate

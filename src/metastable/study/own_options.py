@@ -82,10 +82,10 @@ def check_options(study: Study, options: Options) -> None:
         If so few permutations leave no p-value that reaches the significance level, or if the study refuses.
     """
     least = 1 / (options.permutations + 1)
-    if least > options.alpha:
+    if least >= options.alpha:
         raise InputError(
-            f"--permutations {options.permutations}: p is at least {least:.2g} then and never reaches --alpha "
-            f"{options.alpha:g}; give {math.ceil(1 / options.alpha) - 1:,} permutations or more"
+            f"--permutations {options.permutations}: p is at least {least:.2g} then and never below --alpha "
+            f"{options.alpha:g}; give {math.floor(1 / options.alpha + 1e-9):,} permutations or more"
         )
     if study.check is not None:
         study.check(options)

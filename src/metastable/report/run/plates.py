@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 import metastable.figures as figures
+from metastable.figures.head_tables import layer_numbers
 from metastable.heads.results import RunResult
 from metastable.heads.spread import STEPS
 from metastable.measures import call_measure
@@ -67,9 +68,10 @@ def _of_side(side: int) -> Callable[[Scene], str]:
 def _grid(values: NDArray[Any], heads: pd.DataFrame, site: str, missing: float = 0) -> NDArray[Any]:
     """Values of one condition, shape (n_features, width), as (n_layers, n_heads, width)."""
     mine = (heads["site"] == site).to_numpy()
-    layer, head = heads.loc[mine, "layer"].to_numpy() - 1, heads.loc[mine, "head"].to_numpy() - 1
-    grid = np.full((layer.max() + 1, head.max() + 1, values.shape[-1]), missing, dtype=values.dtype)
-    grid[layer, head] = values[mine]
+    numbers, row = np.unique(heads.loc[mine, "layer"], return_inverse=True)
+    head = heads.loc[mine, "head"].to_numpy() - 1
+    grid = np.full((len(numbers), head.max() + 1, values.shape[-1]), missing, dtype=values.dtype)
+    grid[row, head] = values[mine]
     return grid
 
 
@@ -78,11 +80,14 @@ def _violins(scene: Scene) -> Given:
     spread, n = scene.result.spread, scene.visible_keys
     of = scene.result.histograms[0] if n else spread.histograms
     grids = [_grid(of[side], scene.heads, scene.site) for side in (0, 1)]
+    layers = layer_numbers(scene.heads[scene.of_site])
     if n:
-        return given(*(grid[..., : n + 1] for grid in grids), n=n, conditions=scene.conditions)
+        return given(*(grid[..., : n + 1] for grid in grids), n=n, conditions=scene.conditions, layers=layers)
     quartiles = [_grid(STEPS * spread.quartiles[side], scene.heads, scene.site, np.nan) for side in (0, 1)]
     usual = float(np.median(spread.usual[scene.of_site]))
-    return given(*grids, n=STEPS, conditions=scene.conditions, quartiles=tuple(quartiles), usual_keys=usual)
+    return given(
+        *grids, n=STEPS, conditions=scene.conditions, quartiles=tuple(quartiles), usual_keys=usual, layers=layers
+    )
 
 
 def _counts_clause(scene: Scene) -> str:
@@ -161,7 +166,7 @@ def _slopes(scene: Scene, which: str) -> Given:
         for row in scene.heads.loc[order].to_dict("records")
     ]
     rows = details.loc[order].to_dict("records")
-    notes = [p_phrase(float(row[f"{effect.p_beside}_{which}_fdr"]), "p") for row in rows]
+    notes = [p_phrase(float(row[f"p_perm_{which}_fdr"]), "p") for row in rows]
     slopes = [format_g(float(row[f"{effect.estimate}_{which}"]), scene.measure.digits) for row in rows]
     corners = [f"{slope}, {note}" for slope, note in zip(slopes, notes, strict=True)]
     arguments = given(
