@@ -16,6 +16,7 @@ from metastable.heads.model_units import ModelUnits
 from metastable.stats.between_models import heterogeneity
 from metastable.stats.over_models import MultiBootstrap, Pooled, multi_bootstrap
 from metastable.stats.sign_flips import least_models, sign_flip_test
+from metastable.stats.verdict import DIFFERENT, NEGLIGIBLE
 
 __all__ = ["QUANTITIES", "ModelRun", "OverModels", "over_models", "sorted_heads", "typical_size"]
 
@@ -184,7 +185,7 @@ def over_models(
 
 def _differs(table: pd.DataFrame) -> NDArray[np.bool_]:
     """Tell which heads differ, negligibly or not."""
-    return table["verdict"].str.startswith("different").to_numpy(dtype=bool)
+    return table["verdict"].isin([DIFFERENT, NEGLIGIBLE]).to_numpy(dtype=bool)
 
 
 def _common_measures(runs: Sequence[ModelRun]) -> tuple[list[str], dict[str, str]]:

@@ -232,6 +232,7 @@ def _model_run(result: RunResult, name: NamedModel, reading: str, home: Path) ->
         "report": (result.folder / "report.md").relative_to(home).as_posix(),
         "measure": result.record.options.measure,
         "unit": result.contrast.unit,
+        "context": result.study.design.context if result.contrast.crossing is not None else "",
         "model": plain(result.record.model),
         "packages": dict(result.record.packages),
     }

@@ -315,9 +315,10 @@ def multi_bootstrap(
     -----
     The mean of absolute effects grows with noise: of a feature without any effect it is sqrt(2 / pi) standard errors.
     Of the square the noise is known and taken off: with d the difference over the pooled standard deviation s, of
-    nu = n_a + n_b - 2 degrees of freedom, E d^2 = nu / (nu - 2) (delta^2 + se^2 / sigma^2) (the noncentral t; Hedges
-    1981, eq. 6b), so that d^2 (nu - 2) / nu - se^2 / s^2 has the expectation delta^2 for normal values of equal
-    variance, whatever the number of units. se is that of Welch, of partners that of their differences.
+    nu = n_a + n_b - 2 degrees of freedom (of partners those of `small_sample_factor`),
+    E d^2 = nu / (nu - 2) (delta^2 + se^2 / sigma^2) (the noncentral t; Hedges 1981, eq. 6b), so that
+    d^2 (nu - 2) / nu - se^2 / s^2 has the expectation delta^2 for normal values of equal variance, whatever the number
+    of units. se is that of Welch, of partners that of their differences.
 
     The share is that which was observed. Of a draw it is the share of features whose t is as large as the smallest
     that was found to differ, which serves for covariances between models alone.
@@ -458,19 +459,25 @@ def _effects(
     var_difference: NDArray[np.float64] | None,
 ) -> _Effects:
     n_a, n_b = len(reading.a), len(reading.b)
-    dof = n_a + n_b - 2
     difference = means[0] - means[1]
+    total = variances[0] + variances[1]
     if var_difference is None:
-        share = (n_a - 1) / dof
+        share = (n_a - 1) / (n_a + n_b - 2)
         scale2 = share * variances[0] + (1 - share) * variances[1]
         error2 = variances[0] / n_a + variances[1] / n_b
+        dof = np.full_like(total, n_a + n_b - 2.0)
     else:
-        scale2, error2 = (variances[0] + variances[1]) / 2, var_difference / n_a
+        scale2, error2 = total / 2, var_difference / n_a
+        # partners who are alike tell of one variance between them, as `small_sample_factor` has it
+        alike = np.divide(total - var_difference, total, out=np.zeros_like(total), where=total > 0)
+        dof = 2.0 * (n_a - 1.0) / (1.0 + np.clip(alike, -1, 1) ** 2)
     infinite = np.where(difference == 0, 0.0, np.copysign(np.inf, difference))
     d = np.divide(difference, np.sqrt(scale2), out=infinite.copy(), where=scale2 > 0)
     noise = np.divide(error2, scale2, out=np.zeros_like(scale2), where=scale2 > 0)
     t = np.divide(difference, np.sqrt(error2), out=infinite, where=error2 > 0)
-    return _Effects(np.asarray(hedges_correction(float(dof)) * d), d**2 * max(dof - 2, 0) / dof - noise, t)
+    return _Effects(
+        np.asarray(hedges_correction(dof) * d, dtype=np.float64), d**2 * np.maximum(dof - 2, 0) / dof - noise, t
+    )
 
 
 def _observed(reading: _Reading) -> _Effects:

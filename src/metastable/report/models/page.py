@@ -120,9 +120,8 @@ def _depth(result: ManyModelsResult) -> Section:
     for (models, quantity), mine in chosen.groupby(["models", "quantity"], sort=False):
         if "−" in str(models):
             continue
-        rows.append(
-            [as_text(str(models)), _CALLED[str(quantity)], *(_cell(_named(mine, "part", part), str(quantity)) for part in parts)]
-        )
+        cells = [_cell(_named(mine, "part", part), str(quantity)) for part in parts]
+        rows.append([as_text(str(models)), _CALLED[str(quantity)], *cells])
     return Section(
         "depth",
         "By depth",

@@ -325,6 +325,12 @@ def limitations(result: ManyModelsResult) -> list[str]:
         "Sign flips turn models, not sequences: they are of the sequences that were read.",
         "An untrained network is a random initialisation as transformers makes it for the architecture.",
     ]
+    contexts = {str(run.facts["context"]) for run in result.runs if run.facts["context"]}
+    found += [
+        f"Every {result.record.unit} is averaged over its {context}s, which are taken as they are here: intervals over "
+        f"models are of these {context}s. Each model's own report tests over {context}s too."
+        for context in sorted(contexts)
+    ]
     found += [
         f"{call_measure(name).capitalize()} is not compared over models: {as_text(reason)}."
         for name, reason in result.found.left_out.items()
