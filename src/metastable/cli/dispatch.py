@@ -72,6 +72,9 @@ COMMANDS: dict[str, Command] = {
         "run it on many models: what holds over them, and in untrained networks",
         "metastable.cli.models_command",
     ),
+    "answer": Command(
+        "answer", "what the reports say about the founding question, written anew", "metastable.cli.answer_command"
+    ),
 }
 
 

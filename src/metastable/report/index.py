@@ -6,15 +6,18 @@ import math
 from pathlib import Path
 from urllib.parse import quote
 
-from metastable.errors import InputError
 from metastable.files import write_text
-from metastable.heads.record import ComparisonRecord, ManyModelsRecord, RunRecord, SweepRecord, read_record
+from metastable.heads.answer_facts import read_facts, read_records
+from metastable.heads.record import ComparisonRecord, ManyModelsRecord, RunRecord, SweepRecord
+from metastable.report.answer import answer
 from metastable.report.apa import format_p, format_r
 from metastable.report.markdown import as_text
 
 __all__ = ["write_index"]
 
-_HEADER = """# Reports
+_TITLE = "# Reports\n\n"
+
+_HEADER = """## All reports
 
 Each folder holds one report with its figures and tables. The verdict of a head is *different* (permutation test, false
 discovery rate), *negligible* (different, and the interval within the smallest effect of interest), *equivalent* (two
@@ -43,18 +46,6 @@ sequences together.
 | report | verdict | models | untrained networks |
 | --- | --- | ---: | ---: |
 """
-
-
-def _record(folder: Path) -> RunRecord | ComparisonRecord | SweepRecord | ManyModelsRecord | None:
-    """Return the record of a folder that holds a report; None where there is none, or none that can be read."""
-    path = folder / "run.json"
-    if not (folder / "report.md").is_file() or not path.is_file():
-        return None
-    try:
-        return read_record(path)
-    except InputError:
-        # whoever reads that report is told; the one just finished is listed all the same
-        return None
 
 
 def _row(folder: Path, record: RunRecord | SweepRecord) -> str:
@@ -96,12 +87,14 @@ def write_index(reports: Path) -> Path:
     Path
         The file written.
     """
-    found = [(folder, _record(folder)) for folder in sorted(reports.iterdir()) if folder.is_dir()]
+    records = read_records(reports)
+    found = [(reports / name, record) for name, record in records.items()]
     studies = [_row(folder, record) for folder, record in found if isinstance(record, RunRecord | SweepRecord)]
     comparisons = [_comparison_row(folder, record) for folder, record in found if isinstance(record, ComparisonRecord)]
     many = [_models_row(folder, record) for folder, record in found if isinstance(record, ManyModelsRecord)]
     path = reports / "README.md"
-    text = _HEADER + "".join(studies)
+    known = answer(read_facts(reports, records))
+    text = _TITLE + (f"{known}\n\n" if known else "") + _HEADER + "".join(studies)
     text += _MODELS + "".join(many) if many else ""
     write_text(path, text + _COMPARISONS + "".join(comparisons) if comparisons else text)
     return path
