@@ -26,7 +26,7 @@ def test_the_index_lists_the_reports_that_are_there(tmp_path):
     rows = [line for line in text.splitlines() if line.startswith("| [")]
     assert rows[0].startswith("| [A](first/report.md) | Attention differs between concrete and abstract sequences")
     assert rows[1].startswith("| [B \\| \\<b\\>](second/report.md) |")
-    assert all(row.endswith("| 3 | 0 | 3 | fixed\\_model |") for row in rows)
+    assert all(row.endswith("| 3 | 0 | 0 | 3 | fixed\\_model |") for row in rows)
     assert len(rows) == 2
 
 
@@ -38,4 +38,4 @@ def test_a_neighbour_that_cannot_be_read_is_left_out_and_stops_nobody(tmp_path):
     report_folder(tmp_path / "whole")
     (tmp_path / "whole" / "report.md").write_text("# x")
     rows = [line for line in write_index(tmp_path).read_text(encoding="utf-8").splitlines() if line.startswith("| [")]
-    assert rows == ["| [The study whole](whole/report.md) | So it is. | 1 | 0 | 1 | tiny |"]
+    assert rows == ["| [The study whole](whole/report.md) | So it is. | 1 | 0 | 0 | 1 | tiny |"]

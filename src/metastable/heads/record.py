@@ -206,9 +206,9 @@ class VerdictRecord:
     word: str
     sentence: str
     different: int
-    negligible: int
     equivalent: int
     undecided: int
+    negligible: int = field(default=0, kw_only=True)
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,7 @@ def test_verdicts_over_units_call_what_verdicts_over_both_do_not():
         observations = example(seed)
         for both in called:
             found = analysed(observations, contexts=observations if both else None)
-            called[both] += int((found.heads["verdict"] == "different").sum())
+            called[both] += int(found.heads["verdict"].isin(["different", "negligible"]).sum())
     assert called[False] > 30
     assert called[True] <= 6
 
