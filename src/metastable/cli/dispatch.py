@@ -70,6 +70,14 @@ COMMANDS: dict[str, Command] = {
         "run it at every combination of lists of options, corrected as one analysis",
         "metastable.cli.sweep_command",
     ),
+    "models": Command(
+        "models STUDY --model A B",
+        "run it on many models: what holds over them, and in untrained networks",
+        "metastable.cli.models_command",
+    ),
+    "answer": Command(
+        "answer", "what the reports say about the founding question, written anew", "metastable.cli.answer_command"
+    ),
 }
 
 

@@ -38,6 +38,7 @@ __all__ = [
     "Site",
     "Tokenizer",
     "fit_lengths",
+    "hash_weights",
     "load_encoder",
     "load_tokenizer",
     "wrap_model",
@@ -418,7 +419,7 @@ def load_encoder(
             f"the weights of model {model!r} lack {len(missing)} tensors, the first {missing[0]!r}, so its "
             "attention would be random; give a complete model"
         )
-    digest = _combine_hashes(_hash_config(config), *(_hash_file(path) for path in files_of_weights))
+    digest = hash_weights(config, files_of_weights)
     return _finish(network, tokenizer, source.model_id, source.revision, digest, place, dtype)
 
 
@@ -574,6 +575,22 @@ def fit_lengths(encoder: Encoder, lengths: Sequence[int]) -> Encoder:
     )
     found = probe_lengths(encoder.model, encoder.model_id, known, lengths)
     return replace(encoder, way=found.way, way_reason=found.reason, pads=found.pads)
+
+
+def hash_weights(config: Any, files_of_weights: Sequence[Path]) -> str:
+    """Hash a model by its files, as `Encoder.weights_hash` has it.
+
+    Parameters
+    ----------
+    config : transformers.PreTrainedConfig
+    files_of_weights : sequence of Path
+
+    Returns
+    -------
+    str
+        SHA-256 in hexadecimal digits.
+    """
+    return _combine_hashes(_hash_config(config), *(_hash_file(path) for path in files_of_weights))
 
 
 def _hash_file(path: Path) -> str:

@@ -7,6 +7,8 @@ from .analysis import TokenRows as TokenRows
 from .balance import balance_table as balance_table
 from .bayes import jzs_bayes_factor as jzs_bayes_factor
 from .bayes import log_jzs_bayes_factor as log_jzs_bayes_factor
+from .between_models import Heterogeneity as Heterogeneity
+from .between_models import heterogeneity as heterogeneity
 from .bootstrap import bootstrap_g as bootstrap_g
 from .bootstrap import bootstrap_slope as bootstrap_slope
 from .contexts.crossed_test import CrossedTest as CrossedTest
@@ -29,6 +31,9 @@ from .hierarchical import hierarchical_test as hierarchical_test
 from .mixed_models.joint import fit_joint_model as fit_joint_model
 from .mixed_models.mixed import MixedModels as MixedModels
 from .mixed_models.mixed import fit_mixed_models as fit_mixed_models
+from .over_models import MultiBootstrap as MultiBootstrap
+from .over_models import Pooled as Pooled
+from .over_models import multi_bootstrap as multi_bootstrap
 from .own_covariate import HeldEffect as HeldEffect
 from .own_covariate import held_difference as held_difference
 from .own_covariate import held_slope as held_slope
@@ -37,6 +42,8 @@ from .permutations.permutation import permutation_test as permutation_test
 from .permutations.permutation import permutation_test_contrast as permutation_test_contrast
 from .permutations.resolution import Resolution as Resolution
 from .permutations.resolution import resolution as resolution
+from .sign_flips import SignFlips as SignFlips
+from .sign_flips import sign_flip_test as sign_flip_test
 from .simulation.calibrating import calibrate as calibrate
 from .simulation.sensitivity import sensitivity as sensitivity
 from .superiority import probability_of_superiority as probability_of_superiority
