@@ -12,7 +12,7 @@ import pytest
 import studies
 from metastable.cli import main
 from metastable.report.index import write_index
-from tests.report_folders import report_folder
+from tests.report_folders import report_folder, signed
 
 BESIDE = ("count_contributions", "count_words", "special_mass")
 
@@ -115,6 +115,7 @@ def test_items_alone_and_with_sentences_are_told_apart(tmp_path):
     folder = folder_of(tmp_path, "carrier_pairs")
     heads = pd.read_csv(folder / "heads.csv")
     heads.assign(p_items_fdr=0.001).to_csv(folder / "heads.csv", index=False)
+    signed(folder)
     n = int((heads.loc[heads["measure"] == "count", "verdict"] == "different").sum())
     text = page(tmp_path)
     assert "with the sentences as they are, 12 of 12 heads differ" in text
