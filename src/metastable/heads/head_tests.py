@@ -265,7 +265,7 @@ def view_cube(cube: xr.Dataset, view: View, sequences: tuple[Sequence, ...], sit
     InputError
         If the view is of target words and a sequence has none.
     """
-    return target_rows(cube, sequences, sites, view.measure) if view.targets_query else cube
+    return target_rows(cube, sequences, sites, view.measure, view.span) if view.targets_query else cube
 
 
 def measures_beside(cube: xr.Dataset, options: Options) -> tuple[str, ...]:
