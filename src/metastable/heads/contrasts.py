@@ -411,5 +411,5 @@ def contrasts_of(study: Study, sequences: tuple[Sequence, ...]) -> tuple[Contras
     if study.design.factor is None:
         return (_condition_contrast(study, sequences, covariates),)
     contrasts = _factorial_contrasts(study, sequences, covariates)
-    first = study.claims[0].contrast
+    first = study.claims[0].contrast if study.claims else "interaction"
     return tuple(sorted(contrasts, key=lambda contrast: contrast.name != first))

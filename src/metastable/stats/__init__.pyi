@@ -28,6 +28,9 @@ from .own_covariate import held_slope as held_slope
 from .permutations.permutation import PermutationResult as PermutationResult
 from .permutations.permutation import permutation_test as permutation_test
 from .permutations.permutation import permutation_test_contrast as permutation_test_contrast
+from .several_groups import SeveralGroups as SeveralGroups
+from .several_groups import several_groups_test as several_groups_test
+from .several_groups import welch_anova as welch_anova
 from .simulation.calibrating import calibrate as calibrate
 from .simulation.sensitivity import sensitivity as sensitivity
 from .superiority import probability_of_superiority as probability_of_superiority
