@@ -17,15 +17,17 @@ from metastable.errors import InputError
 if TYPE_CHECKING:
     from metastable import figures, stats
     from metastable.extraction.store import load_counts
+    from metastable.runs.conditions import ConditionsResult
     from metastable.runs.notebook import Result, run
 
     __version__: str
 
-__all__ = ["InputError", "Result", "__version__", "figures", "load_counts", "run", "stats"]
+__all__ = ["ConditionsResult", "InputError", "Result", "__version__", "figures", "load_counts", "run", "stats"]
 
 # What is heavy to import (torch, matplotlib) is imported when it is first asked for.
 _SUBPACKAGES = {"figures", "stats"}
 _HOMES = {
+    "ConditionsResult": "metastable.runs.conditions",
     "Result": "metastable.runs.notebook",
     "load_counts": "metastable.extraction.store",
     "run": "metastable.runs.notebook",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
@@ -11,6 +12,7 @@ from rich.panel import Panel
 from metastable.cli.arguments import Parser, add_options, read_options
 from metastable.errors import InputError
 from metastable.heads.comparison_options import ComparisonOptions
+from metastable.material.tables import is_table_file
 from metastable.program import typed
 from metastable.study.entries import declared_options
 from metastable.study.registry import Registry
@@ -24,7 +26,9 @@ def _two(words: Sequence[str]) -> tuple[str, str]:
     if len(words) != 2:
         given = f"{len(words)} were given: {', '.join(words)}" if words else "none was given"
         raise InputError(f"compare takes two reports, by name or folder, but {given} ({typed('compare', 'A', 'B')})")
-    return words[0], words[1]
+    # a file of texts stands for the report of its run
+    first, second = (Path(word).stem if is_table_file(word) else word for word in words)
+    return first, second
 
 
 def run(registry: Registry, arguments: Sequence[str], console: Console) -> None:

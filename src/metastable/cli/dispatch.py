@@ -50,7 +50,7 @@ class Command:
 COMMANDS: dict[str, Command] = {
     "list": Command("list", "show this table", "metastable.cli.listing"),
     "run": Command(
-        "run --csv FILE", "compare texts of a file with columns condition and text", "metastable.cli.run_command"
+        "run FILE", "compare the texts of a table: csv, tsv, xlsx, jsonl or parquet", "metastable.cli.run_command"
     ),
     "new": Command("new NAME", "write a study file and its test to start from", "metastable.cli.new_command"),
     "freeze": Command("freeze STUDY", "record its claims and recipe before it is run", "metastable.cli.freeze_command"),

@@ -10,12 +10,12 @@ from rich.markup import escape
 
 from metastable.cli.arguments import Parser, add_options, read_options
 from metastable.errors import InputError
-from metastable.material.table_study import FILE_OPTIONS, TableFile, as_recorded, read_file, study_name
+from metastable.material.table_study import FILE_OPTIONS, TableFile, as_recorded, read_file, study_name, study_of
 from metastable.material.tables import is_table_file
 from metastable.material.texts import table_texts
-from metastable.study import Options
+from metastable.study import Options, Study
 
-__all__ = ["open_table", "tell_columns"]
+__all__ = ["open_table", "study_of_words", "tell_columns"]
 
 
 def open_table(
@@ -63,6 +63,42 @@ def open_table(
     if recorded is not None:
         values = as_recorded(values, vars(given), recorded(Path(given.out or Options.out) / name))
     return TableFile(table_texts(read_file(values), values), name, values)
+
+
+def study_of_words(
+    words: Sequence[str],
+    *,
+    taken: Collection[str],
+    console: Console,
+    recorded: Callable[[Path], Options | None] | None = None,
+) -> Study | None:
+    """Make a study of the file of texts that a command's words begin with, and tell how it was read.
+
+    Parameters
+    ----------
+    words : sequence of str
+        What follows the command's name.
+    taken : collection of str
+        Names of the studies.
+    console : rich.console.Console
+    recorded : callable or None
+        As `open_table` takes it.
+
+    Returns
+    -------
+    Study or None
+        None where the words name no file.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, or holds more than two conditions of which two are not picked.
+    """
+    file = open_table(words, taken, recorded)
+    if file is None:
+        return None
+    tell_columns(file, console)
+    return study_of(file)
 
 
 def tell_columns(file: TableFile, console: Console) -> None:

@@ -14,7 +14,7 @@ from metastable.material.table_study import FILE_OPTIONS, TableFile, study_of, w
 from metastable.material.texts import MAX_LENGTH
 from metastable.program import typed
 from metastable.runs.progress_bars import RichStages
-from metastable.study import Options
+from metastable.study import Options, Study
 from metastable.study.options import COMMON_OPTIONS
 from metastable.study.own_options import check_options, options_of
 from metastable.study.registry import Registry
@@ -52,7 +52,7 @@ def run(registry: Registry, arguments: Sequence[str], console: Console) -> None:
     tell_columns(file, console)
     command = typed("run", *arguments)
     if file.has_several:
-        _run_several(file, given, console, command)
+        _run_several(file, given, tuple(registry.studies), console, command)
         return
     study = study_of(file)
     options = Options.of({**read_options(given, options_of(study)), **file.values})
@@ -67,12 +67,14 @@ def run(registry: Registry, arguments: Sequence[str], console: Console) -> None:
         print_summary(result, console)
 
 
-def _run_several(file: TableFile, given: dict[str, object], console: Console, command: str) -> None:
+def _run_several(
+    file: TableFile, given: dict[str, object], taken: tuple[str, ...], console: Console, command: str
+) -> None:
     """Compare more than two conditions."""
     values = {**read_options(given, (MAX_LENGTH, *COMMON_OPTIONS)), **file.values}
     from metastable.runs.conditions import run_conditions
 
-    def study(a: str, b: str, name: str):  # type: ignore[no-untyped-def]
+    def study(a: str, b: str, name: str) -> Study:
         return study_of(file, a=a, b=b, name=name)
 
     found = run_conditions(
@@ -80,6 +82,7 @@ def _run_several(file: TableFile, given: dict[str, object], console: Console, co
         study,
         Options.of(values),
         name=file.name,
+        taken=taken,
         stages=RichStages(console),
         command=command,
     )

@@ -249,7 +249,8 @@ def _factorial_contrasts(
     n_units = int(units.max()) + 1
     in_a = np.array([s.condition == a.name for s in sequences])
     on_first = np.array([s.level == first.name for s in sequences])
-    if (pd.Series(in_a).groupby(units).nunique() > 1).any():
+    share = np.bincount(units, weights=in_a) / np.bincount(units)
+    if np.any((share > 0) & (share < 1)):
         return _within_contrasts(study, sequences, covariates, units, in_a, on_first)
     unit_in_a = np.zeros(n_units, dtype=bool)
     unit_in_a[units[in_a]] = True
@@ -355,7 +356,9 @@ def _within_contrasts(
     for name, half in halves.items():
         weights = sparse.csr_array(sparse.kron(sparse.eye_array(n_units), half) @ cells)
         # a difference of levels has no covariates: those of its two cells are averaged
-        plain = sparse.csr_array(sparse.kron(sparse.eye_array(n_units), np.abs(half) / np.abs(half).sum(axis=1)[:, None]))
+        plain = sparse.csr_array(
+            sparse.kron(sparse.eye_array(n_units), np.abs(half) / np.abs(half).sum(axis=1)[:, None])
+        )
         made.append(
             _require_two(
                 Contrast(

@@ -57,8 +57,8 @@ ROLES = (
     Role("pair", "what joins a text with its partner in the other condition: the item",
          ("pairs", "pair_id", "item", "item_id", "items", "itemid", "paar", "paire")),
     Role("cluster", "what several texts are draws of: the subject, within or between conditions",
-         ("clusters", "cluster_id", "subject", "subject_id", "subj", "participant", "participant_id", "speaker", "author",
-          "writer", "proband", "versuchsperson", "vp", "sujet", "sujeto", "soggetto")),
+         ("clusters", "cluster_id", "subject", "subject_id", "subj", "participant", "participant_id", "speaker",
+          "author", "writer", "proband", "versuchsperson", "vp", "sujet", "sujeto", "soggetto")),
     Role("context", "what texts of both conditions have in common: the carrier sentence, the frame, the clip",
          ("contexts", "carrier", "carrier_id", "frame", "sentence_frame", "clip", "scene", "kontext", "contexte",
           "contexto", "contesto")),
@@ -136,7 +136,8 @@ def find_columns(table: Table, given: Mapping[str, str | None]) -> tuple[dict[st
         others = [by_key[key] for key in role.names if key in by_key and by_key[key] not in taken]
         if len(others) > 1:
             raise InputError(
-                f"{table.source}: the columns {' and '.join(others)} may both be the {role.name}, {role.help}; say which "
+                f"{table.source}: the columns {' and '.join(others)} may both be the {role.name}, {role.help}; say "
+                "which "
                 f"by {role.option.flag}"
             )
         if others:
@@ -160,7 +161,8 @@ def _with_predictor(
         if given.get("predictor") not in (None, "none"):
             raise InputError(
                 f"--predictor-column {given['predictor']}: {table.source} has a column of conditions too, "
-                f"{columns['condition']}; add --condition-column none to test the slope over the predictor, or leave the "
+                f"{columns['condition']}; add --condition-column none to test the slope over the predictor, or leave "
+                "the "
                 "predictor to the covariates"
             )
         columns.pop("predictor", None)
@@ -177,7 +179,8 @@ def _with_predictor(
         )
     elif likely:
         raise InputError(
-            f"{table.source} has no column of conditions, and its texts may be rated by {' or '.join(likely)}; say which "
+            f"{table.source} has no column of conditions, and its texts may be rated by {' or '.join(likely)}; say "
+            "which "
             "by --predictor-column, or name the column of conditions by --condition-column"
         )
     return columns
@@ -209,7 +212,8 @@ def could_be(table: Table, column: str, conditions: Iterable[str] | None) -> str
     if empty:
         if numeric:
             return (
-                f"{empty:,} cells hold no number; fill them in, or leave these rows out by --drop-incomplete, and it is a "
+                f"{empty:,} cells hold no number; fill them in, or leave these rows out by --drop-incomplete, and it "
+                "is a "
                 "covariate"
             )
         return f"{empty:,} cells are empty"
@@ -223,7 +227,10 @@ def could_be(table: Table, column: str, conditions: Iterable[str] | None) -> str
             sides.setdefault(cell, set()).add(condition)
         both = sum(len(side) > 1 for side in sides.values())
         if both == len(sides):
-            return "it could be --pair-column, --cluster-column or --context-column: each value has texts of several conditions"
+            return (
+                "it could be --pair-column, --cluster-column or --context-column: each value has texts of several "
+                "conditions"
+            )
         return "it could be --cluster-column"
     return "it could be --cluster-column" if len(values) < len(told) else ""
 

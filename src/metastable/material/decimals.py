@@ -124,7 +124,8 @@ def numbers(
         at = double[0]
         first, second = read[at]
         raise InputError(
-            f"{where[at]}: {cells[at].strip()!r} may be {first:g}, with a decimal comma, or {second:,.0f}, with a comma "
+            f"{where[at]}: {cells[at].strip()!r} may be {first:g}, with a decimal comma, or {second:,.0f}, with a "
+            "comma "
             f"for thousands; write {first:g} or {second:.0f}"
         )
     return [values[may[0]] if len(values) == 2 else values[0] for values in read]

@@ -124,7 +124,8 @@ def _of_one_byte(path: Path, data: bytes, row: int) -> tuple[str, tuple[str, ...
         chosen = next(iter(read))
     text = read[chosen]
     return text, (
-        f"{path.name} is not UTF-8 and names no encoding; it was read as {chosen}, as in {_example(text)!r}: where that "
+        f"{path.name} is not UTF-8 and names no encoding; it was read as {chosen}, as in {_example(text)!r}: where "
+        "that "
         "is wrong, name the right one by --encoding",
     )
 
@@ -157,6 +158,7 @@ def _may_be_word(word: str) -> bool:
 
 def _example(text: str) -> str:
     """Give a word that shows how the bytes were read."""
-    word = next((word for word in text.split() if not word.isascii()), "")
-    place = next((at for at, letter in enumerate(word) if letter >= "\x80"), 0)
-    return word[max(0, place - 15) : place + 15].strip(",;\t\"'")
+    word = next((word for word in _WORD.findall(text) if not word.isascii()), "")
+    if word:
+        return word[:30]
+    return next((part for part in text.split() if not part.isascii()), "")[:30]

@@ -13,11 +13,11 @@ _MARK = re.compile(r"\[\[(.+?)\]\]", re.DOTALL)
 
 
 def composed(text: str) -> str:
-    """Write letters and their marks as one character where Unicode has it (NFC), so that one word is one word.
+    r"""Write letters and their marks as one character where Unicode has it (NFC), so that one word is one word.
 
     Examples
     --------
-    >>> composed("nai\\u0308ve") == "naïve"
+    >>> composed("nai\u0308ve") == "naïve"
     True
     """
     return text if unicodedata.is_normalized("NFC", text) else unicodedata.normalize("NFC", text)
@@ -50,7 +50,9 @@ def mark_word(text: str, word: str, where: str, flag: str) -> str:
     if marked:
         if all(found.casefold() == word.casefold() for found in marked):
             return text
-        raise InputError(f"{where}: the text marks {marked[0]!r} and the column of targets says {word!r}; make them one")
+        raise InputError(
+            f"{where}: the text marks {marked[0]!r} and the column of targets says {word!r}; make them one"
+        )
     parts = r"\s+".join(map(re.escape, word.split()))
     found = list(re.finditer(rf"(?<!\w){parts}(?!\w)", text, re.IGNORECASE))
     exact = [match for match in found if match.group() == word]

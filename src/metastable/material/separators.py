@@ -126,9 +126,7 @@ def records(path: Path, text: str, mark: str) -> list[tuple[str, ...]]:
     return found
 
 
-def _check_joined(
-    path: Path, text: str, mark: str, found: list[tuple[str, ...]], spans: list[tuple[int, int]]
-) -> None:
+def _check_joined(path: Path, text: str, mark: str, found: list[tuple[str, ...]], spans: list[tuple[int, int]]) -> None:
     """Refuse a record of several lines one of which is a row by itself: as wide as the header, with a value known."""
     several = [row for row, (start, stop) in enumerate(spans) if stop - start > 1 and any(found[row])]
     if not several:
@@ -143,10 +141,13 @@ def _check_joined(
     for row in several:
         start, stop = spans[row]
         for number, line in enumerate(lines[start + 1 : stop], start=start + 2):
-            cells = [cell.strip() for cell in line.split(mark)]
-            if len(cells) == width > 1 and any(cell and cell in column for cell, column in zip(cells, known, strict=True)):
+            parts = [part.strip() for part in line.split(mark)]
+            if len(parts) == width > 1 and any(
+                part and part in column for part, column in zip(parts, known, strict=True)
+            ):
                 raise InputError(
-                    f"{path.name}, row {row + 1}: a quotation mark opens there and closes in line {number} or below, so "
+                    f"{path.name}, row {row + 1}: a quotation mark opens there and closes in line {number} or below, "
+                    "so "
                     "that rows of their own would be one cell; double the quotation marks that belong to the text and "
                     "put others around the whole cell, or leave them out"
                 )

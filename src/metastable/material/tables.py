@@ -120,7 +120,8 @@ def _squared(source: str, header: Row, body: Sequence[Row]) -> tuple[tuple[str, 
     for row in body:
         if any(row.cells[width:]):
             raise InputError(
-                f"{source}, row {row.number}: it has {len(row.cells)} cells and the header {width}; put quotation marks "
+                f"{source}, row {row.number}: it has {len(row.cells)} cells and the header {width}; put quotation "
+                "marks "
                 "around a cell that holds the character that separates columns"
             )
     rows = [Row(row.number, (*row.cells[:width], *[""] * (width - len(row.cells)))) for row in body]
@@ -219,7 +220,9 @@ def table_of_frame(frame: pd.DataFrame, source: str = "frame") -> Table:
 
 
 def _of_frame(frame: pd.DataFrame, source: str, sha256: str, *, first: int) -> Table:
-    names = [" ".join(map(str, name)) if isinstance(name, tuple) else str(name) for name in frame.columns]
+    # names of several levels are tuples
+    header: list[Any] = list(frame.columns)
+    names = [" ".join(map(str, name)) if isinstance(name, tuple) else str(name) for name in header]
     if not names:
         raise InputError(f"{source} has no columns; give condition and text, say")
     _check_names(source, names)
@@ -235,7 +238,11 @@ def _of_frame(frame: pd.DataFrame, source: str, sha256: str, *, first: int) -> T
 
 def _text(value: Any) -> str:
     """Write a value as a cell."""
-    if value is None or (isinstance(value, float) and math.isnan(value)) or type(value).__name__ in {"NAType", "NaTType"}:
+    if (
+        value is None
+        or (isinstance(value, float) and math.isnan(value))
+        or type(value).__name__ in {"NAType", "NaTType"}
+    ):
         return ""
     if isinstance(value, bool):
         return str(value).lower()

@@ -62,15 +62,14 @@ def pick_conditions(texts: TextRows, a: str | None, b: str | None) -> tuple[str,
     names = texts.conditions
     for flag, name in (("--a", a), ("--b", b)):
         if name is not None and name not in names:
-            raise InputError(
-                f"{flag} {name}: {texts.source} has the conditions {_listed(names)}; name one of them"
-            )
+            raise InputError(f"{flag} {name}: {texts.source} has the conditions {_listed(names)}; name one of them")
     if a is not None and a == b:
         raise InputError(f"--a {a} --b {b}: a condition is not compared with itself; name two")
     if len(names) > 2 and (a is None or b is None):
         counted = Counter(row.condition for row in texts.rows)
         raise InputError(
-            f"{texts.source} has {len(names)} conditions, {_listed([f'{name} ({counted[name]:,} texts)' for name in names])}; "
+            f"{texts.source} has {len(names)} conditions, "
+            f"{_listed([f'{name} ({counted[name]:,} texts)' for name in names])}; "
             "pick two by --a and --b"
         )
     first = a if a is not None else next(name for name in names if name != b)
@@ -82,9 +81,7 @@ def _listed(names: Sequence[str]) -> str:
     return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else "".join(names)
 
 
-def designed(
-    texts: TextRows, *, a: str | None = None, b: str | None = None, drop_incomplete: bool = False
-) -> Designed:
+def designed(texts: TextRows, *, a: str | None = None, b: str | None = None, drop_incomplete: bool = False) -> Designed:
     """Find the design of texts from the columns that they have.
 
     Parameters
@@ -116,7 +113,9 @@ def designed(
     notes: tuple[str, ...] = ()
     others = Counter(row.condition for row in texts.rows if row.condition not in (first, second))
     if others:
-        notes = ("texts of other conditions are left out: " + ", ".join(f"{n:,} of {name}" for name, n in others.items()),)
+        notes = (
+            "texts of other conditions are left out: " + ", ".join(f"{n:,} of {name}" for name, n in others.items()),
+        )
     chosen = replace(texts, rows=rows)
     found = _factorial(chosen, (first, second), drop_incomplete) if "level" in texts.columns else _simple(
         chosen, (first, second), drop_incomplete
@@ -162,8 +161,7 @@ def _complete_pairs(texts: TextRows, drop: bool) -> tuple[TextRows, tuple[str, .
         every = ", as no other has" if len(lonely) == len(sides) else ""
         raise InputError(
             f"{texts.where(lost)}: the {_noun(texts, 'pair', 'pair')} {lost.pair!r} has no text in the other "
-            f"condition{every}; give it a partner, or leave such rows out"
-            + ("" if every else " by --drop-incomplete")
+            f"condition{every}; give it a partner, or leave such rows out" + ("" if every else " by --drop-incomplete")
         )
     kept = tuple(row for row in texts.rows if row.pair not in lonely)
     note = (
@@ -211,7 +209,8 @@ def _clusters(texts: TextRows, conditions: tuple[str, str], context: str) -> Des
     if not paired:
         return Designed(kept, conditions, Design(clustered=True, unit=noun, context=context), notes)
     notes = (
-        f"each {called} has texts in both conditions: its means of either side are a pair, so that what sets one {called} "
+        f"each {called} has texts in both conditions: its means of either side are a pair, so that what sets one "
+        f"{called} "
         "apart from another is held fixed, and the effect is tested against how it varies between them",
         *notes,
     )
@@ -228,9 +227,8 @@ def _items_and_subjects(texts: TextRows, conditions: tuple[str, str], drop: bool
         # subjects differ between conditions: they are what was drawn on either side, and items what they share
         has_context = "context" in texts.columns
         rows = texts.rows if has_context else tuple(replace(row, context=row.pair) for row in texts.rows)
-        note = (
-            f"each {subject} has texts in one condition: {subject}s are the units, and {item}s "
-            + ("are not part of the test, since there is a column of contexts" if has_context else "their contexts")
+        note = f"each {subject} has texts in one condition: {subject}s are the units, and {item}s " + (
+            "are not part of the test, since there is a column of contexts" if has_context else "their contexts"
         )
         design = Design(clustered=True, unit=subject, context=context if has_context else column_key(item))
         return Designed(tuple(replace(row, pair=None) for row in rows), conditions, design, (note,))
@@ -243,19 +241,22 @@ def _items_and_subjects(texts: TextRows, conditions: tuple[str, str], drop: bool
             design = Design(paired=True, unit=_noun(texts, "pair"), context=context)
             return Designed(texts.rows, conditions, design, notes)
         note = (
-            f"each {item} is of one {subject}, and each {subject} has texts in both conditions: {subject}s are the units, "
+            f"each {item} is of one {subject}, and each {subject} has texts in both conditions: {subject}s are the "
+            "units, "
             "and their means of either side are a pair"
         )
         rows = tuple(replace(row, pair=row.cluster) for row in texts.rows)
         return Designed(rows, conditions, Design(paired=True, unit=subject, context=context), (note, *notes))
     if "context" in texts.columns:
         note = (
-            f"{item}s are the units and the column {texts.columns['context']} their contexts; {subject}s are not part of "
+            f"{item}s are the units and the column {texts.columns['context']} their contexts; {subject}s are not part "
+            "of "
             f"the test: --context-column {texts.columns['cluster']} takes them in its place"
         )
         return Designed(texts.rows, conditions, Design(paired=True, unit=item, context=context), (note, *notes))
     note = (
-        f"{item}s and {subject}s are crossed, and both are draws: {item}s are the units, and {subject}s the contexts that "
+        f"{item}s and {subject}s are crossed, and both are draws: {item}s are the units, and {subject}s the contexts "
+        "that "
         "they are crossed with"
     )
     rows = tuple(replace(row, context=row.cluster) for row in texts.rows)
@@ -269,7 +270,8 @@ def _factorial(texts: TextRows, conditions: tuple[str, str], drop: bool) -> Desi
     column = texts.columns["level"]
     if len(levels) != 2:
         raise InputError(
-            f"{texts.source}: the column {column} has {len(levels)} levels, {', '.join(levels[:6])}; a second factor has two: "
+            f"{texts.source}: the column {column} has {len(levels)} levels, {', '.join(levels[:6])}; a second factor "
+            "has two: "
             "leave rows out, or give --level-column none"
         )
     role = "pair" if "pair" in texts.columns else "cluster" if "cluster" in texts.columns else ""
@@ -292,7 +294,8 @@ def _factorial(texts: TextRows, conditions: tuple[str, str], drop: bool) -> Desi
         if not drop or len(lacking) == len(cells):
             needs = "both levels in both conditions" if within else f"both levels of {column}"
             raise InputError(
-                f"{texts.where(lost)}: the {unit} {lost.pair!r} lacks a text; every {unit} needs {needs}: give it one, or "
+                f"{texts.where(lost)}: the {unit} {lost.pair!r} lacks a text; every {unit} needs {needs}: give it one, "
+                "or "
                 "leave such rows out" + ("" if len(lacking) == len(cells) else " by --drop-incomplete")
             )
         kept = tuple(row for row in rows if row.pair not in lacking)
@@ -349,11 +352,13 @@ def _of_predictor(texts: TextRows) -> Designed:
     lonely = sum(len(side) < 2 for side in sides.values())
     if len(sides) - lonely < 2:
         raise InputError(
-            f"{texts.source}: no two {unit}s have texts of several values of {column}; give --{role}-column none, or more "
+            f"{texts.source}: no two {unit}s have texts of several values of {column}; give --{role}-column none, or "
+            "more "
             f"texts of each {unit}"
         )
-    notes = (
-        f"the {column} varies between the texts of one {unit}: the texts of each {unit} above and at or below its own median "
+    notes: tuple[str, ...] = (
+        f"the {column} varies between the texts of one {unit}: the texts of each {unit} above and at or below its own "
+        "median "
         f"are compared, and the {unit}'s means of both are a pair",
     )
     if lonely:

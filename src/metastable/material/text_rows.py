@@ -194,7 +194,7 @@ def _numeric_columns(table: Table, columns: Mapping[str, str]) -> list[str]:
 
 
 def _complete(table: Table, needed: list[str], numeric: list[str], drop: bool) -> tuple[list[Row], int]:
-    """Return the rows whose cells hold something; refuse the first whose needed ones do not, unless it may be dropped."""
+    """Return the rows whose cells hold something; refuse the first whose needed ones do not, unless they may go."""
     places = [table.columns.index(name) for name in needed]
     of_numbers = [table.columns.index(name) for name in numeric]
     body = []
@@ -202,7 +202,8 @@ def _complete(table: Table, needed: list[str], numeric: list[str], drop: bool) -
         empty = next((at for at in places if not row.cells[at]), None)
         if empty is not None and not drop:
             raise InputError(
-                f"{table.where(row)}: the cell of the column {table.columns[empty]} is empty; fill it in, or leave such "
+                f"{table.where(row)}: the cell of the column {table.columns[empty]} is empty; fill it in, or leave "
+                "such "
                 "rows out by --drop-incomplete"
             )
         if empty is None and not (drop and any(row.cells[at].lower() in MISSING for at in of_numbers)):
@@ -222,7 +223,8 @@ def _predictor(table: Table, column: str, places: list[str]) -> list[float]:
         raise InputError(f"{missing}: the predictor {column} holds no number; fill it in or leave the row out")
     if len(set(values)) < 3:
         raise InputError(
-            f"{table.source}: the predictor {column} has {len(set(values))} values; a slope needs three or more, and two "
+            f"{table.source}: the predictor {column} has {len(set(values))} values; a slope needs three or more, and "
+            "two "
             "kinds of text are conditions (--condition-column)"
         )
     return values
@@ -278,9 +280,7 @@ def _check_conditions(table: Table, rows: list[TextRow], columns: Mapping[str, s
         return
     names = Counter(row.condition for row in rows)
     if len(names) < 2:
-        raise InputError(
-            f"{table.source} holds only the condition {next(iter(names))!r}; give texts of two conditions"
-        )
+        raise InputError(f"{table.source} holds only the condition {next(iter(names))!r}; give texts of two conditions")
     if len(names) > _MOST_CONDITIONS:
         numeric = is_numeric(list(names))
         remedy = (
@@ -290,7 +290,8 @@ def _check_conditions(table: Table, rows: list[TextRow], columns: Mapping[str, s
         )
         if numeric or max(names.values()) == 1:
             raise InputError(
-                f"{table.source}: the column {columns['condition']} has {len(names):,} values, which are no conditions; "
+                f"{table.source}: the column {columns['condition']} has {len(names):,} values, which are no "
+                "conditions; "
                 f"{remedy}"
             )
 
@@ -329,6 +330,4 @@ def _told(
             f"{decomposed:,} texts hold letters that are written apart from their marks; they were read composed "
             "(Unicode NFC), so that a word is the same word however it was typed",
         )
-    return TextRows(
-        tuple(rows), table.source, table.sha256, dict(columns), covariates, unused, tuple(warnings), notes
-    )
+    return TextRows(tuple(rows), table.source, table.sha256, dict(columns), covariates, unused, tuple(warnings), notes)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from metastable.errors import InputError
-from metastable.material.column_roles import ROLES, header_names, names_of
+from metastable.material.column_roles import header_names, names_of
 from metastable.material.covariates import sequence_covariates, word_covariates
 from metastable.material.tables import Table, column_key, read_table
 from metastable.material.text_designs import designed
@@ -22,8 +22,6 @@ from metastable.study import Claim, Condition, Design, Material, Option, Options
 from metastable.study.options import natural
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from metastable.models.encoders import Encoded, Tokenizer
 
 __all__ = ["MAX_LENGTH", "TextRow", "TextTable", "read_texts", "table_texts", "text_material", "text_study", "texts_of"]
@@ -324,7 +322,8 @@ def _kept_words(first: Any, second: Any, room: int) -> tuple[int, int]:
         if shorter <= room // 2
         else (room - room // 2, room // 2)
     )
-    kept = [int(np.searchsorted(np.cumsum(sizes), part, side="right")) for sizes, part in zip((first, second), share)]
+    pairs = zip((first, second), share, strict=True)
+    kept = [int(np.searchsorted(np.cumsum(sizes), part, side="right")) for sizes, part in pairs]
     if kept == [len(first), len(second)]:
         # the special tokens changed: the last word of the longer text goes
         kept[int(total[1] > total[0])] -= 1
@@ -350,14 +349,13 @@ def _unknown_note(unknown: dict[str, int], tokenizer: Tokenizer) -> tuple[str, .
     more = ", ..." if len(unknown) > 5 else ""
     mark = tokenizer.tokens((tokenizer.unknown_id or 0,))[0].strip("[]<>")
     return (
-        f"the vocabulary of {tokenizer.model_id} lacks a piece of {len(unknown):,} words, which it reads as its token for "
+        f"the vocabulary of {tokenizer.model_id} lacks a piece of {len(unknown):,} words, which it reads as its token "
+        "for "
         f"the unknown ({mark}): {shown}{more}",
     )
 
 
-def _without_determined(
-    sequences: list[Sequence], predictor: str
-) -> tuple[tuple[Sequence, ...], tuple[str, ...]]:
+def _without_determined(sequences: list[Sequence], predictor: str) -> tuple[tuple[Sequence, ...], tuple[str, ...]]:
     """Leave out covariates that follow from those before them, which no model could tell apart, and name them."""
     from dataclasses import replace
 
@@ -395,7 +393,9 @@ def _follows_from(name: str, names: list[str], values: Any, dropped: Mapping[str
     before = [other for other in range(place) if names[other] not in dropped and np.ptp(values[:, other]) > 0]
     for other in before:
         slope, intercept = np.polyfit(values[:, other], values[:, place], 1)
-        if np.allclose(slope * values[:, other] + intercept, values[:, place], rtol=0, atol=1e-8 * np.ptp(values[:, place])):
+        if np.allclose(
+            slope * values[:, other] + intercept, values[:, place], rtol=0, atol=1e-8 * np.ptp(values[:, place])
+        ):
             sign = "+" if intercept >= 0 else "-"
             scale = "" if np.isclose(slope, 1) else f"{slope:.4g} times "
             shift = "" if np.isclose(intercept, 0, atol=1e-6) else f" {sign} {abs(intercept):.4g}"
@@ -409,7 +409,7 @@ def _notes(table: TextTable, shortened: Counter[str], longest: int) -> tuple[str
         total = sum(row.condition == condition for row in table.rows)
         notes.append(f"{condition}: {total:,} texts, {shortened[condition]:,} cut to {longest} tokens")
     times = Counter((row.condition, row.text, row.text_b) for row in table.rows)
-    again = {condition: 0 for condition in table.conditions}
+    again = dict.fromkeys(table.conditions, 0)
     for (condition, *_), n in times.items():
         again[condition] += n > 1
     design = table.design
@@ -485,7 +485,8 @@ def text_study(
             Condition(second, f"texts of {table.source} marked {second}"),
         )
     )
-    unused = _capital("; ".join(map(_plain, table.warnings))) + ". " if table.warnings else ""
+    unused = "; ".join(map(_plain, table.warnings)) + ". " if table.warnings else ""
+    opening = "The" if unused else "the"
     return Study(
         name=name,
         title=f"{_capital(noun)} as a matter of degree" if slope else f"{first} and {second} texts",
@@ -502,10 +503,11 @@ def text_study(
         views=_views(table),
         caveat=unused
         + (
-            "the texts come from a file, and nothing is known of how they were chosen: a difference here is one "
+            f"{opening} texts come from a file, and nothing is known of how they were chosen: a difference here is one "
             "between these two sets of texts, in whatever they differ."
             if not slope
-            else "the texts come from a file, and nothing is known of how they were chosen: a slope here may be one over "
+            else f"{opening} texts come from a file, and nothing is known of how they were chosen: a slope here may be "
+            "one over "
             f"whatever goes along with {noun} in them."
         ),
     )

@@ -54,8 +54,10 @@ def condition_sentences(
         differ = int((omnibus["p_perm_fdr"] < options.alpha).sum())
         word = "differ" if p_all < options.alpha else "were not shown to differ"
         first = (
-            f"{named} {word} in the {measure} (Welch's F of all {unit}s summed over {len(omnibus)} heads, permutation p "
-            f"{_equal(p_all)}); {plural(differ, 'head')} of {len(omnibus)} {'differs' if differ == 1 else 'differ'} over the "
+            f"{named} {word} in the {measure} (Welch's F of all {unit}s summed over {len(omnibus)} heads, permutation "
+            "p "
+            f"{_equal(p_all)}); {plural(differ, 'head')} of {len(omnibus)} {'differs' if differ == 1 else 'differ'} "
+            "over the "
             f"conditions (false discovery rate {format_level(options.alpha)})."
         )
     clear = [row for row in contrasts.to_dict("records") if row["p_all_heads_holm"] < options.alpha]
@@ -119,8 +121,8 @@ def render_conditions(
         f"# {listed([as_text(name) for name in conditions])}",
         " ".join(as_text(sentence) for sentence in sentences),
         "## Pair by pair",
-        table(["pair (its report)", "units a", "units b", "p, all heads", "p, Holm over pairs", "heads that differ"], rows,
-              "lrrrrr"),
+        table(["pair (its report)", "units a", "units b", "p, all heads", "p, Holm over pairs", "heads that differ"],
+              rows, "lrrrrr"),
         "The heads that differ are those of all pairs corrected together (the run's correction over the heads of every "
         "pair of a site). A pair's own report corrects over its own heads alone.",
     ]  # fmt: skip
@@ -144,8 +146,10 @@ def render_conditions(
             "## Head by head, over all conditions",
             f"The {min(_SHOWN, len(omnibus))} heads with the smallest p; all are in [omnibus.csv](omnibus.csv).",
             table(header, body, ("l" if several else "") + "r" * (len(header) - several)),
-            "F is Welch's (1951), which holds with unequal variances; where the same units have texts in every condition "
-            "it is that of Hotelling's T-squared of the differences between conditions. p is by permutation: conditions are "
+            "F is Welch's (1951), which holds with unequal variances; where the same units have texts in every "
+            "condition "
+            "it is that of Hotelling's T-squared of the differences between conditions. p is by permutation: "
+            "conditions are "
             "exchanged between units, or within them.",
         ]
     blocks += [

@@ -43,14 +43,14 @@ class ConditionsResult:
         Where report.md and the tables lie.
     omnibus : pandas.DataFrame
         One row per head: ``site, layer, head``, the mean of each condition, ``F, df1, df2, p_welch`` (by the F
-        distribution), ``p_perm``, ``p_perm_fwer`` and ``p_perm_fdr`` (by the run's correction). Empty where it could not
-        be had.
+        distribution), ``p_perm``, ``p_perm_fwer`` and ``p_perm_fdr`` (by the run's correction). Empty where it could
+        not be had.
     pairs : pandas.DataFrame
         One row per pair and head: ``a, b, site, layer, head, difference, hedges_g, p_perm``, and ``p_all_pairs``,
         corrected over the heads of all pairs together.
     contrasts : pandas.DataFrame
-        One row per pair: ``a, b``, its omnibus p over all heads, the same corrected over pairs (Holm), and how many heads
-        differ.
+        One row per pair: ``a, b``, its omnibus p over all heads, the same corrected over pairs (Holm), and how many
+        heads differ.
     p_all : float
         Whether the conditions differ in any head; NaN where it could not be had.
     results : dict of (str, str) to RunResult
@@ -113,12 +113,15 @@ def run_conditions(
     folders = [folder for _, _, folder in named]
     doubled = next((folder for folder in folders if folders.count(folder) > 1 or folder in taken), None)
     if doubled is not None:
-        raise InputError(f"two reports would lie in {doubled}; give the conditions names that differ in letters or digits")
+        raise InputError(
+            f"two reports would lie in {doubled}; give the conditions names that differ in letters or digits"
+        )
     # all are made before the first is run, so that what is wrong with the last is told at once
     studies = {(a, b): study_of(a, b, folder) for a, b, folder in named}
     if any(study.design.factor is not None for study in studies.values()):
         raise InputError(
-            "several conditions and a second factor are not tested at once; pick two conditions by --a and --b, or give "
+            "several conditions and a second factor are not tested at once; pick two conditions by --a and --b, or "
+            "give "
             "--level-column none"
         )
     results: dict[tuple[str, str], RunResult] = {}
@@ -132,7 +135,7 @@ def run_conditions(
     clock = Clock(stages)
     folder = Path(options.out) / name
     with clock.stage("conditions", "all conditions at once"):
-        omnibus, p_all, reason, unit = _omnibus(conditions, results, options)
+        omnibus, p_all, reason, unit = _omnibus(conditions, results)
         pairs, contrasts = _pairs(results, options)
         made = ConditionsResult(folder, omnibus, pairs, contrasts, p_all, results)
         settled = next(iter(results.values())).record.options
@@ -194,7 +197,7 @@ def _unit_values(
 
 
 def _omnibus(
-    conditions: Sequence[str], results: dict[tuple[str, str], RunResult], options: Options
+    conditions: Sequence[str], results: dict[tuple[str, str], RunResult]
 ) -> tuple[pd.DataFrame, float, str, str]:
     """Test all conditions at once; where that cannot be done say why."""
     first = next(iter(results.values()))
@@ -244,9 +247,7 @@ def _omnibus(
     )
 
 
-def _pairs(
-    results: dict[tuple[str, str], RunResult], options: Options
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _pairs(results: dict[tuple[str, str], RunResult], options: Options) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Gather the heads of all pairs and correct them together; and the pairs, each with its omnibus p."""
     heads, rows = [], []
     for (a, b), found in results.items():

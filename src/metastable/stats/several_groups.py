@@ -122,7 +122,8 @@ def _checked(values: ArrayLike, label: ArrayLike) -> tuple[NDArray[np.float64], 
     names, codes, sizes = np.unique(np.asarray(label), return_inverse=True, return_counts=True)
     if values.ndim != 2 or codes.shape != values.shape[:1]:
         raise InputError(
-            f"values of shape {values.shape} and {codes.size} labels do not fit; give one row of features for each label"
+            f"values of shape {values.shape} and {codes.size} labels do not fit; give one row of features for each "
+            "label"
         )
     if not np.isfinite(values).all():
         unit, feature = np.argwhere(~np.isfinite(values))[0]
