@@ -22,13 +22,26 @@ __all__ = ["OPTIONS", "run"]
 OPTIONS = declared_options(ComparisonOptions)
 
 
-def _two(words: Sequence[str]) -> tuple[str, str]:
+def _two(words: Sequence[str], out: str) -> tuple[str, str]:
     if len(words) != 2:
         given = f"{len(words)} were given: {', '.join(words)}" if words else "none was given"
         raise InputError(f"compare takes two reports, by name or folder, but {given} ({typed('compare', 'A', 'B')})")
-    # a file of texts stands for the report of its run
-    first, second = (Path(word).stem if is_table_file(word) else word for word in words)
+    first, second = (_report_of(word, out) for word in words)
     return first, second
+
+
+def _report_of(word: str, out: str) -> str:
+    """Return the report that a word names; a file of texts stands for that of its run."""
+    if not is_table_file(word):
+        return word
+    name = Path(word).stem
+    if not Path(out, name, "run.json").is_file():
+        raise InputError(
+            f"there is no report of {word} in {out}; run it first: {typed('run', word, '--out', out)}, or name the "
+            "folder "
+            "of its report"
+        )
+    return name
 
 
 def run(registry: Registry, arguments: Sequence[str], console: Console) -> None:
@@ -45,7 +58,7 @@ def run(registry: Registry, arguments: Sequence[str], console: Console) -> None:
     if unknown := [word for word in rest if word.startswith("-")]:
         parser.refuse(unknown)
     options = ComparisonOptions(**read_options(vars(parsed), OPTIONS))
-    reports = _two([*parsed.reports, *rest])
+    reports = _two([*parsed.reports, *rest], options.out)
     # pandas and matplotlib take a second to import: only when something will be read
     from metastable.report.comparison.sentences import verdict
     from metastable.runs.comparison import run_comparison

@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from metastable.cli.arguments import Parser, add_common_options, add_options, named_study, read_options
 from metastable.cli.opened_table import study_of_words
+from metastable.material.tables import is_table_file
 from metastable.program import typed
 from metastable.runs.progress_bars import RichStages
 from metastable.study import Options, Study
@@ -49,4 +50,5 @@ def run(registry: Registry, arguments: Sequence[str], console: Console) -> None:
     for claim in record.claims:
         if claim.statement:
             console.print(f"claimed: {escape(claim.statement)}", highlight=False, soft_wrap=True)
-    console.print(f"run it with: {escape(typed(*arguments))}", highlight=False, soft_wrap=True)
+    words = ("run", *arguments) if is_table_file(arguments[0]) else tuple(arguments)
+    console.print(f"run it with: {escape(typed(*words))}", highlight=False, soft_wrap=True)

@@ -109,4 +109,4 @@ def tell_columns(file: TableFile, console: Console) -> None:
     for text in file.texts.notes:
         console.print(f"[yellow]note:[/] {escape(text)}", highlight=False, soft_wrap=True)
     for text in file.texts.warnings:
-        console.print(f"[bold yellow]not used:[/] {escape(text)}", highlight=False, soft_wrap=True)
+        console.print(f"[bold yellow]warning:[/] {escape(text)}", highlight=False, soft_wrap=True)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from metastable.errors import InputError, did_you_mean
+from metastable.material.covariates import LANGUAGE
 from metastable.material.decimals import MISSING, is_numeric
 from metastable.material.encodings import known_encoding
 from metastable.material.tables import Table, column_key
@@ -85,6 +86,7 @@ TABLE_OPTIONS: tuple[Option, ...] = (
            "leave out rows with an empty cell and pairs without a partner, and count them", group=_OF_FILE),
     Option("encoding", known_encoding, None, "encoding of a text file (none: found out, and told where it is assumed)",
            group=_OF_FILE, varies=False),
+    replace(LANGUAGE, group=_OF_FILE),
     *COLUMN_OPTIONS,
 )  # fmt: skip
 """The options of whatever reads a table of texts."""

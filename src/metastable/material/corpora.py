@@ -112,7 +112,7 @@ def load_tvqa(paths: Iterable[str | Path]) -> Corpus:
                     "answer": answer,
                     "entry": normalize_answer(answer),
                     "clip": question["vid_name"],
-                    "show": str(question.get("show_name", "")),
+                    "show": str(question.get("show_name") or ""),
                     "file": path.name,
                     "row": row,
                 }

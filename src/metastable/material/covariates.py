@@ -2,19 +2,79 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from metastable.errors import InputError
+from metastable.study import Option
+
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["sequence_covariates", "word_covariates"]
+__all__ = ["LANGUAGE", "lacking_note", "language_code", "sequence_covariates", "word_covariates"]
+
+_ENGLISH = "en"
 
 
-def word_covariates(words: Sequence[str], count_pieces: Callable[[Sequence[str]], Sequence[int]]) -> pd.DataFrame:
+def language_code(text: str) -> str:
+    """Take a language's code, two or three letters.
+
+    Raises
+    ------
+    InputError
+        If it is none.
+    """
+    if not re.fullmatch(r"[A-Za-z]{2,3}", text):
+        raise InputError("a language is named by two or three letters; give en, de, fr, fil, say")
+    return text.lower()
+
+
+LANGUAGE = Option("language", language_code, _ENGLISH,
+                  "language of the words, for their frequencies: en, de, fr, ...", varies=False)  # fmt: skip
+"""The option of whatever reads words that may be of any language."""
+
+
+@cache
+def _has_frequencies(language: str) -> bool:
+    """Whether wordfreq knows a language, and what it needs to take its words apart is installed."""
+    from wordfreq import zipf_frequency
+
+    try:
+        zipf_frequency("a", language)
+    except (LookupError, ImportError):
+        return False
+    return True
+
+
+def lacking_note(language: str, *, part_of_speech: bool = False) -> tuple[str, ...]:
+    """Say which covariates a language lacks.
+
+    Parameters
+    ----------
+    language : str
+        Its code.
+    part_of_speech : bool
+        Whether parts of speech are asked for, which are known of English alone.
+
+    Returns
+    -------
+    tuple of str
+        One note, or none.
+    """
+    lacking = [] if _has_frequencies(language) else ["Zipf frequency (wordfreq has no such list installed)"]
+    if part_of_speech and language != _ENGLISH:
+        lacking.append("part of speech (the lexicon is of English)")
+    return (f"covariates that the language {language} lacks: {', '.join(lacking)}",) if lacking else ()
+
+
+def word_covariates(
+    words: Sequence[str], count_pieces: Callable[[Sequence[str]], Sequence[int]], *, language: str = _ENGLISH
+) -> pd.DataFrame:
     """Describe each word by what may differ between conditions beside the rating.
 
     Parameters
@@ -23,6 +83,8 @@ def word_covariates(words: Sequence[str], count_pieces: Callable[[Sequence[str]]
         Words; an entry of several parts ("baking soda") is one word.
     count_pieces : callable
         Gives the number of word pieces of each of a list of words, as `Tokenizer.count_pieces` does.
+    language : str
+        Code of the words' language.
 
     Returns
     -------
@@ -31,8 +93,8 @@ def word_covariates(words: Sequence[str], count_pieces: Callable[[Sequence[str]]
 
         * ``characters`` : int64, letters and all other characters but white space
         * ``word_pieces`` : int64
-        * ``zipf`` : float64, Zipf frequency in English: log10 of occurrences in a billion words; 0 for a
-          word that the lists of wordfreq do not hold
+        * ``zipf`` : float64, Zipf frequency in the language: log10 of occurrences in a billion words; 0 for a
+          word that the lists of wordfreq do not hold; no such column where they do not hold the language
 
     References
     ----------
@@ -44,14 +106,13 @@ def word_covariates(words: Sequence[str], count_pieces: Callable[[Sequence[str]]
     from wordfreq import zipf_frequency
 
     words = list(words)
-    return pd.DataFrame(
-        {
-            "characters": np.array([sum(map(len, word.split())) for word in words], dtype=np.int64),
-            "word_pieces": np.array(count_pieces(words), dtype=np.int64),
-            "zipf": np.array([zipf_frequency(word, "en") for word in words], dtype=np.float64),
-        },
-        index=pd.Index(words, name="word", dtype="str"),
-    )
+    columns: dict[str, NDArray[Any]] = {
+        "characters": np.array([sum(map(len, word.split())) for word in words], dtype=np.int64),
+        "word_pieces": np.array(count_pieces(words), dtype=np.int64),
+    }
+    if _has_frequencies(language):
+        columns["zipf"] = np.array([zipf_frequency(word, language) for word in words], dtype=np.float64)
+    return pd.DataFrame(columns, index=pd.Index(words, name="word", dtype="str"))
 
 
 def sequence_covariates(words: Sequence[str], n_tokens: int, table: pd.DataFrame) -> dict[str, float]:

@@ -24,6 +24,8 @@ _OTHERS = ("mac_roman", "cp1250", "cp1251", "koi8_r", "cp1253", "cp1254", "cp125
 _SCRIPTS = ("LATIN", "CYRILLIC", "GREEK", "HEBREW", "ARABIC")
 # No language of the Latin script writes so many letters with marks in a row; other scripts read as Latin do.
 _MARKED = re.compile(r"[\u00c0-\u024f]{3}")
+# Signs between two letters are no text, but for apostrophes and dashes.
+_WITHIN = re.compile(r"[^\W\d_][„‚€£«»‹›°§¿¡½¼¾²³©®™•×÷±´µ‰¢¥“”][^\W\d_]")
 _WORD = re.compile(r"[^\W\d_]+")
 # Quotation marks, dashes, the euro and such: what a typist sets beside words, but not within them.
 _TYPED = frozenset("‘’“”„‚–—…€£«»‹›°§·¿¡½¼¾²³©®™\u00a0•×÷±ªº´´µ‰¢¥")
@@ -139,7 +141,7 @@ def _readable(data: bytes, encoding: str) -> str | None:
     for character in set(text):
         if character >= "\x80" and not character.isalpha() and character not in _TYPED:
             return None
-    if _MARKED.search(text):
+    if _MARKED.search(text) or _WITHIN.search(text):
         return None
     for word in set(_WORD.findall(text)):
         if not word.isascii() and not _may_be_word(word):

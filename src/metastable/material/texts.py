@@ -13,7 +13,7 @@ import numpy as np
 
 from metastable.errors import InputError
 from metastable.material.column_roles import header_names, names_of
-from metastable.material.covariates import sequence_covariates, word_covariates
+from metastable.material.covariates import LANGUAGE, lacking_note, sequence_covariates, word_covariates
 from metastable.material.tables import Table, column_key, read_table
 from metastable.material.text_designs import designed
 from metastable.material.text_rows import TextRow, TextRows, text_rows
@@ -171,7 +171,9 @@ def read_texts(path: str | Path, **options: Any) -> TextTable:
     return texts_of(table_texts(table, options), options)
 
 
-def text_material(table: TextTable, tokenizer: Tokenizer, max_length: int | None = None) -> Material:
+def text_material(
+    table: TextTable, tokenizer: Tokenizer, max_length: int | None = None, *, language: str = LANGUAGE.default
+) -> Material:
     """Make one sequence of each text.
 
     Words are what white space separates. A text of more tokens than `max_length` loses its last words;
@@ -185,6 +187,8 @@ def text_material(table: TextTable, tokenizer: Tokenizer, max_length: int | None
         The model's.
     max_length : int or None
         The most tokens of a sequence, special ones included; None for all that the model reads.
+    language : str
+        Code of the texts' language, for the frequencies of their words.
 
     Returns
     -------
@@ -201,7 +205,7 @@ def text_material(table: TextTable, tokenizer: Tokenizer, max_length: int | None
         check_length(max_length, tokenizer)
     longest = max_length or tokenizer.max_length
     every = dict.fromkeys(word for row in table.rows for word in (*_words(row), *row.words_b))
-    words = word_covariates(list(every), tokenizer.count_pieces)
+    words = word_covariates(list(every), tokenizer.count_pieces, language=language)
     digits = max(4, len(str(table.rows[-1].number)))
     sequences: list[Sequence] = []
     shortened: Counter[str] = Counter()
@@ -237,7 +241,7 @@ def text_material(table: TextTable, tokenizer: Tokenizer, max_length: int | None
     kept, left_out = _without_determined(sequences, table.predictor)
     return Material(
         kept,
-        (*_notes(table, shortened, longest), *_unknown_note(unknown, tokenizer), *left_out),
+        (*_notes(table, shortened, longest), *lacking_note(language), *_unknown_note(unknown, tokenizer), *left_out),
         {"texts": table.source, "texts SHA-256": table.sha256},
     )
 
@@ -468,7 +472,8 @@ def text_study(
     first, second = names if a in (None, names[0]) else (names[1], names[0])
 
     def build(options: Options, tokenizer: Tokenizer) -> Material:
-        return text_material(table, tokenizer, options.own["max_length"])
+        language = options.own.get("language", LANGUAGE.default)
+        return text_material(table, tokenizer, options.own["max_length"], language=language)
 
     noun = table.predictor.replace("_", " ")
     either = "upper" if first == table.conditions[0] else "lower"

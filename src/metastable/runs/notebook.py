@@ -186,7 +186,7 @@ def _run_table(
         values = {"csv": os.fspath(table), **values}
         texts = table_texts(read_file(values), values)
         file, shown = TableFile(texts, study_name(values["name"], values["csv"], taken), values), repr(os.fspath(table))
-    for text in (*texts.notes, *(f"not used: {text}" for text in texts.warnings)):
+    for text in (*texts.notes, *texts.warnings):
         stages.say(text)
     arguments = ", ".join([shown, *(f"{name}={value!r}" for name, value in options.items())])
     command = f"metastable.run({arguments})"
