@@ -39,16 +39,23 @@ LANGUAGE = Option("language", language_code, _ENGLISH,
 """The option of whatever reads words that may be of any language."""
 
 
-@cache
-def _has_frequencies(language: str) -> bool:
-    """Whether wordfreq knows a language, and what it needs to take its words apart is installed."""
-    from wordfreq import zipf_frequency
+# wordfreq lists these under another code; any other that it lacks it would take for the nearest it has
+_LISTED_AS = {"no": "nb", "nn": "nb", "sr": "sh", "hr": "sh", "bs": "sh", "tl": "fil", "iw": "he", "in": "id"}
 
+
+@cache
+def _list_of(language: str) -> str | None:
+    """Return the code under which wordfreq lists a language; None where it does not, or cannot take words apart."""
+    from wordfreq import available_languages, zipf_frequency
+
+    code = _LISTED_AS.get(language, language)
+    if code not in available_languages("small"):
+        return None
     try:
-        zipf_frequency("a", language)
-    except (LookupError, ImportError):
-        return False
-    return True
+        zipf_frequency("a", code)
+    except ImportError:
+        return None
+    return code
 
 
 def lacking_note(language: str, *, part_of_speech: bool = False) -> tuple[str, ...]:
@@ -66,7 +73,7 @@ def lacking_note(language: str, *, part_of_speech: bool = False) -> tuple[str, .
     tuple of str
         One note, or none.
     """
-    lacking = [] if _has_frequencies(language) else ["Zipf frequency (wordfreq has no such list installed)"]
+    lacking = [] if _list_of(language) else ["Zipf frequency (wordfreq has no such list installed)"]
     if part_of_speech and language != _ENGLISH:
         lacking.append("part of speech (the lexicon is of English)")
     return (f"covariates that the language {language} lacks: {', '.join(lacking)}",) if lacking else ()
@@ -110,8 +117,9 @@ def word_covariates(
         "characters": np.array([sum(map(len, word.split())) for word in words], dtype=np.int64),
         "word_pieces": np.array(count_pieces(words), dtype=np.int64),
     }
-    if _has_frequencies(language):
-        columns["zipf"] = np.array([zipf_frequency(word, language) for word in words], dtype=np.float64)
+    listed = _list_of(language)
+    if listed is not None:
+        columns["zipf"] = np.array([zipf_frequency(word, listed) for word in words], dtype=np.float64)
     return pd.DataFrame(columns, index=pd.Index(words, name="word", dtype="str"))
 
 

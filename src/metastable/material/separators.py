@@ -58,7 +58,8 @@ def separator_of(path: Path, text: str, known: Collection[str] = ()) -> str:
     best = [mark for mark in held if names[mark] == most]
     if most and len(best) == 1:
         return best[0]
-    clean = [mark for mark in held if _is_clean(lines, mark)]
+    even = [mark for mark in held if len({len(_cells(line, mark)) for line in lines}) == 1]
+    clean = [mark for mark in even if _is_clean(lines, mark)] or even
     if len(clean) == 1:
         return clean[0]
     if not clean:
@@ -75,10 +76,10 @@ def _cells(line: str, mark: str) -> list[str]:
 
 
 def _is_clean(lines: list[str], mark: str) -> bool:
-    """Whether a separator makes rows of equal width whose cells hold no other one, but for decimal commas."""
+    """Whether a separator makes rows whose cells hold no other one, but for decimal commas."""
     rows = [_cells(line, mark) for line in lines]
     others = [other for other in SEPARATORS if other != mark]
-    return len({len(row) for row in rows}) == 1 and not any(
+    return not any(
         any(other in cell for other in others) and not _DECIMAL.fullmatch(cell) for row in rows for cell in row
     )
 

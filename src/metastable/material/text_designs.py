@@ -15,7 +15,11 @@ from metastable.study import Condition, Design, Factor
 
 __all__ = ["Designed", "designed", "pick_conditions"]
 
-_UNITS = {"item", "items", "subject", "participant", "speaker", "author", "writer"}
+# Column names that name what a unit is, in words of which an "s" makes several.
+_UNITS = frozenset(
+    {"item", "subject", "participant", "speaker", "author", "writer", "person", "patient", "student", "rater", "document",
+     "book", "word", "noun", "verb", "sentence", "frame"}
+)  # fmt: skip
 _LEAST_CROSSED = 2
 
 
@@ -126,7 +130,7 @@ def designed(texts: TextRows, *, a: str | None = None, b: str | None = None, dro
 def _noun(texts: TextRows, role: str, other: str = "") -> str:
     """Return what a unit is called: its column's name, where that is a noun for it."""
     key = column_key(texts.columns[role]).removesuffix("_id").replace("_", " ")
-    return key.removesuffix("s") if key in _UNITS else other
+    return key if (key := key.removesuffix("s")) in _UNITS else other
 
 
 def _contexts(texts: TextRows) -> str:

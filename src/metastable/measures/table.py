@@ -39,7 +39,7 @@ def _has_special_token(sequence: Tokens) -> bool:
 TARGETS = Need("target word", "a study whose sequences name their target words", _has_target)
 """The study says which words it is about."""
 
-SPANS = Need("two spans of target words", "a study whose sequences name a target in each of two texts", _has_two_spans)
+SPANS = Need("second target", "a study whose sequences name a target in each of two texts", _has_two_spans)
 """The study says which words of either text it is about."""
 
 SPECIAL_TOKENS = Need("special token", "a model whose tokenizer adds special tokens", _has_special_token)
