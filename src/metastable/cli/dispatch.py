@@ -19,6 +19,7 @@ from rich.markup import escape
 from metastable.cli.arguments import read_options, study_parser
 from metastable.cli.listing import print_studies
 from metastable.errors import InputError
+from metastable.material.tables import is_table_file
 from metastable.program import started_as, typed
 from metastable.runs.progress_bars import RichStages
 from metastable.study import Options, Study
@@ -105,6 +106,8 @@ def _dispatch(registry: Registry, arguments: Sequence[str], console: Console) ->
         # each command imports what it needs, so that a list does not wait for torch
         importlib.import_module(COMMANDS[arguments[0]].module).run(registry, arguments[1:], console)
         return
+    if is_table_file(arguments[0]) and arguments[0] not in registry.studies:
+        raise InputError(f"{arguments[0]} is a table: the study of its texts is run by {typed('run', *arguments)}")
     _run_study(registry.get(arguments[0], COMMANDS), arguments[1:], console)
 
 

@@ -109,8 +109,8 @@ _RATING_NAMES = (
     frozenset({"conc_m", "rating"}),
     frozenset(
         {"ratings", "mean_rating", "rating_mean", "mean", "m", "mean_conc", "conc_mean", "conc", "concreteness",
-         "concreteness_mean", "concreteness_rating", "mean_concreteness", "konkretheit", "bewertung", "mittelwert", "note",
-         "concretude", "concrétude", "concreción", "concrecion", "concretezza", "concreteza", "concretização",
+         "concreteness_mean", "concreteness_rating", "mean_concreteness", "konkretheit", "bewertung", "mittelwert",
+         "note", "concretude", "concrétude", "concreción", "concrecion", "concretezza", "concreteza", "concretização",
          "concreetheid", "valoración", "valoracion", "puntuación", "media", "média", "moyenne", "gemiddelde", "score",
          "punteggio", "оценка", "рейтинг", "конкретность", "abstractness", "arousal", "valence", "imageability",
          "imagery", "familiarity"}

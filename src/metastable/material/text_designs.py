@@ -17,8 +17,8 @@ __all__ = ["Designed", "designed", "pick_conditions"]
 
 # Column names that name what a unit is, in words of which an "s" makes several.
 _UNITS = frozenset(
-    {"item", "subject", "participant", "speaker", "author", "writer", "person", "patient", "student", "rater", "document",
-     "book", "word", "noun", "verb", "sentence", "frame"}
+    {"item", "subject", "participant", "speaker", "author", "writer", "person", "patient", "student", "rater",
+     "document", "book", "word", "noun", "verb", "sentence", "frame"}
 )  # fmt: skip
 _LEAST_CROSSED = 2
 
