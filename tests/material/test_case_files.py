@@ -3,6 +3,7 @@
 import unicodedata
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from metastable.errors import InputError
@@ -141,7 +142,7 @@ def test_a_covariate_that_follows_from_others_is_left_out_and_named(tmp_path):
     )
     assert all("words" not in one.covariates and "tokens" in one.covariates for one in material.sequences)
     (contrast,) = contrasts_of(text_study(table, name="x"), material.sequences)
-    varied = contrast.covariates.loc[:, contrast.covariates.nunique() > 1]
+    varied = contrast.covariates.loc[:, np.ptp(contrast.covariates, axis=0) > 0]
     design = np.column_stack([np.ones(len(varied)), varied])
     assert np.linalg.matrix_rank(design) == design.shape[1]
 
@@ -176,3 +177,52 @@ def test_texts_of_another_language_say_which_covariates_they_lack(tmp_path):
     assert "zipf" not in material.sequences[0].covariates
     assert any("the language eo lacks" in note for note in material.notes)
     assert "zipf" in lacking.build(options_for(lacking), TOKENIZER).sequences[0].covariates
+
+
+RATED = {"Hund": 6.5, "Idee": 1.5, "Straße": 5.0}
+
+
+def spelled(kind):
+    """The same three ratings as different people would save them."""
+    rows = [(word, f"{rating:g}") for word, rating in RATED.items()]
+    comma = [(word, rating.replace(".", ",")) for word, rating in rows]
+
+    def lines(rows, mark, header=""):
+        return header + "".join(f"{word}{mark}{rating}\n" for word, rating in rows)
+
+    return {
+        "plain.csv": lines(rows, ",", "word,rating\n"),
+        "german.csv": lines(comma, ";", "Wort;Konkretheit\n").encode("cp1252"),
+        "mac.csv": lines(comma, ";", "Wort;Mittelwert\n").encode("mac_roman"),
+        "unicode.txt": lines(comma, "\t", "Wort\tBewertung\n").encode("utf-16"),
+        "excel.csv": lines(comma, ";", "sep=;\nWort;M\n").encode("utf-8-sig"),
+        "quoted.csv": "Wort,Konkretheit\n" + "".join(f'"{word}","{rating}"\n' for word, rating in comma),
+        "bare.tsv": lines(rows, "\t"),
+        "bars.csv": lines(comma, "|", "mot|concrétude\n"),
+        "turned.csv": "".join(f"{rating};{word}\n" for word, rating in comma),
+        "several.csv": "id,Begriff,Quelle,Konkretheit (1-7)\n" + "".join(
+            f'{number},{word},A,"{rating}"\n' for number, (word, rating) in enumerate(comma, start=1)
+        ),
+        "lines.jsonl": "".join(f'{{"word": "{word}", "rating": {rating}}}\n' for word, rating in rows),
+        "returns.csv": lines(comma, ";", "palabra;concreción\n").replace("\n", "\r"),
+    }[kind]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["plain.csv", "german.csv", "mac.csv", "unicode.txt", "excel.csv", "quoted.csv", "bare.tsv", "bars.csv",
+     "turned.csv", "several.csv", "lines.jsonl", "returns.csv"],
+)  # fmt: skip
+def test_norms_of_twelve_spellings_are_the_same_norms(tmp_path, name):
+    norms = load_norms(write(tmp_path, spelled(name), name), rating_scale=(1, 7))
+    assert dict(zip(norms.table["word"], norms.table["rating"], strict=True)) == RATED
+
+
+def test_norms_of_a_workbook_and_of_parquet_are_the_same_norms(tmp_path):
+    frame = pd.DataFrame(
+        {"Wort": list(RATED), "Konkretheit": [f"{rating:g}".replace(".", ",") for rating in RATED.values()]}
+    )
+    frame.to_excel(tmp_path / "norms.xlsx", index=False)
+    frame.to_parquet(tmp_path / "norms.parquet")
+    for name in ("norms.xlsx", "norms.parquet"):
+        assert load_norms(tmp_path / name, rating_scale=(1, 7)).table["rating"].tolist() == list(RATED.values())

@@ -170,7 +170,7 @@ def test_blank_rows_count_as_in_a_spreadsheet(tmp_path: Path, suffix: str) -> No
         ("a.json", b"{}", "files end in"),
         ("a.csv", b"", "is empty"),
         ("a.csv", b"word,rating\n", "a header and no words"),
-        ("a.csv", b"a,b,c\ndog,4.8,1\n", "found 3 columns"),
+        ("a.csv", b"a,b,c\ndog,4.8,2\n", "found 3 columns"),
         ("a.csv", b"dog\ncat\n", "found 1 columns"),
         ("a.csv", b"word,rating\ndog\n", "row 2: a cell is missing"),
         ("a.csv", b"word,rating\ncat,4.8\nm\x81\x9dll,4.8\n", "row 3: not UTF-8.*--encoding"),

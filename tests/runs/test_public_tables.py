@@ -10,6 +10,7 @@ import metastable
 import studies
 from metastable.cli import main
 from metastable.stats import welch_anova
+from tests.model_folders import model_folder
 
 NOUNS = ["cup", "tree", "river", "stone", "horse", "bridge", "window", "apple", "hammer", "candle", "boat", "garden"]
 IDEAS = ["hope", "truth", "fear", "idea", "duty", "mercy", "honor", "belief", "reason", "guilt", "pride", "virtue"]
@@ -196,3 +197,25 @@ def test_the_same_file_in_every_command(folder, capsys):
     assert main(["sweep", file, "--threshold", "0.5", "0.9", "--measure", "count", *common], package=studies) == 0
     assert main(["run", file, "--name", "again", *common], package=studies) == 0
     assert main(["compare", file, "again", "--permutations", "99", "--out", out], package=studies) == 0
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "t5"])
+def test_targets_of_two_texts_are_tested_in_models_of_other_kinds(tmp_path, kind):
+    rng = np.random.default_rng(0)
+    words = ["cup", "oak", "sea", "rock"]
+    rows = []
+    for number in range(16):
+        one, other = rng.choice(words, 2, replace=False)
+        second = f"no [[{one if number % 2 else other}]] now"
+        rows.append({"premise": f"the [[{one}]] is here", "hypothesis": second, "label": "ab"[number % 2]})
+    model = model_folder(tmp_path / "model", kind)
+    out = tmp_path / "reports"
+    found = metastable.run(
+        pd.DataFrame(rows), progress=False, permutations=99, alpha=0.1, out=str(out), model=str(model)
+    )
+    heads = pd.read_csv(found.report.with_name("heads_text_to_text_b.csv"))
+    back = pd.read_csv(found.report.with_name("heads_text_b_to_text.csv"))
+    if kind == "gpt2":
+        # a query sees no later key, and the two texts are one
+        assert (heads["mean_a"] == 0).all()
+    assert (back["mean_a"] > 0).all()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -19,8 +19,8 @@ from metastable.material.covariates import LANGUAGE, lacking_note
 from metastable.material.decimals import is_numeric, numbers, read_number
 from metastable.material.encodings import known_encoding
 from metastable.material.marked_words import composed
-from metastable.material.spreadsheets import Row, read_rows, read_sheet
-from metastable.material.tables import column_key
+from metastable.material.spreadsheets import SUFFIXES, Row, read_rows, read_sheet
+from metastable.material.tables import TABLE_SUFFIXES, column_key, read_table
 from metastable.study import Option, Options
 from metastable.study.options import existing_file
 
@@ -261,9 +261,10 @@ def load_norms(
         path = Path(path)
         named = [column.lower() for column in (word_column, rating_column) if column is not None]
         known = {*frozenset().union(*_WORD_NAMES, *_RATING_NAMES), "conc.m", *named}
-        sheet, sha256, name = read_sheet(path, encoding=encoding, known=known), sha256_of(path), path.name
-        entries, notes = _word_and_rating(list(sheet.rows), name, word_column, rating_column)
-        notes = (*sheet.notes, *notes)
+        rows, told = _rows_of(path, encoding, known)
+        sha256, name = sha256_of(path), path.name
+        entries, notes = _word_and_rating(rows, name, word_column, rating_column)
+        notes = (*told, *notes)
         source = f"ratings in {name}"
     table = _tidy(entries, name, scale, given=bool(rating_scale))
     if path is not None and not rating_scale:
@@ -275,6 +276,15 @@ def load_norms(
     if table.empty:
         raise InputError(f"{name} holds no single rated word; give a file of words and their ratings")
     return Norms(table, source, sha256, (*notes, *lacking_note(language)), scale, language)
+
+
+def _rows_of(path: Path, encoding: str | None, known: Collection[str]) -> tuple[list[Row], tuple[str, ...]]:
+    """Read the rows of a file of any kind, the header first, and say what was assumed."""
+    if path.suffix.lower() in TABLE_SUFFIXES and path.suffix.lower() not in SUFFIXES:
+        table = read_table(path)
+        return [Row(1, table.columns), *table.rows], table.notes
+    sheet = read_sheet(path, encoding=encoding, known=known)
+    return list(sheet.rows), sheet.notes
 
 
 def _assumed_scale(ratings: NDArray[np.float64]) -> tuple[str, ...]:
@@ -457,6 +467,8 @@ def _word_and_rating(
         at_word = _known_column(header, _WORD_NAMES, "--word-column", name, without=at_rating)
     if at_rating is None and (at_word is not None or n_columns > 2):
         at_rating = _known_column(header, _RATING_NAMES, "--rating-column", name, without=at_word)
+    if n_columns > 2 or at_word is not None or at_rating is not None:
+        at_word, at_rating = _only_columns(rows, at_word, at_rating)
     if at_word is not None and at_rating is not None:
         body = rows[1:]
         shown = f"{header[at_word]} and {header[at_rating]}"
@@ -505,6 +517,27 @@ def _two_columns(rows: list[Row], name: str) -> tuple[tuple[int, int], list[Row]
             (*notes, f"the second column of {name} was taken for the words, and the first for the ratings"),
         )
     return (0, 1), body, notes
+
+
+def _only_columns(rows: list[Row], at_word: int | None, at_rating: int | None) -> tuple[int | None, int | None]:
+    """Where a header names neither or one of the columns, find the only one of numbers and the only one of words."""
+    header, body = rows[0].cells, rows[1:]
+    if not body or any(map(_is_number, header)) or any(len(row.cells) != len(header) for row in body):
+        return at_word, at_rating
+    columns = [[row.cells[at] for row in body] for at in range(len(header))]
+    numeric = [at for at, cells in enumerate(columns) if is_numeric(cells) and at != at_word]
+    # a column that counts the rows is no rating, and a column that repeats itself names no words
+    counted = [str(number) for number in range(len(body) + 1)]
+    ratings = [at for at in numeric if columns[at] not in (counted[1:], counted[:-1])]
+    words = [
+        at for at, cells in enumerate(columns)
+        if at not in numeric and at != at_rating and all(cells) and len(set(cells)) == len(cells)
+    ]  # fmt: skip
+    if at_word is None and len(words) == 1:
+        at_word = words[0]
+    if at_rating is None and len(ratings) == 1:
+        at_rating = ratings[0]
+    return at_word, at_rating
 
 
 def _named_column(header: Sequence[str], named: str | None, flag: str, name: str) -> int | None:
