@@ -40,7 +40,7 @@ class Role:
             f"{self.name}_column",
             str,
             None,
-            f"the column of {self.help}; none for no such column (none: found by its name)",
+            f"the column of {self.help} (none: found by its name; typed as the word none: no such column)",
             group="columns of the file",
             varies=False,
         )
