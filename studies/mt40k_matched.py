@@ -32,6 +32,7 @@ def build(options: Options, tokenizer: Tokenizer) -> Material:
         (*words.notes, *notes),
         words.sources,
         matched=(words.matching.balance_before, words.matching.balance_after),
+        of_words=True,
     )
 
 

@@ -22,6 +22,7 @@ from transformers import (
     ModernBertConfig,
     MPNetConfig,
     PreTrainedTokenizerFast,
+    Qwen3NextConfig,
     RobertaConfig,
     T5Config,
 )
@@ -188,6 +189,26 @@ def _bart(folder: Path, layers: int, heads: int) -> Any:
     )
 
 
+def _qwen3_next(folder: Path, layers: int, heads: int) -> Any:
+    """Every fourth layer attends; the others are linear."""
+    sizes = _bert_like(len(byte_level(folder, special=False)), layers, heads)
+    return Qwen3NextConfig(
+        **sizes,
+        num_key_value_heads=max(1, heads // 2),
+        head_dim=8,
+        linear_num_value_heads=4,
+        linear_num_key_heads=2,
+        linear_key_head_dim=8,
+        linear_value_head_dim=8,
+        num_experts=4,
+        num_experts_per_tok=2,
+        moe_intermediate_size=16,
+        shared_expert_intermediate_size=16,
+        bos_token_id=0,
+        eos_token_id=2,
+    )
+
+
 KINDS: dict[str, Callable[[Path, int, int], Any]] = {
     "albert": _albert,
     "bart": _bart,
@@ -198,6 +219,7 @@ KINDS: dict[str, Callable[[Path, int, int], Any]] = {
     "llama": _llama,
     "modernbert": _modernbert,
     "mpnet": _mpnet,
+    "qwen3-next": _qwen3_next,
     "roberta": _roberta,
     "t5": _t5,
 }

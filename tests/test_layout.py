@@ -82,5 +82,5 @@ def test_no_two_modules_share_a_name():
 
 def test_every_room_of_the_report_has_each_role():
     rooms = [path for path in (SOURCE / "report").iterdir() if (path / "__init__.py").is_file()]
-    assert {path.name for path in rooms} == {"run", "comparison", "sweep", "calibration"}
+    assert {path.name for path in rooms} == {"run", "comparison", "sweep", "calibration", "models"}
     assert {(path.name, role) for path in rooms for role in ROLES if not (path / f"{role}.py").is_file()} == set()

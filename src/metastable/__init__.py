@@ -17,18 +17,34 @@ from metastable.errors import InputError
 if TYPE_CHECKING:
     from metastable import figures, stats
     from metastable.extraction.store import load_counts
+    from metastable.runs.conditions import ConditionsResult
     from metastable.runs.notebook import Result, run
+    from metastable.runs.notebook_models import ModelsResult, run_models
 
     __version__: str
 
-__all__ = ["InputError", "Result", "__version__", "figures", "load_counts", "run", "stats"]
+__all__ = [
+    "ConditionsResult",
+    "InputError",
+    "ModelsResult",
+    "Result",
+    "__version__",
+    "figures",
+    "load_counts",
+    "run",
+    "run_models",
+    "stats",
+]
 
 # What is heavy to import (torch, matplotlib) is imported when it is first asked for.
 _SUBPACKAGES = {"figures", "stats"}
 _HOMES = {
+    "ConditionsResult": "metastable.runs.conditions",
+    "ModelsResult": "metastable.runs.notebook_models",
     "Result": "metastable.runs.notebook",
     "load_counts": "metastable.extraction.store",
     "run": "metastable.runs.notebook",
+    "run_models": "metastable.runs.notebook_models",
 }
 
 

@@ -52,7 +52,8 @@ def fake_tables(features: pd.DataFrame, thresholds: SequenceOf[float], *, seed: 
                 median_b=np.round(mean_b), difference=g, ci_low=g - 0.2, ci_high=g + 0.2, hedges_g=g,
                 statistic=g * 4, p_perm=p, p_perm_fdr=np.minimum(1, p * 2), p_perm_fwer=np.minimum(1, p * 9),
                 lmm_estimate=g, lmm_se=0.1, lmm_dof=57.3, lmm_p=p, lmm_p_fdr=np.minimum(1, 2 * p),
-                bf10=np.exp(10 * np.abs(g) - 2), p_tost=np.minimum(1, np.abs(g) * 2),
+                bf10=np.exp(10 * np.abs(g) - 2), log10_bf10=(10 * np.abs(g) - 2) / np.log(10),
+                p_tost=np.minimum(1, np.abs(g) * 2),
                 verdict=np.where(2 * p < 0.05, "different", np.where(np.abs(g) < 0.03, "equivalent", "undecided")),
             )
         )  # fmt: skip

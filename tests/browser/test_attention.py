@@ -18,23 +18,24 @@ LENGTHS = [4, 11, 7, 9]
 THRESHOLDS = (0.9, 0.5)
 
 
-@pytest.mark.parametrize("name", ["bert", "mpnet", "bart", "vit", "lxmert"])
+@pytest.mark.parametrize("name", ["bert", "mpnet", "bart", "vit", "lxmert", "qwen3-next"])
 def test_weights_and_counts_match_one_sequence_at_a_time(name: str, tmp_path: Path) -> None:
     model = tiny_model(name)
     encoder = wrap_model(model)
     sequences = image_sequences(4) if name == "vit" else text_sequences(LENGTHS)
     features = features_for(name, len(sequences))
     attend = attention_of(encoder, sequences, thresholds=THRESHOLDS, features=features, batch_tokens=24)
-    heads = [(site.name, layer, 2) for site in encoder.sites for layer in (1, site.n_layers)]
+    heads = [(site.name, layer, 2) for site in encoder.sites for layer in site.layer_numbers[:: site.n_layers - 1]]
     found = list(attend({3: heads, 0: heads, 1: heads[:1]}))
     assert sorted((item.sequence, item.head) for item in found) == sorted(
         [(place, head) for place in (0, 3) for head in heads] + [(1, heads[0])]
     )
     cube = extract(encoder, sequences, thresholds=THRESHOLDS, features=features, path=tmp_path / "c.zarr").dataset
+    numbers = {site.name: site.layer_numbers for site in encoder.sites}
     for item in found:
         own = {key: values[item.sequence] for key, values in features.items()}
         site, layer, head = item.head
-        expected = plain_attention(model, sequences[item.sequence], own)[site][layer - 1][head - 1]
+        expected = plain_attention(model, sequences[item.sequence], own)[site][numbers[site].index(layer)][head - 1]
         assert item.weights.shape == expected.shape == (len(item.queries), len(item.keys))
         np.testing.assert_allclose(item.weights, expected, atol=1e-5)
         counts = cube["count"].sel(site=site, layer=layer, head=head).isel(sequence=item.sequence).to_numpy()

@@ -294,6 +294,28 @@ def test_sites_are_maps_of_their_own(chromium: Any, tmp_path: Path) -> None:
     assert opened.trouble == []
 
 
+def test_rows_are_the_layers_that_have_attention(chromium: Any, tmp_path: Path) -> None:
+    run = fake_run({"self": (3, 4)})
+    for table in ("heads", "details"):
+        run[table]["layer"] *= 4
+    opened = _Opened(chromium, write_browser(tmp_path / "heads.html", **run))
+    assert opened.page.locator("#grid [role=rowheader]").all_inner_texts()[:3] == ["12", "8", "4"]
+    opened.open("#self/8/2")
+    assert opened.title == "Layer 8, head 2"
+    for key, place in (
+        ("ArrowUp", "layer 12, head 2"),
+        ("ArrowUp", "layer 12, head 2"),
+        ("ArrowDown", "layer 8, head 2"),
+        ("ControlOrMeta+End", "layer 4, head 4"),
+        ("ArrowDown", "layer 4, head 4"),
+        ("ControlOrMeta+Home", "layer 12, head 1"),
+    ):
+        opened.page.locator("[role=gridcell][tabindex='0']").press(key)
+        assert opened.title.lower() == place, key
+    opened.page.close()
+    assert opened.trouble == []
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_has_contrast_and_the_page_fits(chromium: Any, tmp_path: Path, scheme: str) -> None:
     run = fake_run({"self": (24, 16)}, n_tokens=12)

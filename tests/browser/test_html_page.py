@@ -110,7 +110,8 @@ def test_statistics_are_those_of_the_tables(tmp_path: Path) -> None:
     values = {
         "mean_a": 12.345, "mean_b": 9.0, "median_a": 12.5, "median_b": 9.0, "difference": -3.345, "ci_low": -4.0,
         "ci_high": 0.126, "hedges_g": 0.314, "p_perm": 0.0001, "p_perm_fdr": 0.0314, "p_perm_fwer": 1.0,
-        "lmm_estimate": -3.2, "lmm_se": 0.456, "lmm_dof": 57.34, "lmm_p": 0.5, "lmm_p_fdr": 0.75, "bf10": 3.14,
+        "lmm_estimate": -3.2, "lmm_se": 0.456, "lmm_dof": 57.34, "lmm_p": 0.5, "lmm_p_fdr": 0.75,
+        "bf10": 3.14, "log10_bf10": 0.496929648,
         "p_tost": 0.049, "verdict": "equivalent",
     }  # fmt: skip
     for name, value in values.items():
@@ -155,7 +156,7 @@ def test_the_page_shows_the_columns_of_either_effect_and_calls_it_by_its_name(
 
 def test_missing_numbers_are_dashes_not_nan(tmp_path: Path) -> None:
     run = fake_run({"self": (2, 3)})
-    missing = ["lmm_estimate", "lmm_se", "lmm_dof", "lmm_p", "lmm_p_fdr", "bf10", "hedges_g"]
+    missing = ["lmm_estimate", "lmm_se", "lmm_dof", "lmm_p", "lmm_p_fdr", "bf10", "log10_bf10", "hedges_g"]
     run["heads"].loc[0, missing] = np.nan
     run["details"].loc[0, ["lmm_singular", "g_low", "g_high", "superiority"]] = np.nan
     table = _write(tmp_path, run).data["tables"][0]

@@ -26,7 +26,7 @@ def test_the_summary_fits_and_tells_verdict_heads_largest_and_place(width):
     assert all(len(line) <= width for line in text.splitlines())
     words = " ".join(text.replace("│", " ").split())
     assert "Attention differs between concrete and abstract sequences in fixed_model" in words
-    assert "heads: 3 different, 0 equivalent, 3 undecided (false discovery rate .05)" in words
+    assert "heads: 3 different, 0 negligible, 0 equivalent, 3 undecided (false discovery rate .05)" in words
     rows = [line.split() for line in text.splitlines() if line.endswith(("different", "undecided"))]
     assert [row[:2] for row in rows] == [["2", "3"], ["1", "3"], ["2", "1"]]
     assert "report: reports/a[b]c/report.md" in text

@@ -55,7 +55,7 @@ def test_help_shows_every_option_with_its_default(capsys):
         (["mt40k_topbotk", "--norms", "no_such_file.csv"], "--norms no_such_file.csv: there is no such file"),
         (["mt40k_topbotk", "--max-lenght", "9"], "did you mean --max-length?"),
         (["mt40k_topbotk", "-k", "9"], "did you mean --k?"),
-        (["mt40k_topbotk", "--permutations", "18"], "never reaches --alpha 0.05; give 19 permutations or more"),
+        (["mt40k_topbotk", "--permutations", "18"], "never below --alpha 0.05; give 20 permutations or more"),
         (["swep"], "did you mean the command 'sweep'"),
         (["calibrate", "mt40k_topbot"], "did you mean 'mt40k_topbotk'"),
         (["sweep"], "sweep needs a study"),

@@ -67,6 +67,41 @@ def features_for(name: str, number: int) -> dict[str, NDArray[Any]]:
     return {}
 
 
+def plain_measures(
+    weights: NDArray[np.float64], special: NDArray[np.bool_], lengths: NDArray[np.float64] | None, threshold: float
+) -> dict[str, NDArray[np.float64]]:
+    """Measure the rows of one layer, (heads, queries, keys), one by one; NaN where a count is too close to call.
+
+    `special` are the keys of no word, `lengths` (heads, keys) those of the value vectors.
+    """
+    names = ("count", "count_words", "count_contributions", "share", "special_mass", "first_mass", "sink_mass")
+    measured = {name: np.full(weights.shape[:2], np.nan) for name in (*names, "entropy")}
+
+    def counted(row: NDArray[np.float64]) -> float:
+        if not row.any():
+            return 0.0
+        count, near = count_row(row, threshold)
+        return np.nan if near else count
+
+    for head, query in np.ndindex(weights.shape[:2]):
+        row = weights[head, query]
+        whole = row[row > 0] / row.sum()
+        of_row = {
+            "count": counted(row),
+            "count_words": counted(np.where(special, 0.0, row)),
+            "share": counted(row) / (weights[:, query] > 0).any(axis=0).sum(),
+            "special_mass": row[special].sum(),
+            "first_mass": row[0],
+            "sink_mass": 1 - row.sum(),
+            "entropy": -(whole * np.log(whole)).sum(),
+        }
+        if lengths is not None:
+            of_row["count_contributions"] = counted(row * lengths[head])
+        for name, value in of_row.items():
+            measured[name][head, query] = value
+    return measured
+
+
 def plain_attention(
     model: Any, sequence: Sequence, features: dict[str, NDArray[Any]]
 ) -> dict[str, list[NDArray[np.float64]]]:

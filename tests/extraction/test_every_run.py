@@ -222,4 +222,4 @@ def test_measures_of_every_run_keep_the_keys_of_other_cubes() -> None:
     }
     assert len(set(keys.values())) == 3
     renewed = {measure.name for measure in MEASURES if measure.version > 1}
-    assert renewed == {"entropy", "effective_number", "largest_weight"}
+    assert renewed == {"entropy", "effective_number", "largest_weight", "share"}

@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 
 from metastable.errors import InputError
 from metastable.extraction import Extraction, extract, load_counts
 from metastable.extraction import counting as counting_module
 from metastable.extraction.extracting import extraction_key
 from metastable.extraction.summarizing import RowOptions
+from metastable.heads.cube import feature_table
 from metastable.models.encoders import Encoder, wrap_model
 from metastable.study import Sequence
 from tests.extraction.oracle import text_sequences
@@ -34,6 +36,27 @@ MIXED = text_sequences([3, 12, 5, 8, 4, 11, 3, 9, 7, 6, 10, 4])
 
 def _run(encoder: Encoder, path: Path, sequences: SequenceOf[Sequence] = SEQUENCES, **options: Any) -> Extraction:
     return extract(encoder, sequences, path=path / "counts.zarr", **{"batch_tokens": 40, **options})
+
+
+def test_layers_are_labelled_by_their_numbers_in_the_model(tmp_path: Path) -> None:
+    """As if the encoder of T5 were a hybrid whose second and fourth layer attend."""
+    plain = wrap_model(tiny_model("t5"))
+    sites = tuple(replace(site, layer_numbers=(2, 4)) if site.name == "encoder" else site for site in plain.sites)
+    hybrid = replace(plain, sites=sites)
+    assert extraction_key(plain, SEQUENCES, thresholds=(0.9,)) != extraction_key(hybrid, SEQUENCES, thresholds=(0.9,))
+    of_plain = _run(plain, tmp_path / "plain").dataset
+    of_hybrid = _run(hybrid, tmp_path / "hybrid").dataset
+    assert of_plain["layer"].to_numpy().tolist() == [1, 2, 3]
+    assert of_hybrid["layer"].to_numpy().tolist() == [1, 2, 3, 4]
+    for site, numbers in (("encoder", {1: 2, 2: 4}), ("decoder", {1: 1, 2: 2, 3: 3}), ("cross", {1: 1, 2: 2, 3: 3})):
+        for before, number in numbers.items():
+            xr.testing.assert_equal(
+                of_hybrid["count"].sel(site=site, layer=number, drop=True),
+                of_plain["count"].sel(site=site, layer=before, drop=True),
+            )
+    features = feature_table(of_hybrid)
+    found = {site: rows["layer"].unique().tolist() for site, rows in features.groupby("site")}
+    assert found == {"encoder": [2, 4], "decoder": [1, 2, 3], "cross": [1, 2, 3]}
 
 
 def _names(path: Path) -> list[str]:

@@ -14,10 +14,10 @@ import torch
 from metastable.errors import InputError
 from metastable.extraction import extract
 from metastable.models.encoders import fit_lengths, wrap_model
-from metastable.models.positions import attend_in_full
+from metastable.models.positions import attend_in_full, read_more
 from metastable.study import Sequence
 from tests.extraction.oracle import count_row, plain_attention, text_sequences
-from tests.extraction.tiny_models import tiny_model
+from tests.extraction.tiny_models import BERT_LIKE, tiny_model
 
 THRESHOLDS = (0.5, 0.9)
 LENGTHS = [4, 40, 11, 23, 64, 9]
@@ -32,6 +32,8 @@ ANY_LENGTH = [
     "deepseek-v3",
     "falcon-alibi",
     "flaubert",
+    "gpt-oss",
+    "granite-swa",
     "mpt",
     "esm",
     "esm-rotary",
@@ -115,8 +117,21 @@ def test_an_indexer_is_seen_at_the_length_of_the_study_alone() -> None:
 def test_bigbird_reads_as_many_tokens_as_it_attends_to_one_by_one(tmp_path: Path) -> None:
     encoder = wrap_model(tiny_model("bigbird"), model_id="bigbird")
     assert encoder.max_length == (5 + 2 * 2) * 4
-    with pytest.raises(InputError, match="has 37 tokens but model 'bigbird' reads at most 36; shorten it"):
+    with pytest.raises(InputError, match=r"has 37 tokens but model 'bigbird' reads at most 36; shorten it, or .*full"):
         extract(encoder, text_sequences([37]), path=tmp_path / "counts.zarr")
+
+
+def test_what_bigbird_is_told_to_change_helps() -> None:
+    from transformers import AutoModel, BigBirdConfig
+
+    config = BigBirdConfig(**BERT_LIKE, block_size=4, num_random_blocks=2)
+    assert '"attention_type": "original_full" in its config.json' in read_more(config, 36)
+    assert read_more(config, 30) == ""  # the tokenizer's limit
+    config.attention_type = "original_full"
+    encoder = wrap_model(AutoModel.from_config(config, attn_implementation="eager").eval())
+    assert encoder.max_length == 64
+    assert read_more(config, 64) == ""
+    assert fit_lengths(encoder, [64]).way == "eager"
 
 
 @pytest.mark.parametrize("name", ["gpt2", "llama", "bert", "t5"])

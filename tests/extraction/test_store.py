@@ -27,7 +27,7 @@ from tests.faults import FAULTS, arm, forked
 LAYOUT = Layout(
     identifiers=tuple(f"s{index}" for index in range(7)),
     sites=("encoder", "cross"),
-    n_layers=2,
+    layers=(1, 2),
     n_heads=3,
     thresholds=(0.5, 0.9),
     n_tokens=5,

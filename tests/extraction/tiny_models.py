@@ -33,6 +33,8 @@ from transformers import (
     Gemma3TextConfig,
     GemmaConfig,
     GPT2Config,
+    GptOssConfig,
+    GraniteSWAConfig,
     Idefics3Config,
     JambaConfig,
     LayoutLMv3Config,
@@ -66,6 +68,7 @@ from transformers import (
     ViltConfig,
     ViTConfig,
     XLMRobertaConfig,
+    XLNetConfig,
     XmodConfig,
     Zamba2Config,
 )
@@ -310,9 +313,20 @@ HARD_CONFIGS: dict[str, Callable[[], Any]] = {
     "flaubert": lambda: FlaubertConfig(
         vocab_size=VOCABULARY, emb_dim=32, n_layers=2, n_heads=4, max_position_embeddings=64, pad_token_id=0
     ),
+    "xlnet": lambda: XLNetConfig(
+        vocab_size=VOCABULARY, d_model=32, n_layer=3, n_head=4, d_inner=48, initializer_range=0.4
+    ),
     "deberta": lambda: DebertaConfig(
         **BERT_LIKE, relative_attention=True, pos_att_type=["p2c", "c2p"], max_relative_positions=16
     ),
+    "gpt-oss": lambda: GptOssConfig(
+        **{**DECODER, "num_hidden_layers": 4},
+        num_local_experts=2,
+        num_experts_per_tok=1,
+        sliding_window=5,
+        layer_types=["sliding_attention", "full_attention"] * 2,
+    ),
+    "granite-swa": lambda: GraniteSWAConfig(**DECODER, sliding_window=5, attention_multiplier=0.3),
     "gemma3-images": lambda: Gemma3Config(
         text_config=Gemma3TextConfig(**DECODER, sliding_window=5, query_pre_attn_scalar=8).to_dict(),
         vision_config=SiglipVisionConfig(**_VISION).to_dict(),
@@ -373,4 +387,9 @@ def tiny_model(name: str, seed: int = 0) -> Any:
     """Make a model of an architecture with random weights, sharp enough that counts vary."""
     torch.manual_seed(seed)
     config = (CONFIGS.get(name) or HARD_CONFIGS[name])()
-    return AutoModel.from_config(config, attn_implementation="eager").eval()
+    model = AutoModel.from_config(config, attn_implementation="eager").eval()
+    with torch.no_grad():
+        for parameter, tensor in model.named_parameters():
+            if parameter.endswith("sinks"):  # learned sinks begin at zero, or so small that they do not tell
+                tensor.normal_(0.0, 2.0)
+    return model

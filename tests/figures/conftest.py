@@ -106,7 +106,9 @@ def make_balance(factor: float = 1.0) -> pd.DataFrame:
         {
             "covariate": ["n_tokens", "word_pieces", "characters", "zipf"],
             "smd": smd,
-            "balanced": np.abs(smd) < 0.1,
+            "smd_low": smd - 0.2,
+            "smd_high": smd + 0.2,
+            "balanced": np.abs(smd) < 0.2,
         }
     )
 
@@ -204,3 +206,69 @@ def stability() -> pd.DataFrame:
     """In how many of four settings each of 72 heads differs."""
     heads = make_heads(6, 12)[["site", "layer", "head"]]
     return heads.assign(n_settings=4, n_different=np.random.default_rng(3).integers(0, 5, len(heads)))
+
+
+@pytest.fixture
+def many_models() -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Models, means over them and profiles by depth, as `over_models` returns them for one measure."""
+    rng = np.random.default_rng(3)
+    names = ["bert-base-uncased", "bert-seed-1", "albert-base-v2", "albert@step1000", "untrained bert-base-uncased 1"]
+    roles = ["draw", "draw", "draw", "checkpoint", "untrained"]
+    size = np.array([0.62, 0.55, 0.41, 0.30, 0.04])
+    mean = np.array([0.12, -0.05, 0.2, 0.1, 0.01])
+    models = pd.DataFrame({"model": names, "role": roles})
+    for quantity, values in (("size", size), ("mean", mean)):
+        models = models.assign(
+            **{quantity: values, f"{quantity}_low": values - 0.04, f"{quantity}_high": values + 0.05}
+        )
+    parts = ("all", "0.00-0.50", "0.50-1.00")
+    means = pd.DataFrame(
+        [
+            {
+                "models": name, "n_models": n, "part": part, "quantity": quantity,
+                "estimate": value + 0.05 * place,
+                "low": value + 0.05 * place - 0.1 if n > 1 else np.nan,
+                "high": value + 0.05 * place + 0.1 if n > 1 else np.nan,
+                "prediction_low": value - 0.2 if n > 2 else np.nan,
+                "prediction_high": value + 0.2 if n > 2 else np.nan,
+            }
+            for name, n, offset in (("all", 3, 0), ("bert", 2, 0.05), ("albert", 1, -0.05), ("untrained", 1, -0.5))
+            for place, part in enumerate(parts)
+            for quantity, value in (("size", 0.52 + offset), ("mean", 0.1 + offset / 10))
+        ]
+    )  # fmt: skip
+    profiles = pd.DataFrame(
+        [
+            {"model": name, "part": part, "depth": depth, "quantity": quantity, "estimate": value + rng.normal(0, 0.03)}
+            for name, values in zip(names, zip(size, mean, strict=True), strict=True)
+            for part, depth in zip(parts[1:], (0.25, 0.75), strict=True)
+            for quantity, value in zip(("size", "mean"), values, strict=True)
+        ]
+    )
+    return models, means, profiles
+
+
+@pytest.fixture
+def ranked() -> pd.DataFrame:
+    """Heads of three models of two shapes, sorted within their layers."""
+    rng = np.random.default_rng(4)
+    tables = []
+    for model, (n_layers, n_heads) in (("bert", (6, 12)), ("albert", (12, 4)), ("untrained bert 1", (6, 12))):
+        layer, rank = (grid.ravel() + 1 for grid in np.indices((n_layers, n_heads)))
+        g = np.sort(rng.normal(0, 0.02 if "untrained" in model else 0.6, (n_layers, n_heads)), axis=1).ravel()
+        tables.append(pd.DataFrame({"model": model, "site": "self", "layer": layer, "rank": rank, "g": g}))
+    return pd.concat(tables, ignore_index=True)
+
+
+@pytest.fixture
+def trainings() -> pd.DataFrame:
+    """Checkpoints of two trainings."""
+    size = np.array([0.02, 0.2, 0.45, 0.5, 0.05, 0.15, 0.2])
+    return pd.DataFrame(
+        {
+            "training": ["bert"] * 4 + ["albert"] * 3,
+            "checkpoint": ["step0", "step1000", "step10000", "main", "step0", "step1000", "main"],
+            "size": size, "size_low": size - 0.02, "size_high": size + 0.03,
+            "mean": size / 3, "mean_low": size / 3 - 0.05, "mean_high": size / 3 + 0.05,
+        }
+    )  # fmt: skip

@@ -192,9 +192,9 @@ def test_p_value_histogram(three):
 
 def test_balance_plot(balance):
     text = figures.balance_plot_alt(balance(0.05), before=balance(), names={"zipf": "Zipf frequency"})
-    assert text.startswith("Balance plot: 4 of 4 covariates lie within 0.1")
+    assert text.startswith("Balance plot: 0 of 4 covariates differ by 0.1 standard deviations or more and by more than")
     assert "Zipf frequency +0.04" in text
-    assert text.endswith("Before matching 1 did.")
+    assert text.endswith("4 lie within 0.1; before matching 1 did.")
 
 
 def test_calibration_plot(calibration):
@@ -306,3 +306,35 @@ def test_stability_map(stability):
     )
     with pytest.raises(InputError, match="n_settings"):
         figures.stability_map_alt(stability.drop(columns="n_settings"))
+
+
+def test_forest_plot(many_models):
+    models, means, _ = many_models
+    text = figures.forest_plot_alt(models, means)
+    assert text.startswith(
+        "Forest plot of 5 models, Hedges' g: the size of the typical head runs from 0.04 (untrained bert-base-uncased "
+        "1) to 0.62 (bert-base-uncased); the mean of all models is 0.52 [0.42, 0.62], signed +0.10 [0.00, 0.20]"
+    )
+    assert "mean of bert is 0.57" in text
+    assert "mean of albert" not in text
+
+
+def test_depth_bands(many_models):
+    _, means, profiles = many_models
+    assert figures.depth_bands_alt(profiles, means) == (
+        "Size of the typical head (Hedges' g) by depth, from the input to the output: bert 0.62 [0.52, 0.72], 0.67 "
+        "[0.57, 0.77]; albert 0.52, 0.57; untrained 0.07, 0.12."
+    )
+
+
+def test_sorted_maps(ranked):
+    text = figures.sorted_maps_alt(ranked)
+    low, high = ranked.loc[ranked["model"] == "bert", "g"].agg(["min", "max"])
+    assert f"bert {low:+.2f} to {high:+.2f}".replace("-", "−") in text
+
+
+def test_training_curves(trainings):
+    assert figures.training_curves_alt(trainings) == (
+        "Size of the typical head (Hedges' g) along training: bert from 0.02 (step0) to 0.50 (main), 4 checkpoints; "
+        "albert from 0.05 (step0) to 0.20 (main), 3 checkpoints."
+    )

@@ -12,12 +12,41 @@ from matplotlib.text import Annotation
 from metastable import figures
 from metastable.errors import InputError
 from metastable.figures.grid import ticks
-from metastable.figures.head_tables import head_matrix, select_heads, shared_limits, symmetric_limits
+from metastable.figures.head_tables import head_matrix, layer_numbers, select_heads, shared_limits, symmetric_limits
 
 
 def test_layer_one_is_the_first_row_and_missing_heads_are_nan():
     table = pd.DataFrame({"layer": [2, 1, 2], "head": [1, 1, 3], "x": [21.0, 11.0, 23.0]})
     np.testing.assert_array_equal(head_matrix(table, "x"), [[11, np.nan, np.nan], [21, np.nan, 23]])
+
+
+def test_rows_are_the_layers_that_have_attention(heads):
+    """Of a hybrid model only some layers have; each is drawn under its own number."""
+    table = heads(3, 4)
+    table["layer"] *= 4
+    table["mean_a"] = table["layer"].astype(float)
+    assert layer_numbers(table) == (4, 8, 12)
+    np.testing.assert_array_equal(head_matrix(table, "mean_a"), np.repeat([[4.0], [8.0], [12.0]], 4, axis=1))
+    maps = [
+        figures.heatmap(table),
+        figures.difference_map(table),
+        figures.significance_mask(table),
+        figures.summary_figure(table),
+        figures.layer_plot(table),
+        figures.effect_maps({"one": table, "two": table}),
+        figures.violin_grid(np.ones((3, 4, 6), dtype=int), layers=(4, 8, 12)),
+        figures.violin_pair(*np.ones((2, 3, 4, 6), dtype=int), layers=(4, 8, 12)),
+        figures.mode_pair(*np.ones((2, 3, 4, 6), dtype=int), layers=(4, 8, 12)),
+    ]
+    for figure in maps:
+        labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+        assert labels in (["4", "8", "12"], ["4", "12"])  # every other one where they would touch
+    dots = np.concatenate([points.get_offsets()[:, 1] for points in maps[4].axes[0].collections])
+    assert set(np.round(dots)) == {1, 2, 3}
+    with pytest.raises(InputError, match="layers names 2 layers and the histograms hold 3"):
+        figures.violin_grid(np.ones((3, 4, 6), dtype=int), layers=(4, 8))
+    with pytest.raises(InputError, match="the same layers"):
+        figures.effect_maps({"one": table, "two": heads(3, 4)})
 
 
 def test_layer_one_is_drawn_at_the_bottom(heads):

@@ -201,6 +201,28 @@ def test_stability_map(stability):
     return figures.stability_map(stability, which="count, self")
 
 
+@image
+def test_forest_plot(many_models):
+    models, means, _ = many_models
+    return figures.forest_plot(models, means)
+
+
+@image
+def test_depth_bands(many_models):
+    _, means, profiles = many_models
+    return figures.depth_bands(profiles, means)
+
+
+@image
+def test_sorted_maps(ranked):
+    return figures.sorted_maps(ranked)
+
+
+@image
+def test_training_curves(trainings):
+    return figures.training_curves(trainings)
+
+
 def test_every_figure_has_an_image():
     drawn = {path.stem.removeprefix("test_") for path in Path(__file__).with_name("baseline").glob("*.png")}
     for name in figures.__all__:

@@ -81,6 +81,44 @@ def test_clips_of_answers_that_stand_once_are_crossed_with_the_tokens_sequences(
     assert contrast.mixed_formula("count") == "count ~ condition + (1 | sequence) + (1 | clip)"
 
 
+@pytest.mark.parametrize(
+    ("design", "field"),
+    [
+        (Design(paired=True, unit="word pair"), "pair"),
+        (Design(clustered=True, unit="answer"), "cluster"),
+        (Design(), ""),
+    ],
+)
+def test_items_and_contexts_are_what_tests_are_over(design, field):
+    rows = [(i % 2, i // 2 % 4, i // 8) for i in range(24)]
+    sequences = tuple(
+        sequence(
+            i,
+            ("concrete", "abstract")[side],
+            context=f"x{context}",
+            **({field: f"{side if field == 'cluster' else ''}i{item}"} if field else {}),
+        )
+        for i, (side, item, context) in enumerate(rows)
+    )
+    (contrast,) = contrasts_of(study(design=design), sequences)
+    crossing = contrast.crossing
+    assert crossing.context.tolist() == [context for _, _, context in rows]
+    assert crossing.condition.tolist() == [side == 0 for side, _, _ in rows]
+    expected = {"pair": 4, "cluster": 8, "": 24}[field]
+    assert (crossing.n_items, crossing.n_contexts) == (expected, 3)
+    assert crossing.item_name == {"pair": "word pair", "cluster": "answer", "": "sequence"}[field]
+
+
+def test_one_context_or_one_for_each_item_is_nothing_to_generalize_over():
+    for context in (lambda i: "same", lambda i: f"x{i // 2}", lambda i: f"x{i}", lambda i: f"x{i % 2}"):
+        sequences = tuple(
+            sequence(i, ("concrete", "abstract")[i % 2], pair=f"p{i // 2}", context=context(i)) for i in range(12)
+        )
+        (contrast,) = contrasts_of(study(design=Design(paired=True)), sequences)
+        # the last has one context in each condition
+        assert contrast.crossing is None
+
+
 @pytest.mark.parametrize("field", ["cluster", "context"])
 def test_a_cluster_or_clip_for_each_sequence_is_no_second_factor(field):
     sequences = tuple(sequence(i, ("concrete", "abstract")[i % 2], **{field: f"x{i}"}) for i in range(6))

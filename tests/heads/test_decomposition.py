@@ -8,7 +8,7 @@ import pytest
 import xarray as xr
 from scipy import stats
 
-from metastable.heads.decomposition import compared_maps, effects_with_sink_held, sink_of
+from metastable.heads.decomposition import compared_maps, effects_with_sink_held, learned_sink_shares, sink_of
 from metastable.stats.adjustment import adjustment_table
 from metastable.stats.effect_kinds import DIFFERENCE
 from metastable.study import Options
@@ -96,3 +96,14 @@ def test_a_mass_that_tells_the_conditions_apart_leaves_no_p_and_does_not_spoil_t
     )
     assert np.isnan(held["p_held_fdr"].iloc[1])
     assert np.isfinite(held["p_held_fdr"].iloc[[0, 2]]).all()
+
+
+def test_the_share_of_learned_sinks_is_the_mean_of_each_side():
+    """A site has one layer less; sequences of neither side are left out."""
+    mass = np.random.default_rng(0).uniform(size=(5, 2, 2, 3))
+    mass[:, 1, 1] = np.nan
+    cube = xr.Dataset({"mean_sink_mass": (("sequence", "site", "layer", "head"), mass)})
+    contrast = SimpleNamespace(sides=np.array([0, 1, -1, 0, 1]))
+    means = [np.nanmean(mass[index]) for index in range(5)]
+    assert learned_sink_shares(cube, contrast) == pytest.approx(((means[0] + means[3]) / 2, (means[1] + means[4]) / 2))
+    assert learned_sink_shares(cube.drop_vars("mean_sink_mass"), contrast) is None

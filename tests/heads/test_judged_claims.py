@@ -1,5 +1,7 @@
 """Claims judged by what they say, on values that a test plants."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -133,3 +135,16 @@ def test_a_claim_about_another_measure_is_not_judged_and_one_without_words_left_
 def test_a_claim_that_cannot_be_is_refused(given, words):
     with pytest.raises(InputError, match=words):
         Claim(**given)
+
+
+def test_over_contexts_a_direction_is_judged_head_by_head():
+    found = on(one(-1.3))["condition"]
+    over = replace(found, analysis=replace(found.analysis, over_contexts="d ~ 1 + (1 | item)"), directed=None)
+    (less,) = judge_claims([claim(direction="less")], {"condition": over}, alpha=0.05, margin=0.2)
+    (greater,) = judge_claims([claim(direction="greater")], {"condition": over}, alpha=0.05, margin=0.2)
+    assert (less.outcome, greater.outcome) == ("supported", "contradicted")
+    p = found.analysis.heads["p_perm"]
+    assert less.p == pytest.approx(12 * p[found.analysis.heads["statistic"] < 0].min() / 2)
+    assert "at least one of 12 heads, Bonferroni" in less.test
+    (any_way,) = judge_claims([claim()], {"condition": over}, alpha=0.05, margin=0.2)
+    assert any_way.test == "omnibus test over items and contexts"

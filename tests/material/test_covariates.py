@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
 from wordfreq import word_frequency
 
-from metastable.material.covariates import sequence_covariates, word_covariates
+from metastable.material.covariates import bare_word, sequence_covariates, text_word_covariates, word_covariates
 from metastable.material.norms import load_norms, select_extremes
 from metastable.models.encoders import BUNDLED_MODEL, load_tokenizer
 
@@ -52,3 +53,15 @@ def test_raw_lists_differ_as_the_design_says() -> None:
     abstract = word_covariates(extremes.abstract["word"].tolist(), count_pieces).mean()
     assert concrete.round(1).to_dict() == {"characters": 7.0, "word_pieces": 1.8, "zipf": 3.1}
     assert abstract.round(1).to_dict() == {"characters": 10.6, "word_pieces": 2.7, "zipf": 2.1}
+
+
+def test_punctuation_of_a_text_belongs_to_no_word() -> None:
+    count_pieces = load_tokenizer(BUNDLED_MODEL).count_pieces
+    bare = word_covariates(["dog", "ran", "geht's", "elephants"], count_pieces)
+    written = text_word_covariates(["(dog),", "ran!?", "geht's?", "“elephants”", "--"], count_pieces)
+    np.testing.assert_array_equal(written.to_numpy()[:4], bare.to_numpy())
+    assert written.loc["--"].isna().all()
+    means = sequence_covariates(["(dog),", "--", "ran!?"], 9, written)
+    assert means["word_pieces"] == bare.loc[["dog", "ran"], "word_pieces"].mean()
+    # Unlike the marks, a sign that stands for a word stays.
+    assert bare_word("🙂🙂") == "🙂🙂"

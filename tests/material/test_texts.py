@@ -52,12 +52,11 @@ def test_tabs_and_workbooks_are_read_alike(tmp_path):
         ("condition,words\na,b\n", "row 1: there is no column text"),
         ("text\nhello\n", "row 1: there is no column condition"),
         ("condition,text,text\na,b,c\n", "row 1: the column text is there twice"),
-        ("condition,text,pair,cluster\na,b,c,d\n", "both a column cluster and a column pair"),
         ("condition,text\n", "holds no text"),
         ("condition,text\na,one\na,two\n", "only the condition 'a'"),
         (
             "condition,text\na,one\nb,two\nc,three\n",
-            "row 4: 'c' is a third condition after 'a' (row 2) and 'b' (row 3)",
+            "texts.csv has 3 conditions, a (1 texts), b (1 texts) and c (1 texts); pick two by --a and --b",
         ),
         ("condition,text\na,one\nb,\n", "row 3: the cell of the column text is empty"),
         ("condition,text\na,one\n,two\n", "row 3: the cell of the column condition is empty"),
@@ -100,7 +99,7 @@ def test_the_notes_count_what_was_cut_and_what_occurs_again(tmp_path):
     assert "y: 2 texts, 0 cut to 4 tokens" in notes
     assert "occur more than once: 1 of x;" in notes
     assert "1 texts occur in both conditions" in notes
-    assert "not used: more" in notes
+    assert "the column more is not used" in notes
 
 
 @pytest.mark.parametrize(
@@ -152,7 +151,8 @@ def test_names_of_special_tokens_are_letters_and_are_told(tmp_path):
 def test_what_the_vocabulary_lacks_is_told(tmp_path):
     made = material_of(tmp_path, "🙂🙂 smiles", "Wie geht's?", "مرحبا", "plain words")
     (note,) = [note for note in made.notes if "lacks" in note]
-    assert note == "1 texts hold a word that the vocabulary of all-MiniLM-L6-v2 lacks, read as unknown: rows 2 (🙂🙂)"
+    assert "lacks a piece of 1 words" in note
+    assert "🙂🙂 (row 2)" in note
     assert [len(sequence.words) for sequence in made.sequences] == [2, 2, 1, 2]
     assert not [note for note in material_of(tmp_path, "one", "two").notes if "hold" in note]
 
@@ -166,9 +166,8 @@ def test_composed_and_decomposed_letters_are_one_word(tmp_path):
 def test_characters_that_turn_the_direction_of_writing_are_left_out_and_told(tmp_path):
     made = material_of(tmp_path, "safe \u202eevil\u202c words", "others")
     assert made.sequences[0].text == "safe evil words"
-    assert any("turn the direction of writing, which were left out: rows 2" in note for note in made.notes)
-    with pytest.raises(InputError, match="cannot name a condition"):
-        read_texts(write(tmp_path, "condition,text\na\u202eb,x\nc,y\n"))
+    assert any("turn the direction of writing were left out of 1 rows: 2" in note for note in made.notes)
+    assert read_texts(write(tmp_path, "condition,text\na\u202eb,x\nc,y\n")).conditions == ("ab", "c")
 
 
 def test_a_text_of_a_book_is_read_and_cut(tmp_path):
@@ -176,3 +175,12 @@ def test_a_text_of_a_book_is_read_and_cut(tmp_path):
     made = text_material(table, TOKENIZER)
     assert len(made.sequences[0].token_ids) <= TOKENIZER.max_length
     assert "a: 1 texts, 1 cut to 512 tokens" in made.notes
+
+
+def test_contexts_of_a_file_reach_the_sequences_and_none_may_be_empty(tmp_path):
+    table = read_texts(write(tmp_path, "condition,text,pair,context\nx,one,k,frame 1\ny,two,k,frame 2\n"))
+    assert [row.context for row in table.rows] == ["frame 1", "frame 2"]
+    assert table.design.paired
+    assert [s.context for s in text_material(table, TOKENIZER).sequences] == ["frame 1", "frame 2"]
+    with pytest.raises(InputError, match="row 3: the cell of the column context is empty"):
+        read_texts(write(tmp_path, "condition,text,context\na,one,x\nb,two,\n"))

@@ -16,6 +16,7 @@ from transformers import AutoModel, AutoTokenizer
 
 from metastable.errors import InputError
 from metastable.extraction import extract
+from metastable.models.capture import LayerAttention, reading
 from metastable.models.devices import resolve_device
 from metastable.models.encoders import (
     BUNDLED_MODEL,
@@ -26,7 +27,7 @@ from metastable.models.encoders import (
     wrap_model,
 )
 from tests.extraction.oracle import text_sequences
-from tests.extraction.tiny_models import HARD_CONFIGS
+from tests.extraction.tiny_models import BERT_LIKE, HARD_CONFIGS
 from tests.model_folders import model_folder, sentence_piece
 
 WORDS = ["baking soda", "unbelievableness", "nan", "café", "it's"]
@@ -380,6 +381,38 @@ def test_an_encoder_alone_and_a_text_tower_alone_load(kind: str, tmp_path: Path)
     encoder = load_encoder(str(tmp_path), device="cpu")
     assert [(site.name, site.n_layers) for site in encoder.sites] == [("self", 2 if kind == "t5" else 3)]
     assert encoder.needs == ()
+
+
+@pytest.mark.parametrize("kind", ["DPRContextEncoder", "BartForCausalLM", "UMT5EncoderModel"])
+def test_a_part_that_is_no_base_model_loads_and_reads_as_it_was_written(kind: str, tmp_path: Path) -> None:
+    """DPR has two encoders, BART may be a decoder alone, and UMT5's encoder alone says that it has a decoder."""
+    import transformers
+
+    size = len(sentence_piece(tmp_path))
+    bart = {"encoder_attention_heads": 4, "decoder_attention_heads": 4, "encoder_ffn_dim": 48, "decoder_ffn_dim": 48}
+    config = {
+        "DPRContextEncoder": lambda: transformers.DPRConfig(**{**BERT_LIKE, "vocab_size": size}),
+        "BartForCausalLM": lambda: transformers.BartConfig(vocab_size=size, d_model=32, decoder_layers=2, **bart),
+        "UMT5EncoderModel": lambda: transformers.UMT5Config(
+            vocab_size=size, d_model=32, d_kv=8, d_ff=48, num_layers=2, num_heads=4
+        ),
+    }[kind]()
+    torch.manual_seed(0)
+    model = getattr(transformers, kind)(config).eval()
+    model.save_pretrained(tmp_path)
+    encoder = load_encoder(str(tmp_path), device="cpu")
+    assert type(encoder.model).__name__ == kind
+    ids = torch.tensor([encoder.tokenizer.encode("so it is").token_ids])
+    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    model.set_attn_implementation("eager")
+    with torch.no_grad():
+        plain = model(**inputs, output_attentions=True).attentions
+    found: list[LayerAttention] = []
+    with reading(encoder.model, encoder.way) as read:
+        read(inputs, found.append)
+    assert [(layer.site, layer.layer) for layer in found] == [("self", number) for number in range(len(plain))]
+    for layer, weights in zip(found, plain, strict=True):
+        torch.testing.assert_close(layer.weights, weights)
 
 
 def test_a_model_of_text_and_images_loads_as_its_language_model(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib
 from typing import Any
 
 import pytest
@@ -10,7 +11,8 @@ import torch
 from transformers import AutoModel
 
 from metastable.errors import InputError
-from metastable.models.capture import ForwardError, LayerAttention, reading
+from metastable.models import products
+from metastable.models.capture import ForwardError, LayerAttention, SinkOfQueriesError, attend_inside, reading
 from metastable.models.encoders import fit_lengths, wrap_model
 from metastable.models.inputs import fill_id
 from metastable.models.numbering import layer_numbers
@@ -121,14 +123,40 @@ def test_a_layer_that_adds_to_what_it_attended_to_has_no_values() -> None:
     )
 
 
-def test_a_product_that_is_not_seen_gives_no_values() -> None:
-    """XLNet multiplies by einsum, and turns the axes of the weights that it returns."""
+def test_a_product_that_is_not_seen_gives_no_values(monkeypatch: pytest.MonkeyPatch) -> None:
     from transformers import XLNetConfig
 
     config = XLNetConfig(vocab_size=60, d_model=32, n_layer=2, n_head=4, d_inner=48)
     model = AutoModel.from_config(config, attn_implementation="eager").eval()
+    assert wrap_model(model).values_reason == ""
+    monkeypatch.setattr(products, "_factors_of_sum", lambda *_: [])
     assert "the product of weights and values is not seen" in wrap_model(model).values_reason
     assert all(layer.values is None for layer in _read(model, "eager", _inputs(9)))
+
+
+@pytest.mark.parametrize(
+    ("equation", "axes"),
+    [
+        ("bnij,jbnd->ibnd", ((0, 1, 2, 3), (1, 2, 0, 3))),
+        ("ijbn, jbnd -> ibnd", ((2, 3, 0, 1), (1, 2, 0, 3))),
+        ("bnij,bnjd->bnid", ((0, 1, 2, 3), (0, 1, 2, 3))),
+        ("ibnd,hnd->ibh", None),
+        ("bnij,bnij->bnij", None),
+    ],
+)
+def test_the_factors_of_a_sum_are_those_of_a_matrix_product(equation: str, axes: Any) -> None:
+    sizes = dict(zip("bnijdh", (2, 3, 4, 5, 6, 7), strict=True))
+    first, second = equation.replace(" ", "").split("->")[0].split(",")
+    left, right = (torch.randn([sizes[axis] for axis in term]) for term in (first, second))
+    found = products._factors_of_sum(equation, left, right)
+    if axes is None:
+        assert found == []
+        return
+    ((weights, values),) = found
+    torch.testing.assert_close(weights, left.permute(axes[0]))
+    torch.testing.assert_close(values, right.permute(axes[1]))
+    whole = torch.einsum(equation.replace(" ", ""), left, right)
+    assert torch.allclose((weights @ values).sum(), whole.sum(), atol=1e-3)
 
 
 @pytest.mark.parametrize("name", ["layoutlmv3", "vilt"])
@@ -146,6 +174,29 @@ def test_a_model_that_can_do_without_an_image_reads_text_alone(name: str) -> Non
     with torch.no_grad():
         plain = model(**inputs, **blank, output_attentions=True).attentions
     for layer, weights in zip(found, plain, strict=True):
+        torch.testing.assert_close(layer.weights, weights)
+
+
+@pytest.mark.parametrize("kind", ["Siglip2", "GroupViT", "XCLIP"])
+def test_a_text_tower_is_read_where_the_tower_of_images_cannot_be(kind: str) -> None:
+    """SigLIP 2 takes images in patches, GroupViT groups them, X-CLIP takes videos."""
+    import transformers
+
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
+    images = {"image_size": 16, "patch_size": 8, **({"depths": [1, 1, 1]} if kind == "GroupViT" else {})}
+    config = getattr(transformers, f"{kind}Config")(
+        text_config={**sizes, "vocab_size": 60, "max_position_embeddings": 64, "projection_size": 32},
+        vision_config={**sizes, **images},
+    )
+    model = AutoModel.from_config(config, attn_implementation="eager").eval()
+    tower = copy.deepcopy(model.text_model)
+    encoder = wrap_model(model)
+    assert [(site.name, site.n_layers, site.queries) for site in encoder.sites] == [("self", 2, "text")]
+    assert "of the text tower alone, since model 'model'" in encoder.way_reason
+    with torch.no_grad():
+        plain = tower(**_inputs(9), output_attentions=True).attentions
+    for layer, weights in zip(_read(encoder.model, encoder.way, _inputs(9)), plain, strict=True):
         torch.testing.assert_close(layer.weights, weights)
 
 
@@ -192,7 +243,6 @@ def test_every_tiny_model_is_probed_without_a_traceback() -> None:
         ("Canine", {}, "it reads text without a vocabulary of tokens"),
         ("Swin", {}, "not over its tokens"),
         ("RegNet", {}, "missing 1 required positional argument: 'pixel_values'"),
-        ("Xmod", {}, "'Xmod' cannot be read: .*set_default_language.*; set what it lacks in its config.json"),
     ],
 )
 def test_a_model_whose_attention_is_no_softmax_over_tokens_is_refused_truly(
@@ -238,7 +288,6 @@ def test_a_model_whose_attention_is_no_softmax_over_tokens_is_refused_truly(
         },
         "Wav2Vec2": {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4, "intermediate_size": 48},
         "RegNet": {},
-        "Xmod": {**BERT_LIKE, "pad_token_id": 1},
         "Canine": {name: value for name, value in BERT_LIKE.items() if name != "vocab_size"},
         "Swin": {"image_size": 16, "patch_size": 2, "embed_dim": 8, "depths": [1], "num_heads": [2], "window_size": 2},
     }
@@ -246,6 +295,74 @@ def test_a_model_whose_attention_is_no_softmax_over_tokens_is_refused_truly(
     with pytest.raises(InputError, match=message) as raised:
         wrap_model(AutoModel.from_config(config, attn_implementation="eager").eval(), model_id=kind)
     assert "\n" not in str(raised.value)
+
+
+def test_a_model_of_one_language_reads_with_its_adapters() -> None:
+    from transformers import XmodConfig
+
+    config = XmodConfig(**BERT_LIKE, pad_token_id=1, languages=["de_DE"])
+    model = AutoModel.from_config(config, attn_implementation="eager").eval()
+    plain = copy.deepcopy(model)
+    plain.set_default_language("de_DE")
+    expected = plain_attention(plain, text_sequences([9])[0], {})["self"]
+    found = _read(wrap_model(model).model, "interface", {"input_ids": torch.tensor([text_sequences([9])[0].token_ids])})
+    for layer, weights in zip(found, expected, strict=True):
+        torch.testing.assert_close(layer.weights[0].double(), torch.from_numpy(weights), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("languages", "shown"),
+    [
+        (["de_DE", "en_XX"], r"\(en_XX, de_DE\)"),
+        ([f"l{i}" for i in range(9)], r"\(l0, l1, l2, l3, l4 and so on, 9 in all\)"),
+    ],
+)
+def test_a_model_of_many_languages_must_say_which(languages: list[str], shown: str) -> None:
+    from transformers import XmodConfig
+
+    config = XmodConfig(**BERT_LIKE, pad_token_id=1, languages=languages)
+    model = AutoModel.from_config(config, attn_implementation="eager").eval()
+    with pytest.raises(InputError, match=f'set "default_language" in its config.json to one of its languages {shown}'):
+        wrap_model(model, model_id="xmod")
+    model.set_default_language(languages[-1])  # as the config.json then says
+    assert wrap_model(model).sites
+
+
+def test_weights_that_the_model_returns_otherwise_are_not_taken_from_the_interface() -> None:
+    """What eager attention returns is no softmax, and so no word for what the interface gives either."""
+    model = tiny_model("bert")
+    module = importlib.import_module(type(model).__module__)
+    own = module.eager_attention_forward
+
+    def other(*args: Any, **kwargs: Any) -> Any:
+        output, weights = own(*args, **kwargs)
+        return output, 0.5 * weights
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "eager_attention_forward", other)
+        with pytest.raises(InputError, match="eager attention returns other weights in site 'self', layer 1"):
+            wrap_model(model)
+    assert wrap_model(model).way == "interface"
+
+
+def test_a_hybrid_whose_linear_attention_returns_weights_too_is_read_inside() -> None:
+    from transformers import MiniMaxConfig
+
+    torch.manual_seed(0)
+    config = MiniMaxConfig(
+        **DECODER, layer_types=["linear_attention", "full_attention", "linear_attention"], num_local_experts=2
+    )
+    (site,) = wrap_model(AutoModel.from_config(config, attn_implementation="eager").eval()).sites
+    assert site.layer_numbers == (2,)
+
+
+def test_a_sink_that_depends_on_the_query_is_read_from_the_weights_that_the_model_returns() -> None:
+    class Sinking(torch.nn.Module):
+        pass
+
+    query = torch.randn(1, 2, 3, 4)
+    with pytest.raises(SinkOfQueriesError, match="depends on the query"):
+        attend_inside(Sinking(), query, query, query, None, sinks=torch.zeros(1, 2, 3, 1))
 
 
 def test_a_forward_pass_that_fails_is_one_sentence() -> None:

@@ -25,6 +25,7 @@ from metastable.heads.spread import STEPS, Spread
 from metastable.measures import MEASURES, measure_named
 from metastable.stats.analysis import Analysis, Settings, TokenRows, join_analyses
 from metastable.stats.balance import balance_table
+from metastable.stats.contexts.generalized import Observations
 from metastable.stats.difference import analyse
 from metastable.stats.permutations.engine import PermutationResult
 from metastable.stats.simulation.sensitivity import Sensitivity
@@ -96,6 +97,7 @@ def _study(design: Design, **more: Any) -> Study:
 STUDIES: dict[str, Study] = {
     "plain": _study(Design(), claims=(Claim(measure="count", statement="some heads differ"),)),
     "paired": _study(Design(paired=True, unit="word pair")),
+    "crossed": _study(Design(paired=True, unit="word pair", context="carrier")),
     "clustered": _study(Design(clustered=True, unit="answer")),
     "factorial": _study(
         Design(
@@ -144,6 +146,16 @@ def _analysis(contrast: Contrast, counts: np.ndarray[Any, Any], options: Options
     if contrast.predictor is not None:
         return analyse_slope(
             values, contrast.predictor, FEATURES, condition=contrast.condition, covariates=nuisance, **arguments
+        )
+    if contrast.crossing is not None and not options.covariates:
+        crossing = contrast.crossing
+        arguments["contexts"] = Observations(
+            counts.mean(axis=1),
+            crossing.condition,
+            crossing.item,
+            crossing.context,
+            names=("word_pair", "carrier"),
+            measure="mean count",
         )
     return analyse(values, contrast.condition, FEATURES, pair=contrast.pair, **arguments)
 
@@ -230,6 +242,12 @@ def fixed_result(name: str, folder: Path = Path("fixed"), *, scale: float = 1.0,
         sequences = tuple(
             replace(one, cluster=f"{one.condition}-{number % 8}", pair=None) for number, one in enumerate(sequences)
         )
+    if name == "crossed":
+        sequences = tuple(
+            replace(one, identifier=f"{one.identifier}-{place}", context=f"carrier {place}")
+            for one in sequences
+            for place in range(5)
+        )
     contrasts = contrasts_of(study, sequences)
     counts = _counts(sequences, scale) - 1
     thresholds = options.threshold if measure_named(options.measure).of_threshold else options.threshold[:1]
@@ -267,9 +285,11 @@ def fixed_result(name: str, folder: Path = Path("fixed"), *, scale: float = 1.0,
             alpha=options.alpha,
             margin=options.margin,
         ),
-        material=Material(sequences, notes=("the last 3 words of words_1|2.csv did not fill a sequence",)),
+        material=Material(
+            sequences, notes=("the last 3 words of words_1|2.csv did not fill a sequence",), of_words=True
+        ),
         balance=balance_table(primary.covariates, primary.condition),
-        sensitivity=None if primary.predictor is not None else _power(),
+        sensitivity=None if primary.predictor is not None or analyses[0].over_contexts else _power(),
         joint=None,
         histograms=np.stack([histograms] * len(options.threshold)),
         spread=_spread(1 + counts, primary.sides),

@@ -26,7 +26,7 @@ def test_the_index_lists_the_reports_that_are_there(tmp_path):
     rows = [line for line in text.splitlines() if line.startswith("| [")]
     assert rows[0].startswith("| [A](first/report.md) | Attention differs between concrete and abstract sequences")
     assert rows[1].startswith("| [B \\| \\<b\\>](second/report.md) |")
-    assert all(row.endswith("| 3 | 0 | 3 | fixed\\_model |") for row in rows)
+    assert all(row.endswith("| 3 | 0 | 0 | 3 | fixed\\_model |") for row in rows)
     assert len(rows) == 2
 
 
@@ -57,7 +57,7 @@ def test_a_neighbour_that_cannot_be_read_is_left_out_and_stops_nobody(tmp_path):
     rows = [line for line in text.splitlines() if line.startswith("| [")]
     assert [sentence.split(": ")[0] for sentence in said] == ["left out of the list of reports"] * len(said)
     assert [name for name in NEIGHBOURS if any(str(tmp_path / name) in sentence for sentence in said)] == [*NEIGHBOURS]
-    assert rows == ["| [The study whole](whole/report.md) | So it is. | 1 | 0 | 1 | tiny |"]
+    assert rows == ["| [The study whole](whole/report.md) | So it is. | 1 | 0 | 0 | 1 | tiny |"]
 
 
 def test_a_mixture_of_two_runs_is_no_report(tmp_path):

@@ -28,6 +28,7 @@ SECTIONS = [
     "The founding figure",
     "Robustness over thresholds",
     "Methods",
+    "What the words mean",
     "Run it again",
     "Limitations",
 ]
@@ -86,7 +87,7 @@ def test_the_methods_fit_the_design(report):
     plain, paired, clustered, factorial = (report(name) for name in ("plain", "paired", "clustered", "factorial"))
     assert "We presented 12 concrete and 12 abstract sequences to" in plain
     assert "exchanging the condition labels of whole sequences" in plain
-    assert "noncentral *t* (Steiger & Fouladi, 1997)" in plain
+    assert "95% BCa bootstrap intervals (Efron, 1987)" in plain
     assert "12 concrete and 12 abstract sequences, joined in 12 word pairs, to" in paired
     assert "flipping the signs of the differences of whole word pairs" in paired
     assert "Welch" not in paired

@@ -38,6 +38,12 @@ def test_the_second_line_says_where_attention_rests(result):
     assert "## Where the difference lives" in text
 
 
+def test_what_goes_to_a_learned_sink_is_said(result):
+    assert "learned sink" not in render_page(result, [])
+    text = render_page(replace(result, learned_sink=(0.412, 0.388)), [])
+    assert "it takes 41% of the attention in concrete and 39% in abstract sequences." in text
+
+
 def test_the_table_has_a_row_for_each_measure_that_adds_up(result):
     rows = [line.split("|") for line in maps_table(Scene(result)).splitlines() if line.startswith("| ")][1:]
     named = [row[1].strip() for row in rows if not set(row[1].strip()) <= {"-", ":", " "}]

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from metastable.errors import InputError
 from metastable.heads.compared_heads import (
     JOINED_COLUMNS,
     compare_reports,
+    corrected_at,
     join_heads,
     one_scale,
     option_differences,
@@ -27,6 +29,7 @@ from metastable.report.comparison.plates import PLATES
 from metastable.report.comparison.sentences import expected_same_sign, limitations, warnings
 from metastable.report.plate import placed_plates
 from metastable.runs.comparison import comparison_record
+from metastable.stats.corrections import adjust_p_values
 from metastable.stats.effect_kinds import SLOPE
 from metastable.study import Options
 from tests.report_folders import report_folder, signed
@@ -244,6 +247,26 @@ def test_depth_is_relative_to_each_site(tmp_path):
     assert table["depth"].tolist() == [0.25, 0.75, 0.125, 0.375, 0.625, 0.875]
 
 
+def in_every_fourth_layer(report):
+    tables = {name: table.assign(layer=table["layer"] * 4) for name, table in report.of_measure.items()}
+    return replace(report, of_measure=tables)
+
+
+def test_depth_of_a_hybrid_is_that_of_its_attention_layers(tmp_path):
+    report = read_report(report_folder(tmp_path / "one", shape=(("self", 2, 1),)))
+    hybrid = in_every_fourth_layer(report)
+    table = effects_by_depth([hybrid], ["one"], 0.9)
+    assert (table["layer"].tolist(), table["depth"].tolist()) == ([4, 8], [0.25, 0.75])
+
+
+def test_hybrids_with_their_attention_in_other_layers_are_not_joined_head_by_head(tmp_path):
+    report = read_report(report_folder(tmp_path / "one", shape=(("self", 2, 1),)))
+    other = read_report(report_folder(tmp_path / "two", shape=(("self", 2, 1),)))
+    hybrid = in_every_fourth_layer(other)
+    assert compare_reports(report, other, n_permutations=20).relation == "same heads"
+    assert compare_reports(report, hybrid, n_permutations=20).relation == "other shape"
+
+
 def break_file(name, content):
     """Write something else than a table, as a run would that is broken itself."""
 
@@ -340,6 +363,18 @@ def test_the_first_measure_of_a_table_is_compared(tmp_path):
     report = read_report(folder)
     assert report.heads["measure"].unique().tolist() == ["count"]
     assert len(report.heads) == 12
+
+
+def test_a_correction_that_depends_on_the_level_is_done_at_that_of_the_comparison(tmp_path):
+    options = {"correction": "tsbh", "alpha": 0.01}
+    report = read_report(report_folder(tmp_path / "a", seed=1, options=options))
+    assert corrected_at(report, 0.01) is report
+    again = corrected_at(report, 0.2)
+    for threshold, rows in again.heads.groupby("threshold"):
+        p = report.heads.loc[report.heads["threshold"] == threshold, "p_perm"]
+        np.testing.assert_allclose(rows["p_perm_fdr"], adjust_p_values(p, method="tsbh", alpha=0.2), rtol=1e-12)
+    plain = read_report(report_folder(tmp_path / "b", seed=1, options={"alpha": 0.01}))
+    assert corrected_at(plain, 0.2) is plain
 
 
 def test_a_report_is_not_compared_with_itself(tmp_path):

@@ -205,6 +205,51 @@ def test_a_model_that_is_read_from_its_weights_has_all_four_by_its_own_values(tm
     assert "left_out" not in json.loads((folder / "run.json").read_text())["extraction"]
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_a_run_in_half_precision_says_so_and_reuses_no_cube_of_another_type(dtype, tmp_path):
+    model = model_folder(tmp_path / "bert", "bert", sharp=8.0)
+    options = ["mt40k_topbotk", "--k", "40", "--max-length", "24", "--permutations", "100", "--model", str(model)]
+    options += ["--out", str(tmp_path / "out")]
+    folder = tmp_path / "out" / "mt40k_topbotk"
+    found = []
+    for given in (["float32"], [dtype], [dtype]):
+        assert main([*options, "--dtype", *given], package=studies) == 0
+        record, report = RunRecord.read(folder / "run.json"), (folder / "report.md").read_text()
+        means = metastable.load_counts(folder / "counts.zarr")["mean_count"].to_numpy()
+        found.append((record.extraction.reused, means, report))
+        assert record.model.dtype == given[0]
+    assert [reused for reused, _, _ in found] == [False, False, True]
+    assert not np.array_equal(found[0][1], found[1][1])
+    np.testing.assert_array_equal(found[1][1], found[2][1])
+    assert f"… read in {dtype}; transformers" in found[1][2]
+    assert f"The model computed in {dtype}, and only its softmax in float32" in found[1][2]
+    assert "float32" in found[0][2]
+    assert "The model computed in" not in found[0][2]
+
+
+def test_layers_of_a_hybrid_bear_the_number_that_they_have_in_the_model(tmp_path):
+    """Of eight layers of Qwen3-Next the fourth and the eighth attend."""
+    model = model_folder(tmp_path / "hybrid", "qwen3-next", layers=8, sharp=12.0)
+    options = ["mt40k_topbotk", "--k", "24", "--permutations", "100", "--model", str(model)]
+    assert main([*options, "--out", str(tmp_path / "out")], package=studies) == 0
+    folder = tmp_path / "out" / "mt40k_topbotk"
+    for name in ("heads", "details", "layers"):
+        assert pd.read_csv(folder / f"{name}.csv")["layer"].unique().tolist() == [4, 8]
+    heads = of_primary_measure(pd.read_csv(folder / "heads.csv"))
+    cube = metastable.load_counts(folder / "counts.zarr")
+    assert cube["layer"].to_numpy().tolist() == [4, 8]
+    of_concrete = cube["mean_count"].sel(site="self", layer=8, threshold=0.9)[cube["condition"] == "concrete"]
+    np.testing.assert_allclose(heads.loc[heads["layer"] == 8, "mean_a"], of_concrete.mean("sequence"))
+    report = (folder / "report.md").read_text()
+    assert "2 layers of 4 heads, the model's layers 4 and 8." in report
+    assert re.search(r"the largest difference is in layer [48], head", report)
+    assert "Layer 4 is at the bottom." in report
+    assert {int(number) for number in re.findall(r"[Ll]ayer (\d+)", report)} == {4, 8}
+    page = (folder / "heads.html").read_text()
+    assert '"sites":[{"name":"self","layers":[4,8],"heads":4}]' in page
+    assert '["self",8,4]' in page
+
+
 def test_what_a_model_cannot_have_is_not_tested_and_the_record_says_why(tmp_path, capsys):
     measures, lacking = ["count", "count_contributions", "first_mass"], ["count_words", "special_mass"]
     model = model_folder(tmp_path / "gpt2", "gpt2")

@@ -20,7 +20,7 @@ from metastable.stats import (
     permutation_test,
     verdicts,
 )
-from metastable.stats.bayes import difference_bayes_factor
+from metastable.stats.bayes import difference_bayes_factor, log_difference_bayes_factor
 
 FEATURES = pd.DataFrame({"site": ["self"] * 6 + ["cross"] * 2, "layer": [1, 1, 1, 2, 2, 2, 1, 1], "head": [1, 2, 3, 1, 2, 3, 1, 2]})  # fmt: skip  # noqa: E501
 SETTINGS = Settings(n_permutations=999, n_resamples=200, seed=3)
@@ -79,13 +79,61 @@ def test_no_part_contradicts_another_where_covariates_are_held_fixed(paired):
         held.heads["p_tost"], equivalence_test(values, condition, pair=pair, covariates=table)
     )
     expected = difference_bayes_factor(values, condition, pair=pair, covariates=length[:, None])
-    np.testing.assert_array_equal(held.heads["bf10"], expected)
-    # What was observed stays what it is.
-    for column in ("difference", "hedges_g", "mean_a"):
-        np.testing.assert_array_equal(held.heads[column], plain.heads[column])
-    recorded = run(values, condition, pair=pair, recorded=table).details
+    np.testing.assert_allclose(held.heads["bf10"], expected, rtol=1e-12)
+    # Estimate, interval, g and p are of the adjusted difference, those without adjusting beside them.
     after = adjustment_table(values, condition, table, pair=pair)
-    np.testing.assert_array_equal(recorded["difference_adjusted"], after["difference_adjusted"])
+    np.testing.assert_array_equal(held.heads["difference"], after["difference_adjusted"])
+    np.testing.assert_array_equal(held.heads["ci_low"], after["ci_low_adjusted"])
+    factor = plain.heads["hedges_g"] / after["g"]
+    np.testing.assert_allclose(held.heads["hedges_g"], factor * after["g_adjusted"], rtol=1e-9)
+    assert (held.details["g_low"] < held.heads["hedges_g"]).all()
+    assert (held.details["g_high"] > held.heads["hedges_g"]).all()
+    assert held.details["g_high"][0] < 0.2
+    for name, column in (("difference", "difference"), ("ci_low", "ci_low"), ("g", "hedges_g"), ("p_perm", "p_perm")):
+        np.testing.assert_array_equal(held.details[f"{name}_unadjusted"], plain.heads[column])
+        np.testing.assert_array_equal(held.details[f"{name}_adjusted"], held.heads[column])
+    # What describes the sides stays what it is.
+    np.testing.assert_array_equal(held.heads["mean_a"], plain.heads["mean_a"])
+    # Whichever is tested, the two stand side by side, and the counts of heads that they give are one.
+    both = [name for name in held.details if name.endswith(("adjusted", "adjusted_fdr"))]
+    recorded = run(values, condition, pair=pair, recorded=table)
+    drawn = ["p_perm_adjusted", "p_perm_adjusted_fdr"]  # beside the tests by fewer relabelings
+    same = [name for name in both if name not in drawn]
+    pd.testing.assert_frame_equal(recorded.details[same], held.details[same])
+    np.testing.assert_allclose(recorded.details["p_perm_adjusted"], held.details["p_perm_adjusted"], atol=0.08)
+    np.testing.assert_array_equal(recorded.details["p_perm_unadjusted_fdr"], recorded.heads["p_perm_fdr"])
+    np.testing.assert_array_equal(held.details["p_perm_adjusted_fdr"], held.heads["p_perm_fdr"])
+
+
+def test_a_covariate_that_others_determine_is_no_reason_to_adjust_for_none():
+    values, condition, rng = sample(5)
+    words = rng.integers(5, 15, size=80).astype(float)
+    table = pd.DataFrame({"words": words, "tokens": words + 2})
+    recorded, held = run(values, condition, recorded=table), run(values, condition, covariates=table)
+    assert recorded.no_adjustment == held.no_adjustment == ""
+    assert recorded.determined == held.determined == ("tokens",)
+    alone = run(values, condition, covariates=table[["words"]])
+    pd.testing.assert_frame_equal(alone.heads, held.heads)
+    assert alone.determined == ()
+
+
+def test_the_logarithm_of_a_bayes_factor_is_finite_where_the_factor_is_not():
+    rng = np.random.default_rng(9)
+    condition = np.arange(2000) < 1000
+    values = rng.normal(size=(2000, 8)) + 3.0 * condition[:, None]
+    values[:, 7] = rng.normal(size=2000)
+    found = run(values, condition)
+    assert np.isinf(found.heads["bf10"][:7]).all()
+    for scale in (0.5, 0.707, 1):
+        log10 = found.details[f"log10_bf10_scale_{scale:g}"]
+        expected = log_difference_bayes_factor(values, condition, scale=scale) / np.log(10)
+        np.testing.assert_allclose(log10, expected, rtol=1e-12)
+        assert np.isfinite(log10).all()
+    np.testing.assert_array_equal(found.heads["log10_bf10"], found.details["log10_bf10_scale_0.707"])
+    assert found.heads["bf10"][7] == pytest.approx(10 ** found.heads["log10_bf10"][7])
+    # The wider the prior, the more a null feature speaks for none.
+    scales = [found.details[f"log10_bf10_scale_{scale:g}"][7] for scale in (0.5, 0.707, 1)]
+    assert scales == sorted(scales, reverse=True)
 
 
 def test_a_head_that_is_constant_in_each_condition_but_differs_is_certain():

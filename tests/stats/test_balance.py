@@ -3,6 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
 
 from metastable.errors import InputError
 from metastable.stats.balance import balance_table
@@ -14,7 +16,8 @@ def test_columns_follow_the_textbook():
     covariates = pd.DataFrame({"zipf": rng.normal(3, 1, 50), "pieces": rng.poisson(2, 50), "noun": condition})
     table = balance_table(covariates, condition)
     assert list(table.columns) == [
-        "covariate", "mean_a", "mean_b", "sd_a", "sd_b", "smd", "variance_ratio", "balanced",
+        "covariate", "mean_a", "mean_b", "sd_a", "sd_b", "smd", "smd_low", "smd_high", "p", "p_holm",
+        "variance_ratio", "balanced",
     ]  # fmt: skip
     a, b = covariates.loc[condition, "zipf"], covariates.loc[~condition, "zipf"]
     row = table.iloc[0]
@@ -59,3 +62,52 @@ def test_a_table_without_covariates_is_empty():
 def test_bad_covariates_are_named(column, message):
     with pytest.raises(InputError, match=message):
         balance_table(pd.DataFrame({"x": column}), np.arange(4) < 2)
+
+
+def test_p_is_that_of_scipy_and_holm_that_of_statsmodels():
+    rng = np.random.default_rng(2)
+    condition = np.arange(50) < 20
+    table = pd.DataFrame(rng.normal(size=(50, 6)) + np.outer(condition, np.linspace(0, 1.5, 6)))
+    found = balance_table(table, condition)
+    expected = stats.ttest_ind(table[condition], table[~condition], equal_var=False).pvalue
+    np.testing.assert_allclose(found["p"], expected, rtol=1e-9)
+    np.testing.assert_allclose(found["p_holm"], multipletests(expected, method="holm")[1], rtol=1e-9)
+    pair = np.concatenate([np.arange(20), np.arange(20)])
+    first = np.r_[0:20, 20:40]
+    paired = balance_table(table.iloc[first], condition[first], pair=pair)
+    np.testing.assert_allclose(paired["p"], stats.ttest_rel(table[:20], table[20:40]).pvalue, rtol=1e-9)
+
+
+def test_chance_alone_raises_no_warning():
+    # Issue 12: at 60 + 60 the line of 0.1 fires on 58% of covariates of alike conditions.
+    rng = np.random.default_rng(3)
+    condition = np.arange(120) < 60
+    tables = [balance_table(pd.DataFrame(rng.normal(size=(120, 6))), condition) for _ in range(400)]
+    line = np.mean([(table["smd"].abs() >= 0.1).mean() for table in tables])
+    warned = np.mean([(~table["balanced"]).any() for table in tables])
+    assert line == pytest.approx(0.58, abs=0.03)
+    assert warned < 0.05 + 3 * np.sqrt(0.05 * 0.95 / 400)
+
+
+def test_what_chance_does_not_give_is_told_and_what_is_negligible_is_not():
+    rng = np.random.default_rng(4)
+    condition = np.arange(120) < 60
+    apart = balance_table(pd.DataFrame({"x": rng.normal(size=120) + condition}), condition)
+    assert not apart["balanced"].item()
+    condition = np.arange(40_000) < 20_000
+    slight = balance_table(pd.DataFrame({"x": rng.normal(size=40_000) + 0.06 * condition}), condition)
+    assert slight["p_holm"].item() < 1e-4
+    assert slight["balanced"].item()
+
+
+@pytest.mark.parametrize("paired", [False, True])
+def test_the_interval_covers_the_difference(paired):
+    rng = np.random.default_rng(5)
+    n_a, n_b, n = (60, 60, 3000) if paired else (40, 120, 3000)
+    a = rng.normal(size=(n_a, n)) * 2 + 1.2
+    b = rng.normal(size=(n_b, n)) + (0.4 * (a - 1.2) if paired else 0)
+    scale = np.sqrt((4 + (1 + 0.16 * 4 if paired else 1)) / 2)
+    pair = np.tile(np.arange(60), 2) if paired else None
+    found = balance_table(pd.DataFrame(np.concatenate([a, b])), np.arange(n_a + n_b) < n_a, pair=pair)
+    covered = ((found["smd_low"] < 1.2 / scale) & (found["smd_high"] > 1.2 / scale)).mean()
+    assert 0.93 < covered < 0.975

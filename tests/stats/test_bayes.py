@@ -11,6 +11,7 @@ from scipy import integrate, stats
 
 from metastable.errors import InputError
 from metastable.stats.bayes import (
+    PRIORS,
     difference_bayes_factor,
     jzs_bayes_factor,
     log_jzs_bayes_factor,
@@ -179,3 +180,32 @@ def test_a_perfect_slope_has_all_evidence_and_too_few_units_are_refused():
     assert slope_bayes_factor([np.inf], 20)[0] == np.inf
     with pytest.raises(InputError, match="5 units cannot carry a slope beside 3 covariates"):
         slope_bayes_factor([1.0], 5, n_covariates=3)
+
+
+def test_published_values_of_bayesfactor():
+    """Manual of Morey & Rouder's BayesFactor (R): paired t-test of `sleep`, and two groups of `chickwts`."""
+    first = [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0]
+    second = [1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4]
+    values, half = np.array([*first, *second])[:, None], np.arange(20) < 10
+    sleep = difference_bayes_factor(values, half, pair=np.tile(np.arange(10), 2), scale=np.sqrt(2) / 2)
+    assert sleep[0] == pytest.approx(17.25888, rel=1e-6)
+    horsebean = [179, 160, 136, 227, 217, 168, 108, 124, 143, 140]
+    linseed = [309, 229, 181, 141, 260, 203, 148, 169, 213, 257, 244, 271]
+    chicks = np.array([*horsebean, *linseed], dtype=float)[:, None]
+    found = difference_bayes_factor(chicks, np.arange(22) < 10, scale=np.sqrt(2) / 2)
+    assert found[0] == pytest.approx(5.98, abs=0.01)
+
+
+def test_the_logarithm_of_two_thousand_units():
+    # Issue 12, case 12: the factor itself is beyond the largest float.
+    log_bf = log_jzs_bayes_factor([48.5], 1000, 1000)[0]
+    assert log_bf == pytest.approx(exact_log(48.5, 500.0, 1998.0, 0.707), rel=1e-11)
+    assert log_bf == pytest.approx(772.37, abs=0.005)
+    assert log_bf / np.log(10) == pytest.approx(335.4, abs=0.05)
+
+
+@pytest.mark.parametrize("scale", PRIORS)
+def test_logarithms_are_those_of_pingouin_where_it_has_a_number(scale):
+    t = np.array([-12.0, -2.2, 0.0, 3.5, 25.0])
+    expected = [np.log(pingouin.bayesfactor_ttest(float(x), 60, 80, r=scale)) for x in t]
+    np.testing.assert_allclose(log_jzs_bayes_factor(t, 60, 80, scale=scale), expected, rtol=1e-6, atol=1e-6)

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from scipy import stats
 
 from metastable.errors import InputError
-from metastable.stats.bootstrap import bootstrap_g
+from metastable.stats.bootstrap import _quantile, bootstrap_g, bootstrap_slope, jackknife_error
+from metastable.stats.correlation import correlation_equivalence, partial_correlation
 from metastable.stats.effects import hedges_g
 
 
@@ -135,3 +138,116 @@ def test_degenerate_features_are_defined():
 def test_bad_input_is_told(options, message):
     with pytest.raises(InputError, match=message):
         bootstrap_g(np.arange(12.0)[:, None], np.arange(12) < 6, **options)
+
+
+def test_adjusted_g_matches_scipy_within_monte_carlo_error():
+    values, condition = skewed(21)
+    rng = np.random.default_rng(22)
+    length = rng.normal(size=59) + 0.7 * condition
+    values = values + length[:, None]
+    result = bootstrap_g(values, condition, covariates=length[:, None], n_resamples=20_000, rng=2)
+    factor = 1 - 3 / (4 * 57 - 1)
+
+    def statistic(a, b, axis=-1):
+        # Indices are drawn, so that a unit brings its covariate along.
+        n_a, n_b = a.shape[-1], b.shape[-1]
+        rows = np.concatenate([a, b], axis=-1)
+        y, z = column[rows], length[rows]
+        side = np.broadcast_to(np.arange(n_a + n_b) < n_a, rows.shape)
+        x = np.stack([side, np.ones(rows.shape), z], axis=-1)
+        beta = np.linalg.solve(np.swapaxes(x, -1, -2) @ x, np.swapaxes(x, -1, -2) @ y[..., None])[..., 0, 0]
+        squares = y[..., :n_a].var(-1, ddof=1) * (n_a - 1) + y[..., n_a:].var(-1, ddof=1) * (n_b - 1)
+        return factor * beta / np.sqrt(squares / (n_a + n_b - 2))
+
+    for j in range(3):
+        column = values[:, j]
+        expected = stats.bootstrap(
+            (np.flatnonzero(condition), np.flatnonzero(~condition)), statistic, n_resamples=20_000, rng=3, batch=5000
+        )
+        assert result.estimate[j] == pytest.approx(statistic(np.flatnonzero(condition), np.flatnonzero(~condition)))
+        error = 0.03 * (result.high[j] - result.low[j])
+        assert result.low[j] == pytest.approx(expected.confidence_interval.low, abs=error)
+        assert result.high[j] == pytest.approx(expected.confidence_interval.high, abs=error)
+
+
+def test_slopes_match_scipy_within_monte_carlo_error():
+    rng = np.random.default_rng(23)
+    x, z = rng.normal(size=(2, 45))
+    values = np.column_stack([rng.exponential(size=45) + 0.4 * x, rng.normal(size=45) * (1 + np.abs(x)) + z])
+    result = bootstrap_slope(values, 1e6 * x, z[:, None], n_resamples=20_000, rng=2)
+
+    def statistic(rows, axis=-1):
+        design = np.stack([x[rows], np.ones(rows.shape), z[rows]], axis=-1)
+        across = np.swapaxes(design, -1, -2)
+        inverse = np.linalg.inv(across @ design)
+        beta = (inverse @ (across @ column[rows][..., None]))[..., 0]
+        residual = column[rows] - (design @ beta[..., None])[..., 0]
+        return 2 * beta[..., 0] / np.sqrt(inverse[..., 0, 0] * (residual**2).sum(-1))
+
+    for j in range(2):
+        column = values[:, j]
+        expected = stats.bootstrap((np.arange(45),), statistic, n_resamples=20_000, rng=3, batch=5000)
+        assert result.estimate[j] == pytest.approx(statistic(np.arange(45)))
+        error = 0.03 * (result.high[j] - result.low[j])
+        assert result.low[j] == pytest.approx(expected.confidence_interval.low, abs=error)
+        assert result.high[j] == pytest.approx(expected.confidence_interval.high, abs=error)
+
+
+def test_covariates_that_do_not_vary_change_nothing():
+    values, condition = skewed(24)
+    plain = bootstrap_g(values, condition, rng=1)
+    constant = bootstrap_g(values, condition, covariates=np.ones((59, 2)), rng=1)
+    np.testing.assert_allclose(constant.low, plain.low, rtol=1e-9)
+    np.testing.assert_allclose(constant.high, plain.high, rtol=1e-9)
+
+
+def test_memory_grows_with_the_units_and_not_with_their_square():
+    n = 20_000
+    values, condition = np.random.default_rng(25).normal(size=(n, 2)), np.arange(n) < n // 2
+    tracemalloc.start()
+    bootstrap_g(values, condition, n_resamples=100, rng=1)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    # A matrix of units by units would take 3.2 GB, and all weights at once 16 MB and more of sums.
+    assert peak < 120e6
+
+
+def test_resamples_that_cannot_tell_covariates_apart_leave_no_interval():
+    values, condition = skewed(26, n_a=8, n_b=8)
+    rare = np.zeros((16, 1))
+    rare[[2, 12]] = 1.0
+    result = bootstrap_g(values, condition, covariates=rare, n_resamples=400, rng=1)
+    assert np.isfinite(result.estimate).all()
+    assert np.isnan(result.low).all()
+
+
+def test_a_limit_between_a_number_and_infinity_is_infinite():
+    ordered = np.array([[-np.inf, 1.0, 0.0], [2.0, 2.0, 1.0], [3.0, np.inf, 2.0]])
+    found = _quantile(ordered, np.array([0.25, 0.75, 0.75]))
+    np.testing.assert_array_equal(found, [-np.inf, np.inf, 1.5])
+
+
+def test_the_error_of_z_is_that_of_a_plain_jackknife():
+    rng = np.random.default_rng(27)
+    x, z = rng.normal(size=(2, 30))
+    values = rng.normal(size=(30, 3)) * (1 + np.abs(x))[:, None] + z[:, None]
+    left = np.array([
+        partial_correlation(np.delete(values, k, axis=0), np.delete(x, k), np.delete(z, k)[:, None]).z
+        for k in range(30)
+    ])  # fmt: skip
+    expected = np.sqrt(29 / 30 * ((left - left.mean(axis=0)) ** 2).sum(axis=0))
+    np.testing.assert_allclose(jackknife_error(values, x, z[:, None]), expected, rtol=1e-9)
+
+
+def test_equivalence_of_slopes_keeps_its_level_where_the_error_grows():
+    rng = np.random.default_rng(28)
+    robust, fisher = [], []
+    margin = 2 * 0.5 / np.sqrt(0.25 + 2 * 0.5 * np.sqrt(2 / np.pi) + 1)
+    for _ in range(30):
+        x = rng.normal(size=120)
+        values = 0.5 * x[:, None] + rng.normal(size=(120, 40)) * (0.5 + np.abs(x))[:, None]
+        correlation = partial_correlation(values, x)
+        robust.append(correlation_equivalence(correlation, margin=margin, error=jackknife_error(values, x)) < 0.05)
+        fisher.append(correlation_equivalence(correlation, margin=margin) < 0.05)
+    assert np.mean(fisher) > 0.1
+    assert np.mean(robust) < 0.08

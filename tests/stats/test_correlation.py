@@ -143,7 +143,7 @@ def test_a_covariate_that_never_varies_is_left_out():
     ("predictor", "covariates", "complaint"),
     [
         (np.full(10, 0.3), None, "the same value in every unit"),
-        (np.arange(10.0), 5 - 2 * np.arange(10.0)[:, None], "explain one another"),
+        (np.arange(10.0), 5 - 2 * np.arange(10.0)[:, None], "the covariates explain the predictor"),
         (np.arange(10.0), np.eye(10)[:, :8], "cannot carry a slope beside 8 covariates"),
         (np.arange(10.0), np.ones((9, 1)), "9 rows for 10 units"),
         (np.array([0.0, np.nan, 1.0]), None, "one finite number"),

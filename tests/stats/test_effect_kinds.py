@@ -9,6 +9,7 @@ import pytest
 from metastable.errors import InputError
 from metastable.stats import DIFFERENCE, SLOPE, Settings, analyse, effect_of, hedges_g, mean_difference
 from metastable.stats.analysis import join_analyses, primary
+from metastable.stats.bootstrap import bootstrap_g, bootstrap_slope
 from metastable.stats.correlation import correlation_effect, partial_correlation
 from metastable.stats.effect_kinds import EFFECTS, head_columns
 from metastable.stats.slope import analyse_slope, fit_slopes
@@ -58,12 +59,15 @@ def test_the_columns_hold_what_their_names_say(effect):
     found = analysis_of(effect)
     if effect is DIFFERENCE:
         estimate, size = mean_difference(VALUES, UPPER), hedges_g(VALUES, UPPER)
+        limits = bootstrap_g(VALUES, UPPER, n_resamples=100, rng=20)
     else:
         estimate, size = fit_slopes(VALUES, RATING), correlation_effect(partial_correlation(VALUES, RATING))
+        limits = bootstrap_slope(VALUES, RATING, n_resamples=100, rng=20)
     np.testing.assert_array_equal(found.heads[effect.estimate], estimate.estimate)
     np.testing.assert_array_equal(found.heads["ci_low"], estimate.low)
     np.testing.assert_array_equal(found.heads[effect.size], size.estimate)
-    np.testing.assert_array_equal(found.details[effect.size_low], size.low)
+    np.testing.assert_array_equal(found.details[effect.size_low], limits.low)
+    np.testing.assert_array_equal(found.details[effect.size_high], limits.high)
     layer = found.layers.set_index(["site", "layer"]).loc[("self", 2)]
     assert layer[effect.mean_size] == pytest.approx(np.abs(size.estimate[2:4]).mean())
     assert layer[effect.estimate] == pytest.approx(estimate.estimate[2:4].mean())

@@ -37,8 +37,22 @@ def test_g_matches_pingouin():
 
 def test_paired_g_matches_pingouin():
     values, condition, pair, a, b = pairs(2)
-    expected = [pingouin.compute_effsize(x, y, paired=True, eftype="hedges") for x, y in zip(a.T, b.T, strict=True)]
+    # pingouin's factor takes the partners for independent: Cohen's d is what both divide by the same deviation.
+    cohen = [pingouin.compute_effsize(x, y, paired=True, eftype="cohen") for x, y in zip(a.T, b.T, strict=True)]
+    alike = [2 * np.cov(x, y)[0, 1] / (x.var(ddof=1) + y.var(ddof=1)) for x, y in zip(a.T, b.T, strict=True)]
+    dof = 2 * (len(a) - 1) / (1 + np.square(alike))
+    expected = cohen * (1 - 3 / (4 * dof - 1))
     np.testing.assert_allclose(hedges_g(values, condition, pair=pair).estimate, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize(("n", "r"), [(4, 0.95), (4, 0.99), (6, 0.9), (10, 0.5)])
+def test_g_of_few_alike_partners_is_right_on_average(n, r):
+    # Issue 12: with the factor of 2 n - 2 degrees of freedom the mean was 1.15 at n = 4 and r = .95.
+    rng = np.random.default_rng(8)
+    shared, own = rng.normal(size=(2, n, 60_000))
+    values = np.concatenate([shared + 1, r * shared + np.sqrt(1 - r**2) * own])
+    g = hedges_g(values, np.arange(2 * n) < n, pair=np.tile(np.arange(n), 2)).estimate
+    assert g.mean() == pytest.approx(1.0, abs=0.025)
 
 
 @pytest.mark.parametrize("confidence", [0.8, 0.95])
@@ -170,7 +184,7 @@ def test_g_is_free_of_units_and_antisymmetric(seed, scale, shift, n_a, n_b):
         ({"values": np.array([[1.0], [np.nan], [2.0], [3.0]])}, r"values\[1, 0\] is nan"),
         ({"condition": np.array([1, 1, 0, 0])}, "booleans"),
         ({"condition": np.array([True, False, False, False])}, "1 units of a"),
-        ({"pair": np.array([1, 2, 1])}, "one code"),
+        ({"pair": np.array([1, 2, 1])}, "one label"),
         ({"pair": np.array([1, 2, 1, 3])}, "pair 2 has a unit in one condition only"),
         ({"pair": np.array([1, 1, 1, 2])}, "more than once in condition a"),
         ({"confidence": 95}, "confidence is 95"),

@@ -32,3 +32,10 @@ def test_alpha_moves_the_line():
 def test_bad_input_is_told(p, p_tost, alpha, message):
     with pytest.raises(InputError, match=message):
         verdicts(p, p_tost, alpha)
+
+
+def test_a_difference_whose_interval_lies_within_the_margin_is_negligible():
+    found = verdicts([0.01, 0.01, 0.6, 0.6], [0.01, 0.5, 0.01, 0.5], within=[True, False, True, True])
+    assert found.tolist() == ["negligible", "different", "equivalent", "undecided"]
+    with pytest.raises(InputError, match="within"):
+        verdicts([0.01], [0.5], within=[True, False])

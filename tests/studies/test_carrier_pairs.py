@@ -36,6 +36,28 @@ def test_the_two_sentences_of_a_pair_differ_in_one_token(sequences):
         assert int(np.sum(np.asarray(first) != np.asarray(second))) == 1
 
 
+def table_of(per_sequence, sequences):
+    """Differences of the two words of each pair in each sentence: (n_pairs, n_sentences, ...)."""
+    pair, context = (sequences[name].astype("category").cat.codes.to_numpy() for name in ("pair", "context"))
+    first = (sequences["condition"] == "concrete").to_numpy()
+    table = np.zeros((60, 2, *per_sequence.shape[1:]))
+    table[pair[first], context[first]] += per_sequence[first]
+    table[pair[~first], context[~first]] -= per_sequence[~first]
+    return table
+
+
+def t_over_both(table):
+    """t over pairs and sentences: the squared error is the mean squares of both less the rest's (Clark 1973)."""
+    n_pairs, n_sentences = table.shape[:2]
+    mean, of_pairs, of_sentences = table.mean(axis=(0, 1)), table.mean(axis=1), table.mean(axis=0)
+    rest = table - of_pairs[:, None] - of_sentences + mean
+    residual = (rest**2).sum(axis=(0, 1)) / ((n_pairs - 1) * (n_sentences - 1))
+    squares = n_sentences * of_pairs.var(axis=0, ddof=1), n_pairs * of_sentences.var(axis=0, ddof=1)
+    inside = (squares[0] > residual) & (squares[1] > residual)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return mean / np.sqrt((squares[0] + squares[1] - residual) / (n_pairs * n_sentences)), inside
+
+
 def paired(per_sequence, sequences):
     """Mean of each word over its sentences, both sides of the pairs in one order: (n_pairs, 2, ...)."""
     sides = []
@@ -69,8 +91,12 @@ def test_each_view_is_tested_on_its_own_rows_of_the_cube(view, folder, sequences
     np.testing.assert_allclose(heads["mean_a"], pairs[:, 0].mean(axis=0)[at], atol=1e-7)
     np.testing.assert_allclose(heads["mean_b"], pairs[:, 1].mean(axis=0)[at], atol=1e-7)
     differs = np.ptp(pairs[:, 0] - pairs[:, 1], axis=0)[at] > 0
-    expected = stats.ttest_rel(pairs[:, 0], pairs[:, 1]).statistic[at]
-    np.testing.assert_allclose(heads["statistic"][differs], expected[differs], rtol=1e-4, atol=1e-9)
+    over_pairs = stats.ttest_rel(pairs[:, 0], pairs[:, 1])
+    np.testing.assert_allclose(heads["f_items"][differs], over_pairs.statistic[at][differs] ** 2, rtol=1e-4, atol=1e-9)
+    np.testing.assert_allclose(heads["p_items"][differs], over_pairs.pvalue[at][differs], rtol=1e-3, atol=1e-12)
+    expected, inside = (one[at] for one in t_over_both(table_of(values, sequences)))
+    assert inside.sum() > 30
+    np.testing.assert_allclose(heads["statistic"][inside], expected[inside], rtol=1e-4, atol=1e-9)
 
 
 def test_the_report_judges_the_claim_of_each_view(folder):
@@ -79,10 +105,11 @@ def test_the_report_judges_the_claim_of_each_view(folder):
     assert claims.count("**supported**") + claims.count("**not supported**") == 3
     assert "## Other views of the same sequences" in report
     assert "views.png" in report
-    assert "mean count of contributions ~ condition + carrier + (1 | word_pair:condition) + (1 | word_pair)" in report
+    assert "difference of mean count of contributions ~ 1 + (1 | word_pair) + (1 | carrier)" in report
+    assert "60 word pairs and 2 carriers" in report
 
 
 def test_targets_that_do_not_query_are_refused(tmp_path, capsys):
-    arguments = ["carrier_pairs", "--pairs", "5", "--queries", "special", "--out", str(tmp_path)]
+    arguments = ["carrier_pairs", "--pairs", "8", "--queries", "special", "--out", str(tmp_path)]
     assert main(arguments, package=studies) == 2
     assert "no target word that queries; leave --queries at all or words" in " ".join(capsys.readouterr().err.split())

@@ -139,7 +139,7 @@ def test_the_report_speaks_of_slopes(report, folder, heads):
     assert "over the whole scale of the concreteness rating, 0 to 1" in opening
     assert re.search(r"characters per word \(r = −\.\d\d\)", opening)
     assert "slope [95%\u00a0CI]" in report
-    assert "difference [95%" not in report
+    assert "| difference [95%" not in report
     assert "Unadjusted, " in report
     assert "leave " in report
     assert "rating + word_pieces + characters + zipf + (1 | sequence)" in report

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Attend", "Head", "HeadAttention", "Token", "attention_of", "text_tokens"]
 
 Head = tuple[str, int, int]
-"""Site, layer and head; the last two from 1."""
+"""Site, number of the layer in the model, and head; the last two from 1."""
 
 
 @dataclass(frozen=True)
@@ -165,8 +165,9 @@ def _read_batch(
 
     def keep(layer: LayerAttention) -> None:
         site = sites[layer.site]
+        number = site.layer_numbers[layer.layer]
         for row, position in enumerate(positions):
-            heads = [head for head in wanted[position] if head[:2] == (layer.site, layer.layer + 1)]
+            heads = [head for head in wanted[position] if head[:2] == (site.name, number)]
             if heads:
                 kept.extend(_read_row(reader, batch, site, layer.weights[row], row, int(position), heads, thresholds))
 

@@ -13,7 +13,7 @@ from metastable.browser.attention import Attend
 from metastable.browser.checked_results import Comparison, significant
 from metastable.browser.example_attention import example_data
 from metastable.heads.modes import median_counts
-from metastable.report.apa import format_bf, format_g, format_interval, format_p
+from metastable.report.apa import format_g, format_interval, format_log_bf, format_p
 from metastable.stats.effect_kinds import Effect
 
 __all__ = ["STATISTICS", "page_data"]
@@ -88,15 +88,15 @@ def page_data(comparison: Comparison, attend: Attend | None, *, alpha: float, ma
     dict
         Of JSON values without NaN.
     """
-    sites = comparison.features.groupby("site", sort=False)[["layer", "head"]].max()
+    sites = comparison.features.groupby("site", sort=False)
     return {
         "alpha": alpha,
         "conditions": list(comparison.conditions),
         "n": [int(comparison.heads[name].max()) for name in ("n_a", "n_b")],
         "sizes": [int((comparison.codes == side).sum()) for side in (0, 1)],
         "paired": comparison.paired,
-        "sites": [{"name": str(site), "layers": int(row["layer"]), "heads": int(row["head"])}
-                  for site, row in sites.iterrows()],
+        "sites": [{"name": str(site), "layers": sorted(map(int, rows["layer"].unique())),
+                   "heads": int(rows["head"].max())} for site, rows in sites],
         "features": [[str(site), int(layer), int(head)]
                      for site, layer, head in comparison.features.itertuples(index=False)],
         "statistics": list(STATISTICS),
@@ -158,7 +158,7 @@ def _texts(row: Mapping[Hashable, Any], effect: Effect, digits: int) -> list[str
             row["lmm_estimate"],
             f"{format_g(row['lmm_estimate'], digits)} ({row['lmm_se']:.{digits}f}), {row['lmm_dof']:.1f}{flag}",
         ),
-        "bf10": format_bf(row["bf10"]),
+        "bf10": format_log_bf(row["log10_bf10"]),
     }
     for name in ("p_perm", "p_perm_fdr", "p_perm_fwer", "lmm_p", "lmm_p_fdr", "p_tost", "p_tost_fdr"):
         texts[name] = format_p(row[name])

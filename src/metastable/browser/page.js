@@ -114,6 +114,7 @@
   const different = (feature) => `different: ${negative(feature) ? data.effect.minus : data.effect.plus}`;
   function verdictText(feature) {
     const verdict = table().verdict[feature];
+    if (verdict === "negligible") return `${different(feature)}, negligible`;
     return verdict === "different" ? different(feature) : verdict;
   }
 
@@ -125,10 +126,10 @@
     grid.replaceChildren();
     cells = new Map();
     grid.style.gridTemplateColumns = `auto repeat(${site.heads}, minmax(0, 3.4rem))`;
-    grid.style.setProperty("--h", `clamp(13px, calc((100vh - 330px) / ${site.layers} - 2px), 44px)`);
-    grid.setAttribute("aria-rowcount", site.layers + 1);
+    grid.style.setProperty("--h", `clamp(13px, calc((100vh - 330px) / ${site.layers.length} - 2px), 44px)`);
+    grid.setAttribute("aria-rowcount", site.layers.length + 1);
     grid.setAttribute("aria-colcount", site.heads + 1);
-    for (let layer = site.layers; layer >= 1; layer--) {
+    for (const layer of [...site.layers].reverse()) {
       const label = element("div", { role: "rowheader" }, String(layer));
       const row = element("div", { role: "row" }, label);
       for (let head = 1; head <= site.heads; head++) {
@@ -157,16 +158,17 @@
     const wide = grid.clientWidth / (data.sites.find((one) => one.name === state.site).heads + 1) >= 34;
     for (const [feature, cell] of cells) {
       const verdict = table().verdict[feature];
+      const differs = verdict === "different" || verdict === "negligible";
       const value = valueOf(feature, name);
       if (name === "verdict") {
         const more = !negative(feature);
-        dye(cell, verdict === "different" ? (more ? "plus" : "minus") : "", 0.85);
-        cell.textContent = verdict === "different" ? (more ? "▲" : "▼") : verdict === "equivalent" ? "=" : "";
+        dye(cell, differs ? (more ? "plus" : "minus") : "", verdict === "different" ? 0.85 : 0.35);
+        cell.textContent = differs ? (more ? "▲" : "▼") : verdict === "equivalent" ? "=" : "";
       } else {
         paint(cell, value, name, ends);
         cell.textContent = !wide || value === null ? "" : tight(text(feature, name));
       }
-      cell.classList.toggle("different", verdict === "different");
+      cell.classList.toggle("different", differs);
       cell.classList.toggle("equivalent", verdict === "equivalent");
       cell.setAttribute(
         "aria-label",
@@ -186,7 +188,7 @@
     let labels;
     if (name === "verdict") {
       ramp.hidden = true;
-      labels = [`▲ ${data.effect.plus}`, `▼ ${data.effect.minus}`, "= equivalent", "empty: undecided"];
+      labels = [`▲ ${data.effect.plus}`, `▼ ${data.effect.minus}`, "pale: negligible", "= equivalent", "empty: undecided"];
     } else if (name === "p_perm_fdr") {
       for (let step = 0; step <= 40; step++) {
         const box = element("span");
@@ -555,10 +557,11 @@
   grid.addEventListener("keydown", (event) => {
     const [site, layer, head] = data.features[state.feature];
     const size = data.sites.find((one) => one.name === site);
+    const row = size.layers.indexOf(layer);
     const steps = {
       ArrowLeft: [layer, head - 1], ArrowRight: [layer, head + 1],
-      ArrowUp: [layer + 1, head], ArrowDown: [layer - 1, head],
-      Home: [event.ctrlKey ? size.layers : layer, 1], End: [event.ctrlKey ? 1 : layer, size.heads],
+      ArrowUp: [size.layers[row + 1], head], ArrowDown: [size.layers[row - 1], head],
+      Home: [event.ctrlKey ? size.layers.at(-1) : layer, 1], End: [event.ctrlKey ? size.layers[0] : layer, size.heads],
     };
     if (event.key === "Enter" || event.key === " ") {
       event.preventDefault();
@@ -611,12 +614,12 @@
 
   // ---- controls ------------------------------------------------------------------------------------------
   function summary() {
-    const counts = { different: 0, equivalent: 0, undecided: 0 };
+    const counts = { different: 0, negligible: 0, equivalent: 0, undecided: 0 };
     for (const verdict of table().verdict) counts[verdict]++;
     byId("summary").textContent =
       `${table().verdict.length} heads, ${data.n[0]} ${data.unit}s of ${nameA} against ${data.n[1]} of ${nameB}: ` +
       `${counts.different} different at a false discovery rate of ${percent(data.alpha)}, ` +
-      `${counts.equivalent} equivalent, ${counts.undecided} undecided.`;
+      `${counts.negligible} negligibly so, ${counts.equivalent} equivalent, ${counts.undecided} undecided.`;
   }
   function fill(select, options, change) {
     for (const [value, label] of options) select.append(element("option", { value }, label));

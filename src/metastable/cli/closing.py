@@ -14,6 +14,8 @@ from metastable.report.run.scene import Scene
 from metastable.report.run.sentences import lengths_warning
 from metastable.report.run.verdict_sentences import verdict_sentences
 from metastable.stats.analysis import primary
+from metastable.stats.corrections import CORRECTIONS
+from metastable.stats.verdict import VERDICTS
 
 __all__ = ["print_summary"]
 
@@ -42,13 +44,20 @@ def print_summary(result: RunResult, console: Console) -> None:
     counts = heads["verdict"].value_counts()
     console.print(
         "heads: "
-        + ", ".join(f"{int(counts.get(name, 0))} {name}" for name in ("different", "equivalent", "undecided"))
-        + f" (false discovery rate {format_level(options.alpha)})",
+        + ", ".join(f"{int(counts.get(name, 0))} {name}" for name in VERDICTS)
+        + f" ({CORRECTIONS[options.correction].rate} {format_level(options.alpha)})",
         highlight=False,
     )
     effect, digits = result.analysis.effect, measure_words(options).digits
     several = len(heads["site"].unique()) > 1
-    columns = ("layer", "head", effect.name, f"{effect.symbol} [95% CI]", "p (FDR)", "verdict")
+    columns = (
+        "layer",
+        "head",
+        effect.name,
+        f"{effect.symbol} [95% CI]",
+        f"p ({CORRECTIONS[options.correction].controls})",
+        "verdict",
+    )
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in ("site", *columns) if several else columns:
         table.add_column(column, justify="left" if column in {"site", "verdict"} else "right", no_wrap=True)

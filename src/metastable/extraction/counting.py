@@ -246,6 +246,7 @@ class Counter:
         summary: dict[str, torch.Tensor],
     ) -> None:
         site = self._layout.sites.index(site_name)
+        plane = self._layout.layers.index(self._sites[site_name].layer_numbers[layer])
         for name, tensor in summary.items():
             measure, values = measure_named(name), tensor.cpu().numpy()
             if measure.of_threshold:
@@ -257,8 +258,8 @@ class Counter:
             else:
                 number = np.count_nonzero(~np.isnan(values), axis=-1)
                 total = np.nansum(values, axis=-1, dtype=np.float64)
-            arrays[name][rows, site, layer, :n_heads, ..., :n_queries] = values
-            arrays[f"mean_{name}"][rows, site, layer, :n_heads] = _mean(total, number)
+            arrays[name][rows, site, plane, :n_heads, ..., :n_queries] = values
+            arrays[f"mean_{name}"][rows, site, plane, :n_heads] = _mean(total, number)
 
 
 def _words(batch: Batch, stream: Stream, n_tokens: int) -> torch.Tensor:

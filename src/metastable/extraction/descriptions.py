@@ -13,7 +13,7 @@ __all__ = ["describe"]
 _AXES = {
     "sequence": "identifier of the sequence",
     "site": "attention site of the model",
-    "layer": "layer of the model, from 1",
+    "layer": "number of the layer in the model, from 1",
     "head": "head of the layer, from 1",
     "threshold": "share of a row's mass that the count reaches",
 }

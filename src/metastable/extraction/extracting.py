@@ -30,9 +30,10 @@ from metastable.extraction.store import (
     renewed_store,
 )
 from metastable.extraction.summarizing import RowOptions, check_model, check_needs, check_row_options, measures_of_run
-from metastable.measures import TARGETS, measure_named
+from metastable.measures import SPANS, TARGETS, measure_named
 from metastable.models.capture import ForwardError, reading
 from metastable.models.encoders import fit_lengths
+from metastable.models.positions import read_more
 from metastable.models.sites import Site
 from metastable.stopping import finished_first
 
@@ -235,17 +236,23 @@ def extraction_key(
     }
     if not encoder.pads:
         recipe["pads"] = False
+    if any(site.layer_numbers != tuple(range(1, site.n_layers + 1)) for site in encoder.sites):
+        # Cubes of an older version number the attention layers of a hybrid among themselves.
+        recipe["layers"] = "of the model"
     measures = [measure_named(name) for name in (options or RowOptions()).measures]
     renewed = {measure.name: measure.version for measure in measures if measure.version > 1}
     if renewed:
         recipe["measures"] = renewed
     digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode())
-    of_targets = any(TARGETS in measure.needs for measure in measures)
+    of_spans = any(SPANS in measure.needs for measure in measures)
+    of_targets = of_spans or any(TARGETS in measure.needs for measure in measures)
     for sequence in sequences:
         row = (sequence.identifier, sequence.token_ids, sequence.word_index, sequence.segment_ids)
         digest.update(json.dumps(row).encode())
         if of_targets:
             digest.update(json.dumps(sequence.target).encode())
+        if of_spans:
+            digest.update(json.dumps(sequence.target_b).encode())
     for name, values in sorted((features or {}).items()):
         digest.update(f"{name} {values.dtype} {values.shape}".encode())
         for row in values:
@@ -412,7 +419,7 @@ def check_sequences(encoder: Encoder, sequences: SequenceOf[Sequence], options: 
         if len(sequence.token_ids) > encoder.max_length:
             raise InputError(
                 f"{name} has {len(sequence.token_ids)} tokens but model {encoder.model_id!r} reads at most "
-                f"{encoder.max_length}; shorten it"
+                f"{encoder.max_length}; shorten it{read_more(encoder.model.config, encoder.max_length)}"
             )
         if sequence.token_ids and vocabulary is not None and not 0 <= max(sequence.token_ids) < vocabulary:
             raise InputError(
@@ -437,7 +444,7 @@ def _layout(
     layout = Layout(
         identifiers=tuple(sequence.identifier for sequence in sequences),
         sites=tuple(site.name for site in sites),
-        n_layers=max(site.n_layers for site in sites),
+        layers=tuple(sorted({number for site in sites for number in site.layer_numbers})),
         n_heads=max(site.n_heads for site in sites),
         thresholds=thresholds,
         n_tokens=most,

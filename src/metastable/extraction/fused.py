@@ -102,6 +102,7 @@ class Measuring:
             self.wanted,
             softcap=scores.softcap,
             bias=scores.bias,
+            sinks=scores.sinks,
             asked=self.asked(site, scores.query.shape[2]),
             word_keys=self.word_keys(site, scores.key.shape[2]),
         )

@@ -46,8 +46,10 @@ class Layout:
         The sequences.
     sites : tuple of str
         Names of the sites.
-    n_layers, n_heads : int
-        The most that a site has.
+    layers : tuple of int
+        Numbers that the attention layers of the sites have in the model, ascending.
+    n_heads : int
+        The most that a layer has.
     thresholds : tuple of float
         Shares of the mass.
     n_tokens : int
@@ -62,7 +64,7 @@ class Layout:
 
     identifiers: tuple[str, ...]
     sites: tuple[str, ...]
-    n_layers: int
+    layers: tuple[int, ...]
     n_heads: int
     thresholds: tuple[float, ...]
     n_tokens: int
@@ -80,14 +82,14 @@ class Layout:
         return {
             "sequence": np.array(self.identifiers, dtype=np.dtypes.StringDType()),
             "site": np.array(self.sites, dtype=np.dtypes.StringDType()),
-            "layer": np.arange(1, self.n_layers + 1),
+            "layer": np.array(self.layers, dtype=np.int64),
             "head": np.arange(1, self.n_heads + 1),
             "threshold": np.array(self.thresholds),
         }
 
     def empty_block(self, n_sequences: int) -> dict[str, NDArray[Any]]:
         """Make the arrays of a block, as if no token queried."""
-        heads = (n_sequences, len(self.sites), self.n_layers, self.n_heads)
+        heads = (n_sequences, len(self.sites), len(self.layers), self.n_heads)
         arrays: dict[str, NDArray[Any]] = {}
         for name in (COUNT.name, *self.measures):
             measure = measure_named(name)
@@ -472,7 +474,8 @@ def load_counts(path: str | Path) -> xr.Dataset:
     xarray.Dataset
         ``count`` (sequence, site, layer, head, threshold, token), unsigned integers, 0 where a token is
         no query; ``mean_count`` (sequence, site, layer, head, threshold) float64, NaN where a site has no
-        such layer or head; and for each further measure ``NAME`` (sequence, site, layer, head, token)
+        such layer or head; ``layer`` is the layer's number in the model, from 1, so that a hybrid lacks the numbers of
+        the layers without softmax attention; and for each further measure ``NAME`` (sequence, site, layer, head, token)
         float32 and ``mean_NAME`` (sequence, site, layer, head) float64, both with thresholds and whole numbers where
         `metastable.measures` says so. Values are read when they are used.
 

@@ -4,6 +4,10 @@ from .calibration_plots import calibration_plot as calibration_plot
 from .calibration_plots import calibration_plot_alt as calibration_plot_alt
 from .calibration_plots import sensitivity_curve as sensitivity_curve
 from .calibration_plots import sensitivity_curve_alt as sensitivity_curve_alt
+from .checkpoint_curves import training_curves as training_curves
+from .checkpoint_curves import training_curves_alt as training_curves_alt
+from .depth_profiles import depth_bands as depth_bands
+from .depth_profiles import depth_bands_alt as depth_bands_alt
 from .diagnostics import balance_plot as balance_plot
 from .diagnostics import balance_plot_alt as balance_plot_alt
 from .diagnostics import p_value_histogram as p_value_histogram
@@ -12,6 +16,8 @@ from .effect_maps import effect_maps as effect_maps
 from .effect_maps import effect_maps_alt as effect_maps_alt
 from .effect_maps import joined_effect_maps as joined_effect_maps
 from .effect_maps import joined_effect_maps_alt as joined_effect_maps_alt
+from .forest import forest_plot as forest_plot
+from .forest import forest_plot_alt as forest_plot_alt
 from .heatmaps import difference_map as difference_map
 from .heatmaps import difference_map_alt as difference_map_alt
 from .heatmaps import heatmap as heatmap
@@ -33,6 +39,8 @@ from .settings import settings_plot as settings_plot
 from .settings import settings_plot_alt as settings_plot_alt
 from .slopes import slope_plot as slope_plot
 from .slopes import slope_plot_alt as slope_plot_alt
+from .sorted_heads import sorted_maps as sorted_maps
+from .sorted_heads import sorted_maps_alt as sorted_maps_alt
 from .stability import stability_map as stability_map
 from .stability import stability_map_alt as stability_map_alt
 from .summary import summary_figure as summary_figure

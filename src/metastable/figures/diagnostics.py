@@ -101,6 +101,9 @@ def p_value_histogram_alt(heads: pd.DataFrame, column: str = "p_perm", *, alpha:
     )
 
 
+_BALANCE_COLUMNS = ["covariate", "smd", "smd_low", "smd_high", "balanced"]
+
+
 def _labels(table: pd.DataFrame, names: Mapping[str, str] | None) -> list[str]:
     known = names or {}
     return [known.get(name, str(name).replace("_", " ")) for name in table["covariate"]]
@@ -120,11 +123,12 @@ def balance_plot(
     Parameters
     ----------
     table : pandas.DataFrame
-        One row per covariate with ``covariate`` and ``smd`` (a - b, in standard deviations).
+        As `metastable.stats.balance_table` returns it: ``covariate``, ``smd`` (a - b, in standard deviations),
+        ``smd_low``, ``smd_high`` and ``balanced``.
     before : pandas.DataFrame, optional
         The same before matching, drawn as crosses.
     line : float, default 0.1
-        Beyond it a covariate counts as unbalanced.
+        The usual line, within which a difference is negligible.
     names : mapping of str to str, optional
         What to call each covariate.
     conditions : pair of str
@@ -133,7 +137,8 @@ def balance_plot(
     Returns
     -------
     matplotlib.figure.Figure
-        Filled dots are balanced, hollow diamonds are not; each value stands at the right.
+        Filled dots are balanced, hollow diamonds differ by more than chance gives; lines are the intervals, and each
+        value stands at the right.
 
     Raises
     ------
@@ -144,7 +149,7 @@ def balance_plot(
     -----
     Austin (2009), Statistics in Medicine 28, 3083-3107.
     """
-    require_columns(table, ["covariate", "smd"], "the balance table")
+    require_columns(table, _BALANCE_COLUMNS, "the balance table")
     order = table["smd"].abs().sort_values(kind="stable", na_position="first").index
     rows = table.loc[order]
     smd, y = rows["smd"].to_numpy(float), np.arange(len(rows))
@@ -157,13 +162,14 @@ def balance_plot(
     if before is not None:
         require_columns(before, ["covariate", "smd"], "the balance table before matching")
         earlier = before.set_index("covariate")["smd"].reindex(rows["covariate"]).to_numpy(float)
-    known = np.concatenate([smd, earlier, [2 * line]])
+    low, high = (rows[name].to_numpy(float) for name in ("smd_low", "smd_high"))
+    known = np.concatenate([smd, low, high, earlier, [2 * line]])
     reach = 1.12 * float(np.abs(known[np.isfinite(known)]).max())
     # a covariate that is constant on either side differs by no finite number of deviations: it stands at the edge
     at = np.clip(smd, -reach, reach)
-    axes.hlines(y, 0, at, color="#9a9a9a", linewidth=1)
-    balanced = np.abs(smd) < line
-    axes.plot(smd[balanced], y[balanced], "o", color="#1d7f8c", markersize=7, label=f"balanced (|d| < {line:g})")
+    axes.hlines(y, low, high, color="#9a9a9a", linewidth=1.4)
+    balanced = rows["balanced"].to_numpy(bool)
+    axes.plot(smd[balanced], y[balanced], "o", color="#1d7f8c", markersize=7, label=f"within chance or {line:g}")
     axes.plot(
         at[~balanced],
         y[~balanced],
@@ -172,7 +178,7 @@ def balance_plot(
         markeredgecolor=COLOR_A,
         markeredgewidth=1.8,
         markersize=7,
-        label="not balanced",
+        label="beyond chance",
         clip_on=False,
     )
     if before is not None:
@@ -201,7 +207,7 @@ def balance_plot(
             fontsize=FONT - 0.5,
         )
     axes.set_xlabel(wrap(f"standardized mean difference, {conditions[0]} − {conditions[1]}", 6.5, FONT))
-    axes.set_title(f"{int(balanced.sum())} of {len(rows)} covariates balanced", loc="left")
+    axes.set_title(f"{int((~balanced).sum())} of {len(rows)} covariates differ beyond chance", loc="left")
     figure.legend(loc="outside lower center", ncols=3, handletextpad=0.3)
     return figure
 
@@ -216,13 +222,15 @@ def balance_plot_alt(
     conditions: Sequence[str] = ("first condition", "second"),
 ) -> str:
     """Say in words what `balance_plot` shows; parameters as there."""
-    require_columns(table, ["covariate", "smd"], "the balance table")
+    require_columns(table, _BALANCE_COLUMNS, "the balance table")
     parts = [f"{name} {signed(smd)}" for name, smd in zip(_labels(table, names), table["smd"], strict=True)]
-    n = int((table["smd"].abs() < line).sum())
+    n = int((~table["balanced"].astype(bool)).sum())
     text = (
-        f"Balance plot: {n} of {len(table)} covariates lie within {line:g} standard deviations. "
+        f"Balance plot: {n} of {len(table)} covariates differ by {line:g} standard deviations or more and by more than "
+        "chance gives. "
         f"Standardized mean differences, {conditions[0]} minus {conditions[1]}: {', '.join(parts)}."
     )
     if before is not None:
-        text += f" Before matching {int((before['smd'].abs() < line).sum())} did."
+        within = [int((one["smd"].abs() < line).sum()) for one in (table, before)]
+        text += f" {within[0]} lie within {line:g}; before matching {within[1]} did."
     return text

@@ -15,6 +15,7 @@ from metastable.figures.head_tables import (
     HEADS,
     call_column,
     head_matrix,
+    layer_numbers,
     place,
     require_columns,
     select_heads,
@@ -78,7 +79,8 @@ def effect_maps(
     # an effect without a spread to divide by may be infinite; it has no place on the scale
     shown = [np.where(np.isfinite(numbers), numbers, np.nan) for numbers in (f[value] for f in frames.values())]
     matrices = [head_matrix(frame, numbers) for frame, numbers in zip(frames.values(), shown, strict=True)]
-    if len({matrix.shape for matrix in matrices}) > 1:
+    layers = {layer_numbers(frame) for frame in frames.values()}
+    if len(layers) > 1 or len({matrix.shape for matrix in matrices}) > 1:
         raise InputError("the maps must hold the same layers and heads; check the tables")
     # no line breaks within the numbers
     titles = [
@@ -92,7 +94,7 @@ def effect_maps(
     figure, panels, _ = row_of_maps(titles, shape, footer=bar_footer(label))
     norm = Normalize(*symmetric_limits(np.stack(matrices)))
     for i, (axes, frame, matrix) in enumerate(zip(panels, frames.values(), matrices, strict=True)):
-        draw_cells(axes, matrix, norm, DIVERGING, layers=i == 0)
+        draw_cells(axes, matrix, norm, DIVERGING, layer_numbers(frame) if i == 0 else ())
         outline_cells(axes, head_matrix(frame, significant(frame, alpha)) == 1)
     bar_under(figure, norm, DIVERGING, label, width=5.2)
     return figure

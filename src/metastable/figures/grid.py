@@ -1,4 +1,4 @@
-"""Drawing cells: one per head, layer 1 at the bottom, as large as the page allows."""
+"""Drawing cells: one per head, the first layer at the bottom, as large as the page allows."""
 
 from __future__ import annotations
 
@@ -73,8 +73,8 @@ def ticks(n: int, cell: float, label: float) -> list[int]:
     return rounded if step == 1 else [1, *rounded]
 
 
-def label_axes(axes: Axes, shape: tuple[int, int], *, layers: bool = True) -> None:
-    """Write layer numbers upwards and head numbers to the right, as many as can be read."""
+def label_axes(axes: Axes, shape: tuple[int, int], layers: Sequence[int] = ()) -> None:
+    """Write the layers' numbers, if given, upwards and head numbers to the right, as many as can be read."""
     n_layers, n_heads = shape
     width, height = inches(axes)
     axes.set_xlim(0, n_heads)
@@ -83,7 +83,7 @@ def label_axes(axes: Axes, shape: tuple[int, int], *, layers: bool = True) -> No
     across = ticks(n_heads, width / n_heads, widest * 1.5)
     up = ticks(n_layers, height / n_layers, 1.5 * (FONT - 1) / 72)
     axes.set_xticks([i - 0.5 for i in across], [str(i) for i in across])
-    axes.set_yticks([i - 0.5 for i in up], [str(i) for i in up] if layers else [])
+    axes.set_yticks([i - 0.5 for i in up], [str(layers[i - 1]) for i in up] if layers else [])
     axes.tick_params(length=0, pad=3)
     axes.spines[:].set_visible(False)
     axes.set_xlabel("head", labelpad=2)
@@ -91,8 +91,10 @@ def label_axes(axes: Axes, shape: tuple[int, int], *, layers: bool = True) -> No
         axes.set_ylabel("layer", labelpad=3)
 
 
-def draw_cells(axes: Axes, matrix: NDArray[np.float64], norm: Normalize, name: str, *, layers: bool = True) -> Colormap:
-    """Colour one cell per head and label the axes; cells without a head stay blank."""
+def draw_cells(
+    axes: Axes, matrix: NDArray[np.float64], norm: Normalize, name: str, layers: Sequence[int] = ()
+) -> Colormap:
+    """Colour one cell per head and label the axes, that of the layers if given; cells without a head stay blank."""
     colors = color_map(name).with_extremes(bad=(1, 1, 1, 0))
     edges = [np.arange(n + 1) for n in matrix.shape]
     thin = min(size / n for size, n in zip(inches(axes), matrix.shape[::-1], strict=True)) < 0.16
@@ -105,7 +107,7 @@ def draw_cells(axes: Axes, matrix: NDArray[np.float64], norm: Normalize, name: s
         edgecolors="white",
         linewidth=0.3 if thin else 0.8,
     )
-    label_axes(axes, (matrix.shape[0], matrix.shape[1]), layers=layers)
+    label_axes(axes, (matrix.shape[0], matrix.shape[1]), layers)
     return colors
 
 

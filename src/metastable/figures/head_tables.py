@@ -118,14 +118,20 @@ def head_matrix(heads: pd.DataFrame, values: str | NDArray[Any]) -> NDArray[np.f
     Returns
     -------
     numpy.ndarray of float64, shape (n_layers, n_heads)
-        Layer 1 in row 0; NaN where there is no such head.
+        The layers of `layer_numbers`, the first in row 0; NaN where there is no such head.
     """
-    layer, head = heads["layer"].to_numpy(int), heads["head"].to_numpy(int)
-    if layer.min() < 1 or head.min() < 1:
+    head = heads["head"].to_numpy(int)
+    if heads["layer"].min() < 1 or head.min() < 1:
         raise InputError("layers and heads count from 1; a smaller number was found")
-    matrix = np.full((layer.max(), head.max()), np.nan)
-    matrix[layer - 1, head - 1] = heads[values] if isinstance(values, str) else values
+    numbers = layer_numbers(heads)
+    matrix = np.full((len(numbers), head.max()), np.nan)
+    matrix[np.searchsorted(numbers, heads["layer"]), head - 1] = heads[values] if isinstance(values, str) else values
     return matrix
+
+
+def layer_numbers(heads: pd.DataFrame) -> tuple[int, ...]:
+    """Return the numbers of the layers of a table, ascending; a hybrid model has attention in some layers alone."""
+    return tuple(sorted(map(int, heads["layer"].unique())))
 
 
 def shared_limits(heads: pd.DataFrame, columns: Sequence[str]) -> Limits:

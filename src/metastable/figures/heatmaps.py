@@ -19,6 +19,7 @@ from metastable.figures.head_tables import (
     digits_for,
     effect_column,
     head_matrix,
+    layer_numbers,
     measure_of,
     place,
     records,
@@ -120,7 +121,7 @@ def heatmap(
     label = label.replace("_", " ")
     figure, axes = one_map((matrix.shape[0], matrix.shape[1]), title, bar_footer(label))
     norm = Normalize(low, high)
-    colors = draw_cells(axes, matrix, norm, SEQUENTIAL)
+    colors = draw_cells(axes, matrix, norm, SEQUENTIAL, layer_numbers(frame))
     digits = 1 if max(abs(low), abs(high)) >= 2 else digits_for(matrix, 0.1)
     if pd.api.types.is_integer_dtype(frame[value]):
         digits = 0
@@ -152,7 +153,7 @@ def heatmap_alt(
     what = value.replace("_", " ") if whose is None else f"{kind} {call_measure(measure_of(frame))} for {whose}"
     digits = 1 if abs(most[value]) >= 2 else digits_for(frame[value].to_numpy(float), 0.1)
     return (
-        f"Heatmap of the {what}, {frame['layer'].max()} layers by {frame['head'].max()} heads: from "
+        f"Heatmap of the {what}, {frame['layer'].nunique()} layers by {frame['head'].max()} heads: from "
         f"{fixed(least[value], digits)} ({place(least)}) to {fixed(most[value], digits)} ({place(most)}), "
         f"on average {fixed(frame[value].mean(), digits)}."
     )
@@ -211,7 +212,7 @@ def difference_map(
         bar_footer(label),
     )
     norm = Normalize(low, high)
-    colors = draw_cells(axes, matrix, norm, DIVERGING)
+    colors = draw_cells(axes, matrix, norm, DIVERGING, layer_numbers(frame))
     outline_cells(axes, found)
     texts = _numbers(matrix, digits_for(matrix))
     cell_text(axes, matrix, colors, norm, [texts, *_bare(texts)])

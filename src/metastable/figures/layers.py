@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from metastable.figures.grid import ticks
 from metastable.figures.head_tables import (
     call_value,
     condition_names,
     effect_column,
+    layer_numbers,
     measure_of,
     require_columns,
     select_heads,
@@ -66,19 +68,20 @@ def layer_plot(
     Returns
     -------
     matplotlib.figure.Figure
-        Layer 1 at the bottom; filled dots are significant heads.
+        The first layer at the bottom; filled dots are significant heads.
     """
     value, effect = effect_column(heads, value, size=True)
     frame = select_heads(heads, [value, "p_perm_fdr"], site=site, threshold=threshold, measure=measure)
-    n = int(frame["layer"].max())
+    numbers = layer_numbers(frame)
+    n = len(numbers)
     row = 0.32 if n <= 12 else 0.24 if n <= 24 else 0.185
     figure, (axes,) = chart(1.35 + row * max(n, 2))
     found = (frame["p_perm_fdr"] < alpha).to_numpy(bool)
-    x, y = frame[value].to_numpy(float), frame["layer"].to_numpy(float)
+    x, y = frame[value].to_numpy(float), _rows_of(frame["layer"], numbers)
     plus, minus = effect.directions(*condition_names(heads, conditions))
     axes.axvline(0, color=MUTED, linewidth=1)
-    for layer in range(1, n + 1, 2):
-        axes.axhspan(layer - 0.5, layer + 0.5, color="#f6f6f6", zorder=0, linewidth=0)
+    for place in range(1, n + 1, 2):
+        axes.axhspan(place - 0.5, place + 0.5, color="#f6f6f6", zorder=0, linewidth=0)
     # heads of a layer are spread a little, in their order, so that equal effects stay visible
     spread = (frame["head"].to_numpy(float) - 1) / max(float(frame["head"].max()) - 1, 1) - 0.5
     size = 18 if row > 0.2 else 12
@@ -106,14 +109,20 @@ def layer_plot(
         )
     means = frame.groupby("layer")[value].mean()
     axes.plot(
-        means, means.index, "|", color=INK, markersize=72 * row * 0.8, markeredgewidth=2.2, label="mean of the layer"
+        means,
+        _rows_of(means.index, numbers),
+        "|",
+        color=INK,
+        markersize=72 * row * 0.8,
+        markeredgewidth=2.2,
+        label="mean of the layer",
     )
     if layers is not None:
         table = _layer_rows(layers, frame, p_column)
-        for layer, p in zip(table["layer"], table[p_column], strict=True):
+        for place, p in zip(_rows_of(table["layer"], numbers), table[p_column], strict=True):
             axes.annotate(
                 format_p(float(p)),
-                (1, layer),
+                (1, place),
                 (5, 0),
                 xycoords=("axes fraction", "data"),
                 textcoords="offset points",
@@ -123,7 +132,7 @@ def layer_plot(
                 color=INK if p < alpha else MUTED,
             )
     shown = ticks(n, row, 0.17)
-    axes.set_yticks(shown, [str(i) for i in shown])
+    axes.set_yticks(shown, [str(numbers[i - 1]) for i in shown])
     axes.set_ylim(0.5, n + 0.5)
     axes.tick_params(axis="y", length=0)
     reach = 1.08 * max(float(np.nanmax(np.abs(x))), 0.05)
@@ -134,6 +143,11 @@ def layer_plot(
     axes.set_title(f"effect by layer{extra}", loc="left")
     figure.legend(loc="outside lower center", ncols=4, handletextpad=0.3)
     return figure
+
+
+def _rows_of(layers: Iterable[int], numbers: Sequence[int]) -> NDArray[np.float64]:
+    """Rows of layers in the figure, from 1: one for each layer that has attention."""
+    return np.searchsorted(numbers, np.fromiter(layers, dtype=np.int64)).astype(np.float64) + 1
 
 
 def _layer_rows(layers: pd.DataFrame, frame: pd.DataFrame, p_column: str) -> pd.DataFrame:

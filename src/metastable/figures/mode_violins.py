@@ -23,6 +23,7 @@ def _sorted(cells: Cells) -> tuple[Cells, NDArray[np.intp]]:
             np.take_along_axis(cells.histograms, order[..., None], axis=1),
             np.take_along_axis(cells.quartiles, order[..., None], axis=1),
             cells.usual_keys,
+            cells.layers,
         ),
         order,
     )
@@ -63,6 +64,7 @@ def mode_pair(
     conditions: Sequence[str] = ("a", "b"),
     quartiles: tuple[ArrayLike, ArrayLike] | None = None,
     usual_keys: float | None = None,
+    layers: Sequence[int] | None = None,
 ) -> Figure:
     """Show both conditions' violins, the heads of each layer sorted by their median, coloured by operating mode.
 
@@ -79,12 +81,14 @@ def mode_pair(
     usual_keys : float, optional
         Where queries see different numbers of keys, usually this one: position k then holds the tokens whose count is
         k percent of their keys, and n is 100.
+    layers : sequence of int, optional
+        Numbers of the layers in the model, from the first row on; 1, 2, ... unless given.
 
     Returns
     -------
     matplotlib.figure.Figure
-        Layer 1 at the bottom, the smallest median at the left; the median at the top right of each cell, the head's
-        number at the top left where there is room.
+        The first layer at the bottom, the smallest median at the left; the median at the top right of each cell, the
+        head's number at the top left where there is room.
 
     Raises
     ------
@@ -95,7 +99,7 @@ def mode_pair(
     -----
     Ramsauer et al. (2021), "Hopfield Networks is All You Need", figure 2. Densities as in `violin_pair`.
     """
-    pair = checked_pair((histograms_a, histograms_b), n, quartiles, usual_keys)
+    pair = checked_pair((histograms_a, histograms_b), n, quartiles, usual_keys, layers)
     sorted_pair = tuple(_sorted(cells) for cells in pair)
     modes = [operating_modes(cells.medians, cells.n) for cells, _ in sorted_pair]
     note = _note(pair[0], conditions)
@@ -114,9 +118,10 @@ def mode_pair_alt(
     conditions: Sequence[str] = ("a", "b"),
     quartiles: tuple[ArrayLike, ArrayLike] | None = None,
     usual_keys: float | None = None,
+    layers: Sequence[int] | None = None,
 ) -> str:
     """Say in words what `mode_pair` shows; parameters as there."""
-    pair = checked_pair((histograms_a, histograms_b), n, quartiles, usual_keys)
+    pair = checked_pair((histograms_a, histograms_b), n, quartiles, usual_keys, layers)
     modes = [operating_modes(cells.medians, cells.n) for cells in pair]
     parts = [
         f"{name}: "

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from metastable.figures.grid import bar_footer, bar_under, cell_text, draw_cells, one_map
-from metastable.figures.head_tables import head_matrix, require_columns
+from metastable.figures.head_tables import head_matrix, layer_numbers, require_columns
 from metastable.figures.style import SEQUENTIAL, alt_of, drawing
 
 __all__ = ["stability_map", "stability_map_alt"]
@@ -45,7 +45,7 @@ def stability_map(stability: pd.DataFrame, *, which: str = "") -> Figure:
     label = f"settings in which a head differs, of {n}"
     figure, axes = one_map((matrix.shape[0], matrix.shape[1]), title, bar_footer(label))
     norm = Normalize(0, n)
-    colors = draw_cells(axes, matrix, norm, SEQUENTIAL)
+    colors = draw_cells(axes, matrix, norm, SEQUENTIAL, layer_numbers(stability))
     texts = np.array([[f"{value:.0f}" for value in row] for row in matrix], dtype=object)
     cell_text(axes, matrix, colors, norm, [texts])
     bar_under(figure, norm, SEQUENTIAL, label)

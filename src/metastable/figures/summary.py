@@ -22,6 +22,7 @@ from metastable.figures.head_tables import (
     condition_names,
     digits_for,
     head_matrix,
+    layer_numbers,
     measure_of,
     select_heads,
     shared_limits,
@@ -81,10 +82,10 @@ def summary_figure(
     figure, panels, width = row_of_maps(titles, (a.shape[0], a.shape[1]), footer=footer)
     same = Normalize(*shared_limits(frame, columns[:2]))
     centred = Normalize(*symmetric_limits(difference))
-    draw_cells(panels[0], a, same, SEQUENTIAL)
-    draw_cells(panels[1], b, same, SEQUENTIAL, layers=False)
-    draw_cells(panels[2], difference, centred, DIVERGING, layers=False)
-    draw_verdicts(panels[3], frame, states, layers=False)
+    draw_cells(panels[0], a, same, SEQUENTIAL, layer_numbers(frame))
+    draw_cells(panels[1], b, same, SEQUENTIAL)
+    draw_cells(panels[2], difference, centred, DIVERGING)
+    draw_verdicts(panels[3], frame, states)
     measured = measure_of(frame)
     what = f"mean {call_measure(measured)}"
     color_bar(axes_at(figure, LEFT + 0.5 * width, footer - 0.66, width + GAP, 0.1), same, SEQUENTIAL, what)

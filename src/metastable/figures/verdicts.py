@@ -14,7 +14,7 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from metastable.figures.grid import axes_at, cell_corners, label_axes, one_map
-from metastable.figures.head_tables import condition_names, head_matrix, select_heads, significant
+from metastable.figures.head_tables import condition_names, head_matrix, layer_numbers, select_heads, significant
 from metastable.figures.style import FONT, WIDTH, alt_of, drawing, level, wrap
 from metastable.stats.effect_kinds import Effect, effect_of
 
@@ -53,8 +53,8 @@ def verdict_states(frame: pd.DataFrame, alpha: float) -> NDArray[np.object_]:
 _ORDER = ("a", "b", "equivalent", "undecided", "untested")
 
 
-def draw_verdicts(axes: Axes, frame: pd.DataFrame, states: NDArray[np.object_], *, layers: bool = True) -> None:
-    """Fill and hatch the cells by verdict, and label the axes."""
+def draw_verdicts(axes: Axes, frame: pd.DataFrame, states: NDArray[np.object_], layers: Sequence[int] = ()) -> None:
+    """Fill and hatch the cells by verdict, and label the axes, that of the layers if given."""
     codes = head_matrix(frame, np.array([_ORDER.index(state) for state in states], dtype=float))
     for code, kind in enumerate(_kinds("", "").values()):
         cells = codes == code
@@ -80,7 +80,7 @@ def draw_verdicts(axes: Axes, frame: pd.DataFrame, states: NDArray[np.object_], 
         ),
         autolim=False,
     )
-    label_axes(axes, (codes.shape[0], codes.shape[1]), layers=layers)
+    label_axes(axes, (codes.shape[0], codes.shape[1]), layers)
 
 
 def verdict_legend(
@@ -136,7 +136,7 @@ def significance_mask(
     figure, axes = one_map(
         (shape[0], shape[1]), title or f"heads {effect.with_effect} after FDR correction at {level(alpha)}", footer
     )
-    draw_verdicts(axes, frame, states)
+    draw_verdicts(axes, frame, states, layer_numbers(frame))
     under = axes_at(figure, 0, 0.04, WIDTH, footer - 0.5)
     under.set_axis_off()
     under.legend(handles=entries, loc="center", ncols=len(entries), handleheight=1.4, handlelength=2.2)
@@ -162,6 +162,9 @@ def significance_mask_alt(
     plus, minus = effect.directions_in_text(*condition_names(heads, conditions))
     text = f"Of {len(frame)} heads, {found} {effect.verb} after FDR correction at {level(alpha)}"
     text += f": {n['a']} {plus}, {n['b']} {minus}."
+    small = int((frame["verdict"] == "negligible").sum()) if "verdict" in frame else 0
+    if small:
+        text += f" {small} of them {'is' if small == 1 else 'are'} negligible."
     if "verdict" in frame and found < len(frame):
         text += f" Of the others {n['equivalent']} are equivalent and {n['undecided']} undecided."
     layers = frame.loc[(states == "a") | (states == "b"), "layer"]

@@ -54,11 +54,14 @@ class Cells:
     usual_keys : float or None
         None where the axis counts the keys, all n of them; else the axis is in percent of the keys that a query sees,
         usually so many.
+    layers : tuple of int
+        Number of each layer in the model, from the first row on.
     """
 
     histograms: NDArray[np.int64]
     quartiles: NDArray[np.float64]
     usual_keys: float | None = None
+    layers: tuple[int, ...] = ()
 
     @property
     def n(self) -> int:
@@ -101,7 +104,11 @@ class Look:
 
 
 def checked_cells(
-    histograms: ArrayLike, n: int | None, quartiles: ArrayLike | None = None, usual_keys: float | None = None
+    histograms: ArrayLike,
+    n: int | None,
+    quartiles: ArrayLike | None = None,
+    usual_keys: float | None = None,
+    layers: Sequence[int] | None = None,
 ) -> Cells:
     """Check the histograms of one grid.
 
@@ -116,6 +123,8 @@ def checked_cells(
         Where the histograms are rounded; those of the histograms unless given.
     usual_keys : float, optional
         As `Cells` has it.
+    layers : sequence of int, optional
+        Numbers of the layers in the model, from the first row on; 1, 2, ... unless given.
 
     Returns
     -------
@@ -124,7 +133,7 @@ def checked_cells(
     Raises
     ------
     InputError
-        Where the shape is wrong, a count lies above `n`, or percents do not end at 100.
+        Where the shape is wrong, a count lies above `n`, percents do not end at 100, or a layer has no number.
     """
     table = np.asarray(histograms)
     if table.ndim != 3 or table.shape[-1] < 2:
@@ -140,7 +149,10 @@ def checked_cells(
     found = count_quartiles(padded) if quartiles is None else np.asarray(quartiles, dtype=np.float64)
     if found.shape != (*table.shape[:2], 3):
         raise InputError(f"quartiles must have the shape {(*table.shape[:2], 3)}; this has {found.shape}")
-    return Cells(padded, found, usual_keys)
+    numbers = tuple(range(1, len(table) + 1) if layers is None else layers)
+    if len(numbers) != len(table):
+        raise InputError(f"layers names {len(numbers)} layers and the histograms hold {len(table)}; name each")
+    return Cells(padded, found, usual_keys, numbers)
 
 
 def checked_pair(
@@ -148,6 +160,7 @@ def checked_pair(
     n: int | None,
     quartiles: tuple[ArrayLike, ArrayLike] | None = None,
     usual_keys: float | None = None,
+    layers: Sequence[int] | None = None,
 ) -> tuple[Cells, Cells]:
     """Check the histograms of two grids on one axis, as `checked_cells` does.
 
@@ -163,7 +176,8 @@ def checked_pair(
         )
     length = max(first.shape[-1], second.shape[-1]) - 1 if n is None else n
     of_a, of_b = (None, None) if quartiles is None else quartiles
-    return checked_cells(first, length, of_a, usual_keys), checked_cells(second, length, of_b, usual_keys)
+    a = checked_cells(first, length, of_a, usual_keys, layers)
+    return a, checked_cells(second, length, of_b, usual_keys, layers)
 
 
 def axis_sentence(cells: Cells) -> str:
@@ -219,7 +233,7 @@ def _fitting(
 
 
 def draw_violins(axes: Axes, cells: Cells, look: Look, *, layers: bool = True) -> None:
-    """Fill one axes with a violin per head, layer 1 at the bottom.
+    """Fill one axes with a violin per head, the first layer at the bottom.
 
     Parameters
     ----------
@@ -230,7 +244,7 @@ def draw_violins(axes: Axes, cells: Cells, look: Look, *, layers: bool = True) -
         Whether the layers' numbers are written.
     """
     n_layers, n_heads = cells.shape
-    label_axes(axes, cells.shape, layers=layers)
+    label_axes(axes, cells.shape, cells.layers if layers else ())
     width, height = inches(axes)
     cell_width, cell_height = width / n_heads, height / n_layers
     gap_x, gap_y = 0.025 / cell_width, 0.025 / cell_height

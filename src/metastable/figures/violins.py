@@ -65,6 +65,7 @@ def violin_grid(
     title: str | None = None,
     quartiles: ArrayLike | None = None,
     usual_keys: float | None = None,
+    layers: Sequence[int] | None = None,
 ) -> Figure:
     """Show the distribution of the count in every head, coloured by the founding bands of its median.
 
@@ -84,11 +85,13 @@ def violin_grid(
     usual_keys : float, optional
         Where queries see different numbers of keys, usually this one: position k then holds the tokens whose count is
         k percent of their keys, and n is 100.
+    layers : sequence of int, optional
+        Numbers of the layers in the model, from the first row on; 1, 2, ... unless given.
 
     Returns
     -------
     matplotlib.figure.Figure
-        Layer 1 at the bottom; the median at the top right of each cell.
+        The first layer at the bottom; the median at the top right of each cell.
 
     Raises
     ------
@@ -102,7 +105,7 @@ def violin_grid(
     Gaussian kernel estimates with Silverman's bandwidth, at least 0.55 patterns, cut at the counts seen, each scaled
     to the same height.
     """
-    cells = checked_cells(histograms, n, quartiles, usual_keys)
+    cells = checked_cells(histograms, n, quartiles, usual_keys, layers)
     bands = _bands(cells)
     what = "how many tokens each head attends to"
     named = f"{condition}: {what}" if condition else what
@@ -138,9 +141,10 @@ def violin_grid_alt(
     title: str | None = None,
     quartiles: ArrayLike | None = None,
     usual_keys: float | None = None,
+    layers: Sequence[int] | None = None,
 ) -> str:
     """Say in words what `violin_grid` shows; parameters as there."""
-    cells = checked_cells(histograms, n, quartiles, usual_keys)
+    cells = checked_cells(histograms, n, quartiles, usual_keys, layers)
     whose = f" in condition {condition}" if condition else ""
     n_layers, n_heads = cells.shape
     return (
@@ -158,6 +162,7 @@ def violin_pair(
     conditions: Sequence[str] = ("a", "b"),
     quartiles: tuple[ArrayLike, ArrayLike] | None = None,
     usual_keys: float | None = None,
+    layers: Sequence[int] | None = None,
 ) -> Figure:
     """Show both conditions' violins, with an outline around each head whose median changes its band.
 
@@ -172,6 +177,8 @@ def violin_pair(
     quartiles : pair of array_like, optional
     usual_keys : float, optional
         As in `violin_grid`.
+    layers : sequence of int, optional
+        Numbers of the layers in the model, from the first row on; 1, 2, ... unless given.
 
     Returns
     -------
@@ -183,7 +190,7 @@ def violin_pair(
     InputError
         Where the conditions hold different layers or heads.
     """
-    pair = checked_pair((histograms_a, histograms_b), n, quartiles, usual_keys)
+    pair = checked_pair((histograms_a, histograms_b), n, quartiles, usual_keys, layers)
     a, b = (_bands(cells) for cells in pair)
     changed = (a != b) & (a > 0) & (b > 0)
     extra = f" Outlined: heads that change band ({int(changed.sum())})." if changed.any() else " No head changes band."
@@ -202,9 +209,10 @@ def violin_pair_alt(
     conditions: Sequence[str] = ("a", "b"),
     quartiles: tuple[ArrayLike, ArrayLike] | None = None,
     usual_keys: float | None = None,
+    layers: Sequence[int] | None = None,
 ) -> str:
     """Say in words what `violin_pair` shows; parameters as there."""
-    pair = checked_pair((histograms_a, histograms_b), n, quartiles, usual_keys)
+    pair = checked_pair((histograms_a, histograms_b), n, quartiles, usual_keys, layers)
     a, b = (_bands(cells) for cells in pair)
     both = (a > 0) & (b > 0)
     parts = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -14,7 +14,7 @@ from metastable.heads.depth import effects_by_depth
 from metastable.heads.finished_report import FinishedReport, rows_at
 from metastable.measures import measure_named
 from metastable.stats.agreement import MapAgreement, effect_difference, map_agreement
-from metastable.stats.corrections import adjust_p_values
+from metastable.stats.corrections import CORRECTIONS, adjust_p_values
 from metastable.study import Options
 from metastable.study.options import COMMON_OPTIONS, MEASURED, MODEL
 
@@ -24,6 +24,7 @@ __all__ = [
     "Comparison",
     "Relation",
     "compare_reports",
+    "corrected_at",
     "effect_kind",
     "join_heads",
     "labels",
@@ -308,8 +309,13 @@ def option_differences(first: Options, second: Options) -> list[tuple[str, str, 
     return [row for row in rows if row[1] != row[2]]
 
 
+def _layers(report: FinishedReport) -> set[tuple[str, int]]:
+    return set(report.heads[["site", "layer"]].drop_duplicates().itertuples(index=False, name=None))
+
+
 def _relation(first: FinishedReport, second: FinishedReport) -> Relation:
-    if first.shape != second.shape:
+    # Hybrids of one shape may have their attention in other layers.
+    if first.shape != second.shape or _layers(first) != _layers(second):
         return "other shape"
     same = first.record.model.weights_sha256 == second.record.model.weights_sha256
     return "same heads" if same else "other weights"
@@ -333,6 +339,32 @@ def _rows_of(first: FinishedReport, second: FinishedReport, measure: str, thresh
         found = rows_at(rows, threshold) if measure_named(measure).of_threshold else rows
         sides.append(found[["site", "layer", "head", "size"]])
     return sides[0].merge(sides[1], on=["site", "layer", "head"], suffixes=("_first", "_second"))
+
+
+def corrected_at(report: FinishedReport, alpha: float) -> FinishedReport:
+    """Correct a report's p-values anew, where its correction depends on a level and the report had another.
+
+    Parameters
+    ----------
+    report : FinishedReport
+    alpha : float
+        Level that the corrected p-values will be compared with.
+
+    Returns
+    -------
+    FinishedReport
+        With ``p_perm_fdr`` of every measure's heads at that level, within sites and thresholds, by the report's own
+        correction.
+    """
+    options = report.record.options
+    if options.alpha == alpha or not CORRECTIONS[options.correction].uses_alpha:
+        return report
+    corrected = {}
+    for measure, heads in report.of_measure.items():
+        family = heads.groupby(["site", "threshold"], sort=False).ngroup().to_numpy()
+        p = adjust_p_values(heads["p_perm"], method=options.correction, family=family, alpha=alpha)
+        corrected[measure] = heads.assign(p_perm_fdr=p)
+    return replace(report, of_measure=corrected)
 
 
 def compare_reports(
@@ -375,6 +407,7 @@ def compare_reports(
     first, second = (
         report.about(name) for report, name in zip((first, second), shared_measure(first, second, measure), strict=True)
     )
+    first, second = corrected_at(first, alpha), corrected_at(second, alpha)
     thresholds = shared_thresholds(first.thresholds, second.thresholds, threshold)
     relation = _relation(first, second)
     names = labels(first, second)

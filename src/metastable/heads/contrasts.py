@@ -13,7 +13,38 @@ from metastable.errors import InputError
 from metastable.measures import call_measure
 from metastable.study import Condition, Sequence, Study
 
-__all__ = ["Contrast", "contrasts_of"]
+__all__ = ["Contrast", "Crossing", "contrasts_of"]
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """Items and the contexts that carry them, sequence by sequence: both are draws, and tests are over both.
+
+    Attributes
+    ----------
+    condition : ndarray of bool, shape (n_sequences,)
+        True for a.
+    item, context : ndarray of int, shape (n_sequences,)
+        Codes.
+    item_name, context_name : str
+        What one of each is called: "word pair", "carrier".
+    """
+
+    condition: NDArray[np.bool_]
+    item: NDArray[np.intp]
+    context: NDArray[np.intp]
+    item_name: str
+    context_name: str
+
+    @property
+    def n_items(self) -> int:
+        """Number of items."""
+        return int(self.item.max()) + 1
+
+    @property
+    def n_contexts(self) -> int:
+        """Number of contexts."""
+        return int(self.context.max()) + 1
 
 
 @dataclass(frozen=True)
@@ -51,6 +82,8 @@ class Contrast:
         where a side has several sequences, or the cluster, where clusters are crossed with contexts.
     repeated_name : str
         Its name in the formula.
+    crossing : Crossing or None
+        Items and contexts, where the design has several of both: what the tests are over.
     """
 
     name: str
@@ -68,6 +101,7 @@ class Contrast:
     crossed_name: str = ""
     repeated: NDArray[np.intp] | None = None
     repeated_name: str = ""
+    crossing: Crossing | None = None
 
     def mixed_formula(self, measure: str, covariates: tuple[str, ...] = ()) -> str:
         """Write the mixed model as lme4 does; `covariates` are nuisance covariates."""
@@ -141,6 +175,23 @@ def _vary(contexts: NDArray[np.intp], clusters: NDArray[np.intp]) -> bool:
     return n_contexts < len(contexts) and not n_both == n_contexts == n_clusters
 
 
+def _crossing(
+    in_a: NDArray[np.bool_],
+    items: NDArray[np.intp],
+    contexts: NDArray[np.intp] | None,
+    names: tuple[str, str],
+) -> Crossing | None:
+    """Items and contexts to generalize over; None where there is one context, or one for each item or sequence."""
+    if contexts is None or not _vary(contexts, items):
+        return None
+    for codes in (items, contexts):
+        sides = [set(codes[side]) for side in (in_a, ~in_a)]
+        # two that are in both conditions, or two in each
+        if len(sides[0] | sides[1]) < 2 or (not sides[0] & sides[1] and min(map(len, sides)) < 2):
+            return None
+    return Crossing(in_a, items, contexts, *names)
+
+
 def _in_formula(noun: str) -> str:
     return noun.replace(" ", "_")
 
@@ -163,6 +214,7 @@ def _condition_contrast(study: Study, sequences: tuple[Sequence, ...], covariate
     crossed, crossed_name = contexts, context_name
     repeated: NDArray[np.intp] | None = None
     repeated_name = ""
+    items = np.arange(len(sequences))
     if study.design.paired:
         pairs = _codes([s.pair for s in sequences], "pair", sequences)
         sides = pd.Series(in_a).groupby(pairs).nunique()
@@ -176,6 +228,7 @@ def _condition_contrast(study: Study, sequences: tuple[Sequence, ...], covariate
         weights = _average(members, 2 * n_pairs)
         condition = np.arange(2 * n_pairs) % 2 == 0
         pair, unit = np.repeat(np.arange(n_pairs), 2), "pair"
+        items = pairs
         crossed, crossed_name = pairs, _in_formula(study.design.unit or "pair")
         # Tokens in the same places of the same sentences are no draws: each sentence gives one value, and
         # what varies between the sides of a pair is what the condition is tested against.
@@ -191,6 +244,7 @@ def _condition_contrast(study: Study, sequences: tuple[Sequence, ...], covariate
                 f"cluster {name!r} has sequences in both conditions; make the study paired, with the cluster as pair"
             )
         weights, condition, unit = _average(clusters, len(share)), share == 1, "cluster"
+        items = clusters
         if int(clusters.max()) + 1 < len(sequences):
             crossed, crossed_name = clusters, _in_formula(study.design.unit or "cluster")
             # A clip in which several questions are asked is a draw too; the sequence is then the residual.
@@ -233,6 +287,9 @@ def _condition_contrast(study: Study, sequences: tuple[Sequence, ...], covariate
             crossed_name=crossed_name if crossed is not None else "",
             repeated=repeated,
             repeated_name=repeated_name if repeated is not None else "",
+            crossing=None
+            if predictor is not None
+            else _crossing(in_a, items, contexts, (study.design.unit or unit, context_name)),
         )
     )
 
@@ -249,6 +306,9 @@ def _factorial_contrasts(
     n_units = int(units.max()) + 1
     in_a = np.array([s.condition == a.name for s in sequences])
     on_first = np.array([s.level == first.name for s in sequences])
+    share = np.bincount(units, weights=in_a) / np.bincount(units)
+    if np.any((share > 0) & (share < 1)):
+        return _within_contrasts(study, sequences, covariates, units, in_a, on_first)
     unit_in_a = np.zeros(n_units, dtype=bool)
     unit_in_a[units[in_a]] = True
     cells = _average(units * 2 + ~on_first, 2 * n_units)
@@ -313,6 +373,73 @@ def _factorial_contrasts(
     )  # fmt: skip
 
 
+def _within_contrasts(
+    study: Study,
+    sequences: tuple[Sequence, ...],
+    covariates: pd.DataFrame,
+    units: NDArray[np.intp],
+    in_a: NDArray[np.bool_],
+    on_first: NDArray[np.bool_],
+) -> tuple[Contrast, ...]:
+    """Contrasts of two factors that both vary within units: each compares two values of every unit, as a pair."""
+    factor = study.design.factor
+    if factor is None:
+        raise InputError(f"study {study.name} has no second factor")
+    (a, b), (first, second) = study.conditions, factor.levels
+    n_units = int(units.max()) + 1
+    members = (units * 2 + ~in_a) * 2 + ~on_first
+    cells = _average(members, 4 * n_units)
+    empty = np.diff(cells.indptr) == 0
+    if empty.any():
+        name = sequences[int(np.argmax(units == int(np.argmax(empty)) // 4))].pair
+        raise InputError(
+            f"{name!r} lacks a level of {factor.name} in a condition; give every unit sequences of both levels in both"
+        )
+    # rows: the unit's value on side a and on side b; columns: a first, a second, b first, b second
+    halves = {
+        "interaction": np.array([[1.0, -1.0, 0.0, 0.0], [0.0, 0.0, 1.0, -1.0]]),
+        "condition": np.array([[0.5, 0.5, 0.0, 0.0], [0.0, 0.0, 0.5, 0.5]]),
+        factor.name: np.array([[0.5, 0.0, 0.5, 0.0], [0.0, 0.5, 0.0, 0.5]]),
+    }
+    differences = tuple(
+        Condition(f"{first.name} − {second.name} in {one.name}", f"difference of {factor.name} among {one.name}")
+        for one in (a, b)
+    )
+    sides = {"interaction": differences, "condition": (a, b), factor.name: factor.levels}
+    x, z = in_a - 0.5, on_first - 0.5
+    fixed = {"interaction": [x * z, x, z], "condition": [x, z, x * z], factor.name: [z, x, x * z]}
+    noun = study.design.unit or "unit"
+    made = []
+    for name, half in halves.items():
+        weights = sparse.csr_array(sparse.kron(sparse.eye_array(n_units), half) @ cells)
+        # a difference of levels has no covariates: those of its two cells are averaged
+        plain = sparse.csr_array(
+            sparse.kron(sparse.eye_array(n_units), np.abs(half) / np.abs(half).sum(axis=1)[:, None])
+        )
+        made.append(
+            _require_two(
+                Contrast(
+                    name=name,
+                    a=sides[name][0],
+                    b=sides[name][1],
+                    unit=noun,
+                    weights=weights,
+                    condition=np.arange(2 * n_units) % 2 == 0,
+                    pair=np.repeat(np.arange(n_units), 2),
+                    predictor=None,
+                    covariates=_mean_covariates(sparse.csr_array(plain @ cells), covariates),
+                    design=np.column_stack([np.ones(len(sequences)), *fixed[name]]),
+                    formula=f"condition * {factor.name}",
+                    crossed=units,
+                    crossed_name=_in_formula(noun),
+                    repeated=members if len(members) > 4 * n_units else None,
+                    repeated_name=f"{_in_formula(noun)}:condition:{factor.name}" if len(members) > 4 * n_units else "",
+                )
+            )
+        )
+    return tuple(made)
+
+
 def contrasts_of(study: Study, sequences: tuple[Sequence, ...]) -> tuple[Contrast, ...]:
     """Return the contrasts of a study, the primary one first.
 
@@ -344,5 +471,5 @@ def contrasts_of(study: Study, sequences: tuple[Sequence, ...]) -> tuple[Contras
     if study.design.factor is None:
         return (_condition_contrast(study, sequences, covariates),)
     contrasts = _factorial_contrasts(study, sequences, covariates)
-    first = study.claims[0].contrast
+    first = study.claims[0].contrast if study.claims else "interaction"
     return tuple(sorted(contrasts, key=lambda contrast: contrast.name != first))

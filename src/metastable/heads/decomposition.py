@@ -22,7 +22,14 @@ from metastable.study import Options
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["MapComparison", "compared_maps", "effects_with_sink_held", "sink_of", "without_sinks"]
+__all__ = [
+    "MapComparison",
+    "compared_maps",
+    "effects_with_sink_held",
+    "learned_sink_shares",
+    "sink_of",
+    "without_sinks",
+]
 
 # Fisher's z has a standard error of one over the root of n - 3.
 _LEAST_HEADS = 4
@@ -38,6 +45,28 @@ def sink_of(names: Container[str]) -> str | None:
 def without_sinks(names: Iterable[str]) -> tuple[str, ...]:
     """Return those of some measures that a sink hardly enters."""
     return tuple(name for name in names if measure_named(name).without_sinks)
+
+
+def learned_sink_shares(cube: xr.Dataset, contrast: Contrast) -> tuple[float, float] | None:
+    """Return what share of the attention goes to learned sinks on either side of a contrast.
+
+    Parameters
+    ----------
+    cube : xarray.Dataset
+        Of a model with such sinks it holds ``mean_sink_mass`` (sequence, site, layer, head).
+    contrast : Contrast
+        Its sides are those of the sequences.
+
+    Returns
+    -------
+    tuple of float or None
+        Means over the sequences of a and of b and over all heads; None where the softmax has no learned sink.
+    """
+    if "mean_sink_mass" not in cube:
+        return None
+    of_sequence = cube["mean_sink_mass"].mean(("site", "layer", "head")).to_numpy()
+    a, b = (float(of_sequence[contrast.sides == side].mean()) for side in (0, 1))
+    return a, b
 
 
 @dataclass(frozen=True)

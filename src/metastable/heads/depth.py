@@ -22,16 +22,15 @@ def effects_by_depth(reports: Sequence[FinishedReport], names: Sequence[str], th
     -------
     pandas.DataFrame
         Columns ``series`` (of `names`), ``site, layer, head, size, p_perm_fdr`` and ``depth``, the middle of the
-        layer as a share of its site's layers: (layer - 1/2) / layers.
+        layer as a share of its site's attention layers: (place - 1/2) / layers, the place counted from 1.
     """
     parts = []
     for report, name in zip(reports, names, strict=True):
         rows = rows_at(report.heads, threshold)
         layers = rows["site"].map({site: n for site, n, _ in report.shape})
+        place = rows.groupby("site")["layer"].rank("dense")
         parts.append(
-            rows[["site", "layer", "head", "size", "p_perm_fdr"]].assign(
-                depth=(rows["layer"] - 0.5) / layers, series=name
-            )
+            rows[["site", "layer", "head", "size", "p_perm_fdr"]].assign(depth=(place - 0.5) / layers, series=name)
         )
     return pd.concat(parts, ignore_index=True)
 

@@ -165,12 +165,18 @@ def _balance(sequences: pd.DataFrame, contrast: ContrastRecord, n_units: int) ->
         return pd.DataFrame()
     keys, side = _units(sequences, contrast)
     table = sequences[covariates].assign(side=side)
+    paired = keys[0] == "pair" and contrast.name != "interaction" and sequences["pair"].notna().all()
     if n_units != len(sequences):
         table = table.groupby([sequences[key] for key in keys], observed=True, sort=False).mean()
     in_a = (table["side"] > 0.5).to_numpy()
     if len(table) != n_units or min(in_a.sum(), (~in_a).sum()) < 2:
         return pd.DataFrame()
-    return balance_table(table[covariates], in_a)
+    # One row for each side of a pair is a pair of rows; sequences that stand alone have no partner.
+    pair = table.index.get_level_values(0).to_numpy() if paired and isinstance(table.index, pd.MultiIndex) else None
+    sizes = None if pair is None else pd.Series(in_a).groupby(pair).agg(["size", "sum"])
+    if sizes is None or not ((sizes["size"] == 2) & (sizes["sum"] == 1)).all():
+        pair = None
+    return balance_table(table[covariates], in_a, pair=pair)
 
 
 def read_report(folder: Path) -> FinishedReport:

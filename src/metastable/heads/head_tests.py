@@ -21,14 +21,18 @@ from metastable.heads.cube import (
     unit_means,
 )
 from metastable.heads.spread import Spread, spread_of
-from metastable.measures import COUNT, known_measures, measure_named
+from metastable.measures import COUNT, call_measure, known_measures, measure_named
 from metastable.progress import Advance
 from metastable.stats.analysis import Analysis, Settings, TokenRows, join_analyses
+from metastable.stats.contexts.generalized import Observations
+from metastable.stats.corrections import adjust_p_values
 from metastable.stats.correlation import slope_design
+from metastable.stats.determined import independent_columns
 from metastable.stats.difference import analyse
 from metastable.stats.mixed_models.joint import JointModel, fit_joint_model
 from metastable.stats.permutations.engine import PermutationResult
 from metastable.stats.permutations.permutation import permutation_test, permutation_test_contrast
+from metastable.stats.permutations.resolution import Resolution, resolution
 from metastable.stats.simulation.sensitivity import Sensitivity, sensitivity
 from metastable.stats.slope import analyse_slope
 from metastable.study import Options, Sequence, View
@@ -45,8 +49,10 @@ __all__ = [
     "analyse_view",
     "directed_test",
     "joint_model",
+    "lone_head",
     "measures_beside",
     "power_of",
+    "require_resolution",
     "side_histograms",
     "side_spread",
     "thresholds_of",
@@ -75,6 +81,75 @@ def adjusting(contrast: Contrast, names: tuple[str, ...]) -> NDArray[np.float64]
     return contrast.covariates[list(names)].to_numpy(dtype=np.float64) if names else None
 
 
+def require_resolution(contrast: Contrast, options: Options) -> None:
+    """Refuse units so few that no head could come out different, before anything is measured.
+
+    Parameters
+    ----------
+    contrast : Contrast
+    options : Options
+        The level, the number of relabelings and the covariates.
+
+    Raises
+    ------
+    InputError
+        If no relabeling of the units gives a p below alpha.
+    """
+    found = resolution_of(contrast, options)
+    if found.p < options.alpha:
+        return
+    a, b = contrast.a.name, contrast.b.name
+    if contrast.predictor is not None:
+        have, ways = f"{len(contrast.condition)} {contrast.unit}s", "put in order"
+    elif contrast.pair is not None:
+        have, ways = f"{contrast.n_a} {contrast.unit}s", "flipped"
+    else:
+        have, ways = f"{contrast.n_a} {a} and {contrast.n_b} {b} {contrast.unit}s", "relabelled"
+    raise InputError(
+        f"{have} can be {ways} in {found.n_relabelings} ways, so that p is at least {found.p:.2g} and never below "
+        f"--alpha {options.alpha:g}: no head could come out different, however large its effect; give more "
+        f"{contrast.unit}s, by more material or a smaller --max-length"
+    )
+
+
+def resolution_of(contrast: Contrast, options: Options) -> Resolution:
+    """Return the smallest p that the permutation test of a contrast can give."""
+    return resolution(
+        contrast.condition,
+        paired=contrast.pair is not None and contrast.predictor is None,
+        rows=contrast.predictor is not None or bool(options.covariates and contrast.pair is None),
+        n_permutations=options.permutations,
+    )
+
+
+def lone_head(contrast: Contrast, options: Options, n_heads: int) -> str:
+    """Say that a single head could not come out different among so many, or nothing where it could.
+
+    Parameters
+    ----------
+    contrast : Contrast
+    options : Options
+    n_heads : int
+        Heads of a site, which are corrected together.
+
+    Returns
+    -------
+    str
+        A sentence without its full stop; empty where a lone head can be found.
+    """
+    found = resolution_of(contrast, options)
+    alone = np.ones(n_heads)
+    alone[0] = found.p
+    corrected = adjust_p_values(alone, method=options.correction, alpha=options.alpha)[0]
+    if corrected < options.alpha:
+        return ""
+    more = "more --permutations" if found.n_relabelings > options.permutations else f"more {contrast.unit}s"
+    return (
+        f"p is at least {found.p:.2g} here: a head that is different alone among {n_heads} gets a corrected p of "
+        f"{corrected:.2g} and is not found; {more} would find it"
+    )
+
+
 def _token_rows(
     cube: xr.Dataset,
     features: pd.DataFrame,
@@ -87,6 +162,8 @@ def _token_rows(
     design = contrast.design
     if covariates:
         nuisance = np.array([[s.covariates[name] for name in covariates] for s in sequences], dtype=np.float64)
+        # One that does not vary or that others determine is left out, as of the tests of units.
+        nuisance = nuisance[:, independent_columns(nuisance, np.ones((len(nuisance), 1)))]
         design = np.column_stack([design, nuisance - nuisance.mean(axis=0)])
     if contrast.repeated is not None:
         return TokenRows(
@@ -98,6 +175,9 @@ def _token_rows(
     _, owner = token_values(cube, features.iloc[:1], threshold, measure)
     if np.bincount(owner).max() == 1:
         return None  # one row per sequence: the sequences' own tests say it all
+    of_sites = features.drop_duplicates("site")
+    if len(of_sites) > 1 and len(token_values(cube, of_sites, threshold, measure)[1]) != len(owner):
+        return None  # a decoder reads a target one step later: its rows are of other tokens than the encoder's
 
     def read(columns: slice) -> NDArray[np.float64]:
         return token_values(cube, features.iloc[columns], threshold, measure)[0]
@@ -108,6 +188,23 @@ def _token_rows(
         design=design[owner],
         cluster=None if contrast.crossed is None else contrast.crossed[owner],
         block=max(1, _TOKEN_BLOCK_BYTES // (8 * max(1, len(owner)))),
+    )
+
+
+def _observations(
+    cube: xr.Dataset, features: pd.DataFrame, threshold: float, contrast: Contrast, options: Options
+) -> Observations | None:
+    """Sequence by sequence what tests over items and contexts take; None where they are over units."""
+    crossing = contrast.crossing
+    if crossing is None or options.covariates:
+        return None
+    return Observations(
+        values=unit_means(cube, features, threshold, options.measure),
+        condition=crossing.condition,
+        item=crossing.item,
+        context=crossing.context,
+        names=(crossing.item_name.replace(" ", "_"), crossing.context_name.replace(" ", "_")),
+        measure=f"mean {call_measure(options.measure)}",
     )
 
 
@@ -153,6 +250,7 @@ def analyse_cube(
     advance: Advance,
     *,
     with_mixed_models: bool = True,
+    beside_covariates: bool = True,
 ) -> Analysis:
     """Run all tests of one contrast, for every threshold.
 
@@ -171,7 +269,10 @@ def analyse_cube(
     advance : callable
         Told of progress as ``f(done, total)``.
     with_mixed_models : bool
-        Whether mixed models are fitted; their columns are NaN if not.
+        Whether mixed models of tokens are fitted; their columns are NaN if not. Where the tests are over items and
+        contexts, these columns hold the mixed model over both in any case.
+    beside_covariates : bool
+        Whether tests that hold no covariate fixed are done a second time with all recorded ones held fixed.
 
     Returns
     -------
@@ -188,21 +289,31 @@ def analyse_cube(
             advance(int(100 * (2 * index + part + done / max(total, 1))), 200 * len(thresholds))
 
         values = contrast.values(unit_means(cube, features, threshold, measure))
+        observations = _observations(cube, features, threshold, contrast, options)
         arguments: dict[str, Any] = {
             "threshold": threshold,
             "measure": measure,
             "medians": _medians(cube, features, threshold, contrast, measure, histograms[index]),
             "tokens": _token_rows(cube, features, threshold, contrast, sequences, options.covariates, measure)
-            if with_mixed_models
+            if with_mixed_models and observations is None
             else None,
-            "recorded": contrast.covariates,
+            # What holding all recorded covariates fixed would do is asked of the run's own measure.
+            "recorded": contrast.covariates if beside_covariates else None,
             "settings": _settings(options),
             "on_permutations": partial(tell, part=0),
             "on_models": partial(tell, part=1),
         }
         if contrast.predictor is None:
             analyses.append(
-                analyse(values, contrast.condition, features, pair=contrast.pair, covariates=nuisance, **arguments)
+                analyse(
+                    values,
+                    contrast.condition,
+                    features,
+                    pair=contrast.pair,
+                    covariates=nuisance,
+                    contexts=observations,
+                    **arguments,
+                )
             )
         else:
             held = contrast.covariates[list(options.covariates)]
@@ -265,7 +376,7 @@ def view_cube(cube: xr.Dataset, view: View, sequences: tuple[Sequence, ...], sit
     InputError
         If the view is of target words and a sequence has none.
     """
-    return target_rows(cube, sequences, sites, view.measure) if view.targets_query else cube
+    return target_rows(cube, sequences, sites, view.measure, view.span) if view.targets_query else cube
 
 
 def measures_beside(cube: xr.Dataset, options: Options) -> tuple[str, ...]:
@@ -311,7 +422,8 @@ def analyse_beside(
     -------
     analyses : dict of str to Analysis
         By the measure's name: permutation tests, intervals, Bayes factors, equivalence tests and verdicts, p-values
-        corrected within the measure. No mixed model is fitted, and the columns of mixed models are NaN.
+        corrected within the measure. No mixed model is fitted, and the columns of mixed models are NaN;
+        covariates are held fixed only where the options name them.
     left_out : dict of str to str
         For each measure that units lack a value of, such as words that no query of a head attends to, that this is
         so, after "the measure count_words".
@@ -332,7 +444,9 @@ def analyse_beside(
         if without.any():
             left_out[name] = f"has no value in a head for {without.sum()} of {len(without)} units"
             continue
-        analyses[name] = analyse_cube(cube, contrast, sequences, its, histograms, tell, with_mixed_models=False)
+        analyses[name] = analyse_cube(
+            cube, contrast, sequences, its, histograms, tell, with_mixed_models=False, beside_covariates=False
+        )
     return analyses, left_out
 
 
@@ -350,8 +464,14 @@ def power_of(cube: xr.Dataset, contrast: Contrast, options: Options, advance: Ad
     features = feature_table(cube)
     values = unit_values(cube, contrast, options)
     varied = np.ptp(values, axis=0) > 0
-    # of a slope the report says by formula what the sample could find
-    if contrast.predictor is not None or min(contrast.n_a, contrast.n_b) < _LEAST_UNITS or not varied.any():
+    # of a slope, and over contexts, the report says by formula what the sample could find
+    over_contexts = contrast.crossing is not None and not options.covariates
+    if (
+        over_contexts
+        or contrast.predictor is not None
+        or min(contrast.n_a, contrast.n_b) < _LEAST_UNITS
+        or not varied.any()
+    ):
         return None
     return sensitivity(
         values,

@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from metastable.measures import call_measure
 from metastable.stats.analysis import Analysis, primary
@@ -81,6 +82,10 @@ def _whole(analysis: Analysis) -> float:
     return float(omnibus.loc[omnibus["site"] == "all", "p_sum_squares"].iloc[0])
 
 
+def _omnibus(on: ClaimedOn) -> str:
+    return "omnibus test over items and contexts" if on.analysis.over_contexts else "omnibus permutation test"
+
+
 def _sizes(analysis: Analysis) -> tuple[pd.Series, pd.Series, pd.Series]:
     effect, details = analysis.effect, primary(analysis.details)
     return primary(analysis.heads)[effect.size], details[effect.size_low], details[effect.size_high]
@@ -91,11 +96,25 @@ def _of_share(share: float, n: int) -> str:
     return f"at least {least} of {n} heads" if share else f"at least one of {n} heads"
 
 
+def _one_sided(on: ClaimedOn, direction: Literal["greater", "less"]) -> NDArray[np.float64]:
+    """One-sided p of each head: by permutation, and over contexts too from the two-sided p of a symmetric statistic."""
+    if not on.analysis.over_contexts:
+        return on.directed(direction).p_perm
+    heads = primary(on.analysis.heads)
+    p, sign = heads["p_perm"].to_numpy(), np.sign(heads["statistic"].to_numpy())
+    along = sign == (1 if direction == "greater" else -1)
+    return np.where(sign == 0, 1.0, np.where(along, p / 2, 1 - p / 2))
+
+
 def _some_heads(claim: Claim, on: ClaimedOn) -> _Evidence:
     """Any difference in any head: one omnibus permutation test, in the direction that is claimed."""
     if claim.direction == "two-sided":
-        return _Evidence(_whole(on.analysis), 1.0, "omnibus permutation test")
+        return _Evidence(_whole(on.analysis), 1.0, _omnibus(on))
     other: Literal["greater", "less"] = "less" if claim.direction == "greater" else "greater"
+    if on.analysis.over_contexts:
+        p, against = (partial_conjunction(_one_sided(on, way)) for way in (claim.direction, other))
+        test = f"one-sided tests of heads, {_of_share(0, len(primary(on.analysis.heads)))}, Bonferroni"
+        return _Evidence(p, against, test, "the same tests in the opposite direction")
     p, against = (on.directed(way).omnibus["all"].p_sum_squares for way in (claim.direction, other))
     return _Evidence(
         p,
@@ -113,9 +132,9 @@ def _beyond(claim: Claim, on: ClaimedOn, alpha: float) -> _Evidence:
         p = minimum_effect_p(size, low, high, smallest=claim.smallest_effect, direction=claim.direction)
         what = f"minimum-effect test of |{symbol}| > {claim.smallest_effect:g}"
     elif claim.direction == "two-sided":
-        p, what = primary(on.analysis.heads)["p_perm"].to_numpy(), "permutation test"
+        p, what = primary(on.analysis.heads)["p_perm"].to_numpy(), "test of each head"
     else:
-        p, what = on.directed(claim.direction).p_perm, "one-sided permutation test"
+        p, what = _one_sided(on, claim.direction), "one-sided test"
     beside = ""
     if claim.smallest_effect and not claim.share and _whole(on.analysis) < alpha:
         beside = "a difference of some size was shown"
@@ -133,7 +152,7 @@ def _nothing(claim: Claim, on: ClaimedOn, alpha: float, margin: float) -> _Evide
         float(p.max()),
         _whole(on.analysis),
         f"equivalence within |{on.analysis.effect.symbol}| = {bound:g} in every head",
-        "omnibus permutation test",
+        _omnibus(on),
         beside=f"{inside} of {len(p)} heads are equivalent each by itself",
     )
 

@@ -12,6 +12,7 @@ from metastable.errors import InputError, one_line
 from metastable.files import files_below, sha256_of, unlike, write_text
 from metastable.heads.calibration_options import CalibrationOptions
 from metastable.heads.comparison_options import ComparisonOptions
+from metastable.heads.models_options import ModelsOptions
 from metastable.program import typed as started
 from metastable.study import Options
 from metastable.typed_json import plain, typed
@@ -25,10 +26,15 @@ __all__ = [
     "ComparisonVerdict",
     "ContrastRecord",
     "ExtractionRecord",
+    "FailedModel",
     "FrozenNote",
+    "ManyModelsRecord",
+    "ManyModelsVerdict",
+    "MeasureOverModels",
     "ModelRecord",
     "ModelsRecord",
     "PermutationRecord",
+    "ReadModel",
     "Record",
     "RunRecord",
     "RunVerdict",
@@ -195,8 +201,8 @@ class VerdictRecord:
     word : str
         ``"different"``, ``"equivalent"``, ``"undecided"``, or of a sweep ``"mixed"``.
     sentence : str
-    different, equivalent, undecided : int
-        How many heads are so; of a sweep over all its settings.
+    different, negligible, equivalent, undecided : int
+        How many heads are so; of a sweep over all its settings. Negligible ones are different, within the margin.
     """
 
     word: str
@@ -204,6 +210,7 @@ class VerdictRecord:
     different: int
     equivalent: int
     undecided: int
+    negligible: int = field(default=0, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -510,6 +517,154 @@ class SweepRecord(Record):
 
 
 @dataclass(frozen=True)
+class ReadModel:
+    """A model of a study over many.
+
+    Attributes
+    ----------
+    label, given : str
+        What it is called, and what was typed; of an untrained one its seed.
+    family, role : str
+        ``"draw"``, ``"checkpoint"`` (an earlier one of a training that is drawn once) or ``"untrained"``.
+    reading : str
+        Hash of what it read: models of one hash share their units.
+    result : str
+        Key of its result.
+    report : str
+        Its own report, relative to this folder.
+    model : ModelRecord
+    packages : mapping of str to str
+        Versions that it was run with.
+    """
+
+    label: str
+    given: str
+    family: str
+    role: str
+    reading: str
+    result: str
+    report: str
+    model: ModelRecord
+    packages: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class FailedModel:
+    """A model that could not be read, and why."""
+
+    label: str
+    given: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class MeasureOverModels:
+    """What one measure shows over models; None where there are too few.
+
+    Attributes
+    ----------
+    measure : str
+    n_models : int
+        Draws; untrained ones are none.
+    size, size_low, size_high : float or None
+        Size of the typical head and its interval over models and sequences together.
+    share, share_low, share_high : float or None
+        Share of heads that differ, likewise.
+    mean, mean_low, mean_high : float or None
+        Mean signed effect, likewise.
+    p_flip : float or None
+        Of the mean signed effect by sign flips over models.
+    i_squared : float or None
+        Of the size.
+    n_untrained : int
+    untrained_size, untrained_low, untrained_high : float or None
+    beyond_untrained_low, beyond_untrained_high : float or None
+        Interval of the mean squared size of the trained less that of the untrained ones.
+    """
+
+    measure: str
+    n_models: int
+    size: float | None
+    size_low: float | None
+    size_high: float | None
+    share: float | None
+    share_low: float | None
+    share_high: float | None
+    mean: float | None
+    mean_low: float | None
+    mean_high: float | None
+    p_flip: float | None
+    i_squared: float | None
+    n_untrained: int
+    untrained_size: float | None
+    untrained_low: float | None
+    untrained_high: float | None
+    beyond_untrained_low: float | None
+    beyond_untrained_high: float | None
+
+
+@dataclass(frozen=True)
+class ManyModelsVerdict:
+    """The verdict over models for programs: a sentence, and every measure's numbers, the run's own first."""
+
+    sentence: str
+    measures: tuple[MeasureOverModels, ...]
+
+
+@dataclass(frozen=True)
+class ManyModelsRecord(Record):
+    """What run.json holds of a study over many models.
+
+    Attributes
+    ----------
+    kind : {"models"}
+    study, title, command, finished : str
+    chosen : ModelsOptions
+        The models and the draws.
+    options : Options
+        Of every run; its model is the first one's.
+    measure : str
+        What the study is about.
+    a, b, unit : str
+        Names of the conditions, and what one observation is.
+    models : tuple of ReadModel
+    failed : tuple of FailedModel
+    n_runs_reused : int
+        Models whose result was kept from before.
+    left_out : mapping of str to str
+        Of each measure that is not compared over models why.
+    seconds : mapping of str to float
+    packages : mapping of str to str
+    python, platform : str
+    verdict : ManyModelsVerdict
+    files : mapping of str to str
+        SHA-256 of each file of the report, by its name in the folder.
+    """
+
+    kind: Literal["models"]
+    study: str
+    title: str
+    command: str
+    finished: str
+    chosen: ModelsOptions
+    options: Options
+    measure: str
+    a: str
+    b: str
+    unit: str
+    models: tuple[ReadModel, ...]
+    failed: tuple[FailedModel, ...]
+    n_runs_reused: int
+    left_out: Mapping[str, str]
+    seconds: Mapping[str, float]
+    packages: Mapping[str, str]
+    python: str
+    platform: str
+    verdict: ManyModelsVerdict | None
+    files: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class CalibrationRecord(Record):
     """What calibration.json holds.
 
@@ -534,7 +689,7 @@ class CalibrationRecord(Record):
     files: Mapping[str, str] = field(default_factory=dict)
 
 
-Report = TypeVar("Report", bound=RunRecord | ComparisonRecord | SweepRecord | CalibrationRecord)
+Report = TypeVar("Report", bound=RunRecord | ComparisonRecord | SweepRecord | CalibrationRecord | ManyModelsRecord)
 
 
 def run_command(name: str, out: Path) -> str:
@@ -552,12 +707,14 @@ def with_files(record: Report, folder: Path) -> Report:
     return replace(record, files={name: sha256_of(folder / name) for name in files_below(folder)})
 
 
-def require_whole(record: RunRecord | ComparisonRecord | SweepRecord | CalibrationRecord, path: Path) -> None:
+def require_whole(
+    record: RunRecord | ComparisonRecord | SweepRecord | CalibrationRecord | ManyModelsRecord, path: Path
+) -> None:
     """See that the files beside a record are those that it was written with.
 
     Parameters
     ----------
-    record : RunRecord, ComparisonRecord, SweepRecord or CalibrationRecord
+    record : RunRecord, ComparisonRecord, SweepRecord, CalibrationRecord or ManyModelsRecord
     path : Path
         Where it was read.
 
@@ -583,15 +740,16 @@ def _loaded(path: Path) -> Any:
         raise InputError(f"{path} cannot be read ({one_line(error)}); run its study again") from None
 
 
-_KINDS: Mapping[str, type[RunRecord | ComparisonRecord | SweepRecord]] = {
+_KINDS: Mapping[str, type[RunRecord | ComparisonRecord | SweepRecord | ManyModelsRecord]] = {
     "run": RunRecord,
     "comparison": ComparisonRecord,
     "sweep": SweepRecord,
+    "models": ManyModelsRecord,
 }
 
 
 def record_kind(path: Path) -> str:
-    """Return what a run.json is of: ``"run"``, ``"comparison"`` or ``"sweep"``.
+    """Return what a run.json is of: ``"run"``, ``"comparison"``, ``"sweep"`` or ``"models"``.
 
     Raises
     ------
@@ -600,9 +758,10 @@ def record_kind(path: Path) -> str:
     """
     found = _loaded(path)
     data = found if isinstance(found, dict) else {}
-    return "comparison" if "comparison" in data else "sweep" if data.get("kind") == "sweep" else "run"
+    kind = data.get("kind")
+    return "comparison" if "comparison" in data else kind if kind in ("sweep", "models") else "run"
 
 
-def read_record(path: Path) -> RunRecord | ComparisonRecord | SweepRecord:
-    """Read the run.json of a run, a comparison or a sweep, as `Record.read` does."""
+def read_record(path: Path) -> RunRecord | ComparisonRecord | SweepRecord | ManyModelsRecord:
+    """Read the run.json of a run, a comparison, a sweep or a study over many models, as `Record.read` does."""
     return _KINDS[record_kind(path)].read(path)

@@ -95,6 +95,8 @@ class RunResult:
     sink_held : pandas.DataFrame or None
         Effect on the run's measure in every head with its mass on a sink held fixed, as
         `metastable.heads.decomposition.effects_with_sink_held` gives it; None where no such mass was tested.
+    learned_sink : tuple of float or None
+        Share of the attention that goes to the heads' learned sinks on side a and on side b; None where they have none.
     outlying : OutlyingLengths or None
         The sequences that are far longer than the others of their condition; None where none is.
     """
@@ -115,6 +117,7 @@ class RunResult:
     record: RunRecord = field(repr=False)
     claims: tuple[JudgedClaim, ...] = ()
     sink_held: pd.DataFrame | None = field(default=None, repr=False)
+    learned_sink: tuple[float, float] | None = None
     outlying: OutlyingLengths | None = None
 
     @property

@@ -10,14 +10,14 @@ from typing import Any
 from metastable.errors import InputError
 from metastable.measures import COUNT, measure_named
 from metastable.program import typed
-from metastable.stats.effect_kinds import EFFECTS, head_columns
+from metastable.stats.effect_kinds import CONTEXT_COLUMNS, EFFECTS, head_columns
 from metastable.study import Option, Options, Study
 from metastable.study.options import COMMON_OPTIONS, MODEL, THE_STUDYS_OWN, parse_option
 from metastable.study.own_options import options_of
 
 __all__ = ["Axis", "combinations", "level_text", "read_sweep", "setting_text", "sweep_options"]
 
-_COLUMNS = frozenset(name for effect in EFFECTS for name in head_columns(effect))
+_COLUMNS = frozenset([*CONTEXT_COLUMNS, *(name for effect in EFFECTS for name in head_columns(effect))])
 _RESERVED = (_COLUMNS | {"setting"}) - {"threshold", "measure"}
 
 

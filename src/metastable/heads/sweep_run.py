@@ -83,7 +83,7 @@ def finished_run(
             "alpha": options.alpha,
             **_worst_covariate(contrast),
             "model": plain(model_record(encoder)),
-            "mixed_model": contrast.mixed_formula(options.measure, tuple(options.covariates)),
+            "mixed_model": analysis.over_contexts or contrast.mixed_formula(options.measure, tuple(options.covariates)),
             "notes": list(material.notes),
             "sources": dict(material.sources),
             "capture": extraction.capture,
@@ -93,11 +93,15 @@ def finished_run(
 
 
 def _worst_covariate(contrast: Contrast) -> dict[str, Any]:
-    """Name the covariate on which the conditions differ most, with its standardized difference."""
-    balance = balance_table(contrast.covariates, contrast.condition)
+    """Name the covariate on which the conditions differ most, and count those that differ by more than chance."""
+    balance = balance_table(contrast.covariates, contrast.condition, pair=contrast.pair)
     if balance.empty:
-        return {"worst_covariate": None, "worst_smd": None}
+        return {"worst_covariate": None, "worst_smd": None, "n_unbalanced": 0}
     worst = balance.iloc[int(balance["smd"].abs().to_numpy().argmax())]
     # an infinite difference (a covariate constant within each condition) has no place in JSON
     smd = float(worst["smd"]) if np.isfinite(worst["smd"]) else None
-    return {"worst_covariate": str(worst["covariate"]), "worst_smd": smd}
+    return {
+        "worst_covariate": str(worst["covariate"]),
+        "worst_smd": smd,
+        "n_unbalanced": int((~balance["balanced"]).sum()),
+    }

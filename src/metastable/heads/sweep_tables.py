@@ -13,7 +13,7 @@ from metastable.heads.sweep_axes import Axis
 from metastable.heads.sweep_run import FinishedRun
 from metastable.stats.corrections import adjust_p_values
 from metastable.stats.effect_kinds import effect_of
-from metastable.stats.verdict import verdicts
+from metastable.stats.verdict import DIFFERENT, NEGLIGIBLE, VERDICTS, verdicts
 
 __all__ = ["KIND_AXES", "corrected_heads", "head_table", "map_correlations", "settings_table"]
 
@@ -98,7 +98,8 @@ def settings_table(
         ``n_different_setting``, corrected within the setting, the medians of the absolute effect and of its size
         (``median_abs_g, median_abs_difference``, of slopes ``median_abs_d, median_abs_slope``), ``share_positive``,
         the head with the largest absolute size with its interval (``largest_g, largest_g_low, largest_g_high``), and
-        the covariate on which the conditions differ most.
+        the covariate on which the conditions differ most (``worst_covariate, worst_smd``) and the number of those
+        whose difference chance does not give (``n_unbalanced``).
     """
     effect = effect_of(heads)
     rows: list[dict[str, Any]] = []
@@ -120,9 +121,7 @@ def settings_table(
                     "exact": facts["exact"],
                     "omnibus_p": test["p_sum_squares"],
                     "omnibus_p_max": test["p_max"],
-                    "n_different": int(counts.get("different", 0)),
-                    "n_equivalent": int(counts.get("equivalent", 0)),
-                    "n_undecided": int(counts.get("undecided", 0)),
+                    **{f"n_{word}": int(counts.get(word, 0)) for word in VERDICTS},
                     "n_different_setting": int((mine["p_perm_fdr_setting"] < facts["alpha"]).sum()),
                     f"median_abs_{effect.symbol}": float(mine[effect.size].abs().median()),
                     f"median_abs_{effect.name}": float(mine[effect.estimate].abs().median()),
@@ -133,6 +132,7 @@ def settings_table(
                     f"largest_{effect.size_high}": largest[effect.size_high],
                     "worst_covariate": facts["worst_covariate"],
                     "worst_smd": facts["worst_smd"],
+                    "n_unbalanced": facts["n_unbalanced"],
                 }
             )
     table = pd.DataFrame(rows)
@@ -167,7 +167,7 @@ def head_table(heads: pd.DataFrame) -> pd.DataFrame:
     keys = [*_kinds(heads), "site", "layer", "head"]
     signs = np.sign(heads[effect.size])
     marked = heads.assign(
-        different=heads["verdict"] == "different",
+        different=heads["verdict"].isin([DIFFERENT, NEGLIGIBLE]),
         equivalent=heads["verdict"] == "equivalent",
         positive=signs > 0,
         negative=signs < 0,

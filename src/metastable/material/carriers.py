@@ -20,14 +20,58 @@ SLOT = "{word}"
 """Where the word goes in a carrier sentence."""
 
 CARRIERS = (
+    # the noun as subject, early
+    "The {word} was not what we had expected.",
+    "The {word} surprised everyone who was there.",
+    "The {word} has changed a great deal since then.",
+    "This {word} means more to her than she admits.",
+    "Their {word} became famous within a few years.",
+    "The {word} that he described sounded strange to me.",
+    # as subject, later
+    "By the next morning the {word} had been forgotten.",
+    "In the end the {word} made all the difference.",
+    "I am not sure that the {word} matters here.",
+    "When the {word} was gone, she felt relieved.",
+    "If the {word} disappears we will all notice.",
+    "What the {word} needs is more attention.",
+    "It was the {word} that we missed most.",
+    "Few things are as important to him as the {word} is.",
+    # as object
+    "Most people ignored the {word} at first.",
+    "She could not describe the {word} to her brother.",
+    "He pictured the {word} in great detail.",
+    "We discussed the {word} over dinner.",
+    "I have never understood the {word} in that story.",
+    "You should remember the {word} when you write to them.",
+    "Nobody mentioned the {word} at the meeting.",
+    "They kept the {word} for themselves.",
+    "My sister lost the {word} many years ago.",
+    "Did anyone notice the {word} before today?",
+    # after a preposition, in the middle
     "I thought about the {word} again.",
     "They talked about the {word} for an hour.",
-    "Nobody mentioned the {word} at the meeting.",
     "She wrote a few lines about the {word} yesterday.",
-    "The {word} was not what we had expected.",
     "He asked us about the {word} on the phone.",
+    "The old man looked for the {word} everywhere.",
+    "The children laughed at the {word} and went on.",
+    "The story of the {word} was told many times.",
+    "A song about the {word} played on the radio.",
+    "The book begins with the {word} and ends without it.",
+    # after a preposition, early
+    "Without the {word} we would never have finished.",
+    "Because of the {word} the whole plan failed.",
+    "Despite the {word} nobody felt at ease.",
+    # late in the sentence
+    "For most of us everything depends on the {word} now.",
+    "There was something odd about the {word} after all.",
+    "The critics praised every part of it except the {word} itself.",
+    "What I liked best that evening was the {word} they gave us.",
 )
-"""The built-in sentences: each takes any singular noun, countable or not, and words follow it in all of them."""
+"""The built-in sentences: each takes any singular noun, countable or not, concrete or abstract.
+
+The noun is subject, object or behind a preposition, early or late; a word follows it in all of them, so that a causal
+model has someone to look back at it.
+"""
 
 
 def split_carrier(carrier: str, word: str) -> tuple[tuple[str, ...], int]:
@@ -177,6 +221,6 @@ def _read(carrier: str, word: str, tokenizer: Tokenizer) -> tuple[Encoded, tuple
     if len(encoded.token_ids) > tokenizer.max_length:
         raise InputError(
             f"the carrier {carrier[:60]!r} is {len(encoded.token_ids)} tokens long with {word!r} and "
-            f"{tokenizer.model_id} reads at most {tokenizer.max_length}; shorten it"
+            f"{tokenizer.model_id} reads at most {tokenizer.max_length}; shorten it{tokenizer.read_more}"
         )
     return encoded, words, position

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence as SequenceOf
 from typing import TYPE_CHECKING, Any
 
+from metastable.material.covariates import bare_word
 from metastable.study import Sequence
 
 if TYPE_CHECKING:
@@ -63,8 +64,9 @@ def text_covariates(words: SequenceOf[str], answer: str, n_tokens: int, tokenize
     """
     from wordfreq import zipf_frequency
 
-    pieces = tokenizer.count_pieces(list(words))
-    frequencies = [zipf_frequency(word, "en") for word in words]
+    bare = [word for word in map(bare_word, words) if word]
+    pieces = tokenizer.count_pieces(bare)
+    frequencies = [zipf_frequency(word, "en") for word in bare]
     return {
         "tokens": float(n_tokens),
         "words": float(len(words)),

@@ -24,11 +24,11 @@ from metastable.models.products import Products
 
 __all__ = [
     "INTERFACE_NAME",
-    "SINK",
     "Attending",
     "ForwardError",
     "LayerAttention",
     "Scores",
+    "SinkOfQueriesError",
     "accepts",
     "attend_inside",
     "is_out_of_memory",
@@ -38,9 +38,6 @@ __all__ = [
 
 INTERFACE_NAME = "metastable"
 """Name under which the attention and the mask function are registered with transformers."""
-
-SINK = "the attention has a learned sink in its softmax, which is no key"
-"""What is said of a layer whose weights do not sum to one, since a part of the mass goes to no key."""
 
 
 @dataclass(frozen=True)
@@ -54,20 +51,28 @@ class LayerAttention:
     layer : int
         Position of the layer in its site, from 0.
     weights : torch.Tensor
-        (batch, heads, queries, keys) float32; rows sum to 1, keys that a query does not see weigh 0.
+        (batch, heads, queries, keys) float32; rows sum to 1, or to less where a learned sink takes part in the
+        softmax, and keys that a query does not see weigh 0.
     values : torch.Tensor or None
         (batch, heads, keys, size): what the weights are multiplied with. None where the model multiplies them
         in a way that is not seen from outside.
+    has_sink : bool
+        Whether a learned sink is known to take part in the softmax; of weights that a model returns it is not.
     """
 
     site: str
     layer: int
     weights: torch.Tensor
     values: torch.Tensor | None = None
+    has_sink: bool = False
 
 
 class ForwardError(InputError):
     """A model's own code failed on what it was given to read."""
+
+
+class SinkOfQueriesError(InputError):
+    """A layer has a learned sink whose score depends on the query: its weights are read as the model returns them."""
 
 
 Way = Literal["interface", "eager"]
@@ -90,6 +95,8 @@ class Scores(NamedTuple):
         Products s become softcap * tanh(s / softcap) before bias and mask.
     bias : torch.Tensor or None
         Added to the products: a position bias.
+    sinks : torch.Tensor or None
+        (heads,) score of each head's learned sink, which takes part in the softmax and is no key.
     """
 
     query: torch.Tensor
@@ -99,6 +106,7 @@ class Scores(NamedTuple):
     scaling: float | None
     softcap: float | None
     bias: torch.Tensor | None
+    sinks: torch.Tensor | None = None
 
     def to(self, device: torch.device) -> Scores:
         """Bring all tensors to one device; the layers of a model that is spread are on several."""
@@ -134,7 +142,9 @@ def attend_inside(
     scaling: float | None = None,
     softcap: float | None = None,
     position_bias: torch.Tensor | None = None,
-    **kwargs: Any,
+    s_aux: torch.Tensor | None = None,
+    sinks: torch.Tensor | None = None,
+    **kwargs: Any,  # noqa: ARG001 - what other implementations take
 ) -> tuple[torch.Tensor, None]:
     """Attend as transformers' eager functions do, with a float32 softmax that is listened to.
 
@@ -148,8 +158,8 @@ def attend_inside(
         (batch, key heads, keys, size); the heads are a multiple of the key heads.
     attention_mask : torch.Tensor or None
         Boolean (True: visible) or additive, broadcastable to (batch, heads, queries, keys).
-    scaling, softcap, position_bias
-        As the models give them.
+    scaling, softcap, position_bias, s_aux
+        As the models give them; the last are the scores of learned sinks.
 
     Returns
     -------
@@ -160,14 +170,15 @@ def attend_inside(
 
     Raises
     ------
-    InputError
-        If the layer adds an attention sink to its softmax, which is no key.
+    SinkOfQueriesError
+        If the layer's learned sink has a score of its own for each query (`sinks`).
     """
-    if kwargs.get("s_aux") is not None:
-        raise InputError(SINK)
+    if sinks is not None:
+        raise SinkOfQueriesError("the attention has a learned sink in its softmax that depends on the query")
     if attention_mask is not None:
         attention_mask = attention_mask[..., : key.shape[2]]
-    scores = Scores(query, key, value, attention_mask, scaling, softcap, position_bias)
+    of_heads = None if s_aux is None else s_aux.detach().flatten()
+    scores = Scores(query, key, value, attention_mask, scaling, softcap, position_bias, of_heads)
     attend = _attend.get()
     if attend is None:
         raise RuntimeError(f"attention implementation {INTERFACE_NAME!r} runs within `reading` alone")
@@ -176,7 +187,7 @@ def attend_inside(
 
 def _weigh(scores: Scores, listener: Callable[[torch.Tensor, torch.Tensor], None]) -> torch.Tensor:
     """Attend with all weights of the layer at once, which the listener gets with the values."""
-    query, key, value, mask, scaling, softcap, bias = scores
+    query, key, value, mask, scaling, softcap, bias, sinks = scores
     groups = query.shape[1] // key.shape[1]
     if groups > 1:
         key = key.repeat_interleave(groups, dim=1)
@@ -193,7 +204,9 @@ def _weigh(scores: Scores, listener: Callable[[torch.Tensor, torch.Tensor], None
             products.masked_fill_(~mask, torch.finfo(torch.float32).min)
         else:
             products += mask
-    weights = torch.softmax(products, dim=-1)
+    if sinks is not None:
+        products = torch.cat([products, sinks.float()[:, None, None].expand(*products.shape[:-1], 1)], dim=-1)
+    weights = torch.softmax(products, dim=-1)[..., : key.shape[2]]
     del products
     listener(weights, value)
     return torch.matmul(weights.to(value.dtype), value).transpose(1, 2).contiguous()
@@ -300,7 +313,7 @@ def reading(model: Any, way: Way, *, part: str | None = None, n_layers: int | No
 
                 def tell(weights: torch.Tensor, values: torch.Tensor) -> None:
                     with _listener_errors():
-                        told(LayerAttention(site, layer, weights.to(home), values.to(home)))
+                        told(LayerAttention(site, layer, weights.to(home), values.to(home), scores.sinks is not None))
 
                 attended = _weigh(scores, tell)
             if len(modules) == sum(seen.values()) == n_layers:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from metastable.errors import InputError
 from metastable.models.devices import input_device, is_spread, resolve_device
+from metastable.models.languages import choose_language
 from metastable.models.model_files import (
     BUNDLED_MODEL,
     load_part,
@@ -22,11 +23,12 @@ from metastable.models.model_files import (
     resolve_source,
     weight_files,
     weights_size,
+    written_class,
 )
-from metastable.models.positions import UNLIMITED_LENGTH, attend_in_full, longest_text, skeleton
+from metastable.models.positions import UNLIMITED_LENGTH, attend_in_full, longest_text, read_more, skeleton
 from metastable.models.sites import Site
 from metastable.models.slow_tokens import count_pieces_slowly, trace_words
-from metastable.models.towers import text_tower
+from metastable.models.towers import leave_decoder_out, lone_text_tower, text_tower
 
 __all__ = [
     "BUNDLED_MODEL",
@@ -36,6 +38,7 @@ __all__ = [
     "Site",
     "Tokenizer",
     "fit_lengths",
+    "hash_weights",
     "load_encoder",
     "load_tokenizer",
     "wrap_model",
@@ -89,6 +92,8 @@ class Tokenizer:
         The most tokens, special ones included, that the model reads.
     has_segments : bool
         Whether the model tells the two texts of a pair apart by token types.
+    read_more : str
+        How the model is brought to read more tokens, as `metastable.models.positions.read_more` says it.
     """
 
     model_id: str
@@ -96,6 +101,7 @@ class Tokenizer:
     backend: Any = field(repr=False, compare=False)
     max_length: int
     has_segments: bool = False
+    read_more: str = ""
 
     def __post_init__(self) -> None:
         # "[SEP]" in a text is letters, and none of the tokens that the tokenizer adds
@@ -117,11 +123,11 @@ class Tokenizer:
         pad = self.backend.pad_token_id
         return int(pad) if pad is not None else int(self.backend.eos_token_id or 0)
 
-    def unknown_words(self, encoded: Encoded) -> tuple[int, ...]:
-        """Return the places of the words that hold characters which the vocabulary does not have."""
+    @property
+    def unknown_id(self) -> int | None:
+        """Id of what the vocabulary lacks; None where it lacks nothing."""
         unknown = self.backend.unk_token_id
-        found = zip(encoded.token_ids, encoded.word_index, strict=True)
-        return tuple(dict.fromkeys(word for token, word in found if token == unknown and word >= 0))
+        return None if unknown is None else int(unknown)
 
     def special_letters(self, text: str) -> tuple[str, ...]:
         """Return the names of special tokens, such as ``[SEP]``, that a text holds as letters."""
@@ -303,6 +309,8 @@ class Encoder:
         Why the values that the weights are multiplied with cannot be had; empty where they can.
     needs : tuple of str
         Inputs beside the tokens that the forward pass cannot do without, such as ``"pixel_values"``.
+    has_sink : bool
+        Whether a learned sink takes part in its softmax, which is no key.
     """
 
     model_id: str
@@ -319,18 +327,12 @@ class Encoder:
     pads: bool = True
     values_reason: str = ""
     needs: tuple[str, ...] = ()
+    has_sink: bool = False
 
     @property
     def gives_values(self) -> bool:
         """Whether what its weights are multiplied with is seen."""
         return not self.values_reason
-
-    @property
-    def has_sink(self) -> bool:
-        """Whether a learned sink takes part in its softmax, which is no key."""
-        from metastable.models.capture import SINK
-
-        return self.way_reason == SINK
 
 
 def load_tokenizer(model: str = BUNDLED_MODEL, *, revision: str | None = None) -> Tokenizer:
@@ -400,17 +402,19 @@ def load_encoder(
     with quiet_transformers():
         config = load_part(AutoConfig, source, "configuration")
         files_of_weights = weight_files(source)
-        network, info = load_part(
-            model_class(config),
-            source,
-            "weights",
-            config=config,
-            use_safetensors=True,
-            attn_implementation="eager",
-            dtype=getattr(torch, dtype),
-            output_loading_info=True,
+        options: dict[str, Any] = {
+            "config": config,
+            "use_safetensors": True,
+            "attn_implementation": "eager",
+            "dtype": getattr(torch, dtype),
+            "output_loading_info": True,
             **_placing(source.model_id, config, files_of_weights, getattr(torch, dtype).itemsize, place),
-        )
+        }
+        network, info = load_part(model_class(config), source, "weights", **options)
+        written = written_class(config)
+        if _missing(info) and written is not None:
+            # The base model is not always part of what was written: DPR has two encoders, BART may be a decoder alone.
+            network, info = load_part(written, source, "weights", **options)
         reads_text = getattr(config.get_text_config(), "vocab_size", None) is not None
         tokenizer = (
             _wrap_tokenizer(
@@ -423,14 +427,19 @@ def load_encoder(
             if reads_text
             else None
         )
-    missing = sorted(key for key in info["missing_keys"] if "pooler" not in key)
+    missing = _missing(info)
     if missing:
         raise InputError(
             f"the weights of model {model!r} lack {len(missing)} tensors, the first {missing[0]!r}, so its "
             "attention would be random; give a complete model"
         )
-    digest = _combine_hashes(_hash_config(config), *(_hash_file(path) for path in files_of_weights))
+    digest = hash_weights(config, files_of_weights)
     return _finish(network, tokenizer, source.model_id, source.revision, digest, place, dtype)
+
+
+def _missing(info: dict[str, Any]) -> list[str]:
+    """Tensors that the weights lack, but for those of a pooler, which attends to nothing."""
+    return sorted(key for key in info["missing_keys"] if "pooler" not in key)
 
 
 def _placing(
@@ -493,6 +502,7 @@ def _wrap_tokenizer(backend: Any, config: Any, length: int, model_id: str, revis
         max_length=length,
         # Not what the tokenizer gives unasked: ALBERT's does not give the types that the model was trained with.
         has_segments=getattr(config.get_text_config(), "type_vocab_size", 0) > 1,
+        read_more=read_more(config, length),
     )
 
 
@@ -515,7 +525,17 @@ def _finish(
     else:
         network.to(device)
     attend_in_full(network)
-    found = probe(network, model_id, way=way)
+    leave_decoder_out(network)
+    choose_language(network, model_id)
+    try:
+        found = probe(network, model_id, way=way)
+    except InputError as error:
+        # Of towers side by side the one of images may be what cannot be read (SigLIP 2 takes them in patches).
+        tower = lone_text_tower(network)
+        if tower is None:
+            raise
+        network, found = tower, probe(tower, model_id, way=way)
+        found = replace(found, reason=f"{found.reason}, of the text tower alone, since {error}")
     length = longest_text(network.config, network)
     return Encoder(
         model_id=model_id,
@@ -532,6 +552,7 @@ def _finish(
         pads=found.pads,
         values_reason=found.values_reason,
         needs=found.needs,
+        has_sink=found.has_sink,
     )
 
 
@@ -557,9 +578,33 @@ def fit_lengths(encoder: Encoder, lengths: Sequence[int]) -> Encoder:
     """
     from metastable.models.probing import Probe, probe_lengths
 
-    known = Probe(encoder.sites, encoder.way, encoder.way_reason, encoder.pads, encoder.values_reason, encoder.needs)
+    known = Probe(
+        encoder.sites,
+        encoder.way,
+        encoder.way_reason,
+        encoder.pads,
+        encoder.values_reason,
+        encoder.needs,
+        encoder.has_sink,
+    )
     found = probe_lengths(encoder.model, encoder.model_id, known, lengths)
     return replace(encoder, way=found.way, way_reason=found.reason, pads=found.pads)
+
+
+def hash_weights(config: Any, files_of_weights: Sequence[Path]) -> str:
+    """Hash a model by its files, as `Encoder.weights_hash` has it.
+
+    Parameters
+    ----------
+    config : transformers.PreTrainedConfig
+    files_of_weights : sequence of Path
+
+    Returns
+    -------
+    str
+        SHA-256 in hexadecimal digits.
+    """
+    return _combine_hashes(_hash_config(config), *(_hash_file(path) for path in files_of_weights))
 
 
 def _hash_file(path: Path) -> str:

@@ -22,6 +22,7 @@ __all__ = [
     "resolve_source",
     "weight_files",
     "weights_size",
+    "written_class",
 ]
 
 BUNDLED_MODEL = "all-MiniLM-L6-v2"
@@ -135,11 +136,18 @@ def model_class(config: Any) -> Any:
     """
     import transformers
 
-    written = (config.architectures or [""])[0]
     by_itself = type(config) in transformers.AutoModel._model_mapping
-    if by_itself and not written.endswith("EncoderModel"):
+    written = written_class(config)
+    if written is None or (by_itself and not written.__name__.endswith("EncoderModel")):
         return transformers.AutoModel
-    return getattr(transformers, written, transformers.AutoModel)
+    return written
+
+
+def written_class(config: Any) -> Any:
+    """Return the class of transformers that a model's weights were written from; None where it has none of the name."""
+    import transformers
+
+    return getattr(transformers, (config.architectures or [""])[0], None)
 
 
 def _explain_failure(source: ModelSource, what: str, error: Exception, quantization: Any = None) -> str:

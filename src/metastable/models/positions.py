@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["BLOCK_SPARSE", "UNLIMITED_LENGTH", "attend_in_full", "longest_text", "skeleton"]
+__all__ = ["BLOCK_SPARSE", "UNLIMITED_LENGTH", "attend_in_full", "longest_text", "read_more", "skeleton"]
 
 BLOCK_SPARSE = "block_sparse"
 """`attention_type` of a model that attends to blocks of a long text."""
@@ -40,10 +40,38 @@ def longest_text(config: Any, model: Any = None) -> int:
         # Beyond the positions that it was trained with, the model scales them by this factor.
         limit = int(limit * rotary.get("factor", 1.0))
     if getattr(text, "attention_type", None) == BLOCK_SPARSE:
-        limit = min(limit, (5 + 2 * text.num_random_blocks) * text.block_size)
+        limit = min(limit, _before_blocks(text))
     if model is None:
         return limit
     return min([limit, *(_rows_behind_padding(name, module) for name, module in model.named_modules())])
+
+
+def _before_blocks(text: Any) -> int:
+    return int((5 + 2 * text.num_random_blocks) * text.block_size)
+
+
+def read_more(config: Any, length: int) -> str:
+    """Say how a model is brought to read more tokens than it does, where its configuration alone sets the limit.
+
+    Parameters
+    ----------
+    config : transformers.PreTrainedConfig
+        The model's configuration.
+    length : int
+        The most tokens that it reads.
+
+    Returns
+    -------
+    str
+        To be said after "shorten it"; empty where nothing helps.
+    """
+    text = config.get_text_config()
+    if getattr(text, "attention_type", None) != BLOCK_SPARSE or length != _before_blocks(text):
+        return ""
+    return (
+        ', or save the model to a folder and set "attention_type": "original_full" in its config.json, since it '
+        "attends to longer texts in blocks, to some of them more than once"
+    )
 
 
 def _rows_behind_padding(name: str, module: Any) -> int:

@@ -10,9 +10,17 @@ from typing import Any, Literal
 import torch
 
 from metastable.errors import InputError
-from metastable.models.capture import SINK, ForwardError, LayerAttention, Way, is_out_of_memory, reading
+from metastable.models.capture import (
+    ForwardError,
+    LayerAttention,
+    SinkOfQueriesError,
+    Way,
+    is_out_of_memory,
+    reading,
+)
 from metastable.models.inputs import is_text_reader, pad_right, probe_inputs
 from metastable.models.numbering import layer_numbers, watch_layers
+from metastable.models.products import Products
 from metastable.models.sites import Site, Stream
 
 __all__ = ["Probe", "probe", "probe_lengths"]
@@ -53,6 +61,8 @@ class Probe:
         Why the values that the weights are multiplied with cannot be had; empty where they can.
     needs : tuple of str
         Inputs beside the tokens that the forward pass cannot do without.
+    has_sink : bool
+        Whether a learned sink takes part in the softmax of a layer.
     """
 
     sites: tuple[Site, ...]
@@ -61,15 +71,25 @@ class Probe:
     pads: bool = True
     values_reason: str = ""
     needs: tuple[str, ...] = ()
+    has_sink: bool = False
 
 
 @dataclass(frozen=True)
 class _Attempt:
-    """One way tried: the layers that were seen, or what speaks against it, and whether the model itself failed."""
+    """One way tried: the layers that were seen, what speaks against it, and whether the model itself failed.
+
+    `has_sink` says whether a layer is known to have a learned sink.
+    """
 
     layers: tuple[_Layer, ...] = ()
     against: str = ""
     fails: bool = False
+    has_sink: bool = False
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether layers were seen, and nothing speaks against them."""
+        return bool(self.layers) and not self.against
 
 
 @dataclass(frozen=True)
@@ -116,6 +136,11 @@ def probe(model: Any, model_id: str, *, way: Literal["auto", "interface", "eager
         found = _probe(model, with_images, way)
     if isinstance(found, Probe):
         return replace(found, needs=needs)
+    if _is_half(model):
+        dtype = str(_dtype(model)).removeprefix("torch.")
+        raise InputError(
+            f"model {model_id!r} cannot be read in {dtype}{found.against}; load it in float32, with --dtype float32"
+        )
     what = "cannot be read" if found.fails else "yields no softmax attention"
     raise InputError(f"model {model_id!r} {what}{found.against}; {_remedy(model, fails=found.fails)}")
 
@@ -138,7 +163,7 @@ def _remedy(model: Any, *, fails: bool) -> str:
     if model.main_input_name == "input_ids" and not is_text_reader(model.config):
         return "it reads text without a vocabulary of tokens: give a transformer that has one"
     if fails:
-        return "set what it lacks in its config.json, or give a transformer that reads tokens alone"
+        return "give a transformer that reads tokens alone, or correct its config.json if that is at fault"
     return "give a transformer whose attention is a softmax over its tokens"
 
 
@@ -147,22 +172,26 @@ def _probe(
 ) -> Probe | _Attempt:
     """Try both ways; what was found, or what speaks against them."""
     inside = _attempt(model, inputs, "interface")
-    eager = _attempt(model, inputs, "eager", sink=inside.against == SINK)
+    eager = _attempt(model, inputs, "eager", sink=inside.has_sink)
     against_inside, against_eager = inside.against, eager.against
     half = _is_half(model)
-    if inside.layers and eager.layers:
+    if inside.is_sound and eager.is_sound:
         against_inside = _difference(inside.layers, eager.layers, half=half)
-    if half and eager.layers:
-        against_eager = f"its own softmax runs in {_dtype(model)} (load it in float32)"
+    elif inside.is_sound and eager.layers:
+        against_inside = _lacking(inside.layers, eager.layers, half=half)
+    if half and eager.is_sound:
+        against_eager = f"its own softmax runs in {_dtype(model)}"
     if way != "eager" and not against_inside:
         reason = (
             "equal to eager attention on a probe"
             if eager.layers
             else f"eager attention cannot be compared: {against_eager}"
         )
-        return _found(model, inputs, inside.layers, "interface", f"the model uses the attention interface; {reason}")
+        reason = f"the model uses the attention interface; {reason}"
+        return _found(model, inputs, inside.layers, "interface", reason, has_sink=inside.has_sink)
     if way != "interface" and not against_eager:
-        return _found(model, inputs, eager.layers, "eager", "asked for" if way == "eager" else against_inside)
+        reason = "asked for" if way == "eager" else against_inside
+        return _found(model, inputs, eager.layers, "eager", reason, has_sink=inside.has_sink)
     against = {"interface": against_inside, "eager": against_eager}.get(way)
     if against:
         return _Attempt(against=f" by the way {way!r}: {against}")
@@ -170,13 +199,22 @@ def _probe(
     return _Attempt(against=f": {both}", fails=eager.fails)
 
 
-def _found(model: Any, inputs: Mapping[str, torch.Tensor], layers: tuple[_Layer, ...], way: Way, reason: str) -> Probe:
+def _found(
+    model: Any,
+    inputs: Mapping[str, torch.Tensor],
+    layers: tuple[_Layer, ...],
+    way: Way,
+    reason: str,
+    *,
+    has_sink: bool,
+) -> Probe:
     return Probe(
         sites=_sites(layers),
         way=way,
         reason=reason,
         pads=not _reads_by_the_longest(model.config) and _survives_padding(model, inputs, way, layers),
         values_reason=next((layer.values_reason for layer in layers if layer.values_reason), ""),
+        has_sink=has_sink,
     )
 
 
@@ -216,6 +254,8 @@ def _attempt(model: Any, inputs: Mapping[str, torch.Tensor], way: Way, *, sink: 
                 found.append(_Layer(replace(layer, weights=layer.weights.cpu(), values=None), number, trouble))
 
             read(inputs, take)
+    except SinkOfQueriesError as error:
+        return _Attempt(against=str(error), has_sink=True)
     except InputError as error:
         return _Attempt(against=str(error), fails=isinstance(error, ForwardError))
     except (MemoryError, RuntimeError) as error:
@@ -230,12 +270,13 @@ def _attempt(model: Any, inputs: Mapping[str, torch.Tensor], way: Way, *, sink: 
         seen = {layer.attention.site for layer in found}
         lacking = [site for site in ("encoder", "decoder", "cross") if site not in seen]
         trouble = f"no softmax attention is seen in site {lacking[0]!r}" if lacking else ""
-    return _Attempt(against=trouble) if trouble else _Attempt(tuple(found))
+    has_sink = any(layer.attention.has_sink for layer in found)
+    return _Attempt(tuple(found), trouble, has_sink=has_sink)
 
 
 @contextmanager
 def _module_inputs(model: torch.nn.Module) -> Iterator[list[torch.Tensor]]:
-    """Keep the tensors that every module is given while a probe runs."""
+    """Keep the tensors that every module is given, and that products are made of, while a probe runs."""
     given: list[torch.Tensor] = []
 
     def keep(_: torch.nn.Module, inputs: tuple[Any, ...]) -> None:
@@ -243,7 +284,8 @@ def _module_inputs(model: torch.nn.Module) -> Iterator[list[torch.Tensor]]:
 
     hooks = [module.register_forward_pre_hook(keep) for module in model.modules()]
     try:
-        yield given
+        with Products(multiplied=given):
+            yield given
     finally:
         for hook in hooks:
             hook.remove()
@@ -307,7 +349,7 @@ def _trouble_with_softmax(layer: LayerAttention, site: Site, n_tokens: int | Non
         return f"the weights {where} are of shape {tuple(weights.shape)}, not over its tokens"
     mass = weights.sum(dim=-1)
     tolerance = _HALF_TOLERANCE if half else _ROW_SUM_TOLERANCE
-    whole = mass <= 1 + tolerance if sink else (mass - 1).abs() <= tolerance
+    whole = mass <= 1 + tolerance if sink or layer.has_sink else (mass - 1).abs() <= tolerance
     if not bool(whole.all()) or not bool((weights >= 0).all()):
         return f"the weights {where} are no softmax: they do not sum to one, or are negative"
     return ""
@@ -315,11 +357,49 @@ def _trouble_with_softmax(layer: LayerAttention, site: Site, n_tokens: int | Non
 
 def _difference(inside: Sequence[_Layer], eager: Sequence[_Layer], *, half: bool) -> str:
     """Say in which layer two ways to the same attention part; empty if they agree."""
-    theirs, ours = (
-        {(layer.attention.site, layer.attention.layer): layer.attention.weights for layer in layers}
-        for layers in (eager, inside)
-    )
+    theirs = {(layer.attention.site, layer.attention.layer): layer.attention.weights for layer in eager}
+    ours = {
+        (layer.attention.site, layer.attention.layer): _as_returned(
+            layer.attention, theirs.get((layer.attention.site, layer.attention.layer)), half=half
+        )
+        for layer in inside
+    }
     return _first_difference(ours, theirs, _HALF_TOLERANCE if half else _TOLERANCE, half=half)
+
+
+def _as_returned(layer: LayerAttention, returned: torch.Tensor | None, *, half: bool) -> torch.Tensor:
+    """Give weights beside a learned sink as the model returns them: some return the softmax without it."""
+    tolerance = _HALF_TOLERANCE if half else _ROW_SUM_TOLERANCE
+    if returned is None or not layer.has_sink or not bool(((returned.sum(-1) - 1).abs() <= tolerance).all()):
+        return layer.weights
+    return _normalized(layer.weights)
+
+
+def _normalized(weights: torch.Tensor) -> torch.Tensor:
+    total = weights.sum(dim=-1, keepdim=True)
+    return weights / total.masked_fill(total == 0, 1.0)
+
+
+def _lacking(inside: Sequence[_Layer], eager: Sequence[_Layer], *, half: bool) -> str:
+    """Say which layer is not among those that eager attention returns, where some of these are no softmax.
+
+    A hybrid may return what its linear attention weighs by beside what its softmax attention does.
+    """
+    tolerance = _HALF_TOLERANCE if half else _TOLERANCE
+    returned = iter(eager)
+    for layer in inside:
+        ours = layer.attention
+        if not any(_is_same(ours, other.attention, tolerance) for other in returned):
+            return f"eager attention returns other weights in site {ours.site!r}, layer {ours.layer + 1}"
+    return ""
+
+
+def _is_same(ours: LayerAttention, theirs: LayerAttention, tolerance: float) -> bool:
+    return (
+        ours.site == theirs.site
+        and ours.weights.shape == theirs.weights.shape
+        and torch.allclose(ours.weights, theirs.weights, atol=tolerance, rtol=0)
+    )
 
 
 def _first_difference(
@@ -400,7 +480,7 @@ def probe_lengths(model: Any, model_id: str, found: Probe, lengths: Sequence[int
         inputs = probe_inputs(model, n_tokens, images=bool(found.needs))
         padded = pad_right(inputs, n_padding, model.config)
         with _few_threads(model, n_tokens + n_padding):
-            return _digest(model, way, padded, found.sites, n_tokens, sink=found.reason == SINK)
+            return _digest(model, way, padded, found.sites, n_tokens, sink=found.has_sink)
 
     try:
         whole, trouble = digest(longest, found.way)
@@ -474,6 +554,9 @@ def _digest(
         trouble = _trouble_with_softmax(replace(layer, weights=weights), site, n_tokens, half=half, sink=sink)
         if trouble:
             troubles.append(trouble)
+        if sink:
+            # Some models return the softmax without its sink.
+            weights = _normalized(weights)
         place = torch.linspace(0, 1, weights.shape[-1], device=weights.device)
         summed = (weights.amax(-1), weights.square().sum(-1), weights @ place)
         kept[layer.site, layer.layer] = torch.stack(summed, dim=-1).cpu()

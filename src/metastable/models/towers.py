@@ -6,7 +6,7 @@ from typing import Any
 
 from metastable.models.inputs import accepts
 
-__all__ = ["text_tower"]
+__all__ = ["leave_decoder_out", "lone_text_tower", "text_tower"]
 
 
 def text_tower(model: Any) -> Any:
@@ -33,3 +33,34 @@ def text_tower(model: Any) -> Any:
     if tower is None and (accepts(model, "inputs_embeds") or not hasattr(model, "vision_model")):
         tower = getattr(model, "text_model", None)
     return tower.base_model if isinstance(tower, PreTrainedModel) else model
+
+
+def lone_text_tower(model: Any) -> Any:
+    """Find the tower that reads text beside one that sees, to be read alone where the whole model cannot be.
+
+    Parameters
+    ----------
+    model : transformers.PreTrainedModel
+        Any base model.
+
+    Returns
+    -------
+    transformers.PreTrainedModel or None
+        None where there is none, or it is no model of its own.
+    """
+    from transformers import PreTrainedModel
+
+    tower = getattr(model, "text_model", None)
+    return tower if isinstance(tower, PreTrainedModel) and accepts(tower, "input_ids") else None
+
+
+def leave_decoder_out(model: Any) -> None:
+    """Have a model's configuration say that it has no decoder, where its forward pass takes no input of one.
+
+    Parameters
+    ----------
+    model : transformers.PreTrainedModel
+        The encoder of UMT5 alone says otherwise, and is changed; any other is left as it is.
+    """
+    if model.config.is_encoder_decoder and not accepts(model, "decoder_input_ids"):
+        model.config.is_encoder_decoder = False

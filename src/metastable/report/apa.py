@@ -10,6 +10,7 @@ __all__ = [
     "format_g",
     "format_interval",
     "format_level",
+    "format_log_bf",
     "format_p",
     "format_r",
     "format_share",
@@ -23,6 +24,8 @@ __all__ = [
 
 # Bayes factors of a larger or smaller power of ten are printed as such.
 _MOST_DIGITS = 3
+# Powers of ten that a float holds with all its digits.
+_FLOAT_POWERS = 300
 
 
 def _no_zero(text: str) -> str:
@@ -144,6 +147,26 @@ def format_bf(bf10: float) -> str:
         digits = str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
         return f"{mantissa} × 10{digits}"
     return f"{bf10:,.{max(0, 1 - exponent)}f}"
+
+
+def format_log_bf(log10_bf10: float) -> str:
+    """Return a Bayes factor as `format_bf` does, from its logarithm to base 10, whatever its size.
+
+    Examples
+    --------
+    >>> format_log_bf(0.5), format_log_bf(335.36), format_log_bf(-400.0)
+    ('3.2', '2.3 × 10³³⁵', '1.0 × 10⁻⁴⁰⁰')
+    """
+    if not math.isfinite(log10_bf10):
+        return format_bf(math.inf if log10_bf10 > 0 else 0.0) if math.isinf(log10_bf10) else "–"
+    if abs(log10_bf10) < _FLOAT_POWERS:
+        return format_bf(10.0**log10_bf10)
+    power = math.floor(log10_bf10)
+    mantissa = f"{10 ** (log10_bf10 - power):.1f}"
+    if mantissa == "10.0":
+        mantissa, power = "1.0", power + 1
+    digits = str(power).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return f"{mantissa} × 10{digits}"
 
 
 def format_share(part: int, whole: int) -> str:

@@ -9,7 +9,9 @@ from urllib.parse import quote
 
 from metastable.errors import InputError
 from metastable.files import locked, sweep_temporary, write_text
-from metastable.heads.record import ComparisonRecord, RunRecord, SweepRecord, read_record, require_whole
+from metastable.heads.answer_facts import read_facts, read_records
+from metastable.heads.record import ComparisonRecord, ManyModelsRecord, RunRecord, SweepRecord
+from metastable.report.answer import answer
 from metastable.report.apa import format_p, format_r
 from metastable.report.markdown import as_text
 
@@ -18,14 +20,16 @@ __all__ = ["write_index"]
 # Seconds; an index takes far less.
 _PATIENCE = 60
 
-_HEADER = """# Reports
+_TITLE = "# Reports\n\n"
+
+_HEADER = """## All reports
 
 Each folder holds one report with its figures and tables. The verdict of a head is *different* (permutation test, false
-discovery rate), *equivalent* (two one-sided tests against the smallest effect of interest) or *undecided*. This page is
-rewritten by each run.
+discovery rate), *negligible* (different, and the interval within the smallest effect of interest), *equivalent* (two
+one-sided tests against that effect) or *undecided*. This page is rewritten by each run.
 
-| report | verdict | different | equivalent | undecided | model |
-| --- | --- | ---: | ---: | ---: | --- |
+| report | verdict | different | negligible | equivalent | undecided | model |
+| --- | --- | ---: | ---: | ---: | ---: | --- |
 """
 
 _COMPARISONS = """
@@ -38,28 +42,22 @@ permuted over the whole map; a dash where the heads of two models do not corresp
 | --- | --- | ---: | ---: |
 """
 
+_MODELS = """
+## Many models
 
-def _record(folder: Path) -> RunRecord | ComparisonRecord | SweepRecord | None:
-    """Return the record of a folder that holds a report; None where there is none.
+One checkpoint is one draw: these reports read the same study in several models, and their intervals are over models and
+sequences together.
 
-    Raises
-    ------
-    InputError
-        If what is there is no report that can be read.
-    """
-    path = folder / "run.json"
-    if not (folder / "report.md").is_file() or not path.is_file():
-        return None
-    record = read_record(path)
-    require_whole(record, path)
-    return record
+| report | verdict | models | untrained networks |
+| --- | --- | ---: | ---: |
+"""
 
 
 def _row(folder: Path, record: RunRecord | SweepRecord) -> str:
     verdict = record.verdict
     if verdict is None:  # the run is not finished
         return ""
-    numbers = f"{verdict.different} | {verdict.equivalent} | {verdict.undecided}"
+    numbers = f"{verdict.different} | {verdict.negligible} | {verdict.equivalent} | {verdict.undecided}"
     title, sentence, model = map(as_text, (record.title, verdict.sentence, record.model.id))
     return f"| [{title}]({quote(folder.name)}/report.md) | {sentence} | {numbers} | {model} |\n"
 
@@ -70,6 +68,15 @@ def _comparison_row(folder: Path, record: ComparisonRecord) -> str:
     title, sentence = as_text(record.title), as_text(verdict.sentence)
     shown = f"{format_r(math.nan if r is None else r)} | {format_p(math.nan if p is None else p)}"
     return f"| [{title}]({quote(folder.name)}/report.md) | {sentence} | {shown} |\n"
+
+
+def _models_row(folder: Path, record: ManyModelsRecord) -> str:
+    verdict = record.verdict
+    if verdict is None:  # the run is not finished
+        return ""
+    title, own = as_text(record.title), verdict.measures[0]
+    # the sentence is Markdown already
+    return f"| [{title}]({quote(folder.name)}/report.md) | {verdict.sentence} | {own.n_models} | {own.n_untrained} |\n"
 
 
 def _silent(sentence: str) -> None:
@@ -102,15 +109,12 @@ def write_index(reports: Path, say: Callable[[str], None] = _silent) -> Path:
 
 
 def _index(reports: Path, say: Callable[[str], None]) -> str:
-    studies, comparisons = [], []
-    for folder in sorted(reports.iterdir()):
-        try:
-            record = _record(folder)
-        except InputError as error:
-            say(f"left out of the list of reports: {error}")
-            continue
-        if isinstance(record, ComparisonRecord):
-            comparisons.append(_comparison_row(folder, record))
-        elif record is not None:
-            studies.append(_row(folder, record))
-    return _HEADER + "".join(studies) + (_COMPARISONS + "".join(comparisons) if comparisons else "")
+    records = read_records(reports, say)
+    found = [(reports / name, record) for name, record in records.items()]
+    studies = [_row(folder, record) for folder, record in found if isinstance(record, RunRecord | SweepRecord)]
+    comparisons = [_comparison_row(folder, record) for folder, record in found if isinstance(record, ComparisonRecord)]
+    many = [_models_row(folder, record) for folder, record in found if isinstance(record, ManyModelsRecord)]
+    known = answer(read_facts(reports, records))
+    text = _TITLE + (f"{known}\n\n" if known else "") + _HEADER + "".join(studies)
+    text += _MODELS + "".join(many) if many else ""
+    return text + _COMPARISONS + "".join(comparisons) if comparisons else text

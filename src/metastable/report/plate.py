@@ -100,6 +100,8 @@ class Plate(Generic[R]):
         ``parts(result)`` returns the parts that are drawn one by one, each with its file: one for each attention site,
         for instance. The whole result is one part unless told. All other functions are asked of a part's result,
         `applies` of the whole.
+    folded : str
+        Under these words the figure is folded away, with those beside it that have the same; empty for one in sight.
     """
 
     stem: str
@@ -109,6 +111,7 @@ class Plate(Generic[R]):
     caption: Callable[[R], str]
     applies: Callable[[R], bool] = _always
     parts: Callable[[R], Sequence[Part[R]]] = _whole
+    folded: str = ""
 
     def draw(self, result: R) -> Figure:
         """Draw the figure."""

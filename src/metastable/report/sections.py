@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Any
 
 from metastable.report.plate import PlacedPlate, markdown
@@ -58,12 +59,23 @@ def with_plates(sections: Sequence[Section], plates: Sequence[PlacedPlate[Any]])
             section,
             blocks=(
                 *(block for block in section.blocks if block),
-                *(markdown(plate) for plate in plates if plate.section == section.key),
+                *_shown([plate for plate in plates if plate.section == section.key]),
             ),
         )
         for section in sections
     ]
     return [section for section in filled if section.blocks]
+
+
+def _shown(plates: Sequence[PlacedPlate[Any]]) -> Iterator[str]:
+    """Write figures in Markdown, neighbours that are folded under the same words in one fold."""
+    for folded, some in groupby(plates, key=lambda plate: plate.plate.folded):
+        written = [markdown(plate) for plate in some]
+        if folded:
+            body = "\n\n".join(written)
+            yield f"<details>\n<summary>{folded}</summary>\n\n{body}\n</details>"
+        else:
+            yield from written
 
 
 _RULES = {"l": "---", "r": "---:", "c": ":---:"}

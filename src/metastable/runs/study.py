@@ -15,7 +15,7 @@ from metastable.extraction.threads import fewer_threads
 from metastable.figures.saving_beside import Save, processes_beside, saving_beside
 from metastable.files import require_writable, take_along, written_together
 from metastable.heads.contrasts import Contrast, contrasts_of
-from metastable.heads.decomposition import effects_with_sink_held, sink_of
+from metastable.heads.decomposition import effects_with_sink_held, learned_sink_shares, sink_of
 from metastable.heads.frozen import frozen_note, read_frozen
 from metastable.heads.head_tests import (
     adjusting,
@@ -24,7 +24,9 @@ from metastable.heads.head_tests import (
     analyse_view,
     directed_test,
     joint_model,
+    lone_head,
     power_of,
+    require_resolution,
     side_histograms,
     side_spread,
     unit_values,
@@ -36,8 +38,10 @@ from metastable.heads.record import with_files, write_record
 from metastable.heads.recording import run_record
 from metastable.heads.results import Counted, RunResult
 from metastable.heads.run_files import write_tables
+from metastable.material.likeness import MODEL_COVARIATES, with_distinct_pieces, with_word_likeness
 from metastable.models.devices import local_rank, resolve_device
-from metastable.models.encoders import Tokenizer, load_encoder, load_tokenizer
+from metastable.models.embeddings import input_embeddings
+from metastable.models.encoders import Encoder, Tokenizer, load_encoder, load_tokenizer
 from metastable.progress import Advance, Silent, Stages
 from metastable.report.index import write_index
 from metastable.report.run.page import write_page
@@ -54,7 +58,7 @@ from metastable.study.own_options import check_options
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["CUBE", "count_study", "prepare_study", "run_study"]
+__all__ = ["CUBE", "count_study", "describe_by_model", "prepare_study", "run_study"]
 
 CUBE = "counts.zarr"
 """Name of a study's cube in its folder."""
@@ -82,12 +86,48 @@ def prepare_study(study: Study, options: Options, tokenizer: Tokenizer) -> tuple
         For anything that the user can mend.
     """
     check_options(study, options)
-    material = study.build(options, tokenizer)
+    material = with_distinct_pieces(study.build(options, tokenizer))
     contrasts = contrasts_of(study, material.sequences)
+    known_later = tuple(name for name in options.covariates if name in MODEL_COVARIATES)
+    for contrast in contrasts:
+        adjusting(contrast, tuple(name for name in options.covariates if name not in known_later))
+    check_needs(named_measures(study, options), material.sequences)
+    for contrast in contrasts:
+        require_resolution(contrast, options)
+    return material, contrasts
+
+
+def describe_by_model(
+    study: Study, options: Options, material: Material, encoder: Encoder
+) -> tuple[Material, tuple[Contrast, ...]]:
+    """Add the covariates that only the model can tell: how alike the words of a sequence are to it.
+
+    Parameters
+    ----------
+    study : Study
+    options : Options
+        The covariates to adjust for.
+    material : Material
+        As `prepare_study` returns it.
+    encoder : Encoder
+        The model, loaded.
+
+    Returns
+    -------
+    material : Material
+    contrasts : tuple of Contrast
+        The primary contrast first.
+
+    Raises
+    ------
+    InputError
+        If a covariate to adjust for is one that this model or material does not have.
+    """
+    described = with_word_likeness(material, partial(input_embeddings, encoder.model))
+    contrasts = contrasts_of(study, described.sequences)
     for contrast in contrasts:
         adjusting(contrast, options.covariates)
-    check_needs(named_measures(study, options), material.sequences)
-    return material, contrasts
+    return described, contrasts
 
 
 def count_study(study: Study, options: Options, clock: Clock, *, cube: str = CUBE, in_place: bool = True) -> Counted:
@@ -122,10 +162,13 @@ def count_study(study: Study, options: Options, clock: Clock, *, cube: str = CUB
     clock.stages.say(_what(study, material.sequences))
     with clock.stage("model", f"loading {tokenizer.model_id}"):
         encoder = load_encoder(options.model, revision=options.revision, device=options.device, dtype=options.dtype)
+    material, contrasts = describe_by_model(study, options, material, encoder)
     study, options = settle_measures(study, options, encoder, material.sequences)
     measures = named_measures(study, options)
     check_sites(measures, encoder.sites)
     check_model(measures, encoder)
+    if told := lone_head(contrasts[0], options, max(site.n_layers * site.n_heads for site in encoder.sites)):
+        clock.stages.say(told)
     require_writable(folder, "--out")  # makes the folder, so only once all else is known to be good
     with clock.stage("extraction", "attention counts") as advance:
         extraction = extract(
@@ -255,7 +298,7 @@ def _run(
         beside=beside,
         views=tuple(views),
         material=material,
-        balance=balance_table(contrasts[0].covariates, contrasts[0].condition),
+        balance=balance_table(contrasts[0].covariates, contrasts[0].condition, pair=contrasts[0].pair),
         sensitivity=power,
         joint=joint,
         histograms=histograms,
@@ -264,6 +307,7 @@ def _run(
         record=record,
         claims=claims,
         sink_held=sink_held,
+        learned_sink=learned_sink_shares(cube, contrasts[0]),
         outlying=outlying_lengths(
             contrasts[0], material.sequences, values, adjusting(contrasts[0], options.covariates)
         ),

@@ -15,7 +15,7 @@ from metastable.heads.sweep_axes import Axis, combinations, setting_text
 from metastable.models.encoders import Encoder, Tokenizer, load_encoder, load_tokenizer
 from metastable.runs.kept_settings import result_key
 from metastable.runs.own_measure import settle_measures
-from metastable.runs.study import prepare_study
+from metastable.runs.study import describe_by_model, prepare_study
 from metastable.study import Material, Options, Study
 
 if TYPE_CHECKING:
@@ -120,6 +120,7 @@ def plan_runs(
         try:
             material, contrasts = prepare_study(study, mine, shelf.tokenizer(mine))
             encoder = shelf.get(mine)
+            material, contrasts = describe_by_model(study, mine, material, encoder)
             mine = settle_measures(study, mine, encoder, material.sequences)[1]
             rows, own = (
                 check_row_options(mine.queries, mine.keys, mine.unit, wanted)

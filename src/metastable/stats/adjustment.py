@@ -10,7 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from metastable.errors import InputError
+from metastable.stats.determined import independent_columns
 from metastable.stats.effects import check_confidence
+from metastable.stats.labels import label_codes
 from metastable.stats.samples import (
     ROUNDING,
     Moments,
@@ -18,9 +20,18 @@ from metastable.stats.samples import (
     is_constant,
     sample_moments,
     split_samples,
+    unit_scaled,
 )
 
-__all__ = ["AdjustedDifference", "RobustFit", "adjusted_difference", "adjustment_table", "robust_regression"]
+__all__ = [
+    "AdjustedDifference",
+    "DifferenceDesign",
+    "RobustFit",
+    "adjusted_difference",
+    "adjustment_table",
+    "difference_design",
+    "robust_regression",
+]
 
 # Singular values of the standardized design below this share of the largest make it rank-deficient.
 _RANK = 1e-8
@@ -82,6 +93,7 @@ def robust_regression(
             "leave out covariates"
         )
     q, r = np.linalg.qr(design)
+    values, unit = unit_scaled(values)
     coefficients = np.linalg.solve(r, q.T @ values)
     residuals = values - design @ coefficients
     floor = _RESIDUAL * (values**2).sum(axis=0)
@@ -89,7 +101,7 @@ def robust_regression(
     variance = (
         _variance_of_units(q, r, residuals) if n_clusters == n_units else _variance_of_clusters(q, r, residuals, code)
     )
-    return RobustFit(coefficients, np.sqrt(variance), float(n_clusters - p))
+    return RobustFit(unit * coefficients, unit * np.sqrt(variance), float(n_clusters - p))
 
 
 def _variance_of_units(
@@ -157,14 +169,17 @@ def adjustment_table(
           correction), so that features compare
         * ``change_NAME`` for each covariate: its share of the change (they add up to it)
 
+        A covariate that the ones before it determine is left out, its share of the change 0; its name stands in
+        ``table.attrs["determined"]``.
+
         A feature that is constant in both conditions has p = 1 where the difference is 0 and p = 0
         otherwise, and g 0.
 
     Raises
     ------
     InputError
-        As `split_samples` and `covariate_matrix`; or if a covariate is explained by the condition and the
-        covariates before it, or one unit or cluster alone determines a coefficient. A covariate that never
+        As `split_samples` and `covariate_matrix`; or if the condition goes into what explains a covariate (it cannot
+        be told from it), or one unit or cluster alone determines a coefficient. A covariate that never
         varies (whose partners never differ) is no error: its share of the change is 0.
 
     Notes
@@ -187,14 +202,14 @@ def adjustment_table(
             2.0           -2.0         0.2
     """
     check_confidence(confidence)
-    design = _design(values, condition, covariates, pair, cluster)
+    design = difference_design(values, condition, covariates, pair=pair, cluster=cluster)
     names, moments, at = design.names, design.moments, design.at
     before = robust_regression(design.outcome, design.short, cluster=design.cluster)
     after = design.adjusted()
     gaps = np.linalg.lstsq(design.short, design.used, rcond=None)[0][at]
     shares = np.zeros((len(names), design.outcome.shape[1]))
-    shares[~design.idle] = -gaps[:, None] * after.coefficients[at + 1 :]
-    deviation = moments.standardizer
+    shares[design.kept] = -gaps[:, None] * after.coefficients[at + 1 :]
+    deviation = moments.unit * moments.standardizer
     columns: dict[str, NDArray[np.float64]] = {}
     for suffix, fit in (("", before), ("_adjusted", after)):
         columns.update(_tested(fit, at, moments.flat, confidence, suffix))
@@ -204,7 +219,9 @@ def adjustment_table(
         columns[f"g{suffix}"] = np.divide(difference, deviation, out=np.zeros_like(difference), where=deviation > 0)
     for name, share in zip(names, shares, strict=True):
         columns[f"change_{name}"] = np.where(moments.flat, 0.0, share)
-    return pd.DataFrame(columns)
+    table = pd.DataFrame(columns)
+    table.attrs["determined"] = list(design.determined)
+    return table
 
 
 @dataclass(frozen=True)
@@ -217,32 +234,64 @@ class AdjustedDifference:
         Estimate a - b and its HC3 standard error; both 0 where the feature is flat.
     dof : float
         Degrees of freedom: units (pairs) minus columns of the design.
+    influence : ndarray of float64, shape (n_units or n_pairs, n_features)
+        How much the difference changes with each unit (pair, in the order of the codes): what HC3 adds up the
+        squares of. Units as they are given.
     """
 
     difference: NDArray[np.float64]
     se: NDArray[np.float64]
     dof: float
+    influence: NDArray[np.float64]
 
 
 def adjusted_difference(
     values: ArrayLike, condition: ArrayLike, covariates: pd.DataFrame, *, pair: ArrayLike | None = None
 ) -> AdjustedDifference:
     """Difference of every feature with covariates held fixed; arguments and errors as in `adjustment_table`."""
-    design = _design(values, condition, covariates, pair, None)
+    design = difference_design(values, condition, covariates, pair=pair)
     fit, flat = design.adjusted(), design.moments.flat
+    columns = np.column_stack([design.short, design.used])
+    q, r = np.linalg.qr(columns)
+    residual = design.outcome - columns @ fit.coefficients
+    influence = (np.linalg.solve(r, q.T)[design.at] / (1.0 - (q**2).sum(axis=1)))[:, None] * residual
     return AdjustedDifference(
-        np.where(flat, 0.0, fit.coefficients[design.at]), np.where(flat, 0.0, fit.se[design.at]), fit.dof
+        np.where(flat, 0.0, fit.coefficients[design.at]),
+        np.where(flat, 0.0, fit.se[design.at]),
+        fit.dof,
+        np.where(flat, 0.0, influence),
     )
 
 
 @dataclass(frozen=True)
-class _Design:
-    """Outcomes and columns of the two regressions: without covariates, and with those that vary."""
+class DifferenceDesign:
+    """Outcomes and columns of two regressions: without covariates, and with those that are of use.
+
+    Attributes
+    ----------
+    outcome : ndarray of float64, shape (n_units or n_pairs, n_features)
+        Values of units, or differences of partners in the order of the codes of their pairs.
+    short : ndarray of float64, shape (n_units, 2) or (n_pairs, 1)
+        The constant and the condition, or the constant alone; the last column is the one tested.
+    used : ndarray of float64, shape (n_units or n_pairs, n_used)
+        Covariates about their means (differences of partners), in units of their size.
+    kept : ndarray of bool, shape (n_covariates,)
+        Which covariates these are.
+    determined : tuple of str
+        Names of those that vary and are left out, since the ones before them determine them.
+    names : list of str
+        Names of all covariates.
+    moments : Moments
+        Of the values.
+    cluster : ndarray of int or None
+        Cluster of each row.
+    """
 
     outcome: NDArray[np.float64]
     short: NDArray[np.float64]
     used: NDArray[np.float64]
-    idle: NDArray[np.bool_]
+    kept: NDArray[np.bool_]
+    determined: tuple[str, ...]
     names: list[str]
     moments: Moments
     cluster: NDArray[np.intp] | None
@@ -257,14 +306,30 @@ class _Design:
         return robust_regression(self.outcome, np.column_stack([self.short, self.used]), cluster=self.cluster)
 
 
-def _design(
+def difference_design(
     values: ArrayLike,
     condition: ArrayLike,
     covariates: pd.DataFrame,
-    pair: ArrayLike | None,
-    cluster: ArrayLike | None,
-) -> _Design:
-    """Check the input of `adjustment_table`, and take differences of partners where there are pairs."""
+    *,
+    pair: ArrayLike | None = None,
+    cluster: ArrayLike | None = None,
+) -> DifferenceDesign:
+    """Check the input of `adjustment_table`, and take differences of partners where there are pairs.
+
+    Parameters
+    ----------
+    values, condition, covariates, pair, cluster
+        As `adjustment_table` takes them.
+
+    Returns
+    -------
+    DifferenceDesign
+
+    Raises
+    ------
+    InputError
+        As `split_samples` and `covariate_matrix`; or if a covariate cannot be told from the condition.
+    """
     samples = split_samples(values, condition, pair=pair)
     moments = sample_moments(samples)
     side = np.asarray(condition)
@@ -277,16 +342,22 @@ def _design(
     else:
         codes = np.asarray(pair)
         order_a, order_b = np.argsort(codes[side], kind="stable"), np.argsort(codes[~side], kind="stable")
-        outcome = np.where(moments.var_difference == 0, moments.difference, samples.a - samples.b)
+        outcome = samples.unit * np.where(moments.var_difference == 0, moments.difference, samples.a - samples.b)
         of_a, of_b = table[side][order_a], table[~side][order_b]
         short, regressors = np.ones((len(outcome), 1)), of_a - of_b
         idle = np.abs(regressors).max(axis=0) <= ROUNDING * np.abs(table).max(axis=0)
         code = _codes_of_pairs(code, side, order_a, order_b)
-    # A covariate that does not vary has nothing to adjust for.
-    used = regressors[:, ~idle]
-    used = used / np.sqrt((used**2).mean(axis=0))
-    _check_rank(short, used, [name for name, left_out in zip(names, idle, strict=True) if not left_out])
-    return _Design(outcome, short, used, idle, names, moments, code)
+    # A covariate that does not vary has nothing to adjust for, nor has one that others determine.
+    regressors = regressors / np.where(idle, 1.0, np.sqrt((regressors**2).mean(axis=0)))
+    kept = ~idle
+    kept[~idle] = independent_columns(regressors[:, ~idle], short[:, :0] if pair is not None else short[:, :1])
+    determined = tuple(name for name, out in zip(names, ~(kept | idle), strict=True) if out)
+    used = regressors[:, kept]
+    apart = independent_columns(used, short)
+    if not apart.all():
+        name = [name for name, is_used in zip(names, kept, strict=True) if is_used][int(apart.argmin())]
+        raise InputError(f"covariate {name!r} is explained by the condition and the covariates before it; leave it out")
+    return DifferenceDesign(outcome, short, used, kept, determined, names, moments, code)
 
 
 def _tested(
@@ -308,9 +379,7 @@ def _tested(
 def _cluster_codes(cluster: ArrayLike | None, n_units: int) -> NDArray[np.intp] | None:
     if cluster is None:
         return None
-    if np.shape(cluster) != (n_units,):
-        raise InputError(f"cluster has shape {np.shape(cluster)}; give one code for each of the {n_units} units")
-    return np.unique(np.asarray(cluster), return_inverse=True)[1].astype(np.intp)
+    return label_codes("cluster", cluster, n_units)
 
 
 def _codes_of_pairs(
@@ -325,19 +394,3 @@ def _codes_of_pairs(
     if (of_a != of_b).any():
         raise InputError("a pair has partners in two clusters; give both partners the same cluster")
     return of_a
-
-
-def _check_rank(short: NDArray[np.float64], regressors: NDArray[np.float64], names: list[str]) -> None:
-    """Refuse a covariate that the condition and the covariates before it explain."""
-    basis = np.linalg.qr(short)[0]
-    for j, name in enumerate(names):
-        column = regressors[:, j]
-        size = np.linalg.norm(column)
-        rest = column - basis @ (basis.T @ column)
-        rest -= basis @ (basis.T @ rest)
-        left = np.linalg.norm(rest)
-        if left <= _RANK * size:
-            raise InputError(
-                f"covariate {name!r} is explained by the condition and the covariates before it; leave it out"
-            )
-        basis = np.column_stack([basis, rest / left])

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special, stats
 
 from metastable.errors import InputError
+from metastable.stats.labels import label_codes
 
 __all__ = ["EffectDifference", "MapAgreement", "effect_difference", "map_agreement", "noise_share"]
 
@@ -125,11 +126,11 @@ def map_agreement(
     (1.0, 12, True)
     """
     x, y = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
-    codes = np.unique(np.asarray(layer), return_inverse=True)[1].astype(np.intp)
-    if x.ndim != 1 or x.shape != y.shape or x.shape != codes.shape:
+    if x.ndim != 1 or x.shape != y.shape or x.shape != np.shape(layer):
         raise InputError(
-            f"the maps have shapes {x.shape} and {y.shape} and the layers {codes.shape}; give one number per head"
+            f"the maps have shapes {x.shape} and {y.shape} and the layers {np.shape(layer)}; give one number per head"
         )
+    codes = label_codes("layer", layer, len(x), each="head")
     finite = np.isfinite(x) & np.isfinite(y)
     if finite.sum() < 3:
         raise InputError(f"{int(finite.sum())} heads have an effect in both maps; a correlation needs at least three")

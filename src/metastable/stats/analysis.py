@@ -10,13 +10,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from metastable.stats.bayes import PRIORS
 from metastable.stats.corrections import adjust_p_values
-from metastable.stats.effect_kinds import Effect, head_columns
+from metastable.stats.effect_kinds import CONTEXT_COLUMNS, Effect, head_columns
 from metastable.stats.effects import EffectSize
 from metastable.stats.hierarchical import hierarchical_test
+from metastable.stats.labels import check_labels
 from metastable.stats.mixed_models.mixed import MixedModels, fit_mixed_models
 from metastable.stats.permutations.permutation import PermutationResult
-from metastable.stats.verdict import DIFFERENT, EQUIVALENT, UNDECIDED, verdicts
+from metastable.stats.verdict import VERDICTS, verdicts
 
 __all__ = [
     "Analysis",
@@ -112,6 +114,11 @@ class Analysis:
         Whether these were all distinct ones.
     no_adjustment : str
         Why the details hold no adjusted estimates; empty if they do.
+    over_contexts : str
+        The mixed model over items and contexts, in lme4's notation, where the tests are over both; else empty. The
+        heads then have the columns `CONTEXT_COLUMNS` too.
+    determined : tuple of str
+        Covariates that the adjustment leaves out, since others determine them.
     """
 
     effect: Effect
@@ -122,6 +129,8 @@ class Analysis:
     n_permutations: int
     exact: bool
     no_adjustment: str = ""
+    over_contexts: str = ""
+    determined: tuple[str, ...] = ()
 
     def naming(self, conditions: tuple[str, str]) -> Analysis:
         """Return the same with the names of a and b in the attributes of every table, under "conditions"."""
@@ -188,6 +197,8 @@ class Family:
 
     def __post_init__(self) -> None:
         site, layer = self.features["site"], self.features["layer"]
+        for column in ("site", "layer"):
+            check_labels(f"features.{column}", self.features[column], len(self.features), each="feature")
         groups = [_Group("all", "all", None, np.ones(len(self.features), dtype=bool))]
         for name, of_site in self.features.groupby("site", sort=False):
             inside = (site == name).to_numpy()
@@ -251,26 +262,41 @@ class Ingredients:
         In standard deviations.
     permutation : PermutationResult
         Of the omnibus groups of `Family` too.
-    bf10, p_tost, superiority : ndarray of float64, shape (n_features,)
-        Bayes factor, p of the equivalence test, probability of superiority.
+    log_bf10 : mapping of float to ndarray of float64, shape (n_features,)
+        Natural logarithm of the Bayes factor by the scale of its prior; of those of `metastable.stats.bayes.PRIORS`,
+        the scale of a difference.
+    p_tost, superiority : ndarray of float64, shape (n_features,)
+        P of the equivalence test, probability of superiority.
     beside_size : mapping of str to ndarray
         Columns of the details behind the interval of the size.
     adjusted : mapping of str to ndarray
         Last columns of the details: the estimates with and without covariates.
     no_adjustment : str
         Why there are none; empty if there are.
+    over_contexts : str
+        The mixed model over items and contexts, where the tests are over both; else empty.
+    mixed : mapping of str to ndarray
+        Estimate, se, dof, p_value, singular and converged of a mixed model that was fitted already.
+    beside_tests : mapping of str to ndarray
+        F ratios and p-values of other tests, for the heads; p-values are also given corrected.
+    determined : tuple of str
+        As in `Analysis`.
     """
 
     effect: Effect
     estimate: EffectSize
     size: EffectSize
     permutation: PermutationResult
-    bf10: Floats
+    log_bf10: Mapping[float, Floats]
     p_tost: Floats
     superiority: Floats
     beside_size: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     adjusted: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     no_adjustment: str = ""
+    over_contexts: str = ""
+    mixed: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    beside_tests: Mapping[str, Floats] = field(default_factory=dict)
+    determined: tuple[str, ...] = ()
 
 
 def assemble(
@@ -305,14 +331,18 @@ def assemble(
 
     Notes
     -----
-    The verdict is "different" where the corrected permutation p is below alpha, else "equivalent" where the
-    BH-corrected equivalence p is below alpha, else "undecided".
+    Where the corrected permutation p is below alpha the verdict is "negligible" if the 95% interval of the standardized
+    effect lies within the margin, and "different" if not; else it is "equivalent" where the BH-corrected equivalence p
+    is below alpha, else "undecided".
     """
     effect, permutation = found.effect, found.permutation
     units, condition = described.units, described.condition
     p_perm_fdr = family.corrected(permutation.p_perm, settings)
+    within = (found.size.low > -settings.margin) & (found.size.high < settings.margin)
     p_tost_fdr = adjust_p_values(found.p_tost, method="bh", family=family.codes, alpha=settings.alpha)
-    of_heads, of_details = _mixed_columns(tokens, family, settings, on_models)
+    log10_bf10 = found.log_bf10[PRIORS[0]] / np.log(10)
+    of_heads, of_details = _mixed_columns(tokens, family, settings, on_models, fitted=found.mixed)
+    beside = _with_corrected(found.beside_tests, family, settings)
     keys = family.features[["site", "layer", "head"]].assign(threshold=described.threshold, measure=described.measure)
     keys = keys.reset_index(drop=True)
     heads = keys.assign(
@@ -328,20 +358,23 @@ def assemble(
         p_perm=permutation.p_perm,
         p_perm_fdr=p_perm_fdr,
         p_perm_fwer=permutation.p_fwer,
-        bf10=found.bf10,
+        bf10=_power(log10_bf10),
+        log10_bf10=log10_bf10,
         p_tost=found.p_tost,
-        verdict=verdicts(p_perm_fdr, p_tost_fdr, settings.alpha),
+        p_tost_fdr=p_tost_fdr,
+        verdict=verdicts(p_perm_fdr, p_tost_fdr, settings.alpha, within=within),
         **{effect.estimate: found.estimate.estimate, effect.size: found.size.estimate},
         **of_heads,
-    )[list(head_columns(effect))]
+        **beside,
+    )[[*head_columns(effect), *(CONTEXT_COLUMNS if found.over_contexts else ())]]
     details = keys.assign(
         **{effect.size_low: found.size.low, effect.size_high: found.size.high},
         **found.beside_size,
         superiority=found.superiority,
         p_perm_stepdown=permutation.p_fwer_stepdown,
         p_layers_first=_layers_first(family, permutation, settings),
-        p_tost_fdr=p_tost_fdr,
-        within_margin=p_tost_fdr < settings.alpha,
+        **{f"log10_bf10_scale_{scale:g}": found.log_bf10[scale] / np.log(10) for scale in sorted(PRIORS)},
+        within_margin=within,
         flat=permutation.flat,
         **of_details,
         **found.adjusted,
@@ -355,7 +388,23 @@ def assemble(
         n_permutations=permutation.n_permutations,
         exact=permutation.exact,
         no_adjustment=found.no_adjustment,
+        over_contexts=found.over_contexts,
+        determined=found.determined,
     )
+
+
+def _with_corrected(tests: Mapping[str, Floats], family: Family, settings: Settings) -> dict[str, Floats]:
+    """Put a corrected p behind every p of other tests; NaN where the design has no such test."""
+    columns = dict(tests)
+    for name, values in tests.items():
+        if name.startswith("p_"):
+            columns[f"{name}_fdr"] = values if np.isnan(values).any() else family.corrected(values, settings)
+    return columns
+
+
+def _power(log10: Floats) -> Floats:
+    with np.errstate(over="ignore"):  # beyond the largest float the factor is infinity, and its logarithm is not
+        return np.power(10.0, log10)
 
 
 def _blocks(n: int, size: int) -> Iterator[slice]:
@@ -374,11 +423,19 @@ def _mixed(rows: TokenRows, n_features: int, progress: Progress | None) -> dict[
 
 
 def _mixed_columns(
-    tokens: TokenRows | None, family: Family, settings: Settings, progress: Progress | None
+    tokens: TokenRows | None,
+    family: Family,
+    settings: Settings,
+    progress: Progress | None,
+    *,
+    fitted: Mapping[str, NDArray[Any]],
 ) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
     """Fit the mixed model of every feature: columns of the heads, and of the details; NaN without `tokens`."""
     n_features = len(family.features)
-    if tokens is None:
+    mixed: Mapping[str, NDArray[Any]]
+    if fitted:
+        mixed, lmm_fdr = fitted, family.corrected(fitted["p_value"], settings)
+    elif tokens is None:
         missing = np.full(n_features, np.nan)
         mixed = dict.fromkeys(("estimate", "se", "dof", "p_value", "singular", "converged"), missing)
         lmm_fdr = missing
@@ -436,7 +493,7 @@ def _group_table(
                 "mean_b": mine["mean_b"].mean(),
                 effect.estimate: mine[effect.estimate].mean(),
                 effect.mean_size: mine[effect.size].abs().mean(),
-                **{f"n_{word}": int((mine["verdict"] == word).sum()) for word in (DIFFERENT, EQUIVALENT, UNDECIDED)},
+                **{f"n_{word}": int((mine["verdict"] == word).sum()) for word in VERDICTS},
             }
         )
     return pd.DataFrame(rows)

@@ -9,7 +9,21 @@ from scipy import special
 from metastable.errors import InputError
 from metastable.stats.samples import ROUNDING, sample_moments, split_samples
 
-__all__ = ["difference_bayes_factor", "jzs_bayes_factor", "log_jzs_bayes_factor", "slope_bayes_factor"]
+__all__ = [
+    "PRIORS",
+    "difference_bayes_factor",
+    "jzs_bayes_factor",
+    "log_difference_bayes_factor",
+    "log_effective_bayes_factor",
+    "log_jzs_bayes_factor",
+    "log_slope_bayes_factor",
+    "slope_bayes_factor",
+]
+
+#: Scales of the prior on a difference that tables have Bayes factors for: the one of the verdicts' column, `bf10`,
+#: and the narrower and the wider of Rouder et al. (2009) and of Morey & Rouder's BayesFactor.
+PRIORS = (0.707, 0.5, 1.0)
+
 
 _STEP = 0.05
 _LOWEST = -6.0
@@ -123,6 +137,22 @@ def difference_bayes_factor(
     >>> print(difference_bayes_factor(values, np.arange(12) < 6).round(2))
     [40.63]
     """
+    with np.errstate(over="ignore"):  # beyond the largest float the answer is infinity, as documented
+        return np.exp(
+            log_difference_bayes_factor(values, condition, pair=pair, covariates=covariates, scale=scale),
+            dtype=np.float64,
+        )
+
+
+def log_difference_bayes_factor(
+    values: ArrayLike,
+    condition: ArrayLike,
+    *,
+    pair: ArrayLike | None = None,
+    covariates: ArrayLike | None = None,
+    scale: float = 0.707,
+) -> NDArray[np.float64]:
+    """Return the natural logarithm of `difference_bayes_factor`, finite for every finite t; arguments as there."""
     samples = split_samples(values, condition, pair=pair)
     moments, side = sample_moments(samples), np.asarray(condition)
     table = np.zeros((len(side), 0)) if covariates is None else np.asarray(covariates, dtype=np.float64)
@@ -143,13 +173,45 @@ def difference_bayes_factor(
         raise InputError("the covariates explain the condition or leave no residual degree of freedom; use fewer")
     residual = outcome - nuisance @ (nuisance.T @ outcome)
     difference = tested @ residual / information
-    largest = np.abs(outcome).max(axis=0) if not samples.paired else np.abs(values).max(axis=0)
+    # The size against which a difference counts as rounding is that of the values, not of the differences.
+    largest = np.maximum(np.abs(samples.a).max(axis=0), np.abs(samples.b).max(axis=0))
     error = np.sqrt(((residual - np.outer(tested, difference)) ** 2).sum(axis=0) / dof / information)
     error = np.where(error <= ROUNDING * largest, 0.0, error)
     difference = np.where(moments.flat | (np.abs(difference) <= ROUNDING * largest), 0.0, difference)
     t = np.divide(difference, error, out=np.where(difference == 0, 0.0, np.inf), where=error > 0)
-    with np.errstate(over="ignore"):
-        return np.asarray(np.exp(_log_factors(t, information, dof, scale)), dtype=np.float64)
+    return _log_factors(t, information, dof, scale)
+
+
+def log_effective_bayes_factor(
+    t: ArrayLike, n_effective: ArrayLike, dof: ArrayLike, *, scale: float = 0.707
+) -> NDArray[np.float64]:
+    """Log evidence for a difference over none, from t statistics whose errors are not those of independent units.
+
+    Parameters
+    ----------
+    t, n_effective, dof : array_like of float, shape (n_features,)
+        t of the difference, the number of independent units that would give its standard error (the squared ratio of
+        the standard deviation to it), and its degrees of freedom.
+    scale : float
+        Scale of the Cauchy prior on the difference in those standard deviations.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_features,)
+        Natural logarithm of BF10, as `log_jzs_bayes_factor` has it of one sample; 0 where there is no standard error to
+        judge by.
+
+    Examples
+    --------
+    >>> print(log_effective_bayes_factor([2.5], [40.0], [39.0]).round(3), log_jzs_bayes_factor([2.5], 40).round(3))
+    [0.969] [0.969]
+    """
+    table = np.broadcast_arrays(*(np.asarray(one, dtype=np.float64) for one in (t, n_effective, dof)))
+    found = np.zeros(table[0].shape)
+    for place, (statistic, n, freedom) in enumerate(zip(*table, strict=True)):
+        if n > 0 and np.isfinite(n):
+            found[place] = _log_factors(np.array([statistic]), float(n), float(freedom), scale)[0]
+    return found
 
 
 def slope_bayes_factor(
@@ -192,11 +254,18 @@ def slope_bayes_factor(
     >>> print(slope_bayes_factor([0.0, 3.5], 40).round(3))
     [ 0.309 26.743]
     """
+    with np.errstate(over="ignore"):
+        return np.exp(log_slope_bayes_factor(t, n_units, n_covariates=n_covariates, scale=scale), dtype=np.float64)
+
+
+def log_slope_bayes_factor(
+    t: ArrayLike, n_units: int, *, n_covariates: int = 0, scale: float = 0.3535
+) -> NDArray[np.float64]:
+    """Return the natural logarithm of `slope_bayes_factor`, finite for every finite t; arguments as there."""
     dof = float(n_units - 2 - n_covariates)
     if dof < 1:
         raise InputError(f"{n_units} units cannot carry a slope beside {n_covariates} covariates; leave out covariates")
-    with np.errstate(over="ignore"):
-        return np.asarray(np.exp(_log_factors(t, float(n_units), dof, scale)), dtype=np.float64)
+    return _log_factors(t, float(n_units), dof, scale)
 
 
 def _log_factors(t: ArrayLike, n: float, dof: float, scale: float) -> NDArray[np.float64]:

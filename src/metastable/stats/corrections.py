@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from metastable.errors import InputError
+from metastable.stats.labels import label_codes
 
 __all__ = ["CORRECTIONS", "Correction", "adjust_p_values", "null_proportion"]
 
@@ -184,7 +185,7 @@ def null_proportion(p: ArrayLike, *, cut: float = 0.5) -> float:
     return float(min(1.0, (np.sum(values > cut) + 1) / (len(values) * (1 - cut))))
 
 
-def _checked(p: ArrayLike, family: ArrayLike | None) -> tuple[Floats, NDArray[Any]]:
+def _checked(p: ArrayLike, family: ArrayLike | None) -> tuple[Floats, NDArray[np.intp]]:
     values = np.asarray(p, dtype=np.float64)
     if values.ndim != 1:
         raise InputError(f"p must have one dimension, but its shape is {values.shape}; pass one p-value a test.")
@@ -196,10 +197,7 @@ def _checked(p: ArrayLike, family: ArrayLike | None) -> tuple[Floats, NDArray[An
         )
     if family is None:
         return values, np.zeros(len(values), dtype=np.intp)
-    codes = np.asarray(family)
-    if codes.shape != values.shape:
-        raise InputError(f"family has shape {codes.shape} and p {values.shape}; give one family code a test.")
-    return values, np.unique(codes, return_inverse=True)[1]
+    return values, label_codes("family", family, len(values), each="test")
 
 
 def adjust_p_values(
@@ -230,8 +228,8 @@ def adjust_p_values(
     Raises
     ------
     InputError
-        If a p-value is NaN or outside 0..1, the method is unknown, alpha is outside (0, 1) or the
-        family codes do not fit.
+        If a p-value is NaN or outside 0..1, the method is unknown, alpha is outside (0, 1), or the
+        family codes do not fit or one is missing.
 
     Examples
     --------

@@ -9,8 +9,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from metastable.errors import InputError
+from metastable.stats.determined import independent_columns
 from metastable.stats.effects import EffectSize, check_confidence
-from metastable.stats.samples import check_values, is_constant
+from metastable.stats.samples import check_values, is_constant, unit_scaled
 
 __all__ = [
     "PartialCorrelation",
@@ -82,19 +83,20 @@ def slope_design(predictor: ArrayLike, covariates: ArrayLike | None = None) -> F
     predictor : array_like of float, shape (n_units,)
         For instance the mean rating of each sequence.
     covariates : array_like of float, shape (n_units, n_covariates), or None
-        Nuisance covariates. One that never varies is left out: there is nothing to adjust for.
+        Nuisance covariates. One that never varies is left out, for there is nothing to adjust for, and so is one
+        that the ones before it determine.
 
     Returns
     -------
-    ndarray of float64, shape (n_units, 2 + n_covariates)
+    ndarray of float64, shape (n_units, 2 + n_kept)
         The intercept, the predictor about its mean, and each covariate about its mean in units of its
         standard deviation.
 
     Raises
     ------
     InputError
-        If the predictor does not vary, a value is not finite, the shapes do not agree, the columns are
-        collinear, or there are too few units for them.
+        If the predictor does not vary, a value is not finite, the shapes do not agree, the covariates explain the
+        predictor, or there are too few units for them.
     """
     x = np.asarray(predictor, dtype=np.float64)
     if x.ndim != 1 or len(x) < 2 or not np.isfinite(x).all():
@@ -107,14 +109,15 @@ def slope_design(predictor: ArrayLike, covariates: ArrayLike | None = None) -> F
         if len(table) != len(x):
             raise InputError(f"covariates has {len(table)} rows for {len(x)} units; give one row per unit")
         table = table[:, ~is_constant(table)]
-        design = np.column_stack([design, (table - table.mean(axis=0)) / table.std(axis=0)])
+        table = (table - table.mean(axis=0)) / table.std(axis=0)
+        design = np.column_stack([design, table[:, independent_columns(table, np.ones((len(x), 1)))]])
     if len(x) <= design.shape[1] + 1:
         raise InputError(
             f"{len(x)} units cannot carry a slope beside {design.shape[1] - 2} covariates; leave out covariates"
         )
     singular = np.linalg.svd(design / np.linalg.norm(design, axis=0), compute_uv=False)
     if singular[-1] <= _RANK * singular[0]:
-        raise InputError("the predictor and the covariates explain one another; leave out covariates")
+        raise InputError("the covariates explain the predictor; leave out covariates")
     return design
 
 
@@ -152,7 +155,7 @@ def partial_correlation(
     [-0.03]
     """
     design = slope_design(predictor, covariates)
-    table = check_values(values)
+    table = unit_scaled(values)[0]
     if len(table) != len(design):
         raise InputError(f"values has {len(table)} rows, but predictor {len(design)}; give one row per unit")
     flat = is_constant(table)
@@ -212,7 +215,9 @@ def correlation_effect(correlation: PartialCorrelation, *, confidence: float = 0
     return EffectSize(estimate, np.where(known, low, np.nan), np.where(known, high, np.nan), correlation.flat)
 
 
-def correlation_equivalence(correlation: PartialCorrelation, *, margin: float = 0.2) -> Floats:
+def correlation_equivalence(
+    correlation: PartialCorrelation, *, margin: float = 0.2, error: ArrayLike | None = None
+) -> Floats:
     """Test every feature's effect for lying within plus or minus `margin`.
 
     Parameters
@@ -220,6 +225,9 @@ def correlation_equivalence(correlation: PartialCorrelation, *, margin: float = 
     correlation : PartialCorrelation
     margin : float
         Smallest effect of interest, as the d of `correlation_effect`.
+    error : array_like of float, shape (n_features,), or None
+        Standard error of z where variances differ, as `metastable.stats.bootstrap.jackknife_error` gives it, with the
+        tails of t; None for Fisher's, with those of the normal distribution.
 
     Returns
     -------
@@ -241,7 +249,11 @@ def correlation_equivalence(correlation: PartialCorrelation, *, margin: float = 
         raise InputError(f"margin is {margin}; give a positive effect in standard deviations, such as 0.2")
     _check_error(correlation)
     room = np.arcsinh(margin / 2) - np.abs(correlation.z)
-    return np.where(correlation.flat, 1.0, special.ndtr(-room / correlation.z_error))
+    if error is None:
+        return np.where(correlation.flat, 1.0, special.ndtr(-room / correlation.z_error))
+    se = np.asarray(error, dtype=np.float64)
+    t = np.divide(room, se, out=np.copysign(np.inf, room), where=se > 0)
+    return np.where(correlation.flat, 1.0, special.stdtr(correlation.dof, -t))
 
 
 def detectable_effect(

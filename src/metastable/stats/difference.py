@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from metastable.errors import InputError
-from metastable.stats.adjustment import adjustment_table
+from metastable.stats.adjustment import adjustment_table, difference_design
 from metastable.stats.analysis import (
     Analysis,
     Described,
@@ -19,12 +21,14 @@ from metastable.stats.analysis import (
     TokenRows,
     assemble,
 )
-from metastable.stats.bayes import difference_bayes_factor
+from metastable.stats.bayes import PRIORS, log_difference_bayes_factor
 from metastable.stats.bootstrap import bootstrap_g
+from metastable.stats.contexts.generalized import Observations, generalized
 from metastable.stats.effect_kinds import DIFFERENCE
-from metastable.stats.effects import hedges_g, mean_difference
+from metastable.stats.effects import EffectSize, hedges_g, mean_difference, small_sample_factor, welch_p
 from metastable.stats.equivalence import equivalence_test
-from metastable.stats.permutations.permutation import permutation_test
+from metastable.stats.permutations.permutation import PermutationResult, permutation_test
+from metastable.stats.samples import covariate_frame, sample_moments, split_samples
 from metastable.stats.superiority import probability_of_superiority
 
 __all__ = ["analyse"]
@@ -41,8 +45,9 @@ def analyse(
     tokens: TokenRows | None = None,
     pair: NDArray[np.integer] | None = None,
     block: NDArray[np.integer] | None = None,
-    covariates: NDArray[np.float64] | None = None,
+    covariates: pd.DataFrame | NDArray[np.float64] | None = None,
     recorded: pd.DataFrame | None = None,
+    contexts: Observations | None = None,
     settings: Settings | None = None,
     on_permutations: Progress | None = None,
     on_models: Progress | None = None,
@@ -69,12 +74,16 @@ def analyse(
         Code that joins a unit of a with one of b; the test then flips signs of pair differences.
     block : ndarray of int or None, shape (n_units,)
         Exchangeability block: labels are exchanged within blocks only.
-    covariates : ndarray of float64 or None, shape (n_units, n_covariates)
-        Nuisance covariates of all tests: by Freedman-Lane of the permutation test, as columns of the regressions
-        behind the equivalence test and the Bayes factor. Means, differences and g stay as observed.
+    covariates : pandas.DataFrame of n_units rows, ndarray of float64 of shape (n_units, n_covariates), or None
+        Nuisance covariates. Difference, interval, g, p and verdict are then all of the adjusted difference: of the
+        permutation test by Freedman-Lane with HC3 errors, of the equivalence test and the Bayes factor by regression.
+        Means, medians and the probability of superiority stay as observed. One that others determine is left out.
     recorded : pandas.DataFrame or None, n_units rows
-        All covariates that were recorded: the details show each difference before and after adjusting for
-        them, whether or not the tests do.
+        All covariates that were recorded. Where `covariates` has none, the details show what holding all of these
+        fixed would do.
+    contexts : Observations or None
+        Every observation with its item and its context. The tests are then over both, as
+        `metastable.stats.contexts.generalized.generalized` has them, and not over the units alone.
     settings : Settings or None
         Choices made before looking.
     on_permutations, on_models : callable or None
@@ -83,12 +92,17 @@ def analyse(
     Returns
     -------
     Analysis
+        Of `metastable.stats.effect_kinds.DIFFERENCE`. ``g_low, g_high`` are of `bootstrap_g`. The details hold for both
+        suffixes ``unadjusted`` and ``adjusted``: ``difference_, ci_low_, ci_high_, p_`` (Welch's or the paired t, HC3),
+        ``p_..._fdr``, ``g_, g_low_, g_high_``, ``p_perm_`` and ``p_perm_..._fdr``. One of the two is what ``heads``
+        holds.
 
     Raises
     ------
     InputError
-        For what `permutation_test` and `fit_mixed_models` refuse: NaN, a condition with one unit, a
-        pair without its partner, a covariate collinear with the condition.
+        If there are both `contexts` and `covariates`. For what `permutation_test`, `fit_mixed_models` and
+        `crossed_test` refuse: NaN, a condition with one unit, a pair without its partner, a covariate collinear with
+        the condition.
 
     Notes
     -----
@@ -115,35 +129,57 @@ def analyse(
          2     3 equivalent
     """
     settings, family = settings or Settings(), Family(features)
-    permutation = permutation_test(
-        values,
-        condition,
-        statistic="welch" if pair is None else "paired",
-        pair=pair,
-        block=block,
-        covariates=covariates,
-        family=family.codes,
-        omnibus=family.omnibus,
-        n_permutations=settings.n_permutations,
-        alpha=settings.alpha,
-        rng=settings.seed,
-        callback=on_permutations,
-    )
-    held = None if covariates is None else pd.DataFrame(covariates)
-    boot_low, boot_high = _bootstrap(values, condition, pair, settings)
-    adjusted, no_adjustment = _adjusted(values, condition, recorded, pair, family, settings)
+    chosen = None if covariates is None else covariate_frame(covariates)
+    if chosen is not None and chosen.shape[1] == 0:
+        chosen = None
+    reason, other = "", None
+    determined: tuple[str, ...] = ()
+    if chosen is None:
+        other, reason = _all_recorded(values, condition, recorded, pair)
+    beside = chosen if chosen is not None else other
+    if beside is not None:
+        design = difference_design(values, condition, beside, pair=pair)
+        determined, beside = design.determined, beside.loc[:, design.kept]
+    n_variants = 1 if beside is None else 2
+    names = ("unadjusted", "adjusted") if chosen is None else ("adjusted", "unadjusted")
+    variants: dict[str, _Variant] = {}
+    for part, name in enumerate(names[:n_variants]):
+
+        def tell(done: int, total: int, part: int = part) -> None:
+            if on_permutations is not None:
+                on_permutations(part * total + done, n_variants * total)
+
+        held = beside if name == "adjusted" else None
+        # what stands beside the test takes as many relabelings as a lone head needs to pass a correction, with room
+        few = int(np.ceil(2 * len(features) / settings.alpha))
+        fewer = replace(settings, n_permutations=min(settings.n_permutations, few))
+        mine = settings if part == 0 or held is None else fewer
+        variants[name] = _variant(values, condition, held, pair, block, family, mine, tell)
+    main, main_held = variants[names[0]], None if chosen is None else beside
+    adjusted: dict[str, Floats] = {}
+    for name in ("unadjusted", "adjusted"):
+        if name in variants:
+            adjusted |= variants[name].columns(name, family, settings)
+    held_columns = None if main_held is None else main_held.to_numpy(dtype=np.float64)
     found = Ingredients(
         effect=DIFFERENCE,
-        estimate=mean_difference(values, condition, pair=pair),
-        size=hedges_g(values, condition, pair=pair),
-        permutation=permutation,
-        bf10=difference_bayes_factor(values, condition, pair=pair, covariates=covariates),
-        p_tost=equivalence_test(values, condition, margin=settings.margin, pair=pair, covariates=held),
+        estimate=main.estimate,
+        size=main.size,
+        permutation=main.permutation,
+        log_bf10={
+            scale: log_difference_bayes_factor(values, condition, pair=pair, covariates=held_columns, scale=scale)
+            for scale in PRIORS
+        },
+        p_tost=equivalence_test(values, condition, margin=settings.margin, pair=pair, covariates=main_held),
         superiority=probability_of_superiority(values, condition, pair=pair),
-        beside_size={"g_boot_low": boot_low, "g_boot_high": boot_high},
         adjusted=adjusted,
-        no_adjustment=no_adjustment,
+        no_adjustment=reason,
+        determined=determined,
     )
+    if contexts is not None:
+        if covariates is not None:
+            raise InputError("tests over contexts hold no covariates fixed; leave out the covariates or the contexts")
+        found = generalized(found, contexts, family, settings)
     described = Described(values, condition, medians, threshold, measure)
     return assemble(found, described, family, tokens=tokens, settings=settings, on_models=on_models)
 
@@ -152,38 +188,97 @@ def analyse(
 _LEAST_TO_DRAW = 3
 
 
-def _bootstrap(
-    values: NDArray[np.float64],
+@dataclass(frozen=True)
+class _Variant:
+    """The tests with one set of covariates, or with none."""
+
+    estimate: EffectSize
+    p: Floats
+    size: EffectSize
+    permutation: PermutationResult
+
+    def columns(self, suffix: str, family: Family, settings: Settings) -> dict[str, Floats]:
+        """Columns of the details, named with a suffix."""
+        return {
+            f"difference_{suffix}": self.estimate.estimate,
+            f"ci_low_{suffix}": self.estimate.low,
+            f"ci_high_{suffix}": self.estimate.high,
+            f"p_{suffix}": self.p,
+            f"p_{suffix}_fdr": family.corrected(self.p, settings),
+            f"g_{suffix}": self.size.estimate,
+            f"g_low_{suffix}": self.size.low,
+            f"g_high_{suffix}": self.size.high,
+            f"p_perm_{suffix}": self.permutation.p_perm,
+            f"p_perm_{suffix}_fdr": family.corrected(self.permutation.p_perm, settings),
+        }
+
+
+def _variant(
+    values: Floats,
     condition: NDArray[np.bool_],
+    held: pd.DataFrame | None,
+    pair: NDArray[np.integer] | None,
+    block: NDArray[np.integer] | None,
+    family: Family,
+    settings: Settings,
+    progress: Progress,
+) -> _Variant:
+    permutation = permutation_test(
+        values,
+        condition,
+        statistic="welch" if pair is None else "paired",
+        pair=pair,
+        block=block,
+        covariates=None if held is None else held.to_numpy(dtype=np.float64),
+        family=family.codes,
+        omnibus=family.omnibus,
+        n_permutations=settings.n_permutations,
+        alpha=settings.alpha,
+        rng=settings.seed,
+        callback=progress,
+    )
+    if held is None:
+        estimate, p = mean_difference(values, condition, pair=pair), welch_p(values, condition, pair=pair)
+    else:
+        table = adjustment_table(values, condition, held, pair=pair)
+        value, low, high = (table[f"{name}_adjusted"].to_numpy() for name in ("difference", "ci_low", "ci_high"))
+        estimate, p = EffectSize(value, low, high, permutation.flat), table["p_adjusted"].to_numpy()
+    return _Variant(estimate, p, _size(values, condition, held, pair, settings), permutation)
+
+
+def _size(
+    values: Floats,
+    condition: NDArray[np.bool_],
+    held: pd.DataFrame | None,
     pair: NDArray[np.integer] | None,
     settings: Settings,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """BCa interval of g; NaN where a condition has fewer than three units."""
-    if min(condition.sum(), (~condition).sum()) < _LEAST_TO_DRAW:
-        missing = np.full(values.shape[1], np.nan)
-        return missing, missing
-    found = bootstrap_g(values, condition, pair=pair, n_resamples=settings.n_resamples, rng=settings.seed)
-    return found.low, found.high
+) -> EffectSize:
+    """Hedges' g with its BCa interval; limits are NaN where a condition has fewer than three units."""
+    if min(condition.sum(), (~condition).sum()) >= _LEAST_TO_DRAW:
+        return bootstrap_g(
+            values, condition, pair=pair, covariates=held, n_resamples=settings.n_resamples, rng=settings.seed
+        )
+    g = hedges_g(values, condition, pair=pair)
+    missing = np.full(len(g.estimate), np.nan)
+    if held is None:
+        return EffectSize(g.estimate, missing, missing, g.flat)
+    table = adjustment_table(values, condition, held, pair=pair)
+    factor = small_sample_factor(sample_moments(split_samples(values, condition, pair=pair)))
+    return EffectSize(factor * table["g_adjusted"].to_numpy(), missing, missing, g.flat)
 
 
-def _adjusted(
+def _all_recorded(
     values: Floats,
     condition: NDArray[np.bool_],
     recorded: pd.DataFrame | None,
     pair: NDArray[np.integer] | None,
-    family: Family,
-    settings: Settings,
-) -> tuple[dict[str, Floats], str]:
-    """Differences adjusted for all recorded covariates, or the reason why there are none."""
+) -> tuple[pd.DataFrame | None, str]:
+    """All recorded covariates, or the reason why the differences cannot be adjusted for them."""
     if recorded is None or recorded.empty:
-        return {}, "no covariate was recorded"
+        return None, "no covariate was recorded"
     try:
-        table = adjustment_table(values, condition, recorded, pair=pair)
+        difference_design(values, condition, recorded, pair=pair).adjusted()
     except InputError as error:
         # an adjustment that the data do not allow is a finding of its own, and the report states it
-        return {}, str(error)
-    columns = ("difference_adjusted", "ci_low_adjusted", "ci_high_adjusted", "p_adjusted", "g_adjusted")
-    return {name: table[name].to_numpy() for name in columns} | {
-        "p_unadjusted_fdr": family.corrected(table["p"].to_numpy(), settings),
-        "p_adjusted_fdr": family.corrected(table["p_adjusted"].to_numpy(), settings),
-    }, ""
+        return None, str(error)
+    return recorded, ""

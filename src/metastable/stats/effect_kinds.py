@@ -10,7 +10,7 @@ from metastable.errors import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["DIFFERENCE", "EFFECTS", "SLOPE", "Effect", "effect_of", "head_columns"]
+__all__ = ["CONTEXT_COLUMNS", "DIFFERENCE", "EFFECTS", "SLOPE", "Effect", "effect_of", "head_columns"]
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,6 @@ class Effect:
         What is taken from what, ``{minus}`` between them; empty where nothing is.
     greater, less : str
         What a one-sided claim says of a and b.
-    p_beside : str
-        What the columns of the p-values without and with covariates, corrected, begin with in the details.
     source : str
         Where the standardized size comes from.
     """
@@ -62,7 +60,6 @@ class Effect:
     contrast: str
     greater: str
     less: str
-    p_beside: str
     source: str
 
     @property
@@ -114,7 +111,6 @@ DIFFERENCE = Effect(
     contrast="{a} {minus} {b}",
     greater="a larger than b",
     less="a smaller than b",
-    p_beside="p",
     source="Hedges (1981)",
 )
 """The difference of two groups, a - b."""
@@ -135,12 +131,17 @@ SLOPE = Effect(
     contrast="",
     greater="rising",
     less="falling",
-    p_beside="p_perm",
     source="the d of a partial correlation, 2 r / sqrt(1 - r^2): Borenstein et al. (2009, eq. 7.5)",
 )
 """The change along a continuous predictor, covariates held fixed."""
 
 EFFECTS = (DIFFERENCE, SLOPE)
+
+CONTEXT_COLUMNS = (
+    "f_items", "p_items", "p_items_fdr", "f_contexts", "p_contexts", "p_contexts_fdr",
+    "min_f", "p_min_f", "p_min_f_fdr", "f_interaction", "p_interaction", "p_interaction_fdr",
+)  # fmt: skip
+"""Columns behind those of the heads where the tests are over items and contexts."""
 
 
 def effect_of(table: pd.DataFrame) -> Effect:
@@ -194,5 +195,6 @@ def head_columns(effect: Effect) -> tuple[str, ...]:
     return (
         "site", "layer", "head", "threshold", "measure", "n_a", "n_b", "mean_a", "mean_b", "median_a", "median_b",
         effect.estimate, "ci_low", "ci_high", effect.size, "statistic", "p_perm", "p_perm_fdr", "p_perm_fwer",
-        "lmm_estimate", "lmm_se", "lmm_dof", "lmm_p", "lmm_p_fdr", "bf10", "p_tost", "verdict",
+        "lmm_estimate", "lmm_se", "lmm_dof", "lmm_p", "lmm_p_fdr", "bf10", "log10_bf10", "p_tost", "p_tost_fdr",
+        "verdict",
     )  # fmt: skip

@@ -11,7 +11,16 @@ from scipy import special
 from metastable.errors import InputError
 from metastable.stats.samples import Moments, sample_moments, split_samples
 
-__all__ = ["EffectSize", "check_confidence", "hedges_correction", "hedges_g", "mean_difference", "welch"]
+__all__ = [
+    "EffectSize",
+    "check_confidence",
+    "hedges_correction",
+    "hedges_g",
+    "mean_difference",
+    "small_sample_factor",
+    "welch",
+    "welch_p",
+]
 
 
 @dataclass(frozen=True)
@@ -43,6 +52,33 @@ def hedges_correction(dof: float | NDArray[np.float64]) -> float | NDArray[np.fl
     return 1.0 - 3.0 / (4.0 * dof - 1.0)
 
 
+def small_sample_factor(moments: Moments) -> NDArray[np.float64]:
+    """Hedges' factor for every feature, by the degrees of freedom that its standard deviation has.
+
+    Parameters
+    ----------
+    moments : Moments
+        Of two samples.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_features,)
+
+    Notes
+    -----
+    The pooled standard deviation of two groups has n_a + n_b - 2 degrees of freedom. That of n partners, the root of
+    the mean of both variances, has 2 (n - 1) / (1 + r^2) where they correlate by r, for partners who are alike tell
+    of one variance between them (Cousineau 2020, by Satterthwaite's matching of moments). With r
+    taken from the sample, as covariance over the mean variance, g of a true 1 is 1.01 on average at n = 4 and
+    r = .95, and .96 at r = 0.
+    """
+    if moments.var_difference is None:
+        return np.full_like(moments.var_a, hedges_correction(moments.n_a + moments.n_b - 2.0))
+    total = moments.var_a + moments.var_b
+    alike = np.divide(total - moments.var_difference, total, out=np.zeros_like(total), where=total > 0)
+    return np.asarray(hedges_correction(2.0 * (moments.n_a - 1.0) / (1.0 + np.clip(alike, -1, 1) ** 2)))
+
+
 def welch(moments: Moments) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Find the standard error and degrees of freedom of a difference of means.
 
@@ -69,6 +105,31 @@ def welch(moments: Moments) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     dof = 1.0 / (share_a**2 / (moments.n_a - 1) + (1 - share_a) ** 2 / (moments.n_b - 1))
     dof = np.where(total > 0, dof, moments.n_a + moments.n_b - 2.0)
     return np.sqrt(total), dof
+
+
+def welch_p(values: ArrayLike, condition: ArrayLike, *, pair: ArrayLike | None = None) -> NDArray[np.float64]:
+    """Two-sided p of Welch's t (the paired t's where there are pairs) of every feature.
+
+    Parameters
+    ----------
+    values, condition, pair
+        As in `mean_difference`.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_features,)
+        1 where a feature is flat; 0 where both samples are constant but differ.
+
+    Raises
+    ------
+    InputError
+        As `split_samples`.
+    """
+    moments = sample_moments(split_samples(values, condition, pair=pair))
+    se, dof = welch(moments)
+    difference = np.abs(moments.difference)
+    t = np.divide(difference, se, out=np.where(difference == 0, 0.0, np.inf), where=se > 0)
+    return np.asarray(2 * special.stdtr(dof, -t), dtype=np.float64)
 
 
 def mean_difference(
@@ -109,8 +170,8 @@ def mean_difference(
     moments = sample_moments(split_samples(values, condition, pair=pair))
     se, dof = welch(moments)
     reach = se * special.stdtrit(dof, 0.5 + confidence / 2)
-    difference = moments.difference
-    return EffectSize(difference, difference - reach, difference + reach, moments.flat)
+    difference, unit = moments.difference, moments.unit
+    return EffectSize(unit * difference, unit * (difference - reach), unit * (difference + reach), moments.flat)
 
 
 def hedges_g(
@@ -146,11 +207,13 @@ def hedges_g(
     Two groups: g = J (mean_a - mean_b) / s, s the pooled standard deviation and
     J = 1 - 3 / (4 (n_a + n_b - 2) - 1) (Hedges 1981). The limits are J times the noncentralities at
     which Student's t lies at the tails, times sqrt(1 / n_a + 1 / n_b) (Steiger & Fouladi 1997); exact
-    for normal values of equal variance. `metastable.stats.bootstrap.bootstrap_g` assumes neither.
+    for normal values of equal variance, and too narrow where the smaller group varies more (of 95% intervals of 50
+    units beside 150 of half their standard deviation 85% hold the true value). The tables of `analyse` hold those of
+    `metastable.stats.bootstrap.bootstrap_g`, which assumes neither.
 
     Pairs: s is the root of the mean of both variances, so that g is in the same units as in an
-    unpaired design; the limits come from the paired t's noncentrality, times s_difference / (s sqrt(n))
-    (Algina & Keselman 2003), an approximation.
+    unpaired design, and J that of `small_sample_factor`; the limits come from the paired t's
+    noncentrality, times s_difference / (s sqrt(n)) (Algina & Keselman 2003), an approximation.
 
     Examples
     --------
@@ -169,7 +232,7 @@ def g_from_moments(moments: Moments, confidence: float) -> EffectSize:
     """Hedges' g and its noncentral t interval, from means and variances; see `hedges_g`."""
     difference, scale = moments.difference, moments.standardizer
     spread = scale > 0
-    correction = hedges_correction(moments.n_a + moments.n_b - 2.0)
+    correction = small_sample_factor(moments)
     g = np.divide(correction * difference, scale, out=np.zeros_like(scale), where=spread)
     g = np.where(spread | (difference == 0), g, np.copysign(np.inf, difference))
     if moments.var_difference is None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from metastable.errors import InputError
 from metastable.stats.corrections import adjust_p_values
+from metastable.stats.labels import label_codes
 
 __all__ = ["HierarchicalResult", "hierarchical_test", "simes"]
 
@@ -45,13 +45,6 @@ class HierarchicalResult:
 def simes(p: ArrayLike) -> float:
     """Test whether all null hypotheses of a group hold: the smallest Benjamini-Hochberg p (Simes 1986)."""
     return float(adjust_p_values(p).min())
-
-
-def _codes(name: str, codes: ArrayLike, n: int) -> NDArray[np.intp]:
-    array: NDArray[Any] = np.asarray(codes)
-    if array.shape != (n,):
-        raise InputError(f"{name} has shape {array.shape}, but must be ({n},): one code a test.")
-    return np.asarray(np.unique(array, return_inverse=True)[1], dtype=np.intp)
 
 
 def hierarchical_test(
@@ -91,7 +84,8 @@ def hierarchical_test(
     Raises
     ------
     InputError
-        If a p is NaN or outside 0..1, a group's tests carry different `group_p`, or shapes do not fit.
+        If a p is NaN or outside 0..1, a label is missing, a group's tests carry different `group_p`, or shapes do not
+        fit.
 
     Notes
     -----
@@ -111,8 +105,8 @@ def hierarchical_test(
     if values.ndim != 1:
         raise InputError(f"p must have one dimension, but its shape is {values.shape}; pass one p-value a test.")
     n = len(values)
-    families = np.zeros(n, dtype=np.intp) if family is None else _codes("family", family, n)
-    keys = np.column_stack([families, _codes("group", group, n)])
+    families = np.zeros(n, dtype=np.intp) if family is None else label_codes("family", family, n, each="test")
+    keys = np.column_stack([families, label_codes("group", group, n, each="test")])
     _, first, groups = np.unique(keys, axis=0, return_index=True, return_inverse=True)
     groups = groups.reshape(-1)
     within = adjust_p_values(values, method=method, family=groups, alpha=alpha)

@@ -10,7 +10,14 @@ from scipy import special
 
 from metastable.errors import InputError
 from metastable.stats.effects import check_confidence
-from metastable.stats.samples import ROUNDING, check_values, is_constant, sample_moments, split_samples
+from metastable.stats.samples import (
+    ROUNDING,
+    check_values,
+    is_constant,
+    sample_moments,
+    split_samples,
+    unit_scaled,
+)
 
 __all__ = ["HeldEffect", "held_difference", "held_slope"]
 
@@ -124,7 +131,7 @@ def held_difference(
         found = _regress(outcome, np.ones(len(outcome)), other, held, confidence=confidence)
     deviation = moments.standardizer
     size = np.divide(found.estimate, deviation, out=np.zeros_like(found.estimate), where=deviation > 0)
-    return _finish(found, moments.flat, size)
+    return _finish(found, moments.flat, size, moments.unit)
 
 
 def held_slope(
@@ -154,7 +161,7 @@ def held_slope(
         If the shapes do not agree, a value is not finite, the predictor does not vary, or there are too few units.
     """
     check_confidence(confidence)
-    table = check_values(values)
+    table, unit = unit_scaled(values)
     x = np.asarray(predictor, dtype=np.float64)
     if x.shape != (len(table),) or not np.isfinite(x).all() or bool(is_constant(x[:, None])[0]):
         raise InputError(
@@ -164,11 +171,11 @@ def held_slope(
     found = _regress(table, x, _same_shape(covariate, values), held, confidence=confidence)
     with np.errstate(divide="ignore"):
         size = 2 * found.correlation / np.sqrt(1 - found.correlation**2)
-    return _finish(found, is_constant(table), size)
+    return _finish(found, is_constant(table), size, unit)
 
 
 def _same_shape(covariate: ArrayLike, values: ArrayLike) -> Floats:
-    beside = check_values(covariate)
+    beside = unit_scaled(covariate)[0]
     if beside.shape != np.shape(values):
         raise InputError(
             f"covariate has shape {beside.shape} and values {np.shape(values)}; give each value a covariate of its own"
@@ -240,17 +247,17 @@ def _basis(held: Floats) -> Floats:
     return np.asarray(left[:, values > _LEFT * values[0]])
 
 
-def _finish(found: _Regression, flat: NDArray[np.bool_], size: Floats) -> HeldEffect:
+def _finish(found: _Regression, flat: NDArray[np.bool_], size: Floats, unit: Floats) -> HeldEffect:
     lost = np.isnan(found.se)
     estimate = np.where(flat, 0.0, np.where(lost, np.nan, found.estimate))
     se, reach = np.where(flat, 0.0, found.se), np.where(flat, 0.0, found.reach)
     undefined = np.where(estimate == 0, 0.0, np.copysign(np.inf, estimate))
     t = np.divide(estimate, se, out=undefined, where=~(se == 0))
     return HeldEffect(
-        estimate=estimate,
-        se=se,
-        low=estimate - reach,
-        high=estimate + reach,
+        estimate=unit * estimate,
+        se=unit * se,
+        low=unit * (estimate - reach),
+        high=unit * (estimate + reach),
         p=np.asarray(2 * special.stdtr(found.dof, -np.abs(t)), dtype=np.float64),
         dof=found.dof,
         standardized=np.where(flat, 0.0, np.where(lost, np.nan, size)),

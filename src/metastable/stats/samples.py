@@ -10,20 +10,25 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from metastable.errors import InputError
+from metastable.stats.labels import check_condition, check_labels
 
 __all__ = [
     "ROUNDING",
     "Moments",
     "Samples",
     "check_values",
+    "covariate_frame",
     "covariate_matrix",
     "is_constant",
     "sample_moments",
     "split_samples",
+    "unit_scaled",
 ]
 
 #: A sample whose range is below this share of its largest absolute value is constant but for rounding.
 ROUNDING = 1e-12
+# Powers of two beyond which a feature's squares, and the squares of these, come near the limits of a float.
+_FAR = 128
 
 
 @dataclass(frozen=True)
@@ -33,14 +38,17 @@ class Samples:
     Attributes
     ----------
     a, b : ndarray of float64, shape (n_a, n_features) and (n_b, n_features)
-        Values of each condition's units; where `paired`, row i of a is the partner of row i of b.
+        Values of each condition's units, in units of `unit`; where `paired`, row i of a is the partner of row i of b.
     paired : bool
         Whether the rows are partners.
+    unit : ndarray of float64, shape (n_features,)
+        What the values were divided by, as `unit_scaled` says: 1 unless they are very large or very small.
     """
 
     a: NDArray[np.float64]
     b: NDArray[np.float64]
     paired: bool
+    unit: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -52,11 +60,13 @@ class Moments:
     n_a, n_b : int
         Numbers of units.
     mean_a, mean_b, var_a, var_b : ndarray of float64, shape (n_features,)
-        Means and unbiased variances; a constant sample has variance exactly 0.
+        Means and unbiased variances, in units of `unit` and of its square; a constant sample has variance exactly 0.
     var_difference : ndarray of float64, shape (n_features,), or None
         Unbiased variance of the differences of partners, in a paired design.
     flat : ndarray of bool, shape (n_features,)
         Features that have the same value in every unit of both samples.
+    unit : ndarray of float64, shape (n_features,)
+        As in `Samples`.
     """
 
     n_a: int
@@ -67,15 +77,16 @@ class Moments:
     var_b: NDArray[np.float64]
     var_difference: NDArray[np.float64] | None
     flat: NDArray[np.bool_]
+    unit: NDArray[np.float64]
 
     @property
     def difference(self) -> NDArray[np.float64]:
-        """Mean of a minus mean of b, exactly 0 where the feature is flat."""
+        """Mean of a minus mean of b in units of `unit`, exactly 0 where the feature is flat."""
         return np.where(self.flat, 0.0, self.mean_a - self.mean_b)
 
     @property
     def standardizer(self) -> NDArray[np.float64]:
-        """Standard deviation in whose units an effect is told.
+        """Standard deviation in whose units an effect is told, itself in units of `unit`.
 
         The pooled one of two groups; of partners the root of the mean of both variances, so that
         effects of paired and unpaired designs are in the same units.
@@ -97,6 +108,35 @@ def check_values(values: ArrayLike) -> NDArray[np.float64]:
             "leave out the units or features that have no count"
         )
     return table
+
+
+def unit_scaled(values: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Take features that are very large or very small in units in which their squares are neither.
+
+    Parameters
+    ----------
+    values : array_like of float, shape (n_units, n_features)
+        As `check_values` takes them.
+
+    Returns
+    -------
+    table : ndarray of float64, shape (n_units, n_features)
+        The values over `unit`.
+    unit : ndarray of float64, shape (n_features,)
+        A power of two, so that nothing is rounded; 1 where no absolute value is beyond 1e38 and the largest is not
+        below 1e-38.
+
+    Raises
+    ------
+    InputError
+        As `check_values`.
+    """
+    table = check_values(values)
+    exponent = np.frexp(np.abs(table).max(axis=0, initial=0.0))[1]
+    exponent = np.where(np.abs(exponent) > _FAR, exponent, 0)
+    if not exponent.any():
+        return table, np.ones(table.shape[1])
+    return np.ldexp(table, -exponent), np.ldexp(1.0, exponent)
 
 
 def split_samples(
@@ -123,26 +163,19 @@ def split_samples(
     ------
     InputError
         If the shapes do not agree, a value is not finite, a condition has fewer units than
-        `minimum`, or a code of `pair` does not occur exactly once in each condition.
+        `minimum`, or a code of `pair` is missing or does not occur exactly once in each condition.
     """
-    table = check_values(values)
-    labels = np.asarray(condition)
-    if labels.dtype != np.bool_ or labels.shape != (len(table),):
-        raise InputError(
-            f"condition has dtype {labels.dtype} and shape {labels.shape}; give {len(table)} booleans, one a "
-            "row of values, True for condition a"
-        )
+    table, unit = unit_scaled(values)
+    labels = check_condition(condition, len(table))
     n_a, n_b = int(labels.sum()), int((~labels).sum())
     if min(n_a, n_b) < minimum:
         raise InputError(f"condition has {n_a} units of a and {n_b} of b; each condition needs at least {minimum}")
     a, b = table[labels], table[~labels]
     if pair is None:
-        return Samples(a, b, paired=False)
-    codes = np.asarray(pair)
-    if codes.shape != labels.shape:
-        raise InputError(f"pair has shape {codes.shape}; give one code for each of the {len(table)} units")
+        return Samples(a, b, False, unit)
+    codes = check_labels("pair", pair, len(table))
     order_a, order_b = _partners(codes[labels], codes[~labels])
-    return Samples(a[order_a], b[order_b], paired=True)
+    return Samples(a[order_a], b[order_b], True, unit)
 
 
 def _partners(codes_a: NDArray[Any], codes_b: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -204,7 +237,18 @@ def sample_moments(samples: Samples) -> Moments:
         var_b=var_b,
         var_difference=var_difference,
         flat=is_constant(np.concatenate([a, b])),
+        unit=samples.unit,
     )
+
+
+def covariate_frame(covariates: ArrayLike | pd.DataFrame) -> pd.DataFrame:
+    """Return covariates as a table: one as it is, columns of an array under the names 0, 1, ..."""
+    if isinstance(covariates, pd.DataFrame):
+        return covariates
+    columns = np.asarray(covariates, dtype=np.float64)
+    if columns.ndim != 2:
+        raise InputError(f"covariates has shape {columns.shape}; give units by covariates, two dimensions")
+    return pd.DataFrame(columns)
 
 
 def covariate_matrix(covariates: pd.DataFrame, n_units: int) -> NDArray[np.float64]:

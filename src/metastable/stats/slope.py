@@ -23,14 +23,15 @@ from metastable.stats.analysis import (
     TokenRows,
     assemble,
 )
-from metastable.stats.bayes import slope_bayes_factor
+from metastable.stats.bayes import PRIORS, log_slope_bayes_factor
+from metastable.stats.bootstrap import bootstrap_slope, jackknife_error
 from metastable.stats.correlation import (
     PartialCorrelation,
-    correlation_effect,
     correlation_equivalence,
     partial_correlation,
     slope_design,
 )
+from metastable.stats.determined import independent_columns
 from metastable.stats.effect_kinds import SLOPE
 from metastable.stats.effects import EffectSize
 from metastable.stats.permutations.permutation import PermutationResult, permutation_test_contrast
@@ -38,6 +39,9 @@ from metastable.stats.samples import covariate_matrix, is_constant
 from metastable.stats.superiority import probability_of_superiority
 
 __all__ = ["Slopes", "analyse_slope", "fit_slopes"]
+
+# The prior of a slope that agrees with that of a difference has half of its scale: see `slope_bayes_factor`.
+_OF_SLOPE = 0.5
 
 
 @dataclass(frozen=True)
@@ -120,6 +124,8 @@ class _Variant:
             f"p_{suffix}_fdr": family.corrected(self.slopes.p, settings),
             f"correlation_{suffix}": self.correlation.estimate,
             f"d_{suffix}": self.effect.estimate,
+            f"d_low_{suffix}": self.effect.low,
+            f"d_high_{suffix}": self.effect.high,
             f"p_perm_{suffix}": self.permutation.p_perm,
             f"p_perm_{suffix}_fdr": family.corrected(self.permutation.p_perm, settings),
         }
@@ -146,9 +152,8 @@ def _variant(
         rng=settings.seed,
         callback=progress,
     )
-    return _Variant(
-        fit_slopes(values, predictor, covariates), correlation, correlation_effect(correlation), permutation
-    )
+    effect = bootstrap_slope(values, predictor, covariates, n_resamples=settings.n_resamples, rng=settings.seed)
+    return _Variant(fit_slopes(values, predictor, covariates), correlation, effect, permutation)
 
 
 def analyse_slope(
@@ -206,14 +211,16 @@ def analyse_slope(
 
         * ``n_a, n_b, mean_a, mean_b, median_a, median_b``: the halves, for description
         * ``slope``: per unit of the predictor; ``ci_low, ci_high``: its HC3 interval
-        * ``partial_d``: the d of the partial correlation (`correlation_effect`), without small-sample correction
-        * ``statistic, p_perm, p_perm_fwer``: t of the slope, exchanged by Freedman & Lane
+        * ``partial_d``: the d of the partial correlation (`correlation_effect`), without small-sample correction;
+          ``d_low, d_high`` in the details: its BCa interval (`bootstrap_slope`)
+        * ``statistic, p_perm, p_perm_fwer``: the slope over its HC3 error, exchanged by Freedman & Lane
         * ``lmm_estimate``: slope of the mixed model on the tokens
-        * ``bf10``: `slope_bayes_factor`; ``p_tost``: `correlation_equivalence`
+        * ``bf10``: `slope_bayes_factor`; ``p_tost``: `correlation_equivalence` with the error of
+          `jackknife_error`
 
         and in ``details``, beside those of `metastable.stats.analysis.assemble`, ``correlation`` and for both
         suffixes ``unadjusted`` and ``adjusted``: ``slope_, ci_low_, ci_high_, p_`` (HC3), ``p_..._fdr``,
-        ``correlation_, d_, p_perm_`` and ``p_perm_..._fdr``. One of the two is what ``heads`` holds.
+        ``correlation_, d_, d_low_, d_high_, p_perm_`` and ``p_perm_..._fdr``. One of the two is what ``heads`` holds.
 
     Raises
     ------
@@ -224,12 +231,15 @@ def analyse_slope(
     Notes
     -----
     Freedman & Lane (1983; Winkler et al. 2014) exchange the residuals of the model without the predictor, which is
-    exact without covariates and asymptotically exact with them. The relabelings serve all features at once.
+    exact without covariates where errors are exchangeable, and asymptotically so with them; studentized by HC3 it keeps
+    its level in large samples where the variance changes along the predictor too (DiCiccio & Romano 2017). The
+    relabelings serve all features at once.
     """
     settings, family = settings or Settings(), Family(features)
     n_units = len(values)
     chosen = _matrix(covariates, n_units)
     other, reason = (None, "") if chosen is not None else _all_recorded(values, predictor, recorded)
+    beside = covariates if chosen is not None else recorded if other is not None else None
     n_variants = 2 if chosen is not None or other is not None else 1
 
     def tell(done: int, total: int, part: int) -> None:
@@ -251,12 +261,20 @@ def analyse_slope(
         estimate=EffectSize(slopes.estimate, slopes.low, slopes.high, correlation.flat),
         size=main.effect,
         permutation=main.permutation,
-        bf10=slope_bayes_factor(correlation.t, n_units, n_covariates=correlation.n_covariates),
-        p_tost=correlation_equivalence(correlation, margin=settings.margin),
+        log_bf10={
+            scale: log_slope_bayes_factor(
+                correlation.t, n_units, n_covariates=correlation.n_covariates, scale=scale * _OF_SLOPE
+            )
+            for scale in PRIORS
+        },
+        p_tost=correlation_equivalence(
+            correlation, margin=settings.margin, error=jackknife_error(values, predictor, chosen)
+        ),
         superiority=probability_of_superiority(values, condition),
         beside_size={"correlation": correlation.estimate},
         adjusted=adjusted,
         no_adjustment=reason,
+        determined=() if beside is None else _determined(beside),
     )
     described = Described(values, condition, medians, threshold, measure)
     return assemble(found, described, family, tokens=tokens, settings=settings, on_models=on_models)
@@ -266,6 +284,15 @@ def _matrix(covariates: pd.DataFrame | None, n_units: int) -> Floats | None:
     if covariates is None or covariates.shape[1] == 0:
         return None
     return covariate_matrix(covariates, n_units)
+
+
+def _determined(covariates: pd.DataFrame) -> tuple[str, ...]:
+    """Names of the covariates that vary and that the ones before them determine, which `slope_design` leaves out."""
+    table = covariate_matrix(covariates, len(covariates))
+    varies = ~is_constant(table)
+    kept = independent_columns((table - table.mean(axis=0))[:, varies], np.ones((len(table), 1)))
+    names = [str(name) for name, one in zip(covariates.columns, varies, strict=True) if one]
+    return tuple(name for name, is_kept in zip(names, kept, strict=True) if not is_kept)
 
 
 def _all_recorded(values: Floats, predictor: Floats, recorded: pd.DataFrame | None) -> tuple[Floats | None, str]:

@@ -1,4 +1,4 @@
-"""What a test says of a feature: different, equivalent or undecided."""
+"""What the tests say of a feature: different, different but negligible, equivalent or undecided."""
 
 from __future__ import annotations
 
@@ -7,14 +7,19 @@ from numpy.typing import ArrayLike, NDArray
 
 from metastable.errors import InputError
 
-__all__ = ["DIFFERENT", "EQUIVALENT", "UNDECIDED", "verdicts"]
+__all__ = ["DIFFERENT", "EQUIVALENT", "NEGLIGIBLE", "UNDECIDED", "VERDICTS", "verdicts"]
 
 DIFFERENT = "different"
+NEGLIGIBLE = "negligible"
 EQUIVALENT = "equivalent"
 UNDECIDED = "undecided"
+VERDICTS = (DIFFERENT, NEGLIGIBLE, EQUIVALENT, UNDECIDED)
+"""All of them, in the order in which they are counted; "negligible" is different, but negligibly so."""
 
 
-def verdicts(p_fdr: ArrayLike, p_tost_fdr: ArrayLike, alpha: float = 0.05) -> NDArray[np.str_]:
+def verdicts(
+    p_fdr: ArrayLike, p_tost_fdr: ArrayLike, alpha: float = 0.05, *, within: ArrayLike | None = None
+) -> NDArray[np.str_]:
     """Verdict per feature from the corrected p-values of the test and of the equivalence test.
 
     Parameters
@@ -25,13 +30,14 @@ def verdicts(p_fdr: ArrayLike, p_tost_fdr: ArrayLike, alpha: float = 0.05) -> ND
         Corrected p of the equivalence test.
     alpha : float
         Significance level.
+    within : array_like of bool, shape (n_features,), or None
+        Whether the interval of the standardized effect lies within the margin; nowhere if None.
 
     Returns
     -------
     ndarray of str, shape (n_features,)
-        "different" where ``p_fdr < alpha``; otherwise "equivalent" where ``p_tost_fdr < alpha``; otherwise
-        "undecided": the data do not tell. A difference that is significant and inside the margin is
-        "different".
+        Where ``p_fdr < alpha``, "negligible" if the interval lies within the margin and "different" if not; otherwise
+        "equivalent" where ``p_tost_fdr < alpha``; otherwise "undecided": the data do not tell.
 
     Raises
     ------
@@ -51,4 +57,8 @@ def verdicts(p_fdr: ArrayLike, p_tost_fdr: ArrayLike, alpha: float = 0.05) -> ND
     for name, p in (("p_fdr", different), ("p_tost_fdr", equivalent)):
         if not ((p >= 0) & (p <= 1)).all():  # NaN fails this too
             raise InputError(f"{name} has values outside 0 to 1 or NaN; give a p-value for every feature")
-    return np.where(different < alpha, DIFFERENT, np.where(equivalent < alpha, EQUIVALENT, UNDECIDED))
+    small = np.zeros(different.shape, dtype=bool) if within is None else np.asarray(within, dtype=bool)
+    if small.shape != different.shape:
+        raise InputError(f"p_fdr has shape {different.shape} and within {small.shape}; give one value per feature")
+    found = np.where(small, NEGLIGIBLE, DIFFERENT)
+    return np.where(different < alpha, found, np.where(equivalent < alpha, EQUIVALENT, UNDECIDED))

@@ -12,4 +12,6 @@ COVARIATE_NAMES = {
     "answer_characters": "characters of the answer",
     "answer_zipf": "Zipf frequency of the answer",
     "rating": "concreteness rating",
+    "distinct_pieces": "distinct word pieces (types over tokens)",
+    "word_likeness": "likeness of its words (mean cosine)",
 }

@@ -89,10 +89,10 @@ def check_options(study: Study, options: Options) -> None:
             f"reaches it; give {smallest:.2g} or more"
         )
     least = 1 / (options.permutations + 1)
-    if least > options.alpha:
+    if least >= options.alpha:
         raise InputError(
-            f"--permutations {options.permutations}: p is at least {least:.2g} then and never reaches --alpha "
-            f"{options.alpha:g}; give {math.ceil(1 / options.alpha) - 1:,} permutations or more"
+            f"--permutations {options.permutations}: p is at least {least:.2g} then and never below --alpha "
+            f"{options.alpha:g}; give {math.floor(1 / options.alpha + 1e-9):,} permutations or more"
         )
     if options.permutations < LEAST_RELABELINGS:
         raise InputError(

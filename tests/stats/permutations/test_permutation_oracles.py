@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import permutations, product
 
 import mne
 import numpy as np
 import pytest
+import statsmodels.api as sm
 from nilearn.mass_univariate import permuted_ols
 from scipy import sparse, stats
 
 from metastable.stats.permutations.permutation import permutation_test, permutation_test_contrast
+from metastable.stats.permutations.statistics import CPU, contrast_model
 
 
 def groups(seed, n_a=6, n_b=6, n_features=5, shift=1.0):
@@ -177,22 +180,39 @@ def glm_t(y, design, contrast):
     return contrast @ beta / np.sqrt(variance * contrast @ inverse @ contrast)
 
 
-def glm_v(y, design, contrast, group):
-    """G of Winkler et al. (2014, equation 5) for a contrast of one row: Aspin-Welch v."""
-    inverse = np.linalg.inv(design.T @ design)
-    beta = inverse @ design.T @ y
-    residual = y - design @ beta
-    leftover = 1 - np.einsum("ij,jk,ik->i", design, inverse, design)
-    weight = np.empty(len(y))
-    for part in (group, ~group):
-        weight[part] = leftover[part].sum() / (residual[part] @ residual[part])
-    return contrast @ beta / np.sqrt(contrast @ np.linalg.inv(design.T @ (weight[:, None] * design)) @ contrast)
+def glm_hc3(y, design, contrast):
+    """Wald's statistic of a contrast with the HC3 covariance of statsmodels; of one row, the signed t."""
+    fit = sm.OLS(y, design).fit(cov_type="HC3")
+    rows = np.atleast_2d(contrast)
+    estimate, covariance = rows @ fit.params, rows @ fit.cov_params() @ rows.T
+    if len(rows) == 1:
+        return estimate[0] / np.sqrt(covariance[0, 0])
+    return estimate @ np.linalg.solve(covariance, estimate) / len(rows)
+
+
+def clustered_t(y, condition, cluster):
+    """Difference of means over the error of a jackknife of each group's clusters."""
+    difference, variance = 0.0, 0.0
+    for sign, side in ((1, condition), (-1, ~condition)):
+        mean = y[side].mean()
+        difference += sign * mean
+        codes = np.unique(cluster[side])
+        without = np.array([y[side & (cluster != code)].mean() for code in codes])
+        variance += (len(codes) - 1) / len(codes) * ((without - mean) ** 2).sum()
+    return difference / np.sqrt(variance)
 
 
 def freedman_lane(y, nuisance, statistic, orders):
     projection = nuisance @ np.linalg.pinv(nuisance)
     fitted = projection @ y
     return np.array([statistic((y - fitted)[list(order)] + fitted) for order in orders])
+
+
+def plain_hc3(y, design):
+    """T of the first column; `glm_hc3` in numpy alone, for thousands of orders."""
+    inverse = np.linalg.pinv(design)
+    leftover = 1 - np.einsum("ij,ji->i", design, inverse)
+    return inverse[0] @ y / np.sqrt(((inverse[0] * (y - design @ inverse @ y) / leftover) ** 2).sum())
 
 
 @pytest.mark.parametrize("kind", ["student", "welch"])
@@ -213,11 +233,61 @@ def test_freedman_lane_matches_brute_force(kind):
         null = freedman_lane(
             y, design[:, 1:],
             (lambda y: glm_t(y, design, contrast)) if kind == "student"
-            else (lambda y: glm_v(y, design, contrast, condition)),
+            else (lambda y: plain_hc3(y, design)),
             orders,
         )  # fmt: skip
         assert result.statistic[k] == pytest.approx(null[0], rel=1e-8)
-        assert result.p_perm[k] == pytest.approx(np.mean(np.abs(null) >= abs(null[0]) * (1 - 1e-9)), rel=1e-12)
+        p = np.mean(np.abs(null) >= abs(null[0]) * (1 - 1e-9))
+        assert result.p_perm[k] == pytest.approx(p, rel=1e-12)
+
+
+def test_every_relabeling_has_the_hc3_statistic_of_statsmodels():
+    rng = np.random.default_rng(29)
+    n = 12
+    design = np.column_stack([np.ones(n), rng.normal(size=(n, 4))])
+    values = rng.normal(size=(n, 3)) * np.exp(design[:, 1:2])
+    orders = np.array([rng.permutation(n) for _ in range(20)], dtype=np.int32)
+    flips = rng.choice([-1.0, 1.0], size=(20, n))
+    for contrast in (np.array([[0, 1.0, 0, 0, 0]]), np.array([[0, 1.0, -1.0, 0, 0], [0, 0, 0, 1.0, 0]])):
+        model = contrast_model(design, contrast, "hc3")
+        # What is moved are the residuals of the model in which the contrast is zero.
+        basis = np.linalg.svd(contrast)[2][len(contrast) :].T
+        fitted = design @ basis @ np.linalg.pinv(design @ basis) @ values
+        prepared = model.prepare(values, CPU)
+        by_order, by_sign = model.evaluate(prepared, orders, CPU), model.evaluate(prepared, flips, CPU)
+        for k in range(3):
+            left = values[:, k] - fitted[:, k]
+            expected = [glm_hc3(left[np.argsort(order)] + fitted[:, k], design, contrast) for order in orders]
+            np.testing.assert_allclose(by_order[k], expected, rtol=1e-7)
+            expected = [glm_hc3(left * sign + fitted[:, k], design, contrast) for sign in flips]
+            np.testing.assert_allclose(by_sign[k], expected, rtol=1e-7)
+
+
+@pytest.mark.parametrize("by", ["rows", "signs"])
+def test_every_relabeling_of_clusters_has_the_error_of_leaving_one_out(by):
+    rng = np.random.default_rng(30)
+    cluster = np.repeat(np.arange(8), [3, 3, 2, 2, 3, 2, 3, 2])
+    n = len(cluster)
+    design = np.column_stack([rng.normal(size=(8, 1))[cluster], np.ones(n), rng.normal(size=n)])
+    values = rng.normal(size=(n, 2)) + rng.normal(size=(8, 2))[cluster]
+    model = replace(contrast_model(design, np.array([[1.0, 0, 0]]), "hc3"), cluster=cluster)
+    if by == "rows":
+        order = np.concatenate([np.flatnonzero(cluster == code) for code in (4, 6, 3, 5, 0, 7, 1, 2)]).astype(np.int32)
+        relabeled = np.stack([np.arange(n, dtype=np.int32), order])
+    else:
+        relabeled = np.stack([np.ones(n), np.where(np.isin(cluster, [1, 4, 6]), -1.0, 1.0)])
+    found = model.evaluate(model.prepare(values, CPU), relabeled, CPU)
+    nuisance = design[:, 1:]
+    for k in range(2):
+        fitted = nuisance @ np.linalg.pinv(nuisance) @ values[:, k]
+        left = values[:, k] - fitted
+        y = left[np.argsort(relabeled[1])] + fitted if by == "rows" else left * relabeled[1] + fitted
+        # The design stays where it is, and so do its clusters.
+        for row, outcome in enumerate((values[:, k], y)):
+            whole = np.linalg.lstsq(design, outcome, rcond=None)[0][0]
+            without = [np.linalg.lstsq(design[cluster != c], outcome[cluster != c])[0][0] for c in range(8)]
+            expected = whole / np.sqrt(((np.array(without) - whole) ** 2).sum())
+            assert found[k, row] == pytest.approx(expected, rel=1e-8)
 
 
 def test_welch_beside_an_empty_nuisance_is_welch():
@@ -235,8 +305,9 @@ def test_f_of_several_rows_matches_brute_force():
     design = np.column_stack([level == 0, level == 1, level == 2]).astype(float)
     values = rng.normal(size=(8, 4)) + 0.8 * level[:, None]
     result = permutation_test_contrast(
-        values, design, [[1, -1, 0], [0, 1, -1]], n_permutations=560, omnibus={"all": np.ones(4, dtype=bool)}
-    )
+        values, design, [[1, -1, 0], [0, 1, -1]], statistic="student", n_permutations=560,
+        omnibus={"all": np.ones(4, dtype=bool)},
+    )  # fmt: skip
     assert result.exact
     assert result.n_permutations == 560
     orders = np.array(sorted(set(permutations(level.tolist()))))
@@ -269,7 +340,8 @@ def test_whole_clusters_match_brute_force():
               for chosen in [list(chosen)]]  # fmt: skip
     assert len(labels) == result.n_permutations == 70
     for k in range(3):
-        null = np.array([welch(values[label, k], values[~label, k], 0) for label in labels])
+        assert result.statistic[k] == pytest.approx(clustered_t(values[:, k], condition, cluster), rel=1e-9)
+        null = np.array([clustered_t(values[:, k], label, cluster) for label in labels])
         reached = np.abs(null) >= abs(result.statistic[k]) * (1 - 1e-9)
         assert result.p_perm[k] == pytest.approx(reached.mean(), rel=1e-12)
 
@@ -306,8 +378,8 @@ def test_pairs_with_covariates_match_brute_force():
     for k in range(2):
         y = values[:n, k] - values[n:, k]
         fitted = (change @ np.linalg.pinv(change)) @ y
-        null = np.array([glm_t(sign * (y - fitted) + fitted, design, np.array([1.0, 0])) for sign in signs])
-        assert result.statistic[k] == pytest.approx(glm_t(y, design, np.array([1.0, 0])), rel=1e-9)
+        null = np.array([glm_hc3(sign * (y - fitted) + fitted, design, np.array([1.0, 0])) for sign in signs])
+        assert result.statistic[k] == pytest.approx(glm_hc3(y, design, np.array([1.0, 0])), rel=1e-9)
         reached = np.abs(null) >= abs(result.statistic[k]) * (1 - 1e-9)
         assert result.p_perm[k] == pytest.approx(reached.mean(), rel=1e-12)
 

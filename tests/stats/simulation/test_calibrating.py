@@ -131,8 +131,8 @@ def test_power_is_that_of_the_textbook():
 
 
 def test_a_test_that_rejects_too_often_is_exposed(monkeypatch):
-    honest = calibrating._t_test
-    monkeypatch.setattr(calibrating, "_t_test", lambda *given: honest(*given) / 3)
+    honest = calibrating.welch_p
+    monkeypatch.setattr(calibrating, "welch_p", lambda *given, **named: honest(*given, **named) / 3)
     values, _, _ = units_and_tokens(5)
     table = calibrate(values, tests=["welch"], n_splits=200, rng=6)
     assert pick(table, "welch", "none", "null", "false_positive_rate")["low"] > 0.08
@@ -263,7 +263,7 @@ def test_a_seed_is_an_answer_and_progress_is_told():
         ({"share": 2.0}, "share is 2"),
         ({"tokens": TokenValues(np.ones((4, 2)), np.arange(4))}, "give tokens by 3 features"),
         ({"tokens": TokenValues(np.ones((4, 3)), np.arange(4) + 9)}, "units outside 0 to 11"),
-        ({"tokens": TokenValues(np.ones((4, 3)), np.arange(4), np.ones((3, 1)))}, "nuisance and crossed"),
+        ({"tokens": TokenValues(np.ones((4, 3)), np.arange(4), np.ones((3, 1)))}, "give nuisance one row"),
     ],
 )
 def test_bad_input_is_told(options, message):

@@ -20,8 +20,9 @@ def verdict(result: CalibrationResult) -> str:
         (broken if row["low"] > row["nominal"] else kept).append(name)
     if not broken:
         return (
-            f"Every test and correction keeps the level that it promises (α = {level}): "
-            f"of {len(kept)} rates none lies above its nominal level by more than its Monte Carlo interval."
+            "On random halves, whose units are exchangeable, no test or correction goes beyond the level that it "
+            f"promises (α = {level}): of {len(kept)} rates none lies above its nominal level by more than its Monte "
+            "Carlo interval. What unequal variances or groups do to them is not tried here."
         )
     n = len(kept) + len(broken)
     lie, their = ("lies", "its") if len(broken) == 1 else ("lie", "their")

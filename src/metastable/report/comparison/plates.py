@@ -68,7 +68,7 @@ def _maps_caption(found: Comparison) -> str:
     first, second = found.names
     return (
         f"Effect of every head in {first} and in {second}, and the difference {first} − {second}, on one scale. "
-        "Layer 1 is at the bottom."
+        f"Layer {found.primary['layer'].min()} is at the bottom."
     )
 
 

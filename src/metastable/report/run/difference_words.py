@@ -16,11 +16,13 @@ from metastable.report.apa import (
     plural,
     with_article,
 )
+from metastable.report.run.context_words import contexts_sensitivity, contexts_tested
 from metastable.report.run.effect_words import EffectWords, MethodClauses
 from metastable.report.run.methods import observation_clause, relabelings_clause
 from metastable.report.run.scene import Scene
 from metastable.report.sides import units_text
 from metastable.report.words import covariate_name
+from metastable.stats.simulation.sensitivity import Sensitivity
 from metastable.study import Study
 
 __all__ = ["DIFFERENCE_WORDS"]
@@ -31,29 +33,52 @@ _LITTLE_OVERLAP = 2.0
 
 def _verdict(scene: Scene) -> list[str]:
     sides, alpha, margin, top = scene.sides, scene.alpha, scene.margin, scene.largest
-    different, equivalent, undecided = scene.verdicts.values()
+    different, negligible, equivalent, undecided = scene.verdicts.values()
     opening = {
         "different": f"Attention differs between {sides.both}",
         "equivalent": f"Attention does not differ between {sides.both} beyond g = ±{margin:g}",
         "undecided": f"No difference in attention between {sides.both} was shown",
     }[scene.verdict]
-    p_text = f"omnibus permutation {p_phrase(float(scene.whole['p_sum_squares']), 'p')}"
+    over = scene.contrast.crossing if scene.analysis.over_contexts else None
+    tested = "permutation" if over is None else f"over {over.item_name}s and {over.context_name}s,"
+    p_text = f"omnibus {tested} {p_phrase(float(scene.whole['p_sum_squares']), 'p')}"
+    size = f"|g| = {format_g(scene.typical_size, sign=False)}"
+    typical = f"the typical head differs by {scene.measure.amount(float(scene.estimates.abs().median()))} ({size})"
     more, fewer = (sides.a, sides.b) if top["difference"] >= 0 else (sides.b, sides.a)
     interval = format_interval(top["g_low"], top["g_high"])
     return [
-        f"{opening} in {scene.result.record.model.id} ({p_text}): "
-        f"of {plural(len(scene.heads), 'head')}, {different} {'is' if different == 1 else 'are'} different, "
-        f"{equivalent} equivalent within g = ±{margin:g}, and {undecided} undecided "
-        f"at a false discovery rate of {format_level(alpha)}.",
-        f"The typical head differs by |g| = {format_g(scene.typical_size, sign=False)}; "
+        f"{opening} in {scene.result.record.model.id} ({p_text}){_whither(scene)}; {typical}.",
+        f"Of {plural(len(scene.heads), 'head')}, {different} {'is' if different == 1 else 'are'} different, "
+        f"{_negligible(negligible, margin)}{equivalent} equivalent within g = ±{margin:g}, and {undecided} undecided "
+        f"at a {scene.rate} of {format_level(alpha)}; "
         f"the largest difference is in {scene.place(top)}, "
         f"{scene.measure.more_in(more, fewer, float(top['difference']))}{sides.thing} "
         f"(g = {format_g(top['hedges_g'])}, 95% CI {interval}).",
     ]
 
 
+def _negligible(n: int, margin: float) -> str:
+    return f"{n} different but negligible (g within ±{margin:g}), " if n else ""
+
+
+def _whither(scene: Scene) -> str:
+    """Say as a clause whether the heads that differ do so in one direction; empty where none does."""
+    up = int((scene.estimates[scene.different] > 0).sum())
+    down = int(scene.different.sum()) - up
+    if scene.verdict != "different" or not up + down:
+        return ""
+    a, b, more = scene.sides.a, scene.sides.b, scene.measure.have_more
+    if up and down:
+        return f", in no one direction: some heads {more} in {a} and others in {b}{scene.sides.thing}"
+    return f": the heads that differ {more} in {a if up else b}{scene.sides.thing}"
+
+
+def _mean(value: float) -> str:
+    return f"{value:.1f}" if abs(value) >= 2 else f"{value:.2f}"
+
+
 def _warning(scene: Scene) -> str:
-    """Name the covariates on which the conditions differ by more than the 0.1 line; empty if none."""
+    """Name the covariates on which the conditions differ by more than chance gives; empty if none."""
     balance = scene.result.balance
     unequal = balance[~balance["balanced"].astype(bool)]
     if unequal.empty:
@@ -61,8 +86,8 @@ def _warning(scene: Scene) -> str:
     a, b = scene.conditions
     rows = unequal.sort_values("smd", key=lambda smd: -smd.abs(), kind="stable").to_dict("records")
     parts = [
-        f"{covariate_name(row['covariate'])} {row['mean_a']:.1f} against {row['mean_b']:.1f} "
-        f"(d = {format_g(row['smd'])})"
+        f"{covariate_name(row['covariate'])} {_mean(row['mean_a'])} against {_mean(row['mean_b'])} "
+        f"(d = {format_g(row['smd'])}, 95% CI {format_interval(row['smd_low'], row['smd_high'])})"
         for row in rows
     ]
     return f"The conditions are not alike ({a} against {b}): {', '.join(parts)}."
@@ -75,12 +100,13 @@ def _fairness(scene: Scene) -> str:
     unequal = [covariate_name(row["covariate"]) for row in balance.to_dict("records") if not row["balanced"]]
     if not unequal:
         return (
-            "Yes, as far as was measured: every covariate lies within the usual line of 0.1 standard deviations, "
-            "so a difference between the conditions is not explained by any of them alone."
+            "As far as was measured: no covariate differs by 0.1 standard deviations or more and by more than chance "
+            f"gives (Holm over {plural(len(balance), 'covariate')}). The intervals say how large a difference may have "
+            "gone unseen."
         )
     return (
-        f"**No.** {format_share(len(unequal), len(balance))} covariates lie outside the usual line of 0.1 standard "
-        f"deviations: {listed(unequal)}. "
+        f"**No.** {format_share(len(unequal), len(balance))} covariates differ by 0.1 standard deviations or more, and "
+        f"by more than chance gives (Holm over the covariates): {listed(unequal)}. "
         "A difference between the conditions may be due to any of these."
     )
 
@@ -89,17 +115,25 @@ def _adjustment(scene: Scene) -> str:
     if scene.analysis.no_adjustment:
         return f"The differences could not be adjusted for the covariates: {scene.analysis.no_adjustment}."
     details, alpha = scene.details, scene.alpha
-    before, after = details["p_unadjusted_fdr"] < alpha, details["p_adjusted_fdr"] < alpha
-    turned = int((np.sign(details["difference_adjusted"]) != np.sign(scene.estimates)).sum())
+    before, after = (details[f"p_perm_{name}_fdr"] < alpha for name in ("unadjusted", "adjusted"))
+    turned = int((np.sign(details["difference_adjusted"]) != np.sign(details["difference_unadjusted"])).sum())
+    crossing = scene.contrast.crossing
+    alone = f" alone, {crossing.context_name}s averaged away" if crossing and scene.analysis.over_contexts else ""
+    chosen = (
+        f"{listed(scene.held_names)}, as the tests of this report do," if scene.held else "all these covariates at once"
+    )
     text = (
-        "Adjusting every head's difference for all these covariates at once "
-        f"(least squares on {units_text(scene.contrast)}, HC3 errors; MacKinnon & White, 1985) "
+        f"Adjusting every head's difference for {chosen} "
+        f"(permutation test on {units_text(scene.contrast)}{alone}, HC3 errors; DiCiccio & Romano, 2017) "
         f"leaves {int((before & after).sum())} of the {plural(int(before.sum()), 'head')} significant "
         f"(FDR {format_level(alpha)}), makes {plural(int((after & ~before).sum()), 'other')} so, "
-        f"moves the median |*g*| from {format_g(scene.typical_size, sign=False)} "
+        f"moves the median |*g*| from {format_g(details['g_unadjusted'].abs().median(), sign=False)} "
         f"to {format_g(details['g_adjusted'].abs().median(), sign=False)}, "
         f"and turns the sign of {turned}."
     )
+    if scene.analysis.determined:
+        names = [covariate_name(name) for name in scene.analysis.determined]
+        text += f" Left out, since the others determine it: {listed(names)}."
     far = [
         covariate_name(str(row["covariate"]))
         for row in scene.result.balance.to_dict("records")
@@ -116,6 +150,8 @@ def _adjustment(scene: Scene) -> str:
 
 def _sensitivity(scene: Scene) -> str:
     found = scene.result.sensitivity
+    if scene.analysis.over_contexts:
+        return contexts_sensitivity(scene)
     if found is None:
         return "The sample is too small, or varies too little, to say by drawing from itself what it could find."
     power = f"{100 * found.target:.0f}% power"
@@ -129,8 +165,22 @@ def _sensitivity(scene: Scene) -> str:
         f"A head whose true effect is |*g*| = **{found.detectable:.2f}** (Monte Carlo 95% CI {interval}) "
         f"is found with {power} if one head in {1 / found.share:.0f} has such an effect: "
         f"by {found.n_simulations} simulated samples drawn from the study's own units, "
-        f"tested and corrected as here (FDR {format_level(scene.alpha)}). "
-        "Smaller effects are likely to be missed."
+        f"tested and corrected as here ({scene.controls} {format_level(scene.alpha)}). "
+        f"{_halfway(found)}"
+    )
+
+
+def _halfway(found: Sensitivity) -> str:
+    """Say below which effect a head is more likely missed than found."""
+    below = found.curve[found.curve["power"] < 0.5]
+    if below.empty:
+        return "Even the smallest effect simulated is more likely found than missed."
+    above = found.curve[found.curve["power"] >= 0.5]
+    bound = f"between |*g*| = {below['effect'].max():.2f} and {above['effect'].min():.2f}" if len(above) else ""
+    return (
+        f"A head is as likely missed as found somewhere {bound}, and likelier missed below."
+        if bound
+        else ("Every effect simulated is likelier missed than found.")
     )
 
 
@@ -171,7 +221,7 @@ def _together(scene: Scene) -> str:
 
 
 def _directions(scene: Scene) -> str:
-    up, n = int((scene.estimates[scene.different] > 0).sum()), scene.verdicts["different"]
+    up, n = int((scene.estimates[scene.different] > 0).sum()), int(scene.different.sum())
     sides = scene.sides
     return f"{up} {scene.measure.have_more} in {sides.a} and {n - up} in {sides.b}{sides.thing}"
 
@@ -203,28 +253,36 @@ def _methods(scene: Scene) -> MethodClauses:
     )
     held = (
         f" Nuisance covariates ({listed(scene.held_names)}) entered by the method of Freedman and Lane "
-        "(1983; Winkler et al., 2014); Bayes factors and equivalence tests hold them fixed by regression, "
-        "while means, differences and *g* are as observed."
+        "(1983; Winkler et al., 2014) with HC3 errors (DiCiccio & Romano, 2017); difference, interval, *g*, Bayes "
+        "factors and equivalence tests hold them fixed by regression, while means are as observed."
         if scene.held
         else ""
     )
     size = (
-        "Hedges' *g* (Hedges, 1981) in units of the root mean square of both sides' standard deviations, "
-        "as in unpaired designs, with approximate 95% intervals from the noncentral *t* (Algina & Keselman, 2003), "
+        "Hedges' *g* (Hedges, 1981), the mixed model's difference in standard deviations of the units' means, with "
+        "95% intervals that join the errors of both, JZS Bayes factors of the same *t* with as many units as would "
+        "give its standard error"
+        if scene.analysis.over_contexts
+        else "Hedges' *g* (Hedges, 1981) in units of the root mean square of both sides' standard deviations, "
+        "as in unpaired designs, with the small-sample factor of Cousineau (2020) and BCa "
+        "bootstrap intervals over pairs (Efron, 1987), "
         "JZS Bayes factors of the paired *t*"
         if paired
-        else "Hedges' *g* (Hedges, 1981) with 95% intervals from the noncentral *t* (Steiger & Fouladi, 1997), "
-        "JZS Bayes factors"
+        else "Hedges' *g* (Hedges, 1981) with 95% BCa bootstrap intervals (Efron, 1987), JZS Bayes factors"
     )
+    whose = "the paired" if paired else "Welch's"
     balance = (
         ""
         if scene.result.balance.empty
-        else " Balance of covariates was judged by standardized mean differences with a line at 0.1 (Austin, 2009)."
+        else " Balance of covariates was judged by standardized mean differences, a line at 0.1 (Austin, 2009) and "
+        f"{whose} *t* after Holm (1979) together."
     )
     return MethodClauses(
         presented=_presented(scene.result.study, contrast),
         observation=observation_clause(scene),
-        tested=(
+        tested=contexts_tested(scene)
+        if scene.analysis.over_contexts
+        else (
             f"Each of the {len(scene.heads)} heads was tested two-sidedly by a permutation test on {test}, "
             f"with {relabelings_clause(scene)}"
         ),
@@ -242,7 +300,7 @@ def _summary(scene: Scene) -> str:
     a, b = scene.conditions
     return (
         f"Mean {scene.measure.name} of every head for {a} and {b} sequences on one scale, their difference, "
-        "and the verdict of every head. Layer 1 is at the bottom."
+        f"and the verdict of every head. Layer {scene.heads['layer'].min()} is at the bottom."
     )
 
 
@@ -250,7 +308,7 @@ def _map(scene: Scene) -> str:
     a, b = scene.conditions
     return (
         f"Difference of the mean {scene.measure.name}, {a} minus {b}; "
-        f"outlined where significant (FDR {format_level(scene.alpha)})."
+        f"outlined where significant ({scene.controls} {format_level(scene.alpha)})."
     )
 
 
@@ -274,9 +332,11 @@ DIFFERENCE_WORDS = EffectWords(
         "thresholds": lambda _: "Effect of every head and number of significant heads along the thresholds.",
         "views": lambda _: "Hedges' g of the whole sequences and of each view, head by head, on one scale.",
         "adjustment": lambda _: (
-            "Every head's difference before and after adjusting for all covariates at once (HC3 errors, FDR)."
+            "Every head's difference before and after adjusting for the covariates (permutation tests, FDR)."
         ),
-        "balance": lambda _: "Standardized mean difference of every covariate; the usual line for balance is 0.1.",
+        "balance": lambda _: (
+            "Standardized mean difference of every covariate with its 95% interval; the usual line for balance is 0.1."
+        ),
     },
 )
 """The words of a difference."""

@@ -7,17 +7,17 @@ from numpy.typing import NDArray
 
 from metastable.report.apa import plural
 from metastable.report.markdown import as_text
-from metastable.study import Sequence
+from metastable.study import Material
 
 __all__ = ["examples"]
 
 
-def examples(sequences: tuple[Sequence, ...], sides: NDArray[np.intp], side: int, n: int = 3) -> list[str]:
-    """Return the first sequences of one side as Markdown, words set apart by dots.
+def examples(material: Material, sides: NDArray[np.intp], side: int, n: int = 3) -> list[str]:
+    """Return the first sequences of one side as Markdown, texts as they stand, lists of words with dots between.
 
     Parameters
     ----------
-    sequences : tuple of Sequence
+    material : Material
     sides : ndarray of int, shape (n_sequences,)
         Side of each sequence, as `Contrast.sides` gives it.
     side : {0, 1}
@@ -29,5 +29,9 @@ def examples(sequences: tuple[Sequence, ...], sides: NDArray[np.intp], side: int
     -------
     list of str
     """
-    mine = [sequences[index] for index in np.flatnonzero(sides == side)[:n]]
-    return [as_text(" · ".join(sequence.words)) + f" ({plural(len(sequence.token_ids), 'token')})" for sequence in mine]
+    mine = [material.sequences[index] for index in np.flatnonzero(sides == side)[:n]]
+    return [
+        as_text(" · ".join(sequence.words) if material.of_words else sequence.text)
+        + f" ({plural(len(sequence.token_ids), 'token')})"
+        for sequence in mine
+    ]

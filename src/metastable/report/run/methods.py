@@ -13,6 +13,7 @@ __all__ = [
     "measured_clause",
     "mixed_clause",
     "model_clause",
+    "number_type",
     "observation_clause",
     "own_measure_clause",
     "ratings_clause",
@@ -24,10 +25,17 @@ def model_clause(record: RunRecord) -> str:
     """Name the model and the packages that ran it."""
     model, packages = record.model, record.packages
     revision = f"revision {model.revision}, " if model.revision else ""
+    dtype = number_type(record)
+    half = "" if dtype == "float32" else f" read in {dtype}"
     return (
-        f"{model.id} ({revision}weights SHA-256 {model.weights_sha256[:12]}…; transformers "
+        f"{model.id} ({revision}weights SHA-256 {model.weights_sha256[:12]}…{half}; transformers "
         f"{packages['transformers']}, torch {packages['torch']})"
     )
+
+
+def number_type(record: RunRecord) -> str:
+    """Return the type of the model's weights: float32, bfloat16, float16."""
+    return record.model.dtype.removeprefix("torch.")
 
 
 def ratings_clause(record: RunRecord) -> str:

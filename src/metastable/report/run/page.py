@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from metastable.figures.head_tables import layer_numbers
 from metastable.figures.save import save_figure
 from metastable.files import write_text
 from metastable.heads.record import RunRecord, SiteRecord
 from metastable.heads.results import RunResult
-from metastable.report.apa import plural
+from metastable.report.apa import listed, plural
 from metastable.report.markdown import as_text, code, with_escaped_names
 from metastable.report.measure_words import row_clauses
 from metastable.report.plate import PlacedPlate, save_plates
 from metastable.report.references import bibliography
 from metastable.report.run import result_tables, sentences, where
 from metastable.report.run.claims import claim_sentences, frozen_sentence
+from metastable.report.run.context_words import context_blocks
 from metastable.report.run.examples import examples
-from metastable.report.run.methods import observation_clause, own_measure_clause
+from metastable.report.run.glossary import glossary
+from metastable.report.run.methods import number_type, observation_clause, own_measure_clause
 from metastable.report.run.plates import run_plates
 from metastable.report.run.scene import Scene
 from metastable.report.run.sentences import words_of
@@ -44,12 +47,22 @@ def _claims(scene: Scene) -> Blocks:
     )
 
 
-def _sites(sites: Sequence[SiteRecord]) -> str:
+def _sites(scene: Scene) -> str:
+    sites = scene.result.record.model.sites
     return "; ".join(
         f"{plural(site.layers, 'layer')} of {plural(site.heads, 'head')}"
         + (f" ({site.name})" if len(sites) > 1 else "")
+        + _numbers_of_a_hybrid(scene, site)
         for site in sites
     )
+
+
+def _numbers_of_a_hybrid(scene: Scene, site: SiteRecord) -> str:
+    """Say which of the model's layers attend, where others are no softmax attention."""
+    numbers = layer_numbers(scene.heads[scene.heads["site"] == site.name])
+    if numbers == tuple(range(1, len(numbers) + 1)):
+        return ""
+    return f", the model's {'layer' if len(numbers) == 1 else 'layers'} {listed([*map(str, numbers)])}"
 
 
 def _material_rows(scene: Scene) -> list[list[str]]:
@@ -75,10 +88,10 @@ def _compared(scene: Scene) -> Blocks:
     (a, b), notes = (contrast.a, contrast.b), scene.result.material.notes
     described = []
     for side, condition in enumerate((a, b)):
-        read = examples(scene.result.material.sequences, contrast.sides, side)
+        read = examples(scene.result.material, contrast.sides, side)
         described += [f"*{condition.name}*: {condition.description}. For instance:", bullets(read)]
     return (
-        f"The model is **{model.id}**{revision}: {_sites(model.sites)}.\n"
+        f"The model is **{model.id}**{revision}: {_sites(scene)}.\n"
         f"{' '.join([defined, *changes, own_measure_clause(scene)]).rstrip()}\n"
         f"The {contrast.unit} is the unit of inference. {observation_clause(scene)}",
         table(["", f"{a.name} (a)", f"{b.name} (b)"], _material_rows(scene), "lrr"),
@@ -142,7 +155,7 @@ def _recipe_rows(record: RunRecord) -> list[list[str]]:
         ["finished", record.finished],
         ["model", f"{model.id}, weights SHA-256 `{model.weights_sha256}`"],
         *([as_text(name), code(value)] for name, value in record.sources.items()),
-        ["device, numbers", f"{record.device}, {model.dtype.removeprefix('torch.')}"],
+        ["device, numbers", f"{record.device}, {number_type(record)}"],
         ["attention reached by", str(record.extraction.capture)],
         ["seed", str(record.options.seed)],
         ["packages", ", ".join(f"{name} {number}" for name, number in record.packages.items())],
@@ -181,6 +194,7 @@ SECTIONS: Sequence[tuple[str, str, Callable[[Scene], Blocks]]] = (
         "The model as a whole",
         lambda scene: (sentences.omnibus_sentence(scene), result_tables.omnibus_table(scene)),
     ),
+    ("over", "Over what the result holds", context_blocks),
     ("where", "Where the difference lives", _where),
     ("contrasts", "The contrasts of the design", _contrasts),
     ("views", "Other views of the same sequences", _views),
@@ -193,6 +207,7 @@ SECTIONS: Sequence[tuple[str, str, Callable[[Scene], Blocks]]] = (
     ("founding", "The founding figure", lambda scene: (sentences.violins(scene),)),
     ("thresholds", "Robustness over thresholds", _thresholds),
     ("methods", "Methods", _methods),
+    ("words", "What the words mean", lambda scene: (glossary(scene),)),
     ("again", "Run it again", _again),
     ("limitations", "Limitations", lambda scene: (bullets(sentences.limitations(scene)),)),
 )
@@ -216,6 +231,7 @@ def render_page(result: RunResult, plates: Sequence[PlacedPlate[Scene]]) -> str:
     """
     escaped = with_escaped_names(result)
     scene, study = Scene(escaped), escaped.study
+    lengths = as_text(sentences.lengths_warning(scene))
     sections = [Section(key, heading, tuple(blocks(scene))) for key, heading, blocks in SECTIONS]
     return (
         environment()
@@ -224,15 +240,8 @@ def render_page(result: RunResult, plates: Sequence[PlacedPlate[Scene]]) -> str:
             title=study.title,
             question=study.question,
             verdict=verdict_sentences(escaped),
-            warnings=[
-                text
-                for text in (
-                    words_of(scene.effect).warning(scene),
-                    as_text(sentences.lengths_warning(scene)),
-                    study.caveat,
-                )
-                if text
-            ],
+            warnings=[text for text in (words_of(scene.effect).warning(scene), lengths) if text],
+            caveat=study.caveat,
             sections=with_plates(sections, plates),
         )
     )

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 import metastable.figures as figures
+from metastable.figures.head_tables import layer_numbers
 from metastable.heads.results import RunResult
 from metastable.heads.spread import STEPS
 from metastable.measures import call_measure
@@ -67,9 +68,10 @@ def _of_side(side: int) -> Callable[[Scene], str]:
 def _grid(values: NDArray[Any], heads: pd.DataFrame, site: str, missing: float = 0) -> NDArray[Any]:
     """Values of one condition, shape (n_features, width), as (n_layers, n_heads, width)."""
     mine = (heads["site"] == site).to_numpy()
-    layer, head = heads.loc[mine, "layer"].to_numpy() - 1, heads.loc[mine, "head"].to_numpy() - 1
-    grid = np.full((layer.max() + 1, head.max() + 1, values.shape[-1]), missing, dtype=values.dtype)
-    grid[layer, head] = values[mine]
+    numbers, row = np.unique(heads.loc[mine, "layer"], return_inverse=True)
+    head = heads.loc[mine, "head"].to_numpy() - 1
+    grid = np.full((len(numbers), head.max() + 1, values.shape[-1]), missing, dtype=values.dtype)
+    grid[row, head] = values[mine]
     return grid
 
 
@@ -78,11 +80,14 @@ def _violins(scene: Scene) -> Given:
     spread, n = scene.result.spread, scene.visible_keys
     of = scene.result.histograms[0] if n else spread.histograms
     grids = [_grid(of[side], scene.heads, scene.site) for side in (0, 1)]
+    layers = layer_numbers(scene.heads[scene.of_site])
     if n:
-        return given(*(grid[..., : n + 1] for grid in grids), n=n, conditions=scene.conditions)
+        return given(*(grid[..., : n + 1] for grid in grids), n=n, conditions=scene.conditions, layers=layers)
     quartiles = [_grid(STEPS * spread.quartiles[side], scene.heads, scene.site, np.nan) for side in (0, 1)]
     usual = float(np.median(spread.usual[scene.of_site]))
-    return given(*grids, n=STEPS, conditions=scene.conditions, quartiles=tuple(quartiles), usual_keys=usual)
+    return given(
+        *grids, n=STEPS, conditions=scene.conditions, quartiles=tuple(quartiles), usual_keys=usual, layers=layers
+    )
 
 
 def _counts_clause(scene: Scene) -> str:
@@ -161,7 +166,7 @@ def _slopes(scene: Scene, which: str) -> Given:
         for row in scene.heads.loc[order].to_dict("records")
     ]
     rows = details.loc[order].to_dict("records")
-    notes = [p_phrase(float(row[f"{effect.p_beside}_{which}_fdr"]), "p") for row in rows]
+    notes = [p_phrase(float(row[f"p_perm_{which}_fdr"]), "p") for row in rows]
     slopes = [format_g(float(row[f"{effect.estimate}_{which}"]), scene.measure.digits) for row in rows]
     corners = [f"{slope}, {note}" for slope, note in zip(slopes, notes, strict=True)]
     arguments = given(
@@ -194,6 +199,9 @@ def _adjusted_slopes_caption(_: Scene) -> str:
         f"the line is the slope that is tested, covariates held fixed.{_IN_THE_CORNER}"
     )
 
+
+# the summary figure shows them side by side
+_PANELS = "The panels of the first figure, one by one"
 
 PLATES: Sequence[Plate[Scene]] = (
     Plate("summary", "verdict", figures.summary_figure, _tested_heads, _caption("summary"), parts=_sites),
@@ -240,10 +248,22 @@ PLATES: Sequence[Plate[Scene]] = (
         "slopes_adjusted", "heads", figures.slope_plot, lambda scene: _slopes(scene, "adjusted"),
         _adjusted_slopes_caption, applies=lambda scene: scene.effect == SLOPE and bool(scene.held),
     ),
-    Plate("heatmap_a", "heads", figures.heatmap, lambda scene: _site_heads(scene, "mean_a"), _of_side(0), parts=_sites),
-    Plate("heatmap_b", "heads", figures.heatmap, lambda scene: _site_heads(scene, "mean_b"), _of_side(1), parts=_sites),
-    Plate("difference", "heads", figures.difference_map, _tested_heads, _caption("difference"), parts=_sites),
-    Plate("significance", "heads", figures.significance_mask, _tested_heads, _caption("significance"), parts=_sites),
+    Plate(
+        "heatmap_a", "heads", figures.heatmap, lambda scene: _site_heads(scene, "mean_a"), _of_side(0),
+        parts=_sites, folded=_PANELS,
+    ),
+    Plate(
+        "heatmap_b", "heads", figures.heatmap, lambda scene: _site_heads(scene, "mean_b"), _of_side(1),
+        parts=_sites, folded=_PANELS,
+    ),
+    Plate(
+        "difference", "heads", figures.difference_map, _tested_heads, _caption("difference"),
+        parts=_sites, folded=_PANELS,
+    ),
+    Plate(
+        "significance", "heads", figures.significance_mask, _tested_heads, _caption("significance"),
+        parts=_sites, folded=_PANELS,
+    ),
     Plate(
         "p_values", "heads", figures.p_value_histogram, lambda scene: given(scene.heads, alpha=scene.alpha),
         lambda _: "Permutation p-values of all heads, uncorrected; "

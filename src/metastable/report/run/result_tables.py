@@ -7,12 +7,13 @@ from typing import Any
 
 from metastable.heads.modes import MODES, Mode
 from metastable.measures import call_measure
-from metastable.report.apa import format_bf, format_g, format_interval, format_p, format_share, unbroken
+from metastable.report.apa import format_g, format_interval, format_log_bf, format_p, format_share, unbroken
 from metastable.report.run.scene import Scene
 from metastable.report.sections import table
 from metastable.report.sides import units_text
 from metastable.report.words import covariate_name
 from metastable.stats.analysis import Analysis, primary
+from metastable.stats.verdict import DIFFERENT, NEGLIGIBLE, VERDICTS
 
 __all__ = [
     "balance_table",
@@ -39,6 +40,10 @@ def _interval(low: float, high: float, digits: int = 2) -> str:
 
 def _site(scene: Scene) -> list[Column]:
     return [("site", "l", "site")] if scene.several_sites else []
+
+
+def _verdict(word: str) -> str:
+    return {DIFFERENT: f"**{DIFFERENT}**", NEGLIGIBLE: f"{DIFFERENT}, {NEGLIGIBLE}"}.get(word, word)
 
 
 def heads_table(scene: Scene, rows: Sequence[int] | None = None, *, whole: bool = False) -> str:
@@ -72,8 +77,8 @@ def heads_table(scene: Scene, rows: Sequence[int] | None = None, *, whole: bool 
             "p_fdr": unbroken(format_p(head["p_perm_fdr"])),
             "p_fwer": unbroken(format_p(head["p_perm_fwer"])),
             "p_lmm": unbroken(format_p(head["lmm_p_fdr"])),
-            "bf": unbroken(format_bf(head["bf10"])),
-            "verdict": f"**{head['verdict']}**" if head["verdict"] == "different" else str(head["verdict"]),
+            "bf": unbroken(format_log_bf(head["log10_bf10"])),
+            "verdict": _verdict(str(head["verdict"])),
         }
         for head, detail in zip(heads.to_dict("records"), details.to_dict("records"), strict=True)
     ]
@@ -107,9 +112,7 @@ def layers_table(scene: Scene) -> str:
             "estimate": format_g(row[effect.estimate], digits),
             "size": format_g(row[effect.mean_size], sign=False),
             "p": unbroken(format_p(row["p_sum_squares"])),
-            "different": str(row["n_different"]),
-            "equivalent": str(row["n_equivalent"]),
-            "undecided": str(row["n_undecided"]),
+            **{name: str(row[f"n_{name}"]) for name in VERDICTS},
         }
         for row in scene.layers.to_dict("records")
     ]
@@ -122,9 +125,7 @@ def layers_table(scene: Scene) -> str:
         (effect.name, "r", "estimate"),
         (f"mean \\|*{effect.symbol}*\\|", "r", "size"),
         ("omnibus *p*", "r", "p"),
-        ("different", "r", "different"),
-        ("equivalent", "r", "equivalent"),
-        ("undecided", "r", "undecided"),
+        *((name, "r", name) for name in VERDICTS),
     ]
     return _of_columns(columns, cells)
 
@@ -228,11 +229,17 @@ def balance_table(scene: Scene) -> str:
             covariate_name(row["covariate"]),
             f"{row['mean_a']:.2f} ± {row['sd_a']:.2f}",
             f"{row['mean_b']:.2f} ± {row['sd_b']:.2f}",
-            format_g(row["smd"]),
+            f"{format_g(row['smd'])} {_interval(row['smd_low'], row['smd_high'])}",
             format_g(row["variance_ratio"], sign=False),
             "yes" if row["balanced"] else "**no**",
         ]
         for row in scene.result.balance.to_dict("records")
     ]
-    header = ["covariate", *scene.conditions, "standardized difference", "variance ratio", "within ±0.1"]
+    header = [
+        "covariate",
+        *scene.conditions,
+        "standardized difference [95%\u00a0CI]",
+        "variance ratio",
+        "within chance or ±0.1",
+    ]
     return table(header, rows, "lrrrrc")

@@ -18,14 +18,15 @@ from metastable.report.measure_words import MeasureWords, measure_words, row_len
 from metastable.report.sides import Sides, sides_of
 from metastable.report.words import short_name
 from metastable.stats.analysis import Analysis, of_primary_measure, primary
+from metastable.stats.corrections import CORRECTIONS
 from metastable.stats.effect_kinds import Effect
+from metastable.stats.verdict import DIFFERENT, NEGLIGIBLE, VERDICTS
 from metastable.study import Options
 
 __all__ = ["Scene"]
 
 # Heads of the table that is not folded.
 _SHOWN = 10
-_VERDICTS = ("different", "equivalent", "undecided")
 
 
 @dataclass(frozen=True)
@@ -148,6 +149,16 @@ class Scene:
         return len(self.at_every_threshold["threshold"].unique()) > 1
 
     @property
+    def controls(self) -> str:
+        """What the correction over heads controls, in short: FDR or FWER."""
+        return CORRECTIONS[self.options.correction].controls
+
+    @property
+    def rate(self) -> str:
+        """The same in words: false discovery rate, family-wise error rate."""
+        return CORRECTIONS[self.options.correction].rate
+
+    @property
     def estimates(self) -> pd.Series[float]:
         """Each head's effect in the units of the measure."""
         return self.heads[self.effect.estimate]
@@ -180,14 +191,14 @@ class Scene:
 
     @property
     def different(self) -> pd.Series[bool]:
-        """Whether each head's verdict is "different"."""
-        return self.heads["verdict"] == "different"
+        """Whether each head's verdict is that it differs, negligibly or not."""
+        return self.heads["verdict"].isin([DIFFERENT, NEGLIGIBLE])
 
     @cached_property
     def verdicts(self) -> dict[str, int]:
         """Number of heads of each verdict."""
         counts = self.heads["verdict"].value_counts()
-        return {name: int(counts.get(name, 0)) for name in _VERDICTS}
+        return {name: int(counts.get(name, 0)) for name in VERDICTS}
 
     @property
     def verdict(self) -> str:
@@ -212,15 +223,15 @@ class Scene:
         observed = details.get(f"{effect.estimate}_unadjusted", self.estimates)
         columns = {"unadjusted": observed, "adjusted": details[f"{effect.estimate}_adjusted"]}
         before, after = (
-            keys.assign(**{effect.estimate: column, "p_perm_fdr": details[f"{effect.p_beside}_{name}_fdr"]})
+            keys.assign(**{effect.estimate: column, "p_perm_fdr": details[f"p_perm_{name}_fdr"]})
             for name, column in columns.items()
         )
         return before, after
 
     @property
     def mixed_model(self) -> str:
-        """The mixed model as lme4 writes it; empty if there is none."""
-        if self.heads["lmm_p"].isna().all():
+        """The second analysis, a mixed model as lme4 writes it; empty if there is none beside the first."""
+        if self.heads["lmm_p"].isna().all() or self.analysis.over_contexts:
             return ""
         return self.contrast.mixed_formula(self.options.measure, self.held)
 

@@ -7,18 +7,21 @@ import numpy as np
 from metastable.heads.modes import MODES, count_mode_changes
 from metastable.measures import measure_named
 from metastable.report.apa import format_g, format_level, format_r, format_share, listed, p_phrase, plural
+from metastable.report.run.context_words import contexts_mixed
 from metastable.report.run.difference_words import DIFFERENCE_WORDS
 from metastable.report.run.effect_words import EffectWords
 from metastable.report.run.methods import (
     measured_clause,
     mixed_clause,
     model_clause,
+    number_type,
     ratings_clause,
 )
 from metastable.report.run.scene import Scene
 from metastable.report.run.slope_words import SLOPE_WORDS
 from metastable.stats.corrections import CORRECTIONS
 from metastable.stats.effect_kinds import DIFFERENCE, SLOPE, Effect
+from metastable.stats.verdict import NEGLIGIBLE
 
 __all__ = [
     "absence",
@@ -89,7 +92,8 @@ def joint_sentence(scene: Scene) -> str:
     varies = "varies" if joint.slope_p < scene.alpha else "does not vary demonstrably"
     return (
         f"One mixed model over all heads, "
-        f"log {scene.measure.name} ~ condition * layer + (1 + condition | head) + (1 | sequence), "
+        f"log {scene.measure.name} ~ condition * layer + (1 + condition | head) + (1 | sequence) "
+        "+ (1 | sequence:layer), "
         f"{finds} that the effect varies over layers "
         f"(*F*({test.dof_numerator}, {test.dof_denominator:.1f}) = {test.statistic:.2f}, "
         f"{p_phrase(float(test.p_value))}) "
@@ -102,15 +106,15 @@ def joint_sentence(scene: Scene) -> str:
 def heads_sentence(scene: Scene) -> str:
     """Say how many heads have an effect, by which correction, and in which direction."""
     heads, details, alpha, effect = scene.heads, scene.details, scene.alpha, scene.effect
-    words, n = words_of(effect), scene.verdicts["different"]
-    within = int((details["within_margin"] & scene.different).sum())
+    words, n = words_of(effect), int(scene.different.sum())
+    within = scene.verdicts[NEGLIGIBLE]
     mixed = (
         "there is no mixed model, since a sequence gives one value"
         if heads["lmm_p_fdr"].isna().all()
         else f"the mixed model finds {int((heads['lmm_p_fdr'] < alpha).sum())}"
     )
     parts = [
-        f"{format_share(n, len(heads))} heads {effect.verb} at a false discovery rate of {format_level(alpha)}, "
+        f"{format_share(n, len(heads))} heads {effect.verb} at a {scene.rate} of {format_level(alpha)}, "
         f"{int((heads['p_perm_fwer'] < alpha).sum())} also by the family-wise test over all heads; {mixed}, "
         "and layers tested before their heads (Yekutieli, 2008) leave "
         f"{int((details['p_layers_first'] < alpha).sum())}."
@@ -120,8 +124,8 @@ def heads_sentence(scene: Scene) -> str:
     if within:
         parts.append(
             f"{plural(within, f'head {effect.verb_one}', f'heads {effect.verb}')} "
-            f"and yet {'is' if within == 1 else 'are'} shown to lie inside the smallest effect of interest: "
-            "real, and too small to matter by that standard."
+            f"and yet {'is' if within == 1 else 'are'} negligible: the interval lies within the smallest effect of "
+            "interest. That is real, and too small to matter by that standard."
         )
     largest = "The ten largest" if len(heads) > len(scene.shown) else f"All {len(heads)}"
     return " ".join([*parts, *filter(None, [words.columns(scene)]), f"{largest} by |*{effect.symbol}*|:"])
@@ -129,7 +133,7 @@ def heads_sentence(scene: Scene) -> str:
 
 def absence(scene: Scene) -> str:
     """Say what is known of the heads without a significant effect."""
-    heads, effect, level = scene.heads, scene.effect, format_level(scene.alpha)
+    heads, details, effect, level = scene.heads, scene.details, scene.effect, format_level(scene.alpha)
     equivalent, undecided = scene.verdicts["equivalent"], scene.verdicts["undecided"]
     for_null, for_effect = int((heads["bf10"] < 1 / 3).sum()), int((heads["bf10"] > 3).sum())
     if not equivalent + undecided:
@@ -143,10 +147,16 @@ def absence(scene: Scene) -> str:
         )
         text += (
             f"{plural(undecided, 'head is', 'heads are')} *undecided*: "
-            f"neither a {effect.name} nor its absence was shown, and it would take more data to tell."
+            f"neither a {effect.name} nor its absence was shown."
             if undecided
             else "No head is *undecided*."
         )
+        flat = int(details["flat"].sum())
+        if flat:
+            text += (
+                f" {plural(flat, 'head does', 'heads do')} not vary at all in this sample, so that nothing can be "
+                "tested there, with more data of this kind neither."
+            )
     rest = len(heads) - for_null - for_effect
     return (
         f"{text} Bayes factors above 3 favour a {effect.name} in {plural(for_effect, 'head')}, "
@@ -272,10 +282,10 @@ def methods_paragraph(scene: Scene) -> str:
     return (
         f"We presented {clauses.presented} to {model_clause(record)}.{ratings_clause(record)} "
         f"{measured_clause(options)} {clauses.observation} {clauses.tested}; "
-        "all heads shared the relabelings, "
+        f"all heads shared the {'rotations' if scene.analysis.over_contexts else 'relabelings'}, "
         "so that the maximum over heads gave family-wise *p*-values (Westfall & Young, 1993) "
         "and sums of squares over heads gave one omnibus *p* per layer and for the model."
-        f"{clauses.estimates}{mixed_clause(scene.mixed_model)} "
+        f"{clauses.estimates}{mixed_clause(scene.mixed_model)}{contexts_mixed(scene)} "
         f"The {correction.rate} was held at {format_level(scene.alpha)} over the heads of a site "
         f"by the method of {correction.called}. "
         f"{clauses.sizes} "
@@ -310,6 +320,12 @@ def limitations(scene: Scene) -> list[str]:
         texts.append(
             f"Adjusting for {listed(scene.held_names)} assumes that they act linearly and were measured without error."
         )
+    dtype = number_type(scene.result.record)
+    if dtype != "float32":
+        texts.append(
+            f"The model computed in {dtype}, and only its softmax in float32, so that rounding moves some counts."
+        )
     if not scene.analysis.exact:
-        texts.append("Permutation p-values are drawn at random; near α they would move with another seed.")
+        drawn = "P-values of rotations" if scene.analysis.over_contexts else "Permutation p-values"
+        texts.append(f"{drawn} are drawn at random; near α they would move with another seed.")
     return [*texts, *words_of(scene.effect).limitations(scene)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from scipy import special
 
 from metastable.heads.contrasts import Contrast
 from metastable.report.apa import (
@@ -22,12 +23,15 @@ from metastable.report.run.effect_words import EffectWords, MethodClauses
 from metastable.report.run.methods import relabelings_clause
 from metastable.report.run.scene import Scene
 from metastable.report.words import covariate_name, held_clause, per_unit, predictor_of, short_name
+from metastable.stats.corrections import adjust_p_values
 from metastable.stats.correlation import detectable_effect, slope_design
 
 __all__ = ["SLOPE_WORDS"]
 
 # A correlation with the predictor below this is balance for practical purposes.
 _WORTH_TELLING = 0.1
+# The chance that any correlation of covariates that go along with nothing is told.
+_CHANCE = 0.05
 
 
 def _noun(scene: Scene) -> str:
@@ -48,7 +52,8 @@ def _moves(slope: float) -> str:
 def _verdict(scene: Scene) -> list[str]:
     model, margin, measure, top = scene.result.record.model.id, scene.margin, scene.measure, scene.largest
     noun, held, amid = f"the {_noun(scene)}", held_clause(scene.options), _amid(scene)
-    different, equivalent, undecided = scene.verdicts.values()
+    different, negligible, equivalent, undecided = scene.verdicts.values()
+    different += negligible
     rising = int((scene.estimates[scene.different] > 0).sum())
     p_text = f"omnibus permutation {p_phrase(float(scene.whole['p_sum_squares']), 'p')}"
     rise, fall = ("spreads wider", "narrower") if measure.wider else (f"has a higher {measure.name}", "a lower one")
@@ -62,7 +67,7 @@ def _verdict(scene: Scene) -> list[str]:
     }[scene.verdict]
     first = (
         f"{opening} ({p_text}); {equivalent} {'is' if equivalent == 1 else 'are'} equivalent within d = ±{margin:g} "
-        f"and {undecided} undecided at a false discovery rate of {format_level(scene.alpha)}."
+        f"and {undecided} undecided at a {scene.rate} of {format_level(scene.alpha)}."
     )
     second = (
         f"The typical head has |d| = {format_g(scene.typical_size, sign=False)}; "
@@ -83,6 +88,19 @@ def _correlations(contrast: Contrast) -> dict[str, float]:
     return {str(name): float(np.corrcoef(x, table[name])[0, 1]) for name in table.columns if np.ptp(table[name]) > 0}
 
 
+def _beyond_chance(contrast: Contrast) -> dict[str, float]:
+    """Correlations of `_WORTH_TELLING` or more that chance does not give, after Holm over the covariates at 5%."""
+    found = _correlations(contrast)
+    if not found:
+        return {}
+    r, dof = np.clip(np.array(list(found.values())), -1, 1), max(len(predictor_of(contrast)) - 2, 1)
+    with np.errstate(divide="ignore"):
+        t = np.abs(r) * np.sqrt(dof / (1 - r**2))
+    p = adjust_p_values(2 * special.stdtr(dof, -t), method="holm")
+    pairs = zip(found.items(), p, strict=True)
+    return {name: value for (name, value), one in pairs if abs(value) >= _WORTH_TELLING and one < _CHANCE}
+
+
 def _left(contrast: Contrast, names: Sequence[str]) -> float:
     """Share of the predictor's variance that covariates leave, between 0 and 1."""
     held = contrast.covariates[list(names)].to_numpy(dtype=np.float64)
@@ -93,11 +111,7 @@ def _left(contrast: Contrast, names: Sequence[str]) -> float:
 
 
 def _warning(scene: Scene) -> str:
-    strong = [
-        f"{covariate_name(name)} (r = {format_r(r)})"
-        for name, r in _correlations(scene.contrast).items()
-        if abs(r) >= _WORTH_TELLING
-    ]
+    strong = [f"{covariate_name(name)} (r = {format_r(r)})" for name, r in _beyond_chance(scene.contrast).items()]
     return f"The {_noun(scene)} goes along with {listed(strong)}." if strong else ""
 
 
@@ -105,7 +119,7 @@ def _fairness(scene: Scene) -> str:
     contrast, noun, found = scene.contrast, _noun(scene), _correlations(scene.contrast)
     if not found:
         return "No covariate was recorded, so nothing can be said about what else goes along with the predictor."
-    strong = [f"{covariate_name(name)} (*r* = {format_r(r)})" for name, r in found.items() if abs(r) >= _WORTH_TELLING]
+    strong = [f"{covariate_name(name)} (*r* = {format_r(r)})" for name, r in _beyond_chance(contrast).items()]
     if strong:
         text = (
             f"**No, not as it stands.** The {noun} of {with_article(contrast.unit)} goes along with {listed(strong)}."
@@ -113,7 +127,8 @@ def _fairness(scene: Scene) -> str:
     else:
         text = (
             "Yes, as far as was measured: "
-            f"no covariate correlates with the {noun} by *r* = {format_r(_WORTH_TELLING)} or more."
+            f"no covariate correlates with the {noun} by *r* = {format_r(_WORTH_TELLING)} or more and by more than "
+            "chance gives (Holm over the covariates)."
         )
     if scene.held:
         text += (
@@ -137,6 +152,8 @@ def _adjustment(scene: Scene) -> str:
     chosen = "the tests of this report" if scene.held else "not the tests of this report"
     before, after = (details[f"p_perm_{name}_fdr"] < alpha for name in ("unadjusted", "adjusted"))
     slope, adjusted = details["slope_unadjusted"], details["slope_adjusted"]
+    determined = [short_name(name) for name in scene.analysis.determined]
+    left_out = f" Left out, since the others determine it: {listed(determined)}." if determined else ""
     turned = np.sign(slope) != np.sign(adjusted)
     return (
         f"Unadjusted, {format_share(int(before.sum()), n)} heads have a slope "
@@ -147,19 +164,21 @@ def _adjustment(scene: Scene) -> str:
         f"{int((before & after).sum())} have both, "
         f"and {int((before & after & turned).sum())} of these change their sign. "
         f"Over all heads the adjustment turns the sign of {int(turned.sum())} "
-        f"and shrinks {int((adjusted.abs() < slope.abs()).sum())} of {n} slopes."
+        f"and shrinks {int((adjusted.abs() < slope.abs()).sum())} of {n} slopes.{left_out}"
     )
 
 
 def _sensitivity(scene: Scene) -> str:
     n_units, n_heads = len(predictor_of(scene.contrast)), len(scene.heads)
-    found = detectable_effect(n_units, len(scene.held), n_heads, alpha=scene.alpha)
+    found, half = (
+        detectable_effect(n_units, len(scene.held), n_heads, alpha=scene.alpha, power=power) for power in (0.8, 0.5)
+    )
     return (
         f"By formula, not by simulation: with {n_units:,} {scene.contrast.unit}s "
         f"a head whose true effect is |*d*| = **{found:.2f}** is found with 80% power even if it is the only one "
         f"(Fisher's *z* at α = {format_level(scene.alpha)} / {n_heads}; "
         "where more heads have a slope, the false discovery rate correction finds smaller ones). "
-        "Smaller effects are likely to be missed. "
+        f"Below |*d*| = {half:.2f} it is likelier missed than found. "
         "Studies of two groups say this by simulation from their own units, "
         "which has no counterpart where the predictor goes along with the covariates."
     )
@@ -192,7 +211,7 @@ def _together(scene: Scene) -> str:
 
 def _directions(scene: Scene) -> str:
     rising = int((scene.estimates[scene.different] > 0).sum())
-    return f"{rising} rise with the {_noun(scene)} and {scene.verdicts['different'] - rising} fall"
+    return f"{rising} rise with the {_noun(scene)} and {int(scene.different.sum()) - rising} fall"
 
 
 def _columns(scene: Scene) -> str:
@@ -215,11 +234,15 @@ def _methods(scene: Scene) -> MethodClauses:
             "was tested two-sidedly by exchanging residuals by the method of Freedman and Lane "
             f"(1983; Winkler et al., 2014) in {relabelings_clause(scene)}"
         ),
-        estimates=" Slopes are those of ordinary least squares with HC3 intervals (MacKinnon & White, 1985).",
+        estimates=(
+            " Slopes are those of ordinary least squares with HC3 intervals (MacKinnon & White, 1985), and HC3 errors "
+            "studentize the permuted ones (DiCiccio & Romano, 2017)."
+        ),
         sizes=(
             "Effects are the *d* of the partial correlation, *d* = 2*r* / √(1 − *r*²) (Borenstein et al., 2009), "
-            "with intervals by Fisher's *z*; "
-            f"two one-sided tests compare *z* with a smallest effect of interest of *d* = ±{scene.margin:g} "
+            "with 95% BCa bootstrap intervals (Efron, 1987); "
+            f"two one-sided tests with jackknife errors compare Fisher's *z* with a smallest effect of interest of "
+            f"*d* = ±{scene.margin:g} "
             "(Goertzen & Cribbie, 2010); "
             "JZS Bayes factors have a Cauchy prior of scale 0.354 on the standardized slope "
             "(Liang et al., 2008; Rouder & Morey, 2012), which is the prior of scale 0.707 on d."
@@ -240,14 +263,14 @@ def _summary(scene: Scene) -> str:
     return (
         f"Mean {scene.measure.name} of every head for the {a} and the {b} half on one scale; "
         f"the slope, which is the change {per_unit(scene.contrast)}{_amid(scene)}; "
-        "and the verdict on the slope. Layer 1 is at the bottom."
+        f"and the verdict on the slope. Layer {scene.heads['layer'].min()} is at the bottom."
     )
 
 
 def _map(scene: Scene) -> str:
     return (
         f"Change of the mean {scene.measure.name} {per_unit(scene.contrast)}{_amid(scene)}; "
-        f"outlined where significant (FDR {format_level(scene.alpha)})."
+        f"outlined where significant ({scene.controls} {format_level(scene.alpha)})."
     )
 
 
@@ -269,7 +292,7 @@ def _thresholds(scene: Scene) -> str:
 def _balance(scene: Scene) -> str:
     return (
         "Standardized mean difference of every covariate between the halves "
-        f"above and below the middle of the {_noun(scene)}; the usual line for balance is 0.1."
+        f"above and below the middle of the {_noun(scene)}, with its 95% interval; the usual line for balance is 0.1."
     )
 
 

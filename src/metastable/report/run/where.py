@@ -35,6 +35,17 @@ def _resting(scene: Scene) -> str:
     return f"{what} {a} of the attention in {scene.sides.a} and {b} in {scene.sides.b}{scene.sides.thing}"
 
 
+def _learned_sink(scene: Scene) -> str:
+    """Say what goes to learned sinks, which are no keys; empty where the heads have none."""
+    if scene.result.learned_sink is None:
+        return ""
+    a, b = map(_percent, scene.result.learned_sink)
+    return (
+        f"Each head has a learned sink in its softmax, which is no token: it takes {a} of the attention in "
+        f"{scene.sides.a} and {b} in {scene.sides.b}{scene.sides.thing}. Counts are of what the tokens receive."
+    )
+
+
 def _maps(scene: Scene) -> list[MapComparison]:
     return compared_maps(scene.result.measured, alpha=scene.alpha)
 
@@ -72,7 +83,8 @@ def where_sentences(scene: Scene) -> tuple[str, ...]:
         "The count of an attention row over all keys depends on how much of the row rests on a sink: "
         "with most of its mass on one special token a row has a small count, however it spreads over the words. "
         f"So every run tests other measures of the same rows beside the {scene.measure.name}, "
-        f"each corrected over its own heads (FDR {format_level(scene.alpha)}).",
+        f"each corrected over its own heads ({scene.controls} {format_level(scene.alpha)}).",
+        _learned_sink(scene),
         " ".join(f"The {call_measure(name)} is not among them: {reason}." for name, reason in lacking.items()),
     )
 
@@ -129,9 +141,11 @@ def sink_held_sentence(scene: Scene) -> str:
     typical = [format_g(float(np.median(np.abs(sizes[known]))), sign=False) for sizes in (raw, left)]
     unknown = int((~known).sum())
     beside = f" beside {listed(scene.held_names)}" if scene.held else ""
+    crossing = scene.contrast.crossing if scene.analysis.over_contexts else None
+    alone = f", over {crossing.item_name}s alone" if crossing is not None else ""
     return (
         f"Holding each {scene.contrast.unit}'s {call_measure(str(held['held'].iloc[0]))} in the same head fixed by "
-        f"regression{beside} (HC3 errors; MacKinnon & White, 1985) "
+        f"regression{beside} (HC3 errors; MacKinnon & White, 1985{alone}) "
         f"leaves {int((before & after).sum())} of the {plural(int(before.sum()), 'head')} significant, "
         f"moves the median |*{symbol}*| from {typical[0]} to {typical[1]}, and turns the sign of {turned}"
         + (f"; in {plural(unknown, 'head')} the two cannot be told apart" if unknown else "")

@@ -98,7 +98,7 @@ def _which(result: SweepResult) -> str:
 
 def _stability_caption(result: SweepResult) -> str:
     which = _which(result)
-    ending = f"; {which}." if which else ". Layer 1 is at the bottom."
+    ending = f"; {which}." if which else f". Layer {result.stability['layer'].min()} is at the bottom."
     return f"In how many settings each head is different after correction over the whole sweep{ending}"
 
 

@@ -12,6 +12,7 @@ from metastable.measures import call_measure
 from metastable.report.apa import format_g, format_level, format_p, format_share, listed, p_phrase, plural
 from metastable.stats.balance import BALANCE_LINE
 from metastable.stats.corrections import CORRECTIONS
+from metastable.stats.verdict import DIFFERENT, NEGLIGIBLE, VERDICTS
 from metastable.study.covariate_names import COVARIATE_NAMES
 
 __all__ = [
@@ -60,7 +61,7 @@ def verdict(result: SweepResult) -> list[str]:
     sizes = settings[f"median_abs_{letter}"]
     largest_p = float(settings["omnibus_p_holm"].max())
     same, always = int(table["same_sign"].sum()), int((table["n_different"] == table["n_settings"]).sum())
-    tests = int((result.heads["verdict"] == "different").sum())
+    tests = int((result.heads["verdict"].isin([DIFFERENT, NEGLIGIBLE])).sum())
     share = f"all {n}" if found == n else f"{found or 'none'} of the {n}"
     axes = listed([axis.title for axis in result.axes])
     every = _all_settings(result)
@@ -85,7 +86,7 @@ def verdict_record(result: SweepResult) -> VerdictRecord:
     return VerdictRecord(
         word="different" if found.all() else "mixed" if found.any() else "undecided",
         sentence=verdict(result)[0],
-        **{name: int(counts.get(name, 0)) for name in ("different", "equivalent", "undecided")},
+        **{name: int(counts.get(name, 0)) for name in VERDICTS},
     )
 
 
@@ -129,9 +130,9 @@ def files() -> str:
 
 
 def _imbalance(result: SweepResult) -> str:
-    """Say in how many settings a covariate is not balanced; empty if in none."""
+    """Say in how many settings a covariate differs by more than chance gives; empty if in none."""
     settings = result.settings.dropna(subset=["worst_smd"])
-    settings = settings[settings["worst_smd"].astype(float).abs() >= BALANCE_LINE]
+    settings = settings[settings["n_unbalanced"].astype(int) > 0]
     if settings.empty or result.contrast.predictor is not None:
         return ""
     worst = settings.iloc[int(settings["worst_smd"].astype(float).abs().to_numpy().argmax())]
@@ -139,7 +140,7 @@ def _imbalance(result: SweepResult) -> str:
     place = setting_text({axis.name: worst[axis.name] for axis in result.axes})
     return (
         f"the conditions are not alike: in {len(settings)} of {len(result.settings)} settings a covariate differs by "
-        f"{BALANCE_LINE:g} standard deviations or more, at most {name} at {place} "
+        f"{BALANCE_LINE:g} standard deviations or more, and more than chance gives, at most {name} at {place} "
         f"({format_g(float(worst['worst_smd']))})."
     )
 

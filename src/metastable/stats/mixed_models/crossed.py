@@ -13,7 +13,7 @@ from metastable.stats.mixed_models.random_terms import TermSums
 from metastable.stats.mixed_models.satterthwaite import CriterionFit
 from metastable.stats.mixed_models.term_deviance import ROOT, TRIANGLE, common_deviance, expand, outer_factor
 
-__all__ = ["criterion_at", "fit_terms"]
+__all__ = ["criterion_at", "fit_terms", "newton_step"]
 
 Floats = NDArray[np.float64]
 Method = Literal["reml", "ml"]
@@ -82,7 +82,7 @@ def fit_terms(sums: TermSums, *, method: Method = "reml") -> CriterionFit:
             continue
         theta[rows], value[rows] = proposed[rows], found[better]
         hessian = _forward_hessian(sums.features(rows), theta[rows], gradient, dof, method)
-        step[rows], gain, upright = _newton_step(
+        step[rows], gain, upright = newton_step(
             gradient, hessian, theta[rows], _units(sums, theta[rows], ROOT[sums.width])
         )
         proposed[rows] = theta[rows] + step[rows]
@@ -133,7 +133,7 @@ def criterion_at(
     # The profiled deviance's Hessian is the Schur complement of sigma's.
     cross = at.rss_gradient / at.rss[:, None]
     profiled = hessian[:, :-1, :-1] - dof * cross[:, :, None] * cross[:, None, :]
-    _, gain, upright = _newton_step(at.gradient(dof), profiled, theta, _units(sums, theta, TRIANGLE[sums.width]))
+    _, gain, upright = newton_step(at.gradient(dof), profiled, theta, _units(sums, theta, TRIANGLE[sums.width]))
     return CriterionFit(
         theta=theta,
         sigma=sigma,
@@ -200,13 +200,29 @@ def _units(sums: TermSums, theta: Floats, basis: Floats) -> Floats:
     return unit
 
 
-def _newton_step(
+def newton_step(
     gradient: Floats, hessian: Floats, theta: Floats, unit: Floats
 ) -> tuple[Floats, Floats, NDArray[np.bool_]]:
-    """Step down the deviance, twice the gain that it promises, and whether all curvature is positive.
+    """Step down the deviance.
 
     Negative curvature counts as positive, and where it does the step is not short: on a symmetry axis such as
     a variance of zero the gradient vanishes however steep the descent beside it.
+
+    Parameters
+    ----------
+    gradient, theta, unit : ndarray of float64, shape (n_features, n_theta)
+        Gradient of the deviance, where it was taken, and the size that each entry has by nature.
+    hessian : ndarray of float64, shape (n_features, n_theta, n_theta)
+        Second derivatives.
+
+    Returns
+    -------
+    step : ndarray of float64, shape (n_features, n_theta)
+        Where to go.
+    gain : ndarray of float64, shape (n_features,)
+        Twice the descent that it promises.
+    upright : ndarray of bool, shape (n_features,)
+        Whether all curvature is positive.
     """
     values, vectors = np.linalg.eigh(hessian * unit[:, :, None] * unit[:, None, :])
     largest = np.abs(values).max(axis=1, keepdims=True) + np.finfo(np.float64).tiny

@@ -10,9 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from metastable.errors import InputError
-from metastable.stats.mixed_models.crossed import fit_terms
-from metastable.stats.mixed_models.mixed_input import MixedInput, check_mixed_input
-from metastable.stats.mixed_models.random_terms import saturated, term_sums
+from metastable.stats.determined import independent_columns
+from metastable.stats.labels import check_condition, check_labels
+from metastable.stats.mixed_models.joint_fit import fit_joint, joint_sums
+from metastable.stats.mixed_models.random_terms import SATURATED
 from metastable.stats.mixed_models.satterthwaite import (
     CriterionFit,
     FTest,
@@ -21,6 +22,7 @@ from metastable.stats.mixed_models.satterthwaite import (
     t_statistic,
     two_sided_p,
 )
+from metastable.stats.samples import check_values, unit_scaled
 
 __all__ = ["Effects", "JointModel", "fit_joint_model"]
 
@@ -68,8 +70,8 @@ class JointModel:
         The coefficients of the design, layers in treatment coding with the first as reference.
     variance_head, variance_slope, covariance_slope : float
         Variances of the heads' intercepts and slopes, and their covariance.
-    variance_sequence, variance_residual : float
-        Variances of the sequences' intercepts and of the residuals.
+    variance_sequence, variance_sequence_layer, variance_residual : float
+        Variances of the sequences' intercepts, of what a layer adds to them, and of the residuals.
     criterion : float
         Minus twice the (restricted) log likelihood.
     singular, converged : bool
@@ -88,6 +90,7 @@ class JointModel:
     variance_slope: float
     covariance_slope: float
     variance_sequence: float
+    variance_sequence_layer: float
     variance_residual: float
     criterion: float
     singular: bool
@@ -102,7 +105,11 @@ def fit_joint_model(
     covariates: ArrayLike | None = None,
     method: Literal["reml", "ml"] = "reml",
 ) -> JointModel:
-    """Fit ``count ~ condition * layer + covariates + (1 + condition | head) + (1 | sequence)``.
+    """Fit ``count ~ condition * layer + covariates + (1 + condition | head) + (1 | sequence) + (1 | sequence:layer)``.
+
+    The heads of a layer are alike in what a sequence does to them, so that a layer's effect differs from sample to
+    sample by more than its heads' errors say: without the last term the test of the interaction takes that for an
+    effect.
 
     Parameters
     ----------
@@ -132,8 +139,9 @@ def fit_joint_model(
 
     Notes
     -----
-    Heads and sequences are crossed. `metastable.stats.mixed_models.crossed` eliminates the sequences in closed form and
-    factors a matrix of twice the number of heads.
+    The likelihood is that of lme4, degrees of freedom and tests those of lmerTest. Heads cross sequences, and both are
+    complete, so that `metastable.stats.mixed_models.joint_fit` turns the data into layers' means over the design of the
+    sequences and what is left, whatever the number of sequences and heads.
 
     Examples
     --------
@@ -145,93 +153,96 @@ def fit_joint_model(
     >>> bool(model.interaction.p_value < 0.01), model.names
     (True, ('(Intercept)', 'condition', 'layer2', 'condition:layer2'))
     """
-    data, layers, names = _long(values, condition, layer, covariates)
-    q, r = np.linalg.qr(data.design)
-    start = q.T @ data.values
-    residual = data.values - q @ start
-    scale = float(np.sqrt(np.mean(residual**2)))
-    if scale <= 1e-12 * np.abs(data.values).max():
+    y, is_a, layers, codes, extra = _checked(values, condition, layer, covariates)
+    n_layers = layers.size
+    # One unit for all heads, in which squares are no limits of a float.
+    unit_of_all = float(unit_scaled(np.abs(y).max(keepdims=True))[1][0])
+    y = y / unit_of_all
+    centre = float(y.mean())
+    scale = float(np.sqrt(np.mean((y - centre) ** 2)))
+    if scale <= 1e-12 * np.abs(y).max():
         raise InputError("values have no variance that condition and layer leave over; the joint model needs some")
-    residual /= scale
-    sums = term_sums(q, residual, data.terms)
-    if saturated(sums)[0]:
+    location, unit = extra.mean(axis=0), extra.std(axis=0)
+    sums = joint_sums((y - centre) / scale, is_a, codes, (extra - location) / unit)
+    if sums.within_rest <= SATURATED * y.size:
         raise InputError("values have no residual variance beside heads and sequences; the joint model needs some")
-    fit = fit_terms(sums, method=method)
-    terms = replace(data.terms, slope=None)
-    without = fit_terms(term_sums(q, residual, terms), method=method)
+    fit = fit_joint(sums, method=method)
+    without = fit_joint(sums, method=method, with_slope=False)
     gain = max(float(without.criterion[0] - fit.criterion[0]), 0.0)
 
-    fit = replace(fit, beta=fit.beta + start.T / scale)
-    back = np.linalg.inv(r)
-    n_layers, p = layers.size, data.design.shape[1]
+    p = sums.n_coefficients
+    # Back from covariates about their means in units of their deviations.
+    back = np.eye(p)
+    places = np.arange(2 * n_layers, p)
+    back[places, places] = 1.0 / unit
+    back[0, places] = -location / unit
+    fit = replace(fit, beta=fit.beta + np.eye(1, p) * centre / scale)
     by_layer = np.zeros((n_layers, p))
     by_layer[:, 1] = 1.0
     interaction = np.zeros((n_layers - 1, p))
     interaction[:, 1 + n_layers :][:, : n_layers - 1] = np.eye(n_layers - 1)
     by_layer[1:] += interaction
-    dof = data.values.size - (p if method == "reml" else 0)
-    determinant = 2.0 * float(np.log(np.abs(np.diag(r))).sum()) if method == "reml" else 0.0
-    squared = float(fit.sigma[0] * scale) ** 2
-    sequence, a, b, c = fit.theta[0] / [1.0, 1.0, data.slope_scale, data.slope_scale]
+    scale *= unit_of_all
+    n_free = y.size - (p if method == "reml" else 0)
+    # The determinant of the restricted likelihood is that of the design as it is given.
+    determinant = 2.0 * float(np.log(unit).sum()) if method == "reml" else 0.0
+    with np.errstate(over="ignore", under="ignore"):
+        squared = float(np.square(fit.sigma[0] * scale))
+    sequence, sequence_layer, a, b, c = fit.theta[0]
     return JointModel(
         layers=layers,
-        by_layer=_effects(fit, by_layer @ back, scale),
-        overall=_effects(fit, by_layer.mean(axis=0, keepdims=True) @ back, scale),
-        interaction=f_test(fit, interaction @ back),
+        by_layer=_effects(fit, by_layer, scale),
+        overall=_effects(fit, by_layer.mean(axis=0, keepdims=True), scale),
+        interaction=f_test(fit, interaction),
         slope_statistic=gain,
         slope_p=0.5 * float(special.chdtrc(1, gain) + special.chdtrc(2, gain)),
-        names=names,
+        names=(
+            "(Intercept)",
+            "condition",
+            *(f"layer{label}" for label in layers[1:]),
+            *(f"condition:layer{label}" for label in layers[1:]),
+            *(f"covariate{j}" for j in range(1, extra.shape[1] + 1)),
+        ),
         coefficients=_effects(fit, back, scale),
         variance_head=squared * a**2,
         variance_slope=squared * (b**2 + c**2),
         covariance_slope=squared * a * b,
         variance_sequence=squared * sequence**2,
+        variance_sequence_layer=squared * sequence_layer**2,
         variance_residual=squared,
-        criterion=float(fit.criterion[0]) + 2.0 * dof * float(np.log(scale)) + determinant,
+        criterion=float(fit.criterion[0]) + 2.0 * n_free * float(np.log(scale)) + determinant,
         singular=bool(fit.singular[0]),
         converged=bool(fit.converged[0] & without.converged[0]),
     )
 
 
-def _long(
+def _checked(
     values: ArrayLike, condition: ArrayLike, layer: ArrayLike, covariates: ArrayLike | None
-) -> tuple[MixedInput, NDArray[np.generic], tuple[str, ...]]:
-    """One row for each sequence and head, checked; the layers; the names of the coefficients."""
-    y = np.asarray(values, dtype=np.float64)
-    if y.ndim != 2:
-        raise InputError(f"values has shape {y.shape}; give sequences by heads")
+) -> tuple[Floats, NDArray[np.bool_], NDArray[np.generic], NDArray[np.intp], Floats]:
+    """Values, condition, the layers' labels, the layer of each head and the covariates, checked."""
+    y = check_values(values)
     n_sequences, n_heads = y.shape
-    is_a, of_head = np.asarray(condition), np.asarray(layer)
-    if is_a.shape != (n_sequences,) or is_a.dtype != np.bool_:
-        raise InputError(f"condition has shape {is_a.shape} and type {is_a.dtype}; give {n_sequences} booleans")
+    is_a = check_condition(condition, n_sequences)
     if is_a.all() or not is_a.any():
         raise InputError("condition has one value only; give sequences of both conditions")
-    if of_head.shape != (n_heads,):
-        raise InputError(f"layer has shape {of_head.shape}; give the layer of each of the {n_heads} heads")
-    extra = np.zeros((n_sequences, 0)) if covariates is None else np.asarray(covariates, dtype=np.float64)
-    if extra.ndim != 2 or extra.shape[0] != n_sequences:
+    of_head = check_labels("layer", layer, n_heads, each="head")
+    extra = np.zeros((n_sequences, 0)) if covariates is None else check_values(covariates)
+    if extra.shape[0] != n_sequences:
         raise InputError(f"covariates has shape {extra.shape}; give one row for each of {n_sequences} sequences")
     layers, codes = np.unique(of_head, return_inverse=True)
     if layers.size < 2:
         raise InputError("layer has one level only; fit the heads of a single layer one by one")
     if n_heads == layers.size:
         raise InputError("every layer has one head, which leaves layers and heads entangled; give more heads")
-
-    sequence, head = np.divmod(np.arange(y.size), n_heads)
-    effect = is_a[sequence].astype(np.float64)
-    dummies = (codes[head][:, None] == np.arange(1, layers.size)).astype(np.float64)
-    design = np.column_stack(
-        [np.ones(y.size), effect, dummies, dummies * effect[:, None], extra[sequence]],
-    )
-    names = (
-        "(Intercept)",
-        "condition",
-        *(f"layer{label}" for label in layers[1:]),
-        *(f"condition:layer{label}" for label in layers[1:]),
-        *(f"covariate{j}" for j in range(1, extra.shape[1] + 1)),
-    )
-    data = check_mixed_input(y.reshape(-1, 1), design, sequence, column=1, cluster=head, slope=1)
-    return data, layers, names
+    apart = independent_columns(extra, np.column_stack([np.ones(n_sequences), is_a]))
+    if not apart.all():
+        raise InputError(
+            f"covariate {int(apart.argmin())} is explained by the condition and the covariates before it (collinear); "
+            "leave it out"
+        )
+    if n_sequences <= 2 + extra.shape[1]:
+        raise InputError(f"{n_sequences} sequences cannot carry {extra.shape[1]} covariates; give more of them")
+    return y, is_a, layers, np.asarray(codes, dtype=np.intp), extra
 
 
 def _effects(fit: CriterionFit, contrasts: Floats, scale: float) -> Effects:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -17,6 +17,7 @@ from metastable.stats.mixed_models.random_intercept import GroupSums, fit_random
 from metastable.stats.mixed_models.random_terms import TermSums, saturated, term_sums
 from metastable.stats.mixed_models.reference import fit_statsmodels
 from metastable.stats.mixed_models.satterthwaite import CriterionFit, contrast_dof, t_statistic, two_sided_p
+from metastable.stats.samples import unit_scaled
 
 __all__ = ["MixedModels", "fit_mixed_models"]
 
@@ -186,6 +187,8 @@ def fit_mixed_models(
     if engine not in ("profile", "statsmodels"):
         raise InputError(f"engine is {engine!r}; choose 'profile' or 'statsmodels'")
     data = check_mixed_input(values, design, group, column=column, cluster=cluster, slope=slope)
+    table, unit = unit_scaled(data.values)
+    data = replace(data, values=table)
     n_features = data.values.shape[1]
     size = 1 if engine == "statsmodels" else _block_size(data)
     blocks = []
@@ -193,7 +196,28 @@ def fit_mixed_models(
         blocks.append(_fit_block(data, data.values[:, start : start + size], method, engine))
         if callback is not None:
             callback(min(start + size, n_features), n_features)
-    return _labelled(data, blocks, method, column)
+    return _in_units(_labelled(data, blocks, method, column), unit, table.shape[0])
+
+
+def _in_units(models: MixedModels, unit: Floats, n_obs: int) -> MixedModels:
+    """Put models of outcomes over `unit` back into the units of the outcomes; variances may exceed the floats."""
+    if (unit == 1.0).all():
+        return models
+    n_free = n_obs - (models.coefficients.shape[1] if models.method == "reml" else 0)
+    with np.errstate(over="ignore", under="ignore"):
+        return replace(
+            models,
+            **{name: getattr(models, name) * unit for name in ("estimate", "se")},
+            **{name: getattr(models, name) * unit[:, None] for name in ("coefficients", "coefficient_se")},
+            **{
+                f"{kind}_{name}": getattr(models, f"{kind}_{name}") * unit * unit
+                for kind, name in (
+                    ("variance", "group"), ("variance", "cluster"), ("variance", "slope"), ("covariance", "slope"),
+                    ("variance", "residual"),
+                )
+            },
+            criterion=models.criterion + 2.0 * n_free * np.log(unit),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)

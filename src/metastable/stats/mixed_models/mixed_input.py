@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from metastable.errors import InputError
+from metastable.stats.labels import label_codes
 from metastable.stats.mixed_models.random_terms import RandomTerms
 
 __all__ = ["MixedInput", "check_mixed_input", "group_means"]
@@ -153,16 +154,10 @@ def check_mixed_input(
 
 def _codes(labels: ArrayLike, n_obs: int, name: str) -> Ints:
     """Labels as integers from 0, all of them in use."""
-    array = np.asarray(labels)
-    if array.shape != (n_obs,):
-        raise InputError(f"{name} has shape {array.shape}; give one label for each of the {n_obs} rows")
-    missing = [label is None or label != label for label in array.tolist()]
-    if any(missing):
-        raise InputError(f"{name} row {missing.index(True)} has no label; give one to every row")
-    levels, codes = np.unique(array, return_inverse=True)
-    if levels.size < 2:
+    codes = label_codes(name, labels, n_obs, each="row").astype(np.int64)
+    if codes.max(initial=0) < 1:
         raise InputError(f"{name} has one level only; a random effect needs at least two")
-    return codes.astype(np.int64)
+    return codes
 
 
 def _check_rank(x: Floats, column: int) -> None:

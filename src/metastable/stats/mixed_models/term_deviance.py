@@ -11,7 +11,7 @@ from scipy import linalg
 
 from metastable.stats.mixed_models.random_terms import TermSums
 
-__all__ = ["ROOT", "TRIANGLE", "Expansion", "common_deviance", "expand", "outer_factor"]
+__all__ = ["ROOT", "TRIANGLE", "Expansion", "common_deviance", "expand", "inverse_logdet", "outer_factor"]
 
 Floats = NDArray[np.float64]
 Method = Literal["reml", "ml"]
@@ -116,8 +116,21 @@ def _spread(factor: Floats, n_levels: int) -> Floats:
     return big.reshape(*factor.shape[:-2], n_levels * width, n_levels * width)
 
 
-def _inverse_logdet(matrices: Floats) -> tuple[Floats, Floats]:
-    """Inverse and log determinant of symmetric positive definite matrices, shape (..., size, size)."""
+def inverse_logdet(matrices: Floats) -> tuple[Floats, Floats]:
+    """Invert symmetric positive definite matrices, and take the logarithm of their determinants.
+
+    Parameters
+    ----------
+    matrices : ndarray of float64, shape (..., size, size)
+        The matrices.
+
+    Returns
+    -------
+    inverse : ndarray of float64, shape (..., size, size)
+        Their inverses.
+    logdet : ndarray of float64, shape (...)
+        The logarithms.
+    """
     size = matrices.shape[-1]
     inverse: Floats
     logdet: Floats
@@ -173,7 +186,7 @@ def common_deviance(sums: TermSums, theta: Floats, dof: int, method: Method) -> 
 
     size, p = zz.shape[-1], xx.shape[0]
     factor = _spread(outer_factor(sums, theta, ROOT[sums.width]), size // sums.width)
-    inverse, block_logdet = _inverse_logdet(np.eye(size) + factor.T @ zz @ factor)
+    inverse, block_logdet = inverse_logdet(np.eye(size) + factor.T @ zz @ factor)
     half = factor.T @ za
     solved = inverse @ half
     xx = xx - np.einsum("jmp,jmq->pq", half[..., :p], solved[..., :p])
@@ -230,7 +243,7 @@ def expand(sums: TermSums, theta: Floats, method: Method, basis: Floats) -> Expa
         big = _spread(factor, n_levels)[:, None]
         system = np.swapaxes(big, -1, -2) @ zz @ big
     system[..., np.arange(size), np.arange(size)] += 1.0
-    inverse, block_logdet = _inverse_logdet(system)
+    inverse, block_logdet = inverse_logdet(system)
     half = inverse * big if width == 1 else inverse @ np.swapaxes(big, -1, -2)
     kernel = half * big if width == 1 else big @ half
 

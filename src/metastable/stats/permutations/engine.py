@@ -28,7 +28,7 @@ class PermutationResult:
     Attributes
     ----------
     statistic : ndarray of float64, shape (n_features,)
-        Observed statistic, signed; 0 where flat.
+        Observed statistic, signed; 0 where flat. One that is not finite has p = 1.
     p_perm : ndarray of float64, shape (n_features,)
         Permutation p of each feature on its own.
     p_fwer : ndarray of float64, shape (n_features,)
@@ -146,7 +146,9 @@ def run_permutations(values: Floats, statistic: Statistic, relabelings: Relabeli
         scale[block] = plan.backend.fetch(prepared.scale)[:, 0]
         flat[block] = prepared.flat
     observed[flat] = 0.0
-    directed = plan.directed(observed.copy())
+    # What has no finite statistic shows nothing: its p stays 1, and no maximum or sum has it.
+    lost = ~np.isfinite(observed)
+    directed = plan.directed(np.where(lost, 0.0, observed))
     margin = slack(directed, scale, studentized=statistic.studentized)
 
     exact = relabelings.exact
@@ -155,7 +157,7 @@ def run_permutations(values: Floats, statistic: Statistic, relabelings: Relabeli
     p_perm, p_single, p_step = np.ones(n_features), np.ones(n_features), np.ones(n_features)
     groups = Collector(plan.omnibus, n, square)
     order = np.lexsort((directed, plan.family))
-    order = order[~flat[order]]
+    order = order[~(flat | lost)[order]]
     # The last feature of a family has the largest statistic, and the maximum by then is the family's.
     last = np.append(np.diff(plan.family[order]) != 0, True)
     maximum = np.full(n, -np.inf)
@@ -213,6 +215,8 @@ def _null(
         part = null[:, done : done + len(relabeled)]
         part[:] = statistic.evaluate(prepared, relabeled, plan.backend)
         plan.directed(part)
+        # A relabeling without a number counts as reaching whatever was observed.
+        part[np.isnan(part)] = np.inf
         done += len(relabeled)
         if plan.callback is not None:
             plan.callback(turn[0] * n + done, turn[1] * n)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -34,7 +35,14 @@ from metastable.stats.permutations.relabelings import (
     flip_signs,
     mixed_clusters,
 )
-from metastable.stats.permutations.statistics import LinearModel, Statistic, TwoSample, contrast_model
+from metastable.stats.permutations.statistics import (
+    ClusteredTwoSample,
+    LinearModel,
+    Statistic,
+    TwoSample,
+    contrast_model,
+)
+from metastable.stats.samples import is_constant
 
 __all__ = ["OmnibusResult", "PermutationResult", "permutation_test", "permutation_test_contrast"]
 
@@ -74,8 +82,10 @@ def permutation_test(
         True for condition a, False for b; statistics are a - b.
     statistic : {"welch", "student", "mean", "paired"}
         Welch's t, Student's t, the difference of means, or the t of the differences within pairs. With
-        `pair`, ``"paired"`` and ``"mean"`` apply. With covariates the effect is the adjusted one, and Welch's
-        t becomes its generalization to a variance for each condition (Winkler et al. 2014, equation 5).
+        `pair`, ``"paired"`` and ``"mean"`` apply. With covariates the effect is the adjusted one, and Welch's and
+        the paired t become the estimate over its HC3 standard error; with whole clusters Welch's t becomes the
+        difference over a standard error that lets the units of a cluster depend on one another
+        (`ClusteredTwoSample`).
     alternative : {"two-sided", "greater", "less"}
         Two-sided compares absolute values; ``"greater"`` is a > b.
     pair : array_like or None, shape (n_units,)
@@ -92,7 +102,8 @@ def permutation_test(
     covariates : array_like of float or None, shape (n_units, n_covariates)
         Nuisance covariates (an intercept is added), by the procedure of Freedman & Lane (Winkler et al.
         2014): the residuals of the model without the condition are exchanged. Whole clusters then trade
-        places with clusters of the same size only. With `pair`, the covariates' differences are used.
+        places with clusters of the same size only, and Welch's t becomes the estimate over its CR3 standard
+        error. With `pair`, the covariates' differences are used.
     family : array_like of int or None, shape (n_features,)
         Codes of families: the maximum statistic, and with it the family-wise p, runs within each. One
         family if None.
@@ -129,7 +140,8 @@ def permutation_test(
     InputError
         - a value or covariate is NaN or infinite;
         - a condition has fewer than two units, a pair lacks its partner or there is one pair only;
-        - the condition is collinear with the covariates, or these leave no residual degrees of freedom;
+        - the condition is collinear with the covariates, these leave no residual degrees of freedom, or one unit
+          alone determines a coefficient;
         - clusters allow too few relabelings for p to fall below alpha, or a condition has fewer than two whole
           clusters;
         - no relabeling differs from the observed one; a cluster lies in two blocks;
@@ -144,7 +156,8 @@ def permutation_test(
     The test is exact where the condition makes no difference at all, whatever the distribution of the values:
     the units (clusters, signs) are then exchangeable. Where only the means are equal, a different variance in
     each condition is enough to break that. Welch's t keeps the level of each feature all the same, the better
-    the larger the samples, and so do its maxima nearly (Janssen 1997; Chung & Romano 2013, 2016); Student's t
+    the larger the samples, and so do its maxima nearly (Janssen 1997; Chung & Romano 2013, 2016), and with
+    covariates the estimate over its HC3 standard error (DiCiccio & Romano 2017); Student's t
     and the raw difference do so for samples of equal size only. What no studentizing mends is a correlation
     between features that differs between the conditions: sums over features (omnibus) then err by a little,
     in either direction. So a small omnibus p says that the conditions differ, not that their means do.
@@ -152,6 +165,7 @@ def permutation_test(
     References
     ----------
     Chung & Romano (2013), Annals of Statistics 41(2), 484-507; (2016), Journal of Econometrics 193(1), 76-91.
+    DiCiccio & Romano (2017), Journal of the American Statistical Association 112(519), 1211-1220.
     Freedman & Lane (1983), Journal of Business & Economic Statistics 1(4), 292-298. Janssen (1997), Statistics &
     Probability Letters 36(1), 9-21. Phipson & Smyth (2010), Statistical Applications in Genetics and Molecular
     Biology 9(1), 39. Westfall & Young (1993), Resampling-Based Multiple Testing. Winkler, Ridgway, Webster, Smith
@@ -186,7 +200,7 @@ def permutation_test(
     elif statistic == "paired":
         raise InputError("statistic is 'paired', but pair is missing; give a pair code for every unit.")
     elif layout.covariates is None:
-        test = TwoSample(layout.condition, statistic)
+        test = _two_samples(layout, statistic)
         relabelings = exchange_labels(layout.condition, sampling, cluster=layout.cluster, block=layout.block)
     else:
         test, relabelings = _adjusted(layout, layout.covariates, statistic, sampling)
@@ -200,7 +214,7 @@ def permutation_test_contrast(
     design: ArrayLike,
     contrast: ArrayLike,
     *,
-    statistic: Literal["student", "mean"] = "student",
+    statistic: Literal["hc3", "student", "mean"] = "hc3",
     alternative: Alternative = "two-sided",
     errors: Literal["exchangeable", "symmetric"] = "exchangeable",
     cluster: ArrayLike | None = None,
@@ -225,14 +239,18 @@ def permutation_test_contrast(
         Design matrix, with its intercept where there is to be one; it may be rank-deficient.
     contrast : array_like of float, shape (n_columns,) or (n_rows, n_columns)
         Weights of the columns; several independent rows are tested jointly by F.
-    statistic : {"student", "mean"}
-        t of the contrast (F for several rows), or its estimate (one row only).
+    statistic : {"hc3", "student", "mean"}
+        The contrast over its HC3 standard error (for several rows Wald's statistic over their number), which keeps
+        its level where the variance changes along the design (DiCiccio & Romano 2017); over the standard error of
+        equal variances, t (F for several rows; also for ``"hc3"`` of a mean alone, where it is right whatever the
+        variances); or the estimate (one row only).
     alternative : {"two-sided", "greater", "less"}
         Direction, for one row.
     errors : {"exchangeable", "symmetric"}
         Whether residuals are exchanged, or their signs flipped (for a one-sample test, or differences).
     cluster : array_like or None, shape (n_units,)
-        Units that move (or flip) together, in their order; clusters of one size trade places.
+        Units that move (or flip) together, in their order; clusters of one size trade places. With ``"hc3"`` they
+        are studentized by CR3, which lets the units of a cluster depend on one another.
     block : array_like or None, shape (n_units,)
         Exchangeability block; without effect on flips.
     family, omnibus, n_permutations, alpha, rng, tail, block_bytes, device, callback
@@ -245,8 +263,8 @@ def permutation_test_contrast(
     Raises
     ------
     InputError
-        If the design cannot estimate the contrast, leaves no residual degrees of freedom, or for what
-        `permutation_test` refuses.
+        If the design cannot estimate the contrast, leaves no residual degrees of freedom, one unit alone determines
+        a coefficient, or for what `permutation_test` refuses.
 
     Examples
     --------
@@ -269,15 +287,19 @@ def permutation_test_contrast(
             f"contrast has shape {np.shape(contrast)}, but the design has {matrix.shape[1]} columns; "
             "give one finite weight a column."
         )
-    check_choice("statistic", statistic, ("student", "mean"))
+    check_choice("statistic", statistic, ("hc3", "student", "mean"))
     check_choice("errors", errors, ("exchangeable", "symmetric"))
     if len(weights) > 1 and (statistic == "mean" or alternative != "two-sided"):
-        raise InputError("contrast has several rows, which only the two-sided F tests; give one row.")
-    model = contrast_model(matrix, weights, statistic)
+        raise InputError("contrast has several rows, which only the two-sided tests take; give one row.")
+    # The t of a mean alone is right whatever the variances.
+    of_mean = matrix.shape[1] == 1 and is_constant(matrix)[0]
+    model = contrast_model(matrix, weights, "student" if of_mean and statistic == "hc3" else statistic)
     if model is None:
         raise InputError("the design cannot estimate the contrast: its columns are collinear; drop or join some.")
-    check_freedom(model)
     clusters, blocks = check_codes("cluster", cluster, len(checked)), check_codes("block", block, len(checked))
+    if clusters is not None and errors == "exchangeable":
+        model = replace(model, cluster=np.unique(clusters, return_inverse=True)[1])
+    check_freedom(model)
     sampling = make_sampling(n_permutations, rng)
     relabelings: Relabelings
     if errors == "symmetric":
@@ -313,7 +335,8 @@ def _paired(
     if layout.covariates is not None:
         design = np.hstack([design, layout.covariates[in_a] - layout.covariates[in_b]])
     contrast = np.eye(1, design.shape[1])
-    model = contrast_model(design, contrast, "student" if statistic == "paired" else "mean")
+    robust: Literal["hc3", "student"] = "student" if layout.covariates is None else "hc3"
+    model = contrast_model(design, contrast, robust if statistic == "paired" else "mean")
     if model is None:
         raise InputError(
             "a covariate differs by the same amount in every pair, so it is collinear with the condition; drop it."
@@ -326,6 +349,13 @@ def _paired(
     if layout.block is not None:
         check_same("block", layout.block[in_a], layout.block[in_b])
     return differences, model, flip_signs(cluster, len(in_a), sampling)
+
+
+def _two_samples(layout: Layout, statistic: Literal["welch", "student", "mean"]) -> Statistic:
+    """Difference of two means, with an error for whole clusters where there are any."""
+    if layout.cluster is None or statistic != "welch" or mixed_clusters(layout.condition, layout.cluster).any():
+        return TwoSample(layout.condition, statistic)
+    return ClusteredTwoSample(layout.condition, np.unique(layout.cluster, return_inverse=True)[1])
 
 
 def _partners(layout: Layout) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -352,18 +382,12 @@ def _adjusted(
     # Centered, a covariate with a large mean and a small spread is not mistaken for the intercept.
     centered = covariates - covariates.mean(axis=0)
     design = np.column_stack([layout.condition.astype(np.float64), np.ones(n_units), centered])
-    model = contrast_model(design, np.eye(1, design.shape[1]), statistic, layout.condition)
+    model = contrast_model(design, np.eye(1, design.shape[1]), "hc3" if statistic == "welch" else statistic)
     if model is None:
         raise InputError(f"{_collinear(layout.condition, covariates)} collinear with the condition; drop it.")
+    if layout.cluster is not None and not mixed_clusters(layout.condition, layout.cluster).any():
+        model = replace(model, cluster=np.unique(layout.cluster, return_inverse=True)[1])
     check_freedom(model)
-    if statistic == "welch":
-        share_a = float(np.sum(model.basis[layout.condition] ** 2))
-        share_b = float(np.sum(model.basis[~layout.condition] ** 2))
-        if min(layout.condition.sum() - share_a, (~layout.condition).sum() - share_b) < 1e-8:
-            raise InputError(
-                "the covariates leave no residual degrees of freedom in one condition; use fewer of them or "
-                "statistic='student'."
-            )
     whole = None if layout.cluster is None else ~mixed_clusters(layout.condition, layout.cluster)
     return model, exchange_rows(design, sampling, cluster=layout.cluster, block=layout.block, whole=whole)
 

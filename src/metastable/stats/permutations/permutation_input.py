@@ -10,9 +10,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from metastable.errors import InputError
+from metastable.stats.determined import independent_columns
+from metastable.stats.labels import check_condition, check_labels
 from metastable.stats.permutations.engine import Alternative, Plan, Progress
 from metastable.stats.permutations.relabelings import Relabelings, Sampling, mixed_clusters
 from metastable.stats.permutations.statistics import CPU, Backend, LinearModel, torch_backend
+from metastable.stats.samples import is_constant
 
 __all__ = [
     "Layout",
@@ -33,6 +36,8 @@ Floats = NDArray[np.float64]
 
 # Multiply-adds from which a graphics card repays loading torch and moving the data.
 _WORTH_A_CARD = 1e11
+# A unit whose leverage is this near to one determines a coefficient alone.
+_ALONE = 1e-8
 
 
 @dataclass(frozen=True)
@@ -83,15 +88,8 @@ def check_matrix(name: str, matrix: ArrayLike, n_units: int) -> Floats:
 
 
 def check_codes(name: str, codes: ArrayLike | None, n: int) -> NDArray[Any] | None:
-    """Codes of any type, shape (n,), none of them NaN; None stays None."""
-    if codes is None:
-        return None
-    array = np.asarray(codes)
-    if array.shape != (n,):
-        raise InputError(f"{name} has shape {array.shape}, but must be ({n},): one code each.")
-    if array.dtype.kind == "f" and np.isnan(array).any():
-        raise InputError(f"{name}[{int(np.argmax(np.isnan(array)))}] is NaN; give every unit a code.")
-    return array
+    """Codes of any type, shape (n,), none of them missing; None stays None."""
+    return None if codes is None else check_labels(name, codes, n, each="feature" if name == "family" else "unit")
 
 
 def check_layout(
@@ -104,18 +102,16 @@ def check_layout(
 ) -> Layout:
     """Labels of the units, with at least two units in each condition."""
     n_units = len(values)
-    labels = np.asarray(condition)
-    if labels.shape != (n_units,) or labels.dtype != np.bool_:
-        raise InputError(
-            f"condition has shape {labels.shape} and type {labels.dtype}, but must be ({n_units},) of bool: "
-            "True for condition a."
-        )
+    labels = check_condition(condition, n_units)
     for name, count in (("a", labels.sum()), ("b", (~labels).sum())):
         if count < 2:
             raise InputError(f"condition {name} has {count} units, but a test needs at least two in each; add some.")
     matrix = None if covariates is None else check_matrix("covariates", covariates, n_units)
-    if matrix is not None and matrix.shape[1] == 0:
-        matrix = None
+    if matrix is not None:
+        # A covariate that does not vary, or that others determine, holds nothing fixed that they do not.
+        varies = ~is_constant(matrix)
+        varies[varies] = independent_columns(matrix[:, varies] - matrix[:, varies].mean(axis=0), np.ones((n_units, 1)))
+        matrix = matrix[:, varies] if varies.any() else None
     return Layout(
         labels,
         check_codes("pair", pair, n_units),
@@ -134,11 +130,24 @@ def check_same(name: str, of_a: NDArray[Any], of_b: NDArray[Any]) -> None:
 
 
 def check_freedom(model: LinearModel) -> None:
-    """Refuse a model with as many columns as units."""
+    """Refuse a model with as many columns as units, or one whose robust error a single unit leaves undefined."""
     if len(model.basis) <= model.basis.shape[1]:
         raise InputError(
             f"the design has {model.basis.shape[1]} independent columns for {len(model.basis)} units, which leaves "
             "no residual degrees of freedom; use fewer covariates."
+        )
+    if model.kind == "hc3" and model.n_tested == 1 and model.cluster is not None:
+        try:
+            model.moved_by_cluster()
+        except np.linalg.LinAlgError as error:
+            raise InputError(
+                "one cluster alone determines a coefficient of the design; leave it or the covariate out."
+            ) from error
+        return
+    if model.kind == "hc3" and model.leverage.max() > 1.0 - _ALONE:
+        raise InputError(
+            f"unit {model.leverage.argmax()} alone determines a coefficient of the design; leave it or the covariate "
+            "out."
         )
 
 

@@ -9,13 +9,31 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["CPU", "Backend", "LinearModel", "Prepared", "Statistic", "TwoSample", "contrast_model", "torch_backend"]
+from metastable.stats.samples import unit_scaled
+
+__all__ = [
+    "CPU",
+    "Backend",
+    "ClusteredTwoSample",
+    "LinearModel",
+    "Prepared",
+    "Statistic",
+    "TwoSample",
+    "contrast_model",
+    "torch_backend",
+]
 
 Floats = NDArray[np.float64]
 
 # A residual sum of squares below this share of the total is rounding: the statistic stays finite and is
 # the same for every relabeling that leaves no variance.
 _FLOOR = 1e-13
+
+# A cluster whose leverage is this near to one determines a coefficient alone.
+_ALONE = 1e-8
+
+# Product of a column, as it is moved, with values of the features: (n_features, n_relabelings).
+_Product = Callable[[Floats, Any], Any]
 
 
 @dataclass(frozen=True)
@@ -100,8 +118,11 @@ class Statistic(Protocol):
         """Whether the statistic is a square already, as F is."""
 
 
-def _prepare(residuals: Floats, reference: Floats, backend: Backend) -> Prepared:
-    """Scale residuals, shape (n_units, n_features), next to the size of the values that they come from."""
+def _prepare(residuals: Floats, reference: Floats, unit: Floats, backend: Backend) -> Prepared:
+    """Scale residuals, shape (n_units, n_features), next to the size of the values that they come from.
+
+    All are in units of `unit`, shape (n_features,).
+    """
     scale = np.sqrt(np.mean(residuals**2, axis=0))
     flat = scale <= 1e-12 * reference
     scale = np.where(flat, 1.0, scale)
@@ -113,7 +134,7 @@ def _prepare(residuals: Floats, reference: Floats, backend: Backend) -> Prepared
         backend.send(values.sum(axis=1, keepdims=True)),
         # One for a flat feature, whose variance is then positive and whose statistic is 0.
         backend.send(np.where(flat, 1.0, squares.sum(axis=1))[:, None]),
-        backend.send(scale[:, None]),
+        backend.send((unit * scale)[:, None]),
         flat,
     )
 
@@ -145,7 +166,8 @@ class TwoSample:
 
     def prepare(self, values: Floats, backend: Backend) -> Prepared:
         """Center and scale the features."""
-        return _prepare(values - values.mean(axis=0), np.abs(values).max(axis=0), backend)
+        table, unit = unit_scaled(values)
+        return _prepare(table - table.mean(axis=0), np.abs(table).max(axis=0), unit, backend)
 
     def observed(self, prepared: Prepared, backend: Backend) -> Floats:
         """Statistic under the labels given."""
@@ -176,6 +198,81 @@ class TwoSample:
 
 
 @dataclass(frozen=True)
+class ClusteredTwoSample:
+    """Difference of two groups' means over a standard error that lets the units of a cluster depend on one another.
+
+    Every cluster lies in one group. The variance of the mean of a is the jackknife's over its G_a clusters: with the
+    sum S and the size m of each, n_a units in all, (G_a - 1) / G_a times the sum of ((S - m mean_a) / (n_a - m))^2, for
+    that is how far the mean moves without the cluster (CR3: Bell & McCaffrey 2002). Of clusters of one size it is
+    Welch's t of their means.
+
+    Attributes
+    ----------
+    condition : ndarray of bool, shape (n_units,)
+        True for group a; the difference is a - b.
+    cluster : ndarray of int, shape (n_units,)
+        Codes from 0.
+    """
+
+    condition: NDArray[np.bool_]
+    cluster: NDArray[np.intp]
+
+    @property
+    def studentized(self) -> bool:
+        """Always."""
+        return True
+
+    @property
+    def quadratic(self) -> bool:
+        """Never."""
+        return False
+
+    def prepare(self, values: Floats, backend: Backend) -> Prepared:
+        """Center and scale the features, and add up the units of each cluster."""
+        table, unit = unit_scaled(values)
+        of_units = _prepare(table - table.mean(axis=0), np.abs(table).max(axis=0), unit, CPU)
+        sums = np.zeros((len(of_units.flat), int(self.cluster.max()) + 1))
+        np.add.at(sums.T, self.cluster, of_units.values.T)
+        squares = sums**2
+        return Prepared(
+            backend.send(sums),
+            backend.send(squares),
+            backend.send(sums.sum(axis=1, keepdims=True)),
+            # By the units, so that clusters whose sums agree but for rounding leave no variance.
+            backend.send(of_units.total_squares),
+            backend.send(of_units.scale),
+            of_units.flat,
+        )
+
+    def observed(self, prepared: Prepared, backend: Backend) -> Floats:
+        """Statistic under the labels given."""
+        return self.evaluate(prepared, self.condition[None, :], backend)[:, 0]
+
+    def evaluate(self, prepared: Prepared, relabeled: NDArray[np.bool_], backend: Backend) -> Floats:
+        """Statistic under labels, shape (n_relabelings, n_units)."""
+        size = np.bincount(self.cluster).astype(np.float64)
+        first = np.unique(self.cluster, return_index=True)[1]
+        in_a = np.ascontiguousarray(relabeled[:, first]).astype(np.float64)
+        number_a, units_a = in_a.sum(axis=1), in_a @ size
+        sum_a = prepared.values @ backend.send(in_a).T
+        units = np.stack([units_a, size.sum() - units_a])
+        mean_a = sum_a / backend.send(units[0])
+        mean_b = (prepared.total - sum_a) / backend.send(units[1])
+        number = np.stack([number_a, len(size) - number_a])
+        shrunk = (number - 1) / number
+        variance: Any = 0.0
+        for code, m in enumerate(size):
+            label = in_a[:, code]
+            n = np.where(label > 0, units[0], units[1])
+            weight = np.where(label > 0, shrunk[0], shrunk[1]) / (n - m) ** 2
+            sent = backend.send(label)
+            mean = mean_b + (mean_a - mean_b) * sent
+            variance = variance + (prepared.values[:, [code]] - float(m) * mean) ** 2 * backend.send(weight)
+        floor = _FLOOR / size.sum() * prepared.total_squares
+        return backend.fetch((mean_a - mean_b) / variance.clip(floor) ** 0.5)
+
+
+@dataclass(frozen=True)
 class LinearModel:
     """Effect of one or more columns beside nuisance columns, by Freedman & Lane.
 
@@ -188,20 +285,22 @@ class LinearModel:
         Orthonormal columns: first the tested ones, free of nuisance, then the nuisance ones.
     n_tested : int
         Number of tested columns.
-    kind : {"student", "welch", "mean"}
-        t (F for several tested columns); t with a variance for each of two groups (Winkler et al. 2014,
-        equation 5; Welch's t where the nuisance is the mean alone); or the estimate itself.
+    kind : {"hc3", "student", "mean"}
+        The estimate over its HC3 standard error (of several columns Wald's statistic over their number), which is
+        right whatever the variances (MacKinnon & White 1985; DiCiccio & Romano 2017); over that of equal variances, t
+        (of several columns F); or the estimate itself.
     unit : float
         Estimate of the contrast per unit of the first basis column's coefficient.
-    group : ndarray of bool or None, shape (n_units,)
-        Groups of ``"welch"``.
+    cluster : ndarray of int or None, shape (n_units,)
+        Codes from 0 of clusters that move as a whole, whose units may depend on one another: HC3 of one tested column
+        is then CR3, which leaves out one cluster at a time (Bell & McCaffrey 2002).
     """
 
     basis: Floats
     n_tested: int
-    kind: Literal["student", "welch", "mean"]
+    kind: Literal["hc3", "student", "mean"]
     unit: float
-    group: NDArray[np.bool_] | None = None
+    cluster: NDArray[np.intp] | None = None
 
     @property
     def studentized(self) -> bool:
@@ -213,11 +312,17 @@ class LinearModel:
         """Whether several columns are tested."""
         return self.n_tested > 1
 
+    @property
+    def leverage(self) -> Floats:
+        """Leverage of each unit, shape (n_units,)."""
+        return np.asarray((self.basis**2).sum(axis=1))
+
     def prepare(self, values: Floats, backend: Backend) -> Prepared:
         """Take the nuisance out of the features and scale them."""
         nuisance = self.basis[:, self.n_tested :]
-        residuals = values - nuisance @ (nuisance.T @ values)
-        return _prepare(residuals, np.abs(values).max(axis=0), backend)
+        table, unit = unit_scaled(values)
+        residuals = table - nuisance @ (nuisance.T @ table)
+        return _prepare(residuals, np.abs(table).max(axis=0), unit, backend)
 
     def observed(self, prepared: Prepared, backend: Backend) -> Floats:
         """Statistic of the design as given."""
@@ -232,10 +337,19 @@ class LinearModel:
             sent = backend.send(column)
             return values @ (sent * moves if signs else sent[moves]).T
 
+        def even(column: Floats, values: Any) -> Any:
+            """Product with a column that a change of sign leaves as it is."""
+            sent = backend.send(column)
+            return values @ (sent[None, :] if signs else sent[moves]).T
+
         if self.kind == "mean":
             return backend.fetch(product(self.basis[:, 0], prepared.values) * prepared.scale * self.unit)
-        if self.kind == "welch":
-            return self._two_variances(prepared, product, backend)
+        if self.kind == "hc3":
+            if self.n_tested == 1 and self.cluster is not None:
+                return self._robust_of_clusters(prepared, relabeled, backend)
+            if self.n_tested == 1:
+                return self._robust(prepared, product, even, backend)
+            return self._robust_of_several(prepared, product, even, backend)
         tested, nuisance = 0.0, 0.0
         for k, column in enumerate(self.basis.T):
             score = product(column, prepared.values)
@@ -251,41 +365,95 @@ class LinearModel:
             return backend.fetch(first / (within / dof) ** 0.5)
         return backend.fetch((tested / self.n_tested) / (within / dof))
 
-    def _two_variances(self, prepared: Prepared, product: Callable[[Floats, Any], Any], backend: Backend) -> Floats:
-        if self.group is None:
-            raise TypeError("a variance for each group needs the groups")
-        in_a = self.group.astype(np.float64)
-        # In the basis that makes both groups' cross-products diagonal, M'WM is diagonal for all weights W.
-        share, rotation = np.linalg.eigh(self.basis.T @ (in_a[:, None] * self.basis))
-        share = share.clip(0.0, 1.0)
-        columns = self.basis @ rotation
-        contrast = rotation[0]
-        freedom_a = in_a.sum() - share.sum()
-        freedom_b = (1 - in_a).sum() - (1 - share).sum()
-        residual_a = product(in_a, prepared.squares)
-        residual_b = prepared.total_squares - residual_a
-        estimate = 0.0
-        for column, part, weight in zip(columns.T, share, contrast, strict=True):
+    def _robust(self, prepared: Prepared, product: _Product, even: _Product, backend: Backend) -> Floats:
+        """Estimate over its HC3 standard error.
+
+        With q the tested column, h the leverages and M the basis, the variance is the sum of w e^2, w = (q / (1 - h))^2
+        and e the residuals y - M M'y; written out it needs products with w, M and w M alone.
+        """
+        weight = (self.basis[:, 0] / (1.0 - self.leverage)) ** 2
+        # In the basis that makes M'WM diagonal, the square of the fit is a sum of squares.
+        size, rotation = np.linalg.eigh(self.basis.T @ (weight[:, None] * self.basis))
+        variance, estimate = even(weight, prepared.squares), 0.0
+        for column, part, share in zip((self.basis @ rotation).T, size, rotation[0], strict=True):
             score = product(column, prepared.values)
-            score_a = product(column * in_a, prepared.values)
-            residual_a = residual_a + score * (part * score - 2 * score_a)
-            residual_b = residual_b + score * ((1 - part) * score - 2 * (score - score_a))
-            estimate = estimate + weight * score
-        floor = _FLOOR * prepared.total_squares
-        variance_a = residual_a.clip(floor) / freedom_a
-        variance_b = residual_b.clip(floor) / freedom_b
-        variance = sum(
-            weight**2 / (part / variance_a + (1 - part) / variance_b)
-            for part, weight in zip(share, contrast, strict=True)
-        )
-        return backend.fetch(estimate / variance**0.5)
+            variance = variance + score * (part * score - 2 * product(weight * column, prepared.values))
+            estimate = estimate + share * score
+        floor = _FLOOR * weight.mean() * prepared.total_squares
+        return backend.fetch(estimate / variance.clip(floor) ** 0.5)
+
+    def moved_by_cluster(self) -> Floats:
+        """Weigh the tested column by the leverage of each cluster: what the cluster's residuals move the estimate by.
+
+        Raises
+        ------
+        LinAlgError
+            If a cluster alone determines a coefficient.
+        """
+        moved = np.empty(len(self.basis))
+        if self.cluster is None:
+            raise TypeError("the clusters are not known")
+        for code in range(int(self.cluster.max()) + 1):
+            rows = np.flatnonzero(self.cluster == code)
+            part = self.basis[rows]
+            kept = np.eye(len(rows)) - part @ part.T
+            if np.linalg.eigvalsh(kept)[0] < _ALONE:
+                raise np.linalg.LinAlgError(f"cluster {code} determines a coefficient")
+            moved[rows] = np.linalg.solve(kept, part[:, 0])
+        return moved
+
+    def _robust_of_clusters(self, prepared: Prepared, relabeled: NDArray[Any], backend: Backend) -> Floats:
+        """Estimate over its CR3 standard error: the squares of what each cluster moves it by, added up."""
+        if self.cluster is None:
+            raise TypeError("the clusters are not known")
+        moved = self.moved_by_cluster()
+        signs = relabeled.dtype == np.float64
+
+        def placed(column: Floats, rows: NDArray[np.intp]) -> Floats:
+            return np.asarray(column[rows] * relabeled[:, rows] if signs else column[relabeled[:, rows]])
+
+        every = np.arange(len(self.basis))
+        scores = [prepared.values @ backend.send(placed(column, every)).T for column in self.basis.T]
+        variance: Any = 0.0
+        for code in range(int(self.cluster.max()) + 1):
+            rows = np.flatnonzero(self.cluster == code)
+            here = placed(moved, rows)
+            part = prepared.values[:, rows] @ backend.send(here).T
+            for score, column in zip(scores, self.basis.T, strict=True):
+                part = part - score * backend.send((here * placed(column, rows)).sum(axis=1))
+            variance = variance + part**2
+        floor = _FLOOR / len(self.basis) * prepared.total_squares
+        return backend.fetch(scores[0] / variance.clip(floor) ** 0.5)
+
+    def _robust_of_several(self, prepared: Prepared, product: _Product, even: _Product, backend: Backend) -> Floats:
+        """Wald's statistic of several columns with their HC3 covariance, over their number."""
+        n = self.n_tested
+        scaled = self.basis / (1.0 - self.leverage)[:, None]
+        scores = [backend.fetch(product(column, prepared.values)) for column in self.basis.T]
+        tested = np.stack(scores[:n], axis=-1)
+        covariance = np.empty((*tested.shape, n))
+        least = 0.0
+        for j in range(n):
+            for k in range(j + 1):
+                weight = scaled[:, j] * scaled[:, k]
+                part = backend.fetch(even(weight, prepared.squares)) + np.zeros_like(scores[0])
+                inner = self.basis.T @ (weight[:, None] * self.basis)
+                for score, column, row in zip(scores, self.basis.T, inner, strict=True):
+                    fitted = sum(share * other for share, other in zip(row, scores, strict=True))
+                    part += score * (fitted - 2 * backend.fetch(product(weight * column, prepared.values)))
+                covariance[..., j, k] = covariance[..., k, j] = part
+                if j == k:
+                    least = max(least, float(weight.mean()))
+        values, vectors = np.linalg.eigh(covariance)
+        along = np.einsum("...i,...ij->...j", tested, vectors)
+        floor = _FLOOR * least * backend.fetch(prepared.total_squares)[..., None]
+        return np.asarray((along**2 / np.maximum(values, floor)).sum(axis=-1) / n)
 
 
 def contrast_model(
     design: Floats,
     contrast: Floats,
-    kind: Literal["student", "welch", "mean"],
-    group: NDArray[np.bool_] | None = None,
+    kind: Literal["hc3", "student", "mean"],
 ) -> LinearModel | None:
     """Split a design into what a contrast tests and the nuisance beside it.
 
@@ -296,7 +464,7 @@ def contrast_model(
     ----------
     design : ndarray of float64, shape (n_units, n_columns)
     contrast : ndarray of float64, shape (n_tested, n_columns)
-    kind, group
+    kind
         As in `LinearModel`.
 
     Returns
@@ -319,4 +487,4 @@ def contrast_model(
     rest = scaled - tested @ (tested.T @ scaled)
     left, singular, _ = np.linalg.svd(rest, full_matrices=False)
     nuisance = left[:, singular > 1e-10 * max(1.0, singular[0])]
-    return LinearModel(np.hstack([tested, nuisance]), effect.shape[1], kind, float(abs(triangle[0, 0])), group)
+    return LinearModel(np.hstack([tested, nuisance]), effect.shape[1], kind, float(abs(triangle[0, 0])))

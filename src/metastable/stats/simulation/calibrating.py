@@ -8,14 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy import special
 
 from metastable.errors import InputError
 from metastable.stats.corrections import CORRECTIONS, adjust_p_values
-from metastable.stats.effects import welch
+from metastable.stats.effects import welch_p
 from metastable.stats.mixed_models.mixed import fit_mixed_models
 from metastable.stats.permutations.permutation import PermutationResult, permutation_test
-from metastable.stats.samples import is_constant, sample_moments, split_samples
+from metastable.stats.samples import is_constant
 from metastable.stats.simulation.error_rates import OF_PERMUTATION, PROMISES, Key, group_rates, rate_table, rates
 from metastable.stats.simulation.feature_groups import FeatureGroups, feature_groups
 from metastable.stats.simulation.halves import Split, TokenValues, Units, UnitTokens, divide, prepare
@@ -255,7 +254,7 @@ def _unit_tests(
             if layered:
                 p_values["permutation", "layers-first"] = groups.layers_first(result, options.alpha)
     if "welch" in options.tests:
-        p_values["welch", "none"] = _t_test(values, split)
+        p_values["welch", "none"] = welch_p(values, split.condition, pair=split.pair)
     return p_values, result
 
 
@@ -269,14 +268,6 @@ def _corrected(
                 if method in CORRECTIONS:
                     corrected[test, method] = adjust_p_values(p, method=method, family=families, alpha=options.alpha)
     return corrected
-
-
-def _t_test(values: NDArray[np.float64], split: Split) -> NDArray[np.float64]:
-    moments = sample_moments(split_samples(values, split.condition, pair=split.pair))
-    se, dof = welch(moments)
-    undefined = np.where(moments.difference == 0, 0.0, np.inf)
-    t = np.divide(np.abs(moments.difference), se, out=undefined, where=se > 0)
-    return np.asarray(2 * special.stdtr(dof, -t), dtype=np.float64)
 
 
 def _mixed_test(

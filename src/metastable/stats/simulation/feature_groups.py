@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from metastable.errors import InputError
 from metastable.stats.hierarchical import hierarchical_test
+from metastable.stats.labels import label_codes
 from metastable.stats.permutations.permutation import PermutationResult
 
 __all__ = ["FeatureGroups", "feature_groups"]
@@ -79,9 +79,7 @@ def feature_groups(families: Ints, layer: ArrayLike | None) -> FeatureGroups:
         codes["family"] = families
     layers: Ints | None = None
     if layer is not None:
-        if np.shape(layer) != families.shape:
-            raise InputError(f"layer has shape {np.shape(layer)}; give one code for each of {len(families)} features")
-        keys = np.column_stack([families, np.unique(np.asarray(layer), return_inverse=True)[1]])
+        keys = np.column_stack([families, label_codes("layer", layer, len(families), each="feature")])
         layers = np.unique(keys, axis=0, return_inverse=True)[1].reshape(-1).astype(np.intp)
         codes["layer"] = layers
     masks = {scope: of[None, :] == np.arange(of.max() + 1)[:, None] for scope, of in codes.items()}

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from metastable.errors import InputError
-from metastable.stats.samples import check_values
+from metastable.stats.labels import label_codes
+from metastable.stats.samples import unit_scaled
 from metastable.stats.simulation.planting import family_codes
 
 __all__ = ["Split", "TokenValues", "UnitTokens", "Units", "divide", "prepare"]
@@ -113,14 +114,12 @@ def prepare(
 
     Arguments and errors are described there.
     """
-    table = check_values(values)
+    table, scale = unit_scaled(values)
     unit = np.arange(len(table))
     if cluster is not None:
         if paired:
             raise InputError("paired and cluster are both given; a paired design moves pairs, leave cluster out")
-        if np.shape(cluster) != (len(table),):
-            raise InputError(f"cluster has shape {np.shape(cluster)}; give one code for each of {len(table)} units")
-        unit = np.unique(np.asarray(cluster), return_inverse=True)[1]
+        unit = label_codes("cluster", cluster, len(table))
     size = np.bincount(unit)
     if len(size) < 8:
         kind = "units" if cluster is None else "clusters"
@@ -131,11 +130,13 @@ def prepare(
     return Units(
         table=table if cluster is None else means,
         families=family_codes(family, table.shape[1]),
-        tokens=None if tokens is None else _checked_tokens(tokens, table.shape, unit),
+        tokens=None if tokens is None else _checked_tokens(tokens, table.shape, unit, scale),
     )
 
 
-def _checked_tokens(tokens: TokenValues, shape: tuple[int, ...], unit: NDArray[np.intp]) -> UnitTokens:
+def _checked_tokens(
+    tokens: TokenValues, shape: tuple[int, ...], unit: NDArray[np.intp], scale: NDArray[np.float64]
+) -> UnitTokens:
     token_values, group = np.asarray(tokens.values), np.asarray(tokens.unit)
     if token_values.ndim != 2 or token_values.shape[1] != shape[1] or group.shape != (len(token_values),):
         raise InputError(
@@ -145,10 +146,12 @@ def _checked_tokens(tokens: TokenValues, shape: tuple[int, ...], unit: NDArray[n
     if not np.issubdtype(group.dtype, np.integer) or group.min() < 0 or group.max() >= shape[0]:
         raise InputError(f"tokens has units outside 0 to {shape[0] - 1}; give the row of values of each token")
     nuisance = np.zeros((len(group), 0)) if tokens.nuisance is None else np.asarray(tokens.nuisance, dtype=np.float64)
-    crossed = None if tokens.crossed is None else np.asarray(tokens.crossed)
-    if nuisance.ndim != 2 or len(nuisance) != len(group) or (crossed is not None and crossed.shape != group.shape):
-        raise InputError(f"tokens has {len(group)} tokens; give nuisance and crossed one row for each")
+    crossed = None if tokens.crossed is None else label_codes("crossed", tokens.crossed, len(group), each="token")
+    if nuisance.ndim != 2 or len(nuisance) != len(group):
+        raise InputError(f"tokens has {len(group)} tokens; give nuisance one row for each")
     clustered = len(np.unique(unit)) < shape[0]
+    if (scale != 1.0).any():
+        token_values = token_values / scale
     return UnitTokens(token_values, unit[group], group.astype(np.intp), clustered, nuisance, crossed)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from metastable.errors import InputError
+from metastable.stats.labels import label_codes
 
 __all__ = ["check_share", "family_codes", "plant_effects"]
 
@@ -33,13 +34,11 @@ def family_codes(family: ArrayLike | None, n_features: int) -> NDArray[np.intp]:
     Raises
     ------
     InputError
-        If the shape does not fit.
+        If the shape does not fit or a label is missing.
     """
     if family is None:
         return np.zeros(n_features, dtype=np.intp)
-    if np.shape(family) != (n_features,):
-        raise InputError(f"family has shape {np.shape(family)}; give one code for each of {n_features} features")
-    return np.unique(np.asarray(family), return_inverse=True)[1].astype(np.intp)
+    return label_codes("family", family, n_features, each="feature")
 
 
 def plant_effects(

@@ -88,7 +88,8 @@ joint <- function() {
   a <- rnorm(12, sd = 2)
   s <- rnorm(12, sd = 0.6)
   b <- rnorm(30)
-  mean <- 20 + 0.5 * grid$layer + a[grid$head] + b[grid$sequence]
+  w <- matrix(rnorm(30 * 3, sd = 0.7), 30)
+  mean <- 20 + 0.5 * grid$layer + a[grid$head] + b[grid$sequence] + w[cbind(grid$sequence, grid$layer)]
   grid$y <- round(mean + (s[grid$head] + 0.4 * grid$layer) * grid$condition + rnorm(nrow(grid)), 3)
   grid
 }
@@ -167,7 +168,7 @@ data <- joint()
 write.csv(data, "joint.csv", row.names = FALSE, quote = FALSE)
 data$layer <- factor(data$layer)
 for (reml in c(TRUE, FALSE)) {
-  model <- fit(y ~ condition * layer + (1 + condition | head) + (1 | sequence), data, reml)
+  model <- fit(y ~ condition * layer + (1 + condition | head) + (1 | sequence) + (1 | sequence:layer), data, reml)
   test <- contestMD(model, cbind(0, 0, 0, 0, diag(2)))
   fits$joint[[if (reml) "reml" else "ml"]] <- c(describe(model), list(interaction = list(
     statistic = test[["F value"]], dof_numerator = test$NumDF, dof_denominator = test$DenDF, p = test[["Pr(>F)"]])))

@@ -1,0 +1,134 @@
+"""What a report says where its tests are over items and over the contexts that carry them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import special
+
+from metastable.heads.contrasts import Crossing
+from metastable.report.apa import format_g, format_level, format_share, plural
+from metastable.report.run.scene import Scene
+from metastable.report.sections import table
+
+__all__ = ["context_blocks", "contexts_mixed", "contexts_sensitivity", "contexts_tested"]
+
+_POWER = 0.8
+
+
+def _over(crossing: Crossing) -> str:
+    return f"{plural(crossing.n_items, crossing.item_name)} and {plural(crossing.n_contexts, crossing.context_name)}"
+
+
+def context_blocks(scene: Scene) -> Sequence[str]:
+    """Say over what the result generalizes, and what items alone and contexts alone would say.
+
+    Parameters
+    ----------
+    scene : Scene
+
+    Returns
+    -------
+    sequence of str
+        Nothing where the design has no contexts.
+    """
+    crossing = scene.contrast.crossing
+    if crossing is None:
+        return ()
+    item, context = crossing.item_name, crossing.context_name
+    if not scene.analysis.over_contexts:
+        return (
+            f"The tests are over {plural(crossing.n_items, item)} alone, since they hold covariates fixed: the result "
+            f"is one of these {plural(crossing.n_contexts, context)}, and others may give another. Without "
+            "`--covariates` the tests are over both.",
+        )
+    heads, alpha = scene.heads, scene.alpha
+    n = len(heads)
+    below = {name: (heads[f"p_{name}_fdr"] < alpha) for name in ("items", "contexts", "min_f", "interaction")}
+    rows = [
+        [f"over {item}s and {context}s: the verdict", format_share(int(scene.different.sum()), n)],
+        ["over both, by the mixed model", format_share(int((heads["lmm_p_fdr"] < alpha).sum()), n)],
+        ["over both, by min *F*′", format_share(int(below["min_f"].sum()), n)],
+        [f"over {item}s alone (*F*₁), {context}s averaged away", format_share(int(below["items"].sum()), n)],
+        [f"over {context}s alone (*F*₂), {item}s averaged away", format_share(int(below["contexts"].sum()), n)],
+    ]
+    only = int((below["items"] & ~scene.different).sum())
+    told = (
+        f"Both the {item}s and the {context}s are draws from more that might have been drawn, and every test, interval "
+        f"and verdict of this report is over both: {_over(crossing)}. "
+        f"{plural(only, f'head {scene.effect.verb_one}', f'heads {scene.effect.verb}')} over {item}s when the "
+        f"{context}s are averaged away, but not over both. "
+    )
+    if heads["p_interaction"].isna().any():
+        told += (
+            f"Whether an effect depends on the {context} cannot be told, for no two {context}s are in both conditions."
+        )
+    else:
+        told += (
+            f"In {format_share(int(below['interaction'].sum()), n)} heads the effect depends on the {context} "
+            f"(condition by {context}, FDR {format_level(alpha)})."
+        )
+    return told, table([f"heads {scene.effect.with_effect}", "of all"], rows, "lr")
+
+
+def contexts_tested(scene: Scene) -> str:
+    """Say in the past how heads were tested, for the methods paragraph; a sentence without its end.
+
+    Parameters
+    ----------
+    scene : Scene
+        Whose tests are over items and contexts.
+
+    Returns
+    -------
+    str
+    """
+    crossing, n = _crossing(scene), scene.result.record.permutations.used
+    return (
+        f"Each of the {len(scene.heads)} heads was tested two-sidedly over {_over(crossing)}, both of them taken as "
+        f"random, by the *t* of the linear mixed model {scene.analysis.over_contexts} (REML, Satterthwaite degrees of "
+        "freedom, as lme4 and lmerTest fit it; Bates et al., 2015; Kuznetsova et al., 2017); its *p* was compared with "
+        f"those of {n:,} random rotations of the effects of {crossing.item_name}s and of {crossing.context_name}s "
+        "(Langsrud, 2005), *p* = (*b* + 1) / (*m* + 1) (Phipson & Smyth, 2010)"
+    )
+
+
+def contexts_mixed(scene: Scene) -> str:
+    """Name the tests that stand beside, for the methods paragraph; empty where tests are over units."""
+    if not scene.analysis.over_contexts:
+        return ""
+    crossing = _crossing(scene)
+    return (
+        f" Beside these stand *F*₁ over {crossing.item_name}s, *F*₂ over {crossing.context_name}s, min *F*′ of both "
+        f"(Clark, 1973), and the *F* of condition by {crossing.context_name} with {crossing.item_name}s as fixed."
+    )
+
+
+def contexts_sensitivity(scene: Scene) -> str:
+    """Say what effect tests over items and contexts could find, from the standard errors that they had."""
+    heads = scene.heads
+    size, error, dof = (heads[name].to_numpy(float) for name in (scene.effect.size, "lmm_se", "lmm_dof"))
+    # an effect of zero or of no standard deviation does not tell what a standard deviation is
+    known = np.isfinite(size) & (size != 0) & np.isfinite(error) & (error > 0)
+    scale = np.abs(heads["lmm_estimate"].to_numpy(float)[known] / size[known])
+    reach = special.stdtrit(dof[known], 1 - scene.alpha / 2) + special.stdtrit(dof[known], _POWER)
+    detectable = reach * error[known] / scale
+    crossing = _crossing(scene)
+    if detectable.size == 0:
+        return "No head varies, so there is nothing that could be found."
+    low, middle, high = np.quantile(detectable, [0.0, 0.5, 1.0])
+    return (
+        f"With the standard errors that were found over {_over(crossing)}, a single test at α = "
+        f"{format_level(scene.alpha)} finds an effect of |*g*| = **{format_g(middle, sign=False)}** with "
+        f"{100 * _POWER:.0f}% power in the median head (from {format_g(low, sign=False)} to "
+        f"{format_g(high, sign=False)} over heads); the correction for the number of heads asks for more. "
+        f"To find smaller ones takes more {crossing.context_name}s, and not only more {crossing.item_name}s."
+    )
+
+
+def _crossing(scene: Scene) -> Crossing:
+    crossing = scene.contrast.crossing
+    if crossing is None:
+        raise ValueError("the design has no contexts")
+    return crossing

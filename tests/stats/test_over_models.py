@@ -1,0 +1,243 @@
+"""Effects over models: against direct recomputation, known variance components, and other packages."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats as scipy_stats
+
+from metastable import stats
+from metastable.errors import InputError
+
+
+def simulated(rng, *, n_models, n_units, n_heads, effect=0.3, tau=0.3, common=0.7, heads=0.0, private=False):
+    """Models that read the same units: a model's effect, units' values that all models share a part of, and noise.
+
+    The standard deviation of a head's units is 1, so that effects are in units of g. `common` is the share of a unit's
+    variance that all models have in common, and half of that is common to the heads of a model.
+    """
+    side = np.arange(n_units) < n_units // 2
+    of_unit = rng.normal(size=(n_units, 1))
+    values = []
+    for _ in range(n_models):
+        if private:
+            of_unit = rng.normal(size=(n_units, 1))
+        own = rng.normal(size=(n_units, n_heads))
+        shift = effect + tau * rng.normal() + heads * rng.normal(size=n_heads)
+        values.append(np.sqrt(common) * of_unit + np.sqrt(1 - common) * own + side[:, None] * shift)
+    return values, [side] * n_models
+
+
+def test_estimates_are_means_of_hedges_g_and_of_its_square_less_its_variance():
+    values, side = simulated(np.random.default_rng(1), n_models=3, n_units=40, n_heads=6)
+    deep = np.arange(6) >= 4
+    found = stats.multi_bootstrap(values, side, groups={"deep": [deep] * 3}, rng=2, n_resamples=2000)
+    for m in range(3):
+        g = stats.hedges_g(values[m], side[m]).estimate
+        assert found.estimate[m, found.index("mean", "all")] == pytest.approx(g.mean())
+        assert found.estimate[m, found.index("mean", "deep")] == pytest.approx(g[deep].mean())
+        # the large-sample variance of g (Hedges & Olkin 1985, eq. 5.14)
+        noise = 1 / 20 + 1 / 20 + g**2 / (2 * 40)
+        assert found.estimate[m, found.index("size2", "all")] == pytest.approx((g**2 - noise).mean(), abs=0.02)
+
+
+@pytest.mark.parametrize("paired", [False, True])
+def test_draws_by_moments_are_those_of_taking_the_units_themselves(paired):
+    rng = np.random.default_rng(3)
+    values, side = simulated(rng, n_models=1, n_units=24, n_heads=4)
+    pair = np.tile(np.arange(12), 2) if paired else None
+    from metastable.stats import over_models
+
+    reading = over_models._readings(values, side, [pair])[0]
+    weights = over_models._weights(reading, 50, rng)
+    found = over_models._drawn(reading, slice(0, 4), weights)
+    g, t = found.g, found.t
+    for draw in range(5):
+        rows = [np.repeat(np.arange(12), w[draw].astype(int)) for w in (weights[0], weights[-1])]
+        chosen = np.concatenate([rows[0], 12 + rows[1]])
+        table, labels = values[0][chosen], np.arange(24) < 12
+        joined = np.tile(np.arange(12), 2) if paired else None
+        np.testing.assert_allclose(g[draw], stats.hedges_g(table, labels, pair=joined).estimate, rtol=1e-9)
+        test = scipy_stats.ttest_rel if paired else scipy_stats.ttest_ind
+        options = {} if paired else {"equal_var": False}
+        expected = test(table[:12], table[12:], **options).statistic
+        np.testing.assert_allclose(t[draw], expected, rtol=1e-9)
+
+
+def test_the_mean_absolute_effect_grows_with_noise_and_the_corrected_size_does_not():
+    rng = np.random.default_rng(4)
+    plain, corrected = {}, {}
+    for n_units in (20, 200):
+        values, side = simulated(rng, n_models=25, n_units=n_units, n_heads=40, effect=0, tau=0, common=0, heads=0.3)
+        found = stats.multi_bootstrap(values, side, rng=5, n_resamples=300)
+        corrected[n_units] = np.sqrt(found.pooled().estimate[found.index("size2", "all")])
+        plain[n_units] = np.mean([np.abs(stats.hedges_g(v, side[0]).estimate).mean() for v in values])
+    assert plain[20] > 1.4 * plain[200]
+    assert corrected[20] == pytest.approx(0.3, abs=0.04)
+    assert corrected[200] == pytest.approx(0.3, abs=0.02)
+
+
+@pytest.mark.parametrize(("tau", "common"), [(0.3, 0.5), (0.0, 0.8), (0.3, 0.0)])
+def test_intervals_over_models_and_units_cover_the_truth(tau, common):
+    rng = np.random.default_rng(6)
+    runs, covered = 300, 0
+    for _ in range(runs):
+        values, side = simulated(rng, n_models=6, n_units=40, n_heads=5, effect=0.3, tau=tau, common=common)
+        found = stats.multi_bootstrap(values, side, rng=rng, n_resamples=200)
+        pooled, where = found.pooled(), found.index("mean", "all")
+        covered += pooled.low[where] <= 0.3 <= pooled.high[where]
+    # 95% within three standard errors of the simulation; no more than a little on the wide side
+    assert 0.95 - 3 * np.sqrt(0.95 * 0.05 / runs) <= covered / runs <= 0.995
+
+
+def test_models_taken_as_independent_would_be_too_sure_where_they_share_their_units():
+    rng = np.random.default_rng(7)
+    naive = ours = 0
+    for _ in range(150):
+        values, side = simulated(rng, n_models=8, n_units=30, n_heads=4, effect=0.3, tau=0.05, common=0.8)
+        found = stats.multi_bootstrap(values, side, rng=rng, n_resamples=200)
+        where = found.index("mean", "all")
+        estimate, pooled = found.estimate[:, where], found.pooled()
+        reach = scipy_stats.t.ppf(0.975, 7) * estimate.std(ddof=1) / np.sqrt(8)
+        naive += abs(estimate.mean() - 0.3) <= reach
+        ours += pooled.low[where] <= 0.3 <= pooled.high[where]
+    assert naive < 0.7 * 150
+    assert ours > 0.9 * 150
+
+
+def test_what_two_families_share_cancels_in_their_difference():
+    values, side = simulated(np.random.default_rng(8), n_models=8, n_units=40, n_heads=5, common=0.8, tau=0.05)
+    first = np.arange(8) < 4
+    together = stats.multi_bootstrap(values, side, rng=9).difference(first, ~first)
+    apart = stats.multi_bootstrap(values, side, reads=~first, rng=9).difference(first, ~first)
+    assert together.se[0] < 0.5 * apart.se[0]
+    assert apart.estimate[0] == pytest.approx(together.estimate[0])
+
+
+def test_models_that_read_other_units_have_no_covariance():
+    values, side = simulated(np.random.default_rng(10), n_models=4, n_units=40, n_heads=5)
+    found = stats.multi_bootstrap(values, side, reads=["x", "x", "y", "y"], rng=11)
+    assert (found.covariance[:, :2, 2:] == 0).all()
+    assert (found.covariance[0, [0, 2], [1, 3]] > 0).all()
+
+
+def test_one_model_says_nothing_of_others():
+    values, side = simulated(np.random.default_rng(12), n_models=1, n_units=40, n_heads=5)
+    found = stats.multi_bootstrap(values, side, rng=13)
+    assert np.isnan(found.pooled().low).all()
+    assert np.isfinite(found.alone(0).low).all()
+
+
+def test_a_model_against_itself_shows_no_interaction():
+    values, side = simulated(np.random.default_rng(14), n_models=1, n_units=40, n_heads=5)
+    twice = stats.multi_bootstrap([values[0], values[0]], [side[0]] * 2, rng=15).fixed_difference(0, 1)
+    np.testing.assert_allclose(twice.high - twice.low, 0, atol=1e-6)
+
+
+def test_flat_heads_count_as_no_effect_and_infinite_ones_are_left_out_and_counted():
+    values, side = simulated(np.random.default_rng(16), n_models=2, n_units=20, n_heads=4)
+    values[0][:, 0] = 3.0
+    values[1][:, 1] = side[1]
+    found = stats.multi_bootstrap(values, side, rng=17, n_resamples=100)
+    assert found.left_out.tolist() == [0, 1]
+    g = stats.hedges_g(values[1], side[1]).estimate
+    assert found.estimate[1, 0] == pytest.approx(np.delete(g, 1).mean())
+    assert np.isfinite(found.covariance).all()
+
+
+def test_the_share_is_that_which_was_found():
+    values, side = simulated(np.random.default_rng(18), n_models=3, n_units=40, n_heads=8, heads=0.8)
+    different = [np.arange(8) < n for n in (0, 3, 8)]
+    found = stats.multi_bootstrap(values, side, different=different, rng=19)
+    assert found.estimate[:, found.index("share", "all")].tolist() == [0, 3 / 8, 1]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"n_resamples": 10}, "at least 100"),
+        ({"reads": [0]}, "one code for each of the 2 models"),
+        ({"groups": {"x": [np.ones(3, bool), np.zeros(3, bool)]}}, "no feature in a model"),
+        ({"groups": {"x": [np.ones(2, bool)] * 2}}, "one mask a model"),
+        ({"different": [np.ones(2, bool)] * 2}, "one mask a model"),
+        ({"pair": [None]}, "pairs of 1"),
+    ],
+)
+def test_bad_input_is_refused_in_one_sentence(change, words):
+    values, side = simulated(np.random.default_rng(0), n_models=2, n_units=20, n_heads=3)
+    with pytest.raises(InputError, match=words):
+        stats.multi_bootstrap(values, side, **change)
+
+
+def test_models_with_other_units_cannot_be_said_to_read_the_same():
+    values, side = simulated(np.random.default_rng(0), n_models=2, n_units=20, n_heads=3)
+    with pytest.raises(InputError, match="two codes in reads"):
+        stats.multi_bootstrap([values[0], values[1][1:]], [side[0], side[1][1:]])
+
+
+def test_heterogeneity_is_that_of_statsmodels_and_of_its_formulas():
+    from statsmodels.stats.meta_analysis import combine_effects
+
+    rng = np.random.default_rng(20)
+    estimate, variance = rng.normal(0.3, 0.4, 9), rng.uniform(0.01, 0.05, 9)
+    found = stats.heterogeneity(estimate, variance, mean=0.3, se=0.1)
+    expected = combine_effects(estimate, variance, method_re="iterated")
+    assert found.tau**2 == pytest.approx(expected.tau2)
+    weights = 1 / variance
+    q = (weights * (estimate - np.average(estimate, weights=weights)) ** 2).sum()
+    assert found.q == pytest.approx(q)
+    assert found.i_squared == pytest.approx(1 - 8 / q)
+    assert found.p == pytest.approx(scipy_stats.chi2.sf(q, 8))
+    # Paule and Mandel's: the generalized Q is its degrees of freedom
+    weights = 1 / (variance + found.tau**2)
+    assert (weights * (estimate - np.average(estimate, weights=weights)) ** 2).sum() == pytest.approx(8, abs=1e-3)
+    reach = scipy_stats.t.ppf(0.975, 7) * np.sqrt(found.tau**2 + 0.01)
+    assert found.prediction_high == pytest.approx(0.3 + reach)
+
+
+def test_two_models_predict_no_third():
+    found = stats.heterogeneity([0.1, 0.4], [0.01, 0.01], mean=0.25, se=0.15)
+    assert np.isnan(found.prediction_low)
+
+
+def test_own_variance_leaves_out_what_models_share():
+    values, side = simulated(np.random.default_rng(21), n_models=6, n_units=60, n_heads=5, common=0.8, tau=0)
+    found = stats.multi_bootstrap(values, side, rng=22)
+    own, where = found.own_variance(), found.index("mean", "all")
+    whole = np.diagonal(found.covariance[where])
+    # of a mean over 5 heads: 0.8 shared and 0.2 / 5 of its own
+    assert own[:, where].mean() / whole.mean() == pytest.approx(0.04 / 0.84, rel=0.6)
+
+
+def test_sign_flips_are_those_of_scipy():
+    table = np.random.default_rng(23).normal(0.4, 1, size=(8, 3))
+    found = stats.sign_flip_test(table)
+    for column in range(3):
+        expected = scipy_stats.permutation_test(
+            (table[:, column],), lambda x, axis: np.mean(x, axis=axis), permutation_type="samples", n_resamples=np.inf
+        )
+        assert found.p[column] == pytest.approx(expected.pvalue)
+    np.testing.assert_allclose(found.statistic, scipy_stats.ttest_1samp(table, 0).statistic)
+    assert found.exact
+    assert found.n_flips == 256
+    assert (found.p_fwer >= found.p).all()
+
+
+def test_random_flips_agree_with_all_of_them():
+    table = np.random.default_rng(24).normal(0.5, 1, size=(17, 1))
+    found = stats.sign_flip_test(table, n_permutations=4000, rng=25)
+    expected = scipy_stats.ttest_1samp(table[:, 0], 0).pvalue
+    assert not found.exact
+    assert found.p[0] == pytest.approx(expected, abs=0.02)
+
+
+def test_too_few_models_are_refused_with_the_number_that_would_do():
+    with pytest.raises(InputError, match="at least 6 models"):
+        stats.sign_flip_test(np.ones((5, 1)))
+    assert stats.sign_flip_test(np.arange(1.0, 7)[:, None]).p[0] == pytest.approx(2 / 64)
+
+
+def test_sign_flips_hold_their_level():
+    rng = np.random.default_rng(26)
+    rejected = sum(stats.sign_flip_test(rng.normal(size=(7, 4))).p_fwer.min() < 0.05 for _ in range(400))
+    assert rejected / 400 < 0.05 + 3 * np.sqrt(0.05 * 0.95 / 400)
