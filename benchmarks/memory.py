@@ -68,7 +68,7 @@ def cube_at(path: Path, sequences: tuple[Sequence, ...], layers: int, heads: int
     layout = Layout(
         identifiers=tuple(one.identifier for one in sequences),
         sites=("self",),
-        n_layers=layers,
+        layers=tuple(range(1, layers + 1)),
         n_heads=heads,
         thresholds=(0.9,),
         n_tokens=_TOKENS,

@@ -309,7 +309,7 @@ def test_an_index_of_weights_names_files_of_its_folder(tmp_path, mapping):
 
 
 LAYOUT = Layout(
-    identifiers=("s0", "s1", "s2"), sites=("self",), n_layers=1, n_heads=2, thresholds=(0.9,), n_tokens=4, max_count=4,
+    identifiers=("s0", "s1", "s2"), sites=("self",), layers=(1,), n_heads=2, thresholds=(0.9,), n_tokens=4, max_count=4,
     measures=("entropy",), block=2,
 )  # fmt: skip
 
@@ -346,5 +346,14 @@ def test_cubes_with_damaged_descriptions(cube, name):
             if not sentence_of(load_counts, path):
                 # what is read in spite of the damage is what was written
                 np.testing.assert_array_equal(load_counts(path)["count"].to_numpy(), values)
+
+    check()
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
+def test_tables_of_other_kinds_of_any_bytes(suffix):
+    @any_bytes
+    def check(content):
+        in_file(f"x{suffix}", content, read_texts)
 
     check()

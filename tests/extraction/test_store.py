@@ -197,7 +197,7 @@ def test_a_cube_of_another_recipe_is_left_alone(tmp_path: Path) -> None:
     assert renewed_store(tmp_path / "nowhere.zarr", "k", LAYOUT) is None
 
 
-SMALL = replace(LAYOUT, identifiers=("s0", "s1", "s2"), sites=("self",), n_layers=1, measures=(), block=2)
+SMALL = replace(LAYOUT, identifiers=("s0", "s1", "s2"), sites=("self",), layers=(1,), measures=(), block=2)
 
 
 def _made(path: Path) -> None:
