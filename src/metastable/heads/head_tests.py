@@ -287,8 +287,8 @@ def measures_beside(cube: xr.Dataset, options: Options) -> tuple[str, ...]:
         name
         for name, measure in known_measures().measures.items()
         if name != options.measure
-        and name in cube
-        and (measure.tested_in_every_run or (measure.stands_in_for and measure.stands_in_for not in cube))
+        and f"mean_{name}" in cube
+        and (measure.tested_in_every_run or (measure.stands_in_for and f"mean_{measure.stands_in_for}" not in cube))
     )
 
 
@@ -394,16 +394,15 @@ def joint_model(cube: xr.Dataset, contrast: Contrast, options: Options) -> Joint
     return fit_joint_model(np.log(values), contrast.condition, features["layer"].to_numpy())
 
 
-def side_histograms(cube: xr.Dataset, contrast: Contrast, thresholds: tuple[float, ...]) -> NDArray[np.int64]:
-    """Count how many tokens of either side of a contrast gave each count, as `RunResult.histograms` holds it."""
-    groups = contrast.sides
+def side_histograms(cube: xr.Dataset, sides: NDArray[np.intp], thresholds: tuple[float, ...]) -> NDArray[np.int64]:
+    """Count how many tokens of either side gave each count, as `RunResult.histograms` holds it."""
     features = feature_table(cube)
-    return np.stack([token_histograms(cube, features, threshold, groups) for threshold in thresholds])
+    return np.stack([token_histograms(cube, features, threshold, sides) for threshold in thresholds])
 
 
-def side_spread(cube: xr.Dataset, contrast: Contrast, options: Options) -> Spread:
-    """Find how the counts of either side of a contrast spread at the primary threshold, as `RunResult` holds it."""
-    return spread_of(cube, feature_table(cube), options.threshold[0], contrast.sides)
+def side_spread(cube: xr.Dataset, sides: NDArray[np.intp], options: Options) -> Spread:
+    """Find how the counts of either side spread at the primary threshold, as `RunResult` holds it."""
+    return spread_of(cube, feature_table(cube), options.threshold[0], sides)
 
 
 def analyse_view(
@@ -424,5 +423,5 @@ def analyse_view(
     """
     options = replace(options, measure=view.measure)
     looked = view_cube(cube, view, sequences, sites)
-    histograms = side_histograms(looked, contrast, thresholds_of(looked, options))
+    histograms = side_histograms(looked, contrast.sides, thresholds_of(looked, options))
     return analyse_cube(looked, contrast, sequences, options, histograms, advance)

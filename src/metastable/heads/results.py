@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from metastable.heads.contrasts import Contrast
 from metastable.heads.judged_claims import JudgedClaim
 from metastable.heads.outlying_lengths import OutlyingLengths
+from metastable.heads.packings import PackingVerdicts
 from metastable.heads.record import RunRecord
 from metastable.heads.spread import Spread
+from metastable.heads.word_units import read_sides
 from metastable.stats.analysis import Analysis, join_analyses
 from metastable.stats.mixed_models.joint import JointModel
 from metastable.stats.simulation.sensitivity import Sensitivity
@@ -42,7 +44,7 @@ class Counted:
         Where its report goes.
     material : Material
     contrasts : tuple of Contrast
-        What is compared, the primary contrast first.
+        What is compared, the primary contrast first; of words where they are read in several packings.
     encoder : Encoder
     extraction : Extraction
     """
@@ -97,6 +99,8 @@ class RunResult:
         `metastable.heads.decomposition.effects_with_sink_held` gives it; None where no such mass was tested.
     outlying : OutlyingLengths or None
         The sequences that are far longer than the others of their condition; None where none is.
+    packings : PackingVerdicts or None
+        The tests of each random packing of the words by itself; None where there is one packing.
     """
 
     study: Study
@@ -116,11 +120,17 @@ class RunResult:
     claims: tuple[JudgedClaim, ...] = ()
     sink_held: pd.DataFrame | None = field(default=None, repr=False)
     outlying: OutlyingLengths | None = None
+    packings: PackingVerdicts | None = None
 
     @property
     def contrast(self) -> Contrast:
         """The primary contrast."""
         return self.contrasts[0]
+
+    @property
+    def read_sides(self) -> NDArray[np.intp]:
+        """Side of the primary contrast of each sequence that the model read: 0 for a, 1 for b, -1 for none."""
+        return read_sides(self.contrast, self.material)
 
     @property
     def analysis(self) -> Analysis:

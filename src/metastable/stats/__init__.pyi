@@ -28,6 +28,9 @@ from .own_covariate import held_slope as held_slope
 from .permutations.permutation import PermutationResult as PermutationResult
 from .permutations.permutation import permutation_test as permutation_test
 from .permutations.permutation import permutation_test_contrast as permutation_test_contrast
+from .shared_noise import Readings as Readings
+from .shared_noise import SharedNoise as SharedNoise
+from .shared_noise import shared_noise as shared_noise
 from .simulation.calibrating import calibrate as calibrate
 from .simulation.sensitivity import sensitivity as sensitivity
 from .superiority import probability_of_superiority as probability_of_superiority

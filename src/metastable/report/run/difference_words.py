@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from metastable.heads.contrasts import Contrast
 from metastable.report.apa import (
     format_g,
     format_interval,
@@ -22,7 +21,6 @@ from metastable.report.run.scene import Scene
 from metastable.report.sides import units_text
 from metastable.report.words import covariate_name
 from metastable.stats.simulation.sensitivity import Sensitivity
-from metastable.study import Study
 
 __all__ = ["DIFFERENCE_WORDS"]
 
@@ -204,12 +202,15 @@ def _directions(scene: Scene) -> str:
     return f"{up} {scene.measure.have_more} in {sides.a} and {n - up} in {sides.b}{sides.thing}"
 
 
-def _presented(study: Study, contrast: Contrast) -> str:
+def _presented(scene: Scene) -> str:
     """Say how many sequences were read, of how many units."""
+    study, contrast = scene.result.study, scene.contrast
     a, b = (contrast.a, contrast.b) if contrast.name != "interaction" else study.conditions
-    seq_a, seq_b = (int(np.sum(contrast.sides == side)) for side in (0, 1))
+    seq_a, seq_b = (int(np.sum(scene.result.read_sides == side)) for side in (0, 1))
     unit = contrast.unit
     both = f"{seq_a:,} {a.name} and {plural(seq_b, f'{b.name} sequence')}"
+    if scene.packings > 1:
+        return f"{units_text(contrast)}, each read in {scene.packings} random packings ({both}),"
     if contrast.pair is not None:
         pairs = plural(contrast.n_a, unit)
         return f"{both}, {f'joined in {pairs}' if unit.endswith('pair') else f'both from each of {pairs}'},"
@@ -250,7 +251,7 @@ def _methods(scene: Scene) -> MethodClauses:
         else " Balance of covariates was judged by standardized mean differences with a line at 0.1 (Austin, 2009)."
     )
     return MethodClauses(
-        presented=_presented(scene.result.study, contrast),
+        presented=_presented(scene),
         observation=observation_clause(scene),
         tested=(
             f"Each of the {len(scene.heads)} heads was tested two-sidedly by a permutation test on {test}, "
@@ -269,7 +270,7 @@ def _methods(scene: Scene) -> MethodClauses:
 def _summary(scene: Scene) -> str:
     a, b = scene.conditions
     return (
-        f"Mean {scene.measure.name} of every head for {a} and {b} sequences on one scale, their difference, "
+        f"Mean {scene.measure.name} of every head for {a} and {b} {scene.things} on one scale, their difference, "
         "and the verdict of every head. Layer 1 is at the bottom."
     )
 
