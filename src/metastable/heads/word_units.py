@@ -21,11 +21,11 @@ from metastable.study import Material, Options, Sequence, Study
 if TYPE_CHECKING:
     from metastable.models.sites import Site
 
-__all__ = ["Tested", "check_packings", "read_sides", "tested_units", "word_contrasts", "word_readings"]
+__all__ = ["UnitCube", "check_packings", "read_sides", "unit_cube", "word_contrasts", "word_readings"]
 
 
 @dataclass(frozen=True)
-class Tested:
+class UnitCube:
     """What the tests of a study see.
 
     Attributes
@@ -213,7 +213,7 @@ def word_readings(
                 lost = int(first + np.argmax((count == 0).any(axis=1)))
                 one = sequences[int(places.sequence[lost])]
                 raise InputError(
-                    f"sequence {one.identifier!r}: the word {words[places.word[lost]].text!r} has no "
+                    f"sequence {one.identifier!r}: the word {words[places.word[lost]].words[0]!r} has no "
                     "row that queries, and --packings compares the rows of words; leave --packings out"
                 )
             total = np.asarray(pick @ np.where(asked, rows, 0.0).reshape(here.size, -1))
@@ -310,9 +310,9 @@ def _widened_whole(
     return readings.means + np.where(in_a[:, None], added, -added), found.design_effect
 
 
-def tested_units(
+def unit_cube(
     cube: xr.Dataset, material: Material, contrast: Contrast, sites: SequenceOf[Site], options: Options
-) -> Tested:
+) -> UnitCube:
     """Turn the cube of the sequences of several packings into one of the words; one packing stays as it is.
 
     Parameters
@@ -329,10 +329,10 @@ def tested_units(
 
     Returns
     -------
-    Tested
+    UnitCube
     """
     if material.packings == 1:
-        return Tested(cube, material.sequences)
+        return UnitCube(cube, material.sequences)
     features, tests = feature_table(cube), _tests(contrast, tuple(options.covariates))
     slot = _codes([one.pair or one.identifier for one in material.sequences])
     at = head_positions(cube, features)
@@ -354,4 +354,4 @@ def tested_units(
         variables[f"mean_{name}"] = ((*dims, "threshold"), np.stack(blocks, axis=-1)) if several else (dims, blocks[0])
     coordinates = {name: cube[name].to_numpy() for name in ("site", "layer", "head", "threshold")}
     coordinates["sequence"] = np.array([one.identifier for one in material.units])
-    return Tested(xr.Dataset(variables, coordinates, dict(cube.attrs)), material.units, effect)
+    return UnitCube(xr.Dataset(variables, coordinates, dict(cube.attrs)), material.units, effect)

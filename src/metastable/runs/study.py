@@ -37,7 +37,7 @@ from metastable.heads.record import write_record
 from metastable.heads.recording import run_record
 from metastable.heads.results import Counted, RunResult
 from metastable.heads.run_files import write_tables
-from metastable.heads.word_units import Tested, check_packings, read_sides, tested_units, word_contrasts
+from metastable.heads.word_units import UnitCube, check_packings, read_sides, unit_cube, word_contrasts
 from metastable.models.devices import local_rank, resolve_device
 from metastable.models.encoders import Tokenizer, load_encoder, load_tokenizer
 from metastable.progress import Advance, Silent, Stages
@@ -197,7 +197,7 @@ def _run(study: Study, options: Options, clock: Clock, command: str, save: Save)
     cube = counted.extraction.dataset
     sides = read_sides(contrasts[0], material)
     with clock.stage("units", "values of the units"):
-        tested = tested_units(cube, material, contrasts[0], counted.encoder.sites, options)
+        tested = unit_cube(cube, material, contrasts[0], counted.encoder.sites, options)
     analyses = []
     with clock.stage("statistics", "tests of every head") as advance:
         histograms = side_histograms(cube, sides, options.threshold)
@@ -277,7 +277,7 @@ def _judged(
     study: Study,
     options: Options,
     counted: Counted,
-    tested: Tested,
+    tested: UnitCube,
     analyses: list[Analysis],
     views: list[Analysis],
 ) -> tuple[JudgedClaim, ...]:
