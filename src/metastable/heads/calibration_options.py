@@ -36,7 +36,15 @@ class CalibrationOptions(Options):
         affects="tests",
         group=_CHOSEN,
     )
-    splits: int = option(200, natural, "how many random divisions", affects="tests", group=_CHOSEN)
+    repack: bool = option(
+        False,
+        bool,
+        "draw the words themselves into two lists and pack and read them anew each time, instead of dividing finished "
+        "sequences: the type I error of the whole instrument",
+        affects="tests",
+        group=_CHOSEN,
+    )
+    splits: int = option(200, natural, "how many random divisions, or draws", affects="tests", group=_CHOSEN)
     shift: float = option(
         0.5, positive, "the planted shift, in standard deviations over units", affects="tests", group=_CHOSEN
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from metastable.errors import InputError
 from metastable.extraction.distributed import current_processes
 from metastable.heads.calibrated_side import side_of
 from metastable.heads.calibration_options import CalibrationOptions, counts_as_recorded
@@ -57,8 +58,13 @@ def run_calibration(
     Raises
     ------
     InputError
-        If the condition has fewer than eight units.
+        If the condition has fewer than eight units, or words were read in several packings.
     """
+    if (packings := options.own.get("packings", 1)) > 1:
+        raise InputError(
+            f"--packings {packings}: words that were read in one sequence would be divided between the halves, so that "
+            "what they share is not tried; give --repack, or --packings 1 for the sequences of one packing"
+        )
     clock = Clock(stages or Silent())
     folder = Path(options.out) / study.name
     # other counts than the report's go elsewhere, so that the report keeps its own
