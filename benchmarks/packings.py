@@ -3,9 +3,11 @@
     python benchmarks/packings.py [--replicates 2000]
 
 Words of two lists that do not differ are packed at random into sequences; a reading is the word's own value, the noise
-of its sequence (planted: its share of a reading's variance is the within-sequence correlation) and noise of its own.
-Columns: words taken as independent draws; words widened by what they share (`metastable.stats.shared_noise`), as
-studies with --packings test them; the sequences of the first packing, as studies test them otherwise.
+of its sequence (its share of a reading's variance is the within-sequence correlation), what the other words of the
+sequence do to it (the same word does the same in every packing; `moves`, in standard deviations of a word's own value),
+and noise of its own. Columns: words taken as independent draws; words widened by what they share
+(`metastable.stats.shared_noise`), as studies with --packings test them; the sequences of the first packing, as studies
+test them otherwise. One packing stays with its sequences: of few words its widened words err, as the table shows.
 """
 
 from __future__ import annotations
@@ -31,14 +33,15 @@ class Case:
     words: int
     packings: int
     correlation: float
+    moves: float
 
 
 def cases() -> Iterator[Case]:
     """Yield the sizes, numbers of packings and correlations that are tried."""
     for words in (90, 360):
-        for correlation in (0.0, 0.1, 0.3):
+        for correlation, moves in ((0.0, 0.0), (0.1, 0.0), (0.3, 0.0), (0.1, 0.3)):
             for packings in (1, 2, 5, 10):
-                yield Case(words, packings, correlation)
+                yield Case(words, packings, correlation, moves)
 
 
 def readings(case: Case, n_features: int, rng: np.random.Generator) -> tuple[Readings, NDArray[np.bool_]]:
@@ -56,6 +59,11 @@ def readings(case: Case, n_features: int, rng: np.random.Generator) -> tuple[Rea
     own = np.sqrt(2 * (1 - case.correlation) / 3) * rng.normal(size=(2 * n, n_features))
     values = own[owner] + shared * rng.normal(size=(int(sequence.max()) + 1, n_features))[sequence]
     values += single * rng.normal(size=values.shape)
+    if case.moves:
+        done = case.moves * rng.normal(size=own.shape)
+        sums = np.zeros((int(sequence.max()) + 1, n_features))
+        np.add.at(sums, sequence, done[owner])
+        values += sums[sequence] - done[owner]
     return Readings(values, owner, sequence), np.arange(2 * n) < n
 
 
@@ -75,7 +83,7 @@ def row(case: Case, replicates: int, rng: np.random.Generator) -> list[str]:
     np.add.at(sums, found.group[first], found.values[first])
     in_a = np.arange(len(sums)) < len(sums) // 2
     return [
-        str(case.words), str(case.packings), f"{case.correlation:.1f}",
+        str(case.words), str(case.packings), f"{case.correlation:.1f}", f"{case.moves:.1f}",
         called(found.means, condition), called(widened.values, condition),
         called(sums / WORDS_OF_SEQUENCE, in_a), f"{np.median(widened.design_effect):.2f}",
     ]  # fmt: skip
@@ -87,7 +95,9 @@ def main() -> None:
     parser.add_argument("--replicates", type=int, default=2000)
     replicates = parser.parse_args().replicates
     rng = np.random.default_rng(20)
-    print("words a list | packings | correlation | words, naive | words, widened | sequences of one | design effect")
+    print(
+        "words a list | packings | correlation | moves | words, naive | words, widened | sequences of one | design effect"
+    )
     for case in cases():
         print(" | ".join(row(case, replicates, rng)), flush=True)
 

@@ -21,13 +21,17 @@ _CHOSEN = "options of the calibration"
 class CalibrationOptions(Options):
     """What was chosen for a calibration; each field's entry says what it is.
 
-    Of how the study itself tests (`correction`, `margin`, `covariates`, `joint`) a calibration uses nothing: it runs
-    every test with every correction on halves of one condition.
+    Of how the study itself tests (`correction`, `covariates`) a calibration uses nothing: it runs every test with every
+    correction on halves of one condition.
     """
 
     # thousands of tests want fewer relabelings each, but enough for a lone head of hundreds to pass a correction
     permutations: int = as_field(common_option("permutations", default=5000, group=_CHOSEN))
     alpha: float = as_field(common_option("alpha", group=_CHOSEN))
+    margin: float = as_field(common_option("margin", group=_CHOSEN))
+    joint: bool = as_field(
+        common_option("joint", help="also try the joint model of all heads (slow: one fit a division)", group=_CHOSEN)
+    )
     side: str = option(
         "a",
         str,

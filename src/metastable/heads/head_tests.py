@@ -39,11 +39,13 @@ if TYPE_CHECKING:
     from metastable.models.sites import Site
 
 __all__ = [
+    "JOINT_NEEDS",
     "adjusting",
     "analyse_beside",
     "analyse_cube",
     "analyse_view",
     "directed_test",
+    "joint_fits",
     "joint_model",
     "measures_beside",
     "power_of",
@@ -366,6 +368,26 @@ def power_of(cube: xr.Dataset, contrast: Contrast, options: Options, advance: Ad
     )
 
 
+JOINT_NEEDS = (
+    "--joint: the joint model needs unpaired sequences, one attention site of several layers, and one of the "
+    f"measures {', '.join(name for name, measure in known_measures().measures.items() if measure.joint)}; leave it out"
+)
+"""What a refusal says."""
+
+
+def joint_fits(contrast: Contrast, features: pd.DataFrame, measure: str) -> bool:
+    """Whether the joint model of all heads is one of this design, of these heads and of this measure."""
+    sizes = features.groupby("layer").size()
+    return bool(
+        contrast.unit == "sequence"
+        and contrast.predictor is None
+        and measure_named(measure).joint
+        and len(features["site"].unique()) == 1
+        and len(sizes) > 1
+        and sizes.min() > 1
+    )
+
+
 def joint_model(cube: xr.Dataset, contrast: Contrast, options: Options) -> JointModel:
     """Fit one model over all heads.
 
@@ -375,21 +397,8 @@ def joint_model(cube: xr.Dataset, contrast: Contrast, options: Options) -> Joint
         If the design, the measure or the model's heads do not suit it.
     """
     features = feature_table(cube)
-    sizes = features.groupby("layer").size()
-    fits = (
-        contrast.unit == "sequence"
-        and contrast.predictor is None
-        and measure_named(options.measure).joint
-        and len(features["site"].unique()) == 1
-        and len(sizes) > 1
-        and sizes.min() > 1
-    )
-    if not fits:
-        raise InputError(
-            "--joint: the joint model needs unpaired sequences, one attention site of several layers, and one of the "
-            f"measures {', '.join(name for name, measure in known_measures().measures.items() if measure.joint)}; "
-            "leave it out"
-        )
+    if not joint_fits(contrast, features, options.measure):
+        raise InputError(JOINT_NEEDS)
     values = unit_values(cube, contrast, options)
     return fit_joint_model(np.log(values), contrast.condition, features["layer"].to_numpy())
 

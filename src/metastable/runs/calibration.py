@@ -12,12 +12,15 @@ from metastable.heads.calibrated_side import side_of
 from metastable.heads.calibration_options import CalibrationOptions, counts_as_recorded
 from metastable.heads.calibration_result import CalibrationResult
 from metastable.heads.cube import feature_table
+from metastable.heads.head_tests import JOINT_NEEDS, joint_fits
 from metastable.heads.record import CalibrationRecord, ComparedModel, RunRecord, write_record
+from metastable.heads.results import Counted
 from metastable.progress import Silent, Stages
 from metastable.report.calibration.page import write_page
 from metastable.runs.clock import Clock
 from metastable.runs.study import count_study
 from metastable.stats.simulation.calibrating import calibrate
+from metastable.stats.simulation.further import FURTHER, Further
 from metastable.study import Options, Study
 
 __all__ = ["recorded_options", "run_calibration"]
@@ -27,6 +30,18 @@ def recorded_options(folder: Path) -> Options | None:
     """Return the options of the run whose report lies in a folder; None where there is none."""
     path = folder / "run.json"
     return RunRecord.read(path).options if path.is_file() else None
+
+
+def _further(counted: Counted, features: pd.DataFrame, options: CalibrationOptions) -> Further:
+    """Return what else of the study's report is tried: all that its units allow."""
+    contrast = counted.contrasts[0]
+    unpaired = {"slope", "slope with covariate"}
+    names = [name for name in FURTHER if name != "joint" and (contrast.pair is None or name not in unpaired)]
+    if options.joint:
+        if not joint_fits(contrast, features, counted.options.measure):
+            raise InputError(JOINT_NEEDS)
+        names.append("joint")
+    return Further(tuple(names), options.margin, options.permutations)
 
 
 def run_calibration(
@@ -87,6 +102,7 @@ def run_calibration(
             alpha=options.alpha,
             shift=options.shift,
             share=options.share,
+            further=_further(counted, features, options),
             rng=options.seed,
             callback=advance,
         )

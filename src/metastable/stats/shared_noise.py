@@ -89,8 +89,9 @@ def shared_noise(
 ) -> SharedNoise:
     """Widen the units' deviations by the noise that units read together share.
 
-    A word that is read in N random sequences is one draw, but the words of a sequence have its noise in common:
-    the standard error that takes words as independent draws is too small by what a mean over N readings leaves of it.
+    A word that is read in N random sequences is one draw, but the words of a sequence have its noise in common, and a
+    word moves its neighbours in every sequence that it stands in: the standard error that takes words as independent
+    draws is too small, and stays so however many packings there are.
 
     Parameters
     ----------
@@ -113,15 +114,19 @@ def shared_noise(
 
     Notes
     -----
-    The variance of a least squares coefficient with two crossed ways of clustering is V(unit) + V(group) - V(both)
-    (Cameron, Gelbach & Miller 2011, "Robust inference with multiway clustering", equation 2.13). With psi = h e / N of
-    each reading, h the coefficient's row of the pseudo-inverse at its unit, e its residual and N the unit's readings,
-    V(unit), V(group) and V(both) are the sums of the squares of the sums of psi over each unit, each group, and each
-    unit in each group; V(group) - V(both) is what units share. The part of the units' means that `span` leaves is
-    multiplied by the root of 1 + max(0, V(group) - V(both)) / V', where V' is what that part makes of the naive
-    variance, for the design that asks the most. So every estimate of every design stays as it is, and its variance over
-    independent units becomes the right one. What is shared is never taken as less than nothing: tests of words that
-    push one another apart within a sequence stay below their level.
+    With psi = h e / N of each reading, h the coefficient's row of the pseudo-inverse at its unit, e its residual and N
+    the unit's readings, the coefficient's error is the sum of psi over groups, R. Two groups depend on each other where
+    they share a unit, so that the variance is the sum of R R' over groups and themselves, and over pairs of groups that
+    share a unit, as in dyads that share a member (Aronow, Samii & Assenova 2015, "Cluster-robust variance estimation
+    for dyadic data"). Residuals of few groups fall shorter of errors than those of units do: the first part is
+    multiplied by n / (n - p), n the groups of one packing, over the same of the units; of the second the expectation is
+    known where units act additively, and it is divided by the share c that centering leaves of it. The result is never
+    taken below the variance by two ways of clustering, unit and group (Cameron, Gelbach & Miller 2011), nor below that
+    of independent units, nor above V(1), that of one packing. What few packings leave uncertain in it is met by going
+    the share 1 / (N c) of the way towards V(1).
+
+    The part of the units' means that `span` leaves is multiplied by one factor a feature, for the design that asks the
+    most: so every estimate of every design stays as it is, and its variance over independent units becomes that one.
 
     Examples
     --------
@@ -140,25 +145,57 @@ def shared_noise(
     for design in tables:
         if design.ndim != 2 or len(design) != n:
             raise InputError(f"a design has shape {design.shape}; give one row for each of {n} units")
-    means, size = readings.means, np.bincount(readings.unit)
-    _, cell = np.unique(np.column_stack([readings.group, readings.unit]), axis=0, return_inverse=True)
+    means = readings.means
     *tests, widest = tables
     left = means - widest @ (np.linalg.pinv(widest) @ means)
     scale = np.square(readings.values).mean(axis=0)
     factor, effect = np.ones(means.shape[1]), np.ones(means.shape[1])
     for position, design in enumerate(tests):
-        inverse = np.linalg.pinv(design)
-        row, fitted = inverse[column], design @ (inverse @ means)
-        psi = (readings.values - fitted[readings.unit]) * (row / size)[readings.unit][:, None]
-        shared = np.maximum(0.0, _squares(psi, readings.group) - _squares(psi, cell.ravel()))
-        naive = np.square(row[:, None] * (means - fitted)).sum(axis=0)
+        row = np.linalg.pinv(design)[column]
+        naive, variance = _variances(readings, design, row)
         widened = np.square(row[:, None] * left).sum(axis=0)
         floor = _NOTHING * scale * np.square(row).sum()
-        asked = np.divide(shared, widened, out=np.zeros_like(shared), where=widened > floor)
+        asked = np.divide(variance - naive, widened, out=np.zeros_like(naive), where=widened > floor)
         factor = np.maximum(factor, 1 + asked)
         if position == 0:
-            effect = 1 + np.divide(shared, naive, out=np.zeros_like(shared), where=naive > floor)
+            effect = np.divide(variance, naive, out=np.ones_like(naive), where=naive > floor)
     return SharedNoise(effect, means + (np.sqrt(factor) - 1) * left)
+
+
+def _variances(readings: Readings, design: Floats, row: Floats) -> tuple[Floats, Floats]:
+    """Variance of a coefficient over units that share nothing, and with what they share; of shape (n_features,)."""
+    unit, group, means = readings.unit, readings.group, readings.means
+    n_readings, n, n_groups = len(unit), len(row), int(group.max()) + 1
+    residuals = means - design @ (np.linalg.pinv(design) @ means)
+    share = (row / np.bincount(unit))[unit]
+    psi = (readings.values - (means - residuals)[unit]) * share[:, None]
+    naive = np.square(row[:, None] * residuals).sum(axis=0)
+    sums = np.asarray(sparse.csr_array((np.ones(n_readings), (group, np.arange(n_readings)))) @ psi)
+    cells, cell = np.unique(np.column_stack([group, unit]), axis=0, return_inverse=True)
+    per_unit = len(cells) / n
+    alone = np.square(sums).sum(axis=0) * _spread(n_groups / per_unit, design) / _spread(n, design)
+    members = sparse.csr_array((share, (group, unit)), shape=(n_groups, n))
+    common = sparse.coo_array(members @ members.T)
+    apart = common.row != common.col
+    first, second, weight = common.row[apart], common.col[apart], common.data[apart]
+    if not len(first):
+        return naive, np.maximum(naive, alone)
+    one_packing = per_unit * alone
+    lever = np.asarray(members @ design)
+    kept = weight - np.einsum("ij,jk,ik->i", lever[first], np.linalg.pinv(design.T @ design), lever[second])
+    left = float(kept.sum() / weight.sum())
+    towards = 1.0 if left * per_unit <= 1 else 1 / (left * per_unit)
+    neighbours = sparse.csr_array((np.ones(len(first)), (first, second)), shape=(n_groups, n_groups))
+    together = (np.asarray(neighbours @ sums) * sums).sum(axis=0)
+    both_ways = _squares(psi, unit) + np.square(sums).sum(axis=0) - _squares(psi, cell.ravel())
+    found = alone + (together / left if towards < 1 else 0.0)
+    found = np.minimum(np.maximum(found, both_ways), one_packing)
+    return naive, np.maximum(naive, found + towards * (one_packing - found))
+
+
+def _spread(n: float, design: Floats) -> float:
+    """By how much residuals of n rows fall short of errors."""
+    return n / max(n - float(design.shape[1]), 1.0)
 
 
 def _squares(psi: Floats, code: NDArray[np.intp]) -> Floats:

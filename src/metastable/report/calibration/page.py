@@ -13,6 +13,7 @@ from metastable.report.calibration.plates import PLATES
 from metastable.report.plate import PlacedPlate, placed_plates, save_plates
 from metastable.report.sections import Section, table, with_plates
 from metastable.report.templating import environment
+from metastable.stats.simulation.further import FURTHER
 
 __all__ = ["render_page", "write_page"]
 
@@ -63,10 +64,16 @@ def _table_of_omnibus_tests(rates: pd.DataFrame) -> str:
     return table(["omnibus test", *(title for _, _, title in columns)], rows, "l" + "r" * len(columns))
 
 
+def _table_of_further_tests(rates: pd.DataFrame) -> str:
+    rows = [[str(row["test"]), _rate(pd.Series(row)), str(row["n_splits"])] for row in rates.to_dict("records")]
+    return table(["what is tried", "false positive rate", "divisions"], rows, "lrr")
+
+
 def _sections(result: CalibrationResult) -> list[Section]:
     rates = result.table
     of_heads = rates[rates["test"].isin(rates.loc[rates["measure"] == "fwer", "test"])]
-    omnibus = rates.drop(of_heads.index)
+    beyond = rates[rates["test"].isin(FURTHER) | rates["test"].str.startswith("joint: ")]
+    omnibus = rates.drop([*of_heads.index, *beyond.index])
     return [
         Section(
             "rates",
@@ -76,6 +83,7 @@ def _sections(result: CalibrationResult) -> list[Section]:
                 sentences.division(result),
                 _table_of_heads(of_heads),
                 _table_of_omnibus_tests(omnibus),
+                *((sentences.beyond(result), _table_of_further_tests(beyond)) if len(beyond) else ()),
             ),
         ),
         Section("reading", "", (sentences.reading(result), " ".join(sentences.limitations(result)))),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from metastable.heads.calibration_result import CalibrationResult, Repacked
 from metastable.report.apa import format_level
 
-__all__ = ["division", "limitations", "reading", "verdict"]
+__all__ = ["beyond", "division", "limitations", "reading", "verdict"]
 
 
 def verdict(result: CalibrationResult) -> str:
@@ -101,6 +101,18 @@ def _divided(result: CalibrationResult) -> str:
     return f"The {result.n_units} {kind} of the condition *{name}* were divided at random {times}"
 
 
+def beyond(result: CalibrationResult) -> str:
+    """Say what else is tried, each where it is false."""
+    margin = result.record.options.margin
+    return (
+        "What else a report says was tried on the same halves, each where it is false, without correction: "
+        f"*equivalence* with one half shifted by {margin:g} standard deviations, to the margin's boundary; the "
+        "difference beside a *covariate* that lies one standard deviation higher in one half and moves every head by "
+        "half a one; the *slope* of a predictor drawn at random, and the same beside a covariate that goes along with "
+        "it and moves every head. Each should be α or less. Tests over contexts are not tried here."
+    )
+
+
 def reading(result: CalibrationResult) -> str:
     """Say how the rates are to be read."""
     if result.repacked is not None:
@@ -137,9 +149,15 @@ def limitations(result: CalibrationResult) -> list[str]:
         "how a test fares where the conditions differ in variance and not in mean is not seen here."
     ]
     if result.contrast.predictor is not None:
-        texts.append("The study itself tests a slope; what is tested here is the difference of two halves.")
+        texts.append(
+            "The study itself tests a slope over its own predictor; what is tested here is the difference of two "
+            "halves and the slope of a random one."
+        )
     if options.covariates:
-        texts.append("The covariates that the study adjusts for are left out here; halves have them alike on average.")
+        texts.append(
+            "The covariates that the study adjusts for are left out here; halves have them alike on average, and the "
+            "covariate that is tried is a made-up one."
+        )
     return [*texts, *_too_few_relabelings(result)]
 
 

@@ -83,8 +83,10 @@ def _observed_words(scene: Scene) -> str:
         f"The {measure} of a word, averaged over the rows of its pieces and then over the {scene.packings} packings "
         f"that it was read in, was one observation{rows}. "
         + ("The two words of a pair stood in the same slot of two sequences, and were compared within pairs. " * pairs)
-        + f"{'Pairs' if pairs else 'Words'} of one sequence share its noise: deviations were widened until the "
-        "standard error was that of estimates clustered by word and by sequence (Cameron et al., 2011)."
+        + f"{'Pairs' if pairs else 'Words'} of one sequence share its noise, and a word moves its neighbours in every "
+        "packing: deviations were widened until the standard error was that of sequences among which those with a word "
+        "in common depend on each other (after Aronow et al., 2015), drawn towards that of one packing by what so many "
+        "packings leave uncertain."
     )
 
 

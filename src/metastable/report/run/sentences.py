@@ -161,10 +161,10 @@ def packings_sentences(scene: Scene) -> tuple[str, ...]:
         f"All {n} packings give the same verdict on {format_share(int(same.sum()), heads)} heads, and it is that of "
         f"the words in {int((same & (single.iloc[:, 0].to_numpy() == words)).sum())} of them; "
         f"{moved} Packings are no independent draws: they shuffle the same words.",
-        f"Words of one sequence share its noise. What is left of it in means over {n} packings makes the variance of "
-        f"the {scene.effect.name} {effects.median():.2f} times that of words that share nothing "
-        f"(median over heads; largest {effects.max():.2f}); the tests, intervals and sizes of this report count with "
-        "it. [packings.csv](packings.csv) has every head in every packing.",
+        "Words of one sequence share its noise, and a word moves its neighbours in every packing. "
+        f"In means over {n} packings that makes the variance of the {scene.effect.name} {effects.median():.2f} times "
+        f"that of words that share nothing (median over heads; largest {effects.max():.2f}); the tests, intervals and "
+        "sizes of this report count with it. [packings.csv](packings.csv) has every head in every packing.",
     )
 
 
