@@ -95,9 +95,7 @@ def main() -> None:
     parser.add_argument("--replicates", type=int, default=2000)
     replicates = parser.parse_args().replicates
     rng = np.random.default_rng(20)
-    print(
-        "words a list | packings | correlation | moves | words, naive | words, widened | sequences of one | design effect"
-    )
+    print("words | packings | correlation | moves | words, naive | words, widened | sequences of one | design effect")
     for case in cases():
         print(" | ".join(row(case, replicates, rng)), flush=True)
 

@@ -49,6 +49,10 @@ def test_the_tests_of_a_study_keep_their_level_on_halves_of_one_condition(tmp_pa
     assert "layers-first" in set(table["correction"])
     text = (folder / "calibration.md").read_text()
     assert text.count("![") == 3
+    # the run had a joint model, and so has its calibration
+    further = {"equivalence", "covariate", "slope", "slope with covariate", "joint: condition by layer"}
+    assert further <= set(level["test"])
+    assert "What else a report says was tried on the same halves" in text
     assert "More than 1,440 relabelings" in text
     assert json.loads((folder / "calibration.json").read_text())["options"]["k"] == 150
 
@@ -69,10 +73,23 @@ def test_calibrate_offers_no_option_that_it_does_not_use(study, capsys):
     with pytest.raises(SystemExit):
         main(["calibrate", study, "--help"], package=studies)
     shown = set(re.findall(r"--([a-z-]+)", capsys.readouterr().out))
-    assert not shown & {"joint", "correction", "margin", "covariates"}
-    assert {"side", "splits", "shift", "share", "permutations", "alpha", "seed", "max-length", "out"} <= shown
-    assert main(["calibrate", study, "--joint"], package=studies) == 2
-    assert "unrecognized arguments: --joint" in capsys.readouterr().err
+    assert not shown & {"correction", "covariates"}
+    assert {
+        "repack",
+        "joint",
+        "margin",
+        "side",
+        "splits",
+        "shift",
+        "share",
+        "permutations",
+        "alpha",
+        "seed",
+        "max-length",
+        "out",
+    } <= shown
+    assert main(["calibrate", study, "--correction", "bh"], package=studies) == 2
+    assert "unrecognized arguments: --correction" in capsys.readouterr().err
 
 
 def test_a_run_that_tested_otherwise_counted_the_same():
