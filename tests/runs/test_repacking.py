@@ -45,7 +45,9 @@ def test_draws_are_kept_and_a_longer_run_goes_on(tmp_path, capsys):
     draw = json.loads(kept[0].read_text())
     level = table[(table["correction"] == "none") & (table["measure"] == "false_positive_rate")].set_index("test")
     p = [json.loads(path.read_text())["words"]["features"]["none"] for path in sorted(kept[0].parent.glob("*.json"))]
-    assert level.loc["permutation, words", "estimate"] == pytest.approx((np.array(p) < 0.05).mean())
+    # a head that does not vary among so few words has no p
+    rates = [np.mean(np.array(one)[np.isfinite(one)] < 0.05) for one in p]
+    assert level.loc["permutation, words", "estimate"] == pytest.approx(np.mean(rates))
     assert len(draw["sequences"]["features"]["none"]) == 72
     text = (folder / "calibration_repack.md").read_text()
     assert "packed anew in 2 random packings" in text

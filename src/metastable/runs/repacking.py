@@ -40,6 +40,9 @@ __all__ = ["run_repacking"]
 FOLDER = "repacked"
 """Folder, beside the study's report, with the result of each draw."""
 
+TESTS_FORMAT = 1
+"""Number of the tests of a draw; a new one never reuses an older draw."""
+
 Draw = dict[str, DrawTests]
 """Tests of a draw by what was tested: "sequences", and "words" where there are several packings."""
 
@@ -72,7 +75,7 @@ class _Instrument:
         """Hash of all that the result of a draw depends on."""
         options = self.options
         recipe = {
-            "format": FORMAT,
+            "format": [FORMAT, TESTS_FORMAT],
             "pool": [self.pool.words, self.pool.partners],
             "weights": self.encoder.weights_hash,
             "options": {
