@@ -133,7 +133,7 @@ def shared_noise(
     >>> rng = np.random.default_rng(1)
     >>> unit = np.concatenate([rng.permutation(60) for _ in range(2)])
     >>> group = np.arange(120) // 10
-    >>> values = rng.normal(size=(60, 1))[unit] + rng.normal(size=(12, 1))[group]
+    >>> values = rng.normal(size=(60, 1))[unit] + 3 * rng.normal(size=(12, 1))[group]
     >>> found = shared_noise(Readings(values, unit, group), [np.column_stack([np.ones(60), np.arange(60) < 30])])
     >>> bool(found.design_effect[0] > 1)
     True
