@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from metastable.errors import InputError
+from metastable.material.covariates import word_covariates
 from metastable.material.norms import NORMS_OPTIONS, norms_of
-from metastable.material.word_lists import word_sequences
+from metastable.material.word_lists import PACKINGS, Packed, in_packings, rated, units_of_words, word_sequences
 from metastable.study import Claim, Condition, Design, Material, Option, Options, Sequence, Study
 from metastable.study.options import common_option, natural
 
@@ -40,26 +41,40 @@ def build(options: Options, tokenizer: Tokenizer) -> Material:
         notes.append(f"{n_words:,} of {len(norms.table):,} words, drawn at random")
     if 2 * bands > len(table):
         raise InputError(f"--bands {bands}: {len(table):,} words make at most {len(table) // 2:,} bands of two words")
-    table = _sorted_in_bands(table, bands, rng)
-    half = len(table) // 2
-    sequences: list[Sequence] = []
-    for condition, rows in zip(STUDY.conditions, (table.iloc[:half], table.iloc[half:]), strict=True):
-        packed, told = word_sequences(
-            rows["word"].tolist(),
-            condition.name,
-            tokenizer,
-            options.own["max_length"],
-            ratings=rows["scaled"].tolist(),
-            language=norms.language,
-        )
-        sequences.extend(packed)
-        notes.extend(told)
-    notes.append(_homogeneity(sequences, table))
-    sources = {"norms": norms.source, "norms SHA-256": norms.sha256}
-    return Material(tuple(sequences), tuple(notes), sources, of_words=True)
+
+    def pack() -> Packed:
+        ordered = _sorted_in_bands(table, bands, rng)
+        half = len(ordered) // 2
+        sequences: list[Sequence] = []
+        told: list[str] = []
+        for condition, rows in zip(STUDY.conditions, (ordered.iloc[:half], ordered.iloc[half:]), strict=True):
+            packed, more = word_sequences(
+                rows["word"].tolist(),
+                condition.name,
+                tokenizer,
+                options.own["max_length"],
+                ratings=rows["scaled"].tolist(),
+                language=norms.language,
+            )
+            sequences.extend(packed)
+            told.extend(more)
+        return tuple(sequences), tuple(told)
+
+    packings = options.own["packings"]
+    sequences, told = in_packings(packings, pack)
+    words, ratings = table["word"].tolist(), table["scaled"].tolist()
+    table_of_words = rated(word_covariates(words, tokenizer.count_pieces, language=norms.language), words, ratings)
+    return Material(
+        sequences,
+        (*notes, *told, _homogeneity(sequences, table)),
+        {"norms": norms.source, "norms SHA-256": norms.sha256},
+        of_words=True,
+        packings=packings,
+        units=units_of_words(sequences, table_of_words) if packings > 1 else (),
+    )
 
 
-def _homogeneity(sequences: list[Sequence], table: pd.DataFrame) -> str:
+def _homogeneity(sequences: tuple[Sequence, ...], table: pd.DataFrame) -> str:
     """Say how much of the ratings' variance lies between sequences."""
     scaled = dict(zip(table["word"], table["scaled"], strict=True))
     ratings = [np.array([scaled[word] for word in sequence.words]) for sequence in sequences]
@@ -85,6 +100,7 @@ STUDY = Study(
     options=(
         Option("max_length", natural, 20, "most tokens of a sequence, special ones included"),
         Option("words", natural, None, "how many words, drawn at random from the list (none: all)"),
+        PACKINGS,
         Option("bands", natural, 100, "words sorted by rating are shuffled within so many bands of equal size"),
         *NORMS_OPTIONS,
         common_option("covariates", default=("word_pieces", "characters", "zipf")),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from metastable.material.matched_words import matching_options, paired_sequences, select_matched_words
+from metastable.material.word_lists import PACKINGS, in_packings, units_of_words
 from metastable.study import Claim, Condition, Design, Material, Option, Options, Study
 from metastable.study.options import natural
 
@@ -20,12 +21,10 @@ def build(options: Options, tokenizer: Tokenizer) -> Material:
     """Match the words, then pack both sides slot by slot."""
     words = select_matched_words(options, tokenizer)
     concrete, abstract = STUDY.conditions
-    sequences, notes = paired_sequences(
-        words,
-        (concrete.name, abstract.name),
-        tokenizer,
-        options.own["max_length"],
-        rng=np.random.default_rng([options.seed, 5]),
+    rng, packings = np.random.default_rng([options.seed, 5]), options.own["packings"]
+    sequences, notes = in_packings(
+        packings,
+        lambda: paired_sequences(words, (concrete.name, abstract.name), tokenizer, options.own["max_length"], rng=rng),
     )
     return Material(
         sequences,
@@ -33,6 +32,8 @@ def build(options: Options, tokenizer: Tokenizer) -> Material:
         words.sources,
         matched=(words.matching.balance_before, words.matching.balance_after),
         of_words=True,
+        packings=packings,
+        units=units_of_words(sequences, words.table, words.pairs) if packings > 1 else (),
     )
 
 
@@ -48,6 +49,7 @@ STUDY = Study(
     design=Design(paired=True, unit="sequence pair"),
     options=(
         Option("max_length", natural, 20, "most tokens of a sequence, special ones included"),
+        PACKINGS,
         *matching_options(characters=0.0, pieces=None, part_of_speech="same"),
     ),
     claims=(

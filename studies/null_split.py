@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from metastable.errors import InputError
+from metastable.material.covariates import word_covariates
 from metastable.material.norms import NORMS_OPTIONS, norms_of
-from metastable.material.word_lists import word_sequences
+from metastable.material.word_lists import PACKINGS, Packed, in_packings, units_of_words, word_sequences
 from metastable.study import Claim, Condition, Material, Option, Options, Sequence, Study
 from metastable.study.options import natural
 
@@ -24,18 +25,33 @@ def build(options: Options, tokenizer: Tokenizer) -> Material:
     k, pool = options.own["k"], norms.table["word"].tolist()
     if 2 * k > len(pool):
         raise InputError(f"--k {k}: the norms hold {len(pool):,} words, enough for two halves of {len(pool) // 2:,}")
-    draw = np.random.default_rng([options.seed, 2]).permutation(len(pool))[: 2 * k]
-    sequences: list[Sequence] = []
-    notes = list(norms.notes)
-    for condition, half in zip(STUDY.conditions, (draw[:k], draw[k:]), strict=True):
-        words = [pool[index] for index in half]
-        packed, told = word_sequences(
-            words, condition.name, tokenizer, options.own["max_length"], language=norms.language
-        )
-        sequences.extend(packed)
-        notes.extend(told)
-    sources = {"norms": norms.source, "norms SHA-256": norms.sha256}
-    return Material(tuple(sequences), tuple(notes), sources, of_words=True)
+    rng, packings = np.random.default_rng([options.seed, 2]), options.own["packings"]
+    draw = rng.permutation(len(pool))[: 2 * k]
+    halves = [[pool[index] for index in half] for half in (draw[:k], draw[k:])]
+
+    def pack() -> Packed:
+        sequences: list[Sequence] = []
+        notes: list[str] = []
+        for condition, words in zip(STUDY.conditions, halves, strict=True):
+            packed, told = word_sequences(
+                words, condition.name, tokenizer, options.own["max_length"], language=norms.language
+            )
+            sequences.extend(packed)
+            notes.extend(told)
+            # the draw is an order as random as any; further packings need one of their own
+            words[:] = [words[index] for index in rng.permutation(len(words))]
+        return tuple(sequences), tuple(notes)
+
+    sequences, notes = in_packings(packings, pack)
+    table = word_covariates([word for half in halves for word in half], tokenizer.count_pieces, language=norms.language)
+    return Material(
+        sequences,
+        (*norms.notes, *notes),
+        {"norms": norms.source, "norms SHA-256": norms.sha256},
+        of_words=True,
+        packings=packings,
+        units=units_of_words(sequences, table) if packings > 1 else (),
+    )
 
 
 STUDY = Study(
@@ -50,6 +66,7 @@ STUDY = Study(
     options=(
         Option("k", natural, 1500, "how many words of each half"),
         Option("max_length", natural, 20, "most tokens of a sequence, special ones included"),
+        PACKINGS,
         *NORMS_OPTIONS,
     ),
     claims=(Claim(statement="no head differs", expects_difference=False),),

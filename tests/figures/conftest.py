@@ -142,6 +142,21 @@ def make_power() -> pd.DataFrame:
     )
 
 
+def make_packings(n_packings: int = 5, n_layers: int = 6, n_heads: int = 12) -> pd.DataFrame:
+    """Return the verdicts of some packings and those of the words over all of them."""
+    words = make_heads(n_layers, n_heads)
+    parts = []
+    for number in range(1, n_packings + 1):
+        noise = np.random.default_rng(number).normal(0, 0.05, len(words))
+        g = words["hedges_g"] + noise
+        p = np.clip(4 * np.exp(-((g / 0.14) ** 2) / 1.6), 1e-4, 1)
+        verdict = np.where(p < 0.05, "different", "undecided")
+        parts.append(words.assign(packing=str(number), hedges_g=g, difference=0.9 * g, p_perm_fdr=p, verdict=verdict))
+    table = pd.concat([*parts, words.assign(packing="all")], ignore_index=True)
+    table.attrs["conditions"] = ["concrete", "abstract"]
+    return table
+
+
 def make_thresholds() -> pd.DataFrame:
     """Return heads at five thresholds."""
     levels = (0.5, 0.8, 0.9, 0.95, 0.99)
@@ -194,6 +209,11 @@ def calibration() -> pd.DataFrame:
 @pytest.fixture
 def power() -> pd.DataFrame:
     return make_power()
+
+
+@pytest.fixture
+def packings() -> Callable[..., pd.DataFrame]:
+    return make_packings
 
 
 @pytest.fixture

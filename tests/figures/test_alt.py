@@ -232,6 +232,22 @@ def test_settings_of_a_sweep_stand_one_by_one(three):
         figures.settings_plot(both, ["300"], [True, False])
 
 
+def test_verdicts_over_packings(three):
+    one = three.assign(packing="1")
+    two = three.assign(packing="2", difference=[1.0, 2.5, 0.0], verdict=["different", "different", "undecided"])
+    table = pd.concat([one, two, three.assign(packing="all")], ignore_index=True)
+    table.attrs["conditions"] = ["concrete", "abstract"]
+    # the second packing calls the second head different in the other direction
+    assert figures.packings_plot_alt(table) == (
+        "Verdicts on 3 heads in 2 random packings: single packings call 2 heads different, and agree in 1. "
+        "Over words 1 more in concrete and 1 more in abstract."
+    )
+    with pytest.raises(InputError, match="has rows of 1, 2; give those of single packings"):
+        figures.packings_plot(table[table["packing"] != "all"])
+    with pytest.raises(InputError, match="other heads in one packing than in another"):
+        figures.packings_plot(table.drop(index=0))
+
+
 def test_adjustment_plot(three):
     after = three.assign(difference=[0.5, 0.5, 0.0], p_perm_fdr=[0.2, 0.01, 0.01])
     assert figures.adjustment_plot_alt(three, after) == (

@@ -105,6 +105,11 @@ def test_effect_maps(heads):
 
 
 @image
+def test_packings_plot(packings):
+    return figures.packings_plot(packings())
+
+
+@image
 def test_p_value_histogram(heads):
     return figures.p_value_histogram(heads(12, 12))
 

@@ -146,7 +146,7 @@ def settings(heads) -> pd.DataFrame:
     )
 
 
-def test_charts_are_readable(heads, balance, calibration, power, thresholds, written):
+def test_charts_are_readable(heads, balance, calibration, power, thresholds, packings, written):
     table, other = heads(12, 12), heads(12, 12, effect=0.1, seed=3)
     rating = np.linspace(1, 5, 90)
     for figure in (
@@ -164,6 +164,8 @@ def test_charts_are_readable(heads, balance, calibration, power, thresholds, wri
         figures.settings_plot(
             settings(heads), [f"a-long-model-name · {n} · 0.9" for n in range(24)], [True, False] * 12
         ),
+        figures.packings_plot(packings()),
+        figures.packings_plot(packings(12, 24, 16), conditions=("a condition of some length", "another one as long")),
         figures.adjustment_plot(table, other),
         figures.study_scatter(table, other, names=LONG, p=0.03),
         figures.slope_plot(rating, np.outer(rating, [1.0, -1.0]), ["layer 1 head 1", "layer 2 head 3"]),

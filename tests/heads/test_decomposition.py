@@ -103,7 +103,7 @@ def test_the_share_of_learned_sinks_is_the_mean_of_each_side():
     mass = np.random.default_rng(0).uniform(size=(5, 2, 2, 3))
     mass[:, 1, 1] = np.nan
     cube = xr.Dataset({"mean_sink_mass": (("sequence", "site", "layer", "head"), mass)})
-    contrast = SimpleNamespace(sides=np.array([0, 1, -1, 0, 1]))
+    sides = np.array([0, 1, -1, 0, 1])
     means = [np.nanmean(mass[index]) for index in range(5)]
-    assert learned_sink_shares(cube, contrast) == pytest.approx(((means[0] + means[3]) / 2, (means[1] + means[4]) / 2))
-    assert learned_sink_shares(cube.drop_vars("mean_sink_mass"), contrast) is None
+    assert learned_sink_shares(cube, sides) == pytest.approx(((means[0] + means[3]) / 2, (means[1] + means[4]) / 2))
+    assert learned_sink_shares(cube.drop_vars("mean_sink_mass"), sides) is None

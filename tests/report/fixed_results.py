@@ -12,6 +12,7 @@ import pandas as pd
 
 from metastable.heads.contrasts import Contrast, contrasts_of
 from metastable.heads.judged_claims import ClaimedOn, judge_claims
+from metastable.heads.packings import POOLED, PackingVerdicts, packing_rows
 from metastable.heads.record import (
     ContrastRecord,
     ExtractionRecord,
@@ -22,6 +23,7 @@ from metastable.heads.record import (
 )
 from metastable.heads.results import RunResult
 from metastable.heads.spread import STEPS, Spread
+from metastable.heads.word_units import word_contrasts
 from metastable.measures import MEASURES, measure_named
 from metastable.stats.analysis import Analysis, Settings, TokenRows, join_analyses
 from metastable.stats.balance import balance_table
@@ -109,6 +111,7 @@ STUDIES: dict[str, Study] = {
     "slope": _study(
         Design(predictor="rating"), claims=(Claim(measure="count", statement="some heads rise with the rating"),)
     ),
+    "packings": _study(Design()),
 }
 
 
@@ -219,6 +222,30 @@ def _not_directed(direction: str) -> PermutationResult:
     raise AssertionError(f"no fixed study claims that anything is {direction}")
 
 
+def _in_packings(study: Study, material: Material) -> tuple[Material, tuple[Contrast, ...]]:
+    """Take every second sequence as one of the second packing, and for each sequence a word as a unit."""
+    sequences = tuple(
+        replace(one, packing=str(1 + number % 2), pair=None) for number, one in enumerate(material.sequences)
+    )
+    units = tuple(
+        replace(one, identifier=f"{one.condition}: w{number}", words=(f"w{number}",), token_ids=(), word_index=())
+        for number, one in enumerate(sequences)
+    )
+    return replace(material, sequences=sequences, packings=2, units=units), word_contrasts(study, units)
+
+
+def _over_packings(
+    study: Study, material: Material, words: Analysis, options: Options, scale: float
+) -> PackingVerdicts:
+    parts = []
+    for packing in ("1", "2"):
+        mine = tuple(one for one in material.sequences if one.packing == packing)
+        found = _analysis(contrasts_of(study, mine)[0], _counts(mine, scale), options, options.threshold[0])
+        parts.append(packing_rows(found, packing, "sequence"))
+    pooled = packing_rows(words, POOLED, "word").assign(design_effect=np.linspace(1, 1.5, len(FEATURES)))
+    return PackingVerdicts(pd.concat([*parts, pooled], ignore_index=True))
+
+
 def fixed_result(name: str, folder: Path = Path("fixed"), *, scale: float = 1.0, **changed: Any) -> RunResult:
     """Make the result of a design.
 
@@ -249,6 +276,9 @@ def fixed_result(name: str, folder: Path = Path("fixed"), *, scale: float = 1.0,
             for place in range(5)
         )
     contrasts = contrasts_of(study, sequences)
+    material = Material(sequences, notes=("the last 3 words of words_1|2.csv did not fill a sequence",), of_words=True)
+    if name == "packings":
+        material, contrasts = _in_packings(study, material)
     counts = _counts(sequences, scale) - 1
     thresholds = options.threshold if measure_named(options.measure).of_threshold else options.threshold[:1]
     analyses = tuple(
@@ -285,9 +315,7 @@ def fixed_result(name: str, folder: Path = Path("fixed"), *, scale: float = 1.0,
             alpha=options.alpha,
             margin=options.margin,
         ),
-        material=Material(
-            sequences, notes=("the last 3 words of words_1|2.csv did not fill a sequence",), of_words=True
-        ),
+        material=material,
         balance=balance_table(primary.covariates, primary.condition),
         sensitivity=None if primary.predictor is not None or analyses[0].over_contexts else _power(),
         joint=None,
@@ -295,6 +323,7 @@ def fixed_result(name: str, folder: Path = Path("fixed"), *, scale: float = 1.0,
         spread=_spread(1 + counts, primary.sides),
         unit_values=primary.values(1 + counts.mean(axis=1)),
         record=_record(study, options, primary, len(sequences), analyses[0]),
+        packings=_over_packings(study, material, analyses[0], options, scale) if name == "packings" else None,
     )
 
 

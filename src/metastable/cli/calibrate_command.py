@@ -40,7 +40,8 @@ def _parser(study: Study | None) -> Parser:
     parser = Parser(
         prog=typed("calibrate", "STUDY" if study is None else study.name),
         usage="%(prog)s [--OPTION VALUE ...]",
-        description="Run all tests on random halves of one condition, without and with a planted shift.",
+        description="Run all tests on random halves of one condition, without and with a planted shift; with --repack "
+        "on words drawn, packed and read anew.",
         allow_abbrev=False,
     )
     add_options(parser, OPTIONS, "options of the calibration")
@@ -65,6 +66,7 @@ def _inherited(study: Study) -> tuple[Option, ...]:
 def run(registry: Registry, arguments: Sequence[str], console: Console) -> None:
     """Calibrate the study that is named first."""
     from metastable.runs.calibration import recorded_options, run_calibration
+    from metastable.runs.repacking import run_repacking
 
     opened = partial(study_of_words, taken=tuple(registry.studies), console=console, recorded=recorded_options)
     study = named_study(
@@ -77,8 +79,9 @@ def run(registry: Registry, arguments: Sequence[str], console: Console) -> None:
     check_options(study, options)
     console.print(f"[bold]Calibration of {escape(study.name)}[/]")
     command = typed("calibrate", *arguments)
-    found = run_calibration(study, options, stages=RichStages(console), command=command)
+    calibrate = run_repacking if options.repack else run_calibration
+    found = calibrate(study, options, stages=RichStages(console), command=command)
     if found is None:
         return
-    path = found.folder / "calibration.md"
+    path = found.folder / f"{found.stem}.md"
     console.print(f"calibration: [bold]{escape(str(path))}[/]", highlight=False, soft_wrap=True)

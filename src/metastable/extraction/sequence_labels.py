@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from metastable.study import Sequence
 
-__all__ = ["GROUPINGS", "SequenceLabels", "labels_of"]
+__all__ = ["GROUPINGS", "LATER", "SequenceLabels", "labels_of"]
 
 GROUPINGS = {
     "condition": "condition that the sequence belongs to",
@@ -26,8 +26,12 @@ GROUPINGS = {
     "pair": "what joins the sequence with its partner in the other condition",
     "level": "level of the second factor",
     "context": "what the sequence has in common with others beside the condition: a carrier sentence, a clip",
+    "packing": "random packing of the words that the sequence belongs to, where they are read in several",
 }
 """The labels that are names, each with what it says; empty where a sequence has none."""
+
+LATER = frozenset({"packing"})
+"""Those that cubes of older versions lack; the next run of the study writes them."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,7 @@ class SequenceLabels:
         """Whether two say the same of the same sequences."""
         return (
             list(self.covariates) == list(other.covariates)
+            and self.groupings.keys() == other.groupings.keys()
             and all(np.array_equal(self.groupings[name], other.groupings[name]) for name in GROUPINGS)
             and all(np.array_equal(self.covariates[name], other.covariates[name], equal_nan=True)
                     for name in self.covariates)

@@ -21,7 +21,7 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 from metastable.errors import InputError, one_line
 from metastable.extraction.batches import plan_blocks
 from metastable.extraction.descriptions import describe
-from metastable.extraction.sequence_labels import GROUPINGS, SequenceLabels
+from metastable.extraction.sequence_labels import GROUPINGS, LATER, SequenceLabels
 from metastable.files import replace_folder, sha256_of, written_whole
 from metastable.measures import COUNT, measure_named
 
@@ -175,7 +175,8 @@ class CountStore:
         """Read what the sequences are; None of a cube that an older version wrote, which does not say it."""
         if "labels" not in self.group:
             return None
-        groupings = {name: np.array(self._read_label(name).tolist(), dtype=str) for name in GROUPINGS}
+        known = [name for name in GROUPINGS if name not in LATER or f"labels/{name}" in self.group]
+        groupings = {name: np.array(self._read_label(name).tolist(), dtype=str) for name in known}
         if "labels/covariates" not in self.group:
             return SequenceLabels(groupings, {})
         names: Any = self._array("labels/covariates").attrs["names"]
@@ -479,12 +480,12 @@ def load_counts(path: str | Path) -> xr.Dataset:
         float32 and ``mean_NAME`` (sequence, site, layer, head) float64, both with thresholds and whole numbers where
         `metastable.measures` says so. Values are read when they are used.
 
-        Along ``sequence`` lie the coordinates ``condition``, ``cluster``, ``pair``, ``level`` and ``context``,
-        ``""`` where a sequence has none, and each covariate by its name, with ``covariate_`` before it where a variable
-        has that name already. The attributes ``study``, ``a`` and ``b`` are the names of the study and of its two
-        conditions, ``model`` that of the model; those of each variable and coordinate (``long_name``, ``units``,
-        ``missing``) say what it is. A cube of an older version has neither these coordinates nor the three names;
-        another run of its study writes them and counts nothing again.
+        Along ``sequence`` lie the coordinates ``condition``, ``cluster``, ``pair``, ``level``, ``context`` and
+        ``packing``, ``""`` where a sequence has none, and each covariate by its name, with ``covariate_`` before it
+        where a variable has that name already. The attributes ``study``, ``a`` and ``b`` are the names of the study and
+        of its two conditions, ``model`` that of the model; those of each variable and coordinate (``long_name``,
+        ``units``, ``missing``) say what it is. A cube of an older version has neither these coordinates nor the three
+        names; another run of its study writes them and counts nothing again.
 
     Raises
     ------

@@ -26,6 +26,8 @@ from .layers import layer_plot as layer_plot
 from .layers import layer_plot_alt as layer_plot_alt
 from .mode_violins import mode_pair as mode_pair
 from .mode_violins import mode_pair_alt as mode_pair_alt
+from .packing_verdicts import packings_plot as packings_plot
+from .packing_verdicts import packings_plot_alt as packings_plot_alt
 from .profiles import effect_profiles as effect_profiles
 from .profiles import effect_profiles_alt as effect_profiles_alt
 from .profiles import effect_shares as effect_shares

@@ -29,7 +29,8 @@ class _Kind:
     hatch: str
 
 
-def _kinds(plus: str, minus: str) -> dict[str, _Kind]:
+def verdict_kinds(plus: str, minus: str) -> dict[str, _Kind]:
+    """Return how each verdict is called and drawn."""
     return {
         "a": _Kind(plus, "#f6c48b", "#7f3b08", "/////"),
         "b": _Kind(minus, "#c9c3e0", "#3b1a63", "\\\\\\\\\\"),
@@ -50,13 +51,13 @@ def verdict_states(frame: pd.DataFrame, alpha: float) -> NDArray[np.object_]:
     return states
 
 
-_ORDER = ("a", "b", "equivalent", "undecided", "untested")
+VERDICT_ORDER = ("a", "b", "equivalent", "undecided", "untested")
 
 
 def draw_verdicts(axes: Axes, frame: pd.DataFrame, states: NDArray[np.object_], layers: Sequence[int] = ()) -> None:
     """Fill and hatch the cells by verdict, and label the axes, that of the layers if given."""
-    codes = head_matrix(frame, np.array([_ORDER.index(state) for state in states], dtype=float))
-    for code, kind in enumerate(_kinds("", "").values()):
+    codes = head_matrix(frame, np.array([VERDICT_ORDER.index(state) for state in states], dtype=float))
+    for code, kind in enumerate(verdict_kinds("", "").values()):
         cells = codes == code
         if cells.any():
             axes.add_collection(
@@ -87,8 +88,8 @@ def verdict_legend(
     states: NDArray[np.object_], conditions: tuple[str, str], width: float, effect: Effect
 ) -> list[Patch]:
     """Return an entry per verdict with its number of heads, `width` inches wide at most."""
-    kinds = _kinds(*effect.directions(*conditions))
-    shown = [name for name in _ORDER if name in ("a", "b") or (states == name).any()]
+    kinds = verdict_kinds(*effect.directions(*conditions))
+    shown = [name for name in VERDICT_ORDER if name in ("a", "b") or (states == name).any()]
     return [
         Patch(
             facecolor=kinds[name].face,
@@ -157,7 +158,7 @@ def significance_mask_alt(
     effect = effect_of(heads)
     frame = select_heads(heads, [effect.estimate, "p_perm_fdr"], site=site, threshold=threshold, measure=measure)
     states = verdict_states(frame, alpha)
-    n = {name: int((states == name).sum()) for name in _ORDER}
+    n = {name: int((states == name).sum()) for name in VERDICT_ORDER}
     found = n["a"] + n["b"]
     plus, minus = effect.directions_in_text(*condition_names(heads, conditions))
     text = f"Of {len(frame)} heads, {found} {effect.verb} after FDR correction at {level(alpha)}"

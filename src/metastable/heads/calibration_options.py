@@ -21,13 +21,17 @@ _CHOSEN = "options of the calibration"
 class CalibrationOptions(Options):
     """What was chosen for a calibration; each field's entry says what it is.
 
-    Of how the study itself tests (`correction`, `margin`, `covariates`, `joint`) a calibration uses nothing: it runs
-    every test with every correction on halves of one condition.
+    Of how the study itself tests (`correction`, `covariates`) a calibration uses nothing: it runs every test with every
+    correction on halves of one condition.
     """
 
     # thousands of tests want fewer relabelings each, but enough for a lone head of hundreds to pass a correction
     permutations: int = as_field(common_option("permutations", default=5000, group=_CHOSEN))
     alpha: float = as_field(common_option("alpha", group=_CHOSEN))
+    margin: float = as_field(common_option("margin", group=_CHOSEN))
+    joint: bool = as_field(
+        common_option("joint", help="also try the joint model of all heads (slow: one fit a division)", group=_CHOSEN)
+    )
     side: str = option(
         "a",
         str,
@@ -36,7 +40,15 @@ class CalibrationOptions(Options):
         affects="tests",
         group=_CHOSEN,
     )
-    splits: int = option(200, natural, "how many random divisions", affects="tests", group=_CHOSEN)
+    repack: bool = option(
+        False,
+        bool,
+        "draw the words themselves into two lists and pack and read them anew each time, instead of dividing finished "
+        "sequences: the type I error of the whole instrument",
+        affects="tests",
+        group=_CHOSEN,
+    )
+    splits: int = option(200, natural, "how many random divisions, or draws", affects="tests", group=_CHOSEN)
     shift: float = option(
         0.5, positive, "the planted shift, in standard deviations over units", affects="tests", group=_CHOSEN
     )

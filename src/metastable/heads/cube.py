@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 __all__ = [
     "counts_and_keys",
     "feature_table",
+    "head_positions",
     "histogram_medians",
+    "row_blocks",
     "target_rows",
     "token_histograms",
     "token_values",
@@ -117,7 +119,8 @@ def _mean_over_tokens(values: xr.DataArray) -> xr.DataArray:
     return (values.sum("token", dtype=np.float64) / asked).where(asked > 0)
 
 
-def _positions(cube: xr.Dataset, features: pd.DataFrame) -> tuple[NDArray[np.intp], ...]:
+def head_positions(cube: xr.Dataset, features: pd.DataFrame) -> tuple[NDArray[np.intp], ...]:
+    """Return the positions of heads along the axes site, layer and head of a cube, each of shape (n_features,)."""
     return tuple(
         pd.Index(cube[name].to_numpy()).get_indexer(pd.Index(features[name])) for name in ("site", "layer", "head")
     )
@@ -151,7 +154,7 @@ def unit_means(
     if "threshold" in array.dims:
         array = array.isel(threshold=_threshold_index(cube, threshold))
     block = array.transpose("sequence", "site", "layer", "head").to_numpy()
-    site, layer, head = _positions(cube, features)
+    site, layer, head = head_positions(cube, features)
     return np.ascontiguousarray(block[:, site, layer, head], dtype=np.float64)
 
 
@@ -166,6 +169,34 @@ def _chunks(cube: xr.Dataset, threshold: float, measure: str, size: int) -> Iter
 
 def _asked(values: NDArray[Any]) -> NDArray[np.bool_]:
     return ~np.isnan(values) if values.dtype.kind == "f" else values > 0
+
+
+def row_blocks(
+    cube: xr.Dataset, features: pd.DataFrame, threshold: float, measure: str = "count", *, chunk: int = 256
+) -> Iterator[tuple[int, NDArray[Any], NDArray[np.bool_]]]:
+    """Read a measure of every row of attention, some sequences at a time.
+
+    Parameters
+    ----------
+    cube, features, threshold
+        As for `token_histograms`.
+    measure : str
+        Which summary of the attention row.
+    chunk : int
+        Sequences read at a time, which bounds the memory.
+
+    Yields
+    ------
+    start : int
+        Position of the first of these sequences in the cube.
+    values : ndarray, shape (n_sequences, n_tokens, n_features)
+    asked : ndarray of bool of the same shape
+        Whether the token queries.
+    """
+    site, layer, head = head_positions(cube, features)
+    for start, block in _chunks(cube, threshold, measure, chunk):
+        rows = block[:, :, site, layer, head]
+        yield start, rows, _asked(rows)
 
 
 def token_histograms(
@@ -197,7 +228,7 @@ def token_histograms(
     ndarray of int64, shape (n_groups, n_features, n_tokens + 1)
         Number of tokens with each count; index 0 is always 0.
     """
-    site, layer, head = _positions(cube, features)
+    site, layer, head = head_positions(cube, features)
     n_groups, width = int(groups.max()) + 1, cube.sizes["token"] + 1
     n_features = len(features)
     histograms = np.zeros((n_groups, n_features, width), dtype=np.int64)
@@ -231,7 +262,7 @@ def counts_and_keys(
     counts, keys : ndarray of int64, shape (n_sequences, n_tokens, n_features)
         0 where a token is no query.
     """
-    site, layer, head = _positions(cube, features)
+    site, layer, head = head_positions(cube, features)
     blocks = zip(_chunks(cube, threshold, "count", chunk), _chunks(cube, threshold, "share", chunk), strict=True)
     for (start, count), (_, share) in blocks:
         counts = count[:, :, site, layer, head].astype(np.int64)
@@ -266,7 +297,7 @@ def token_values(
     sequence : ndarray of int, shape (n_tokens,)
         Position of each token's sequence in the cube.
     """
-    site, layer, head = _positions(cube, features)
+    site, layer, head = head_positions(cube, features)
     values, owners = [], []
     for start, block in _chunks(cube, threshold, measure, chunk):
         rows = block[:, :, site, layer, head]

@@ -47,15 +47,15 @@ def without_sinks(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(name for name in names if measure_named(name).without_sinks)
 
 
-def learned_sink_shares(cube: xr.Dataset, contrast: Contrast) -> tuple[float, float] | None:
+def learned_sink_shares(cube: xr.Dataset, sides: NDArray[np.intp]) -> tuple[float, float] | None:
     """Return what share of the attention goes to learned sinks on either side of a contrast.
 
     Parameters
     ----------
     cube : xarray.Dataset
         Of a model with such sinks it holds ``mean_sink_mass`` (sequence, site, layer, head).
-    contrast : Contrast
-        Its sides are those of the sequences.
+    sides : ndarray of int, shape (n_sequences,)
+        Of a contrast, as `metastable.heads.word_units.read_sides` gives them: 0 for a, 1 for b, -1 for none.
 
     Returns
     -------
@@ -65,7 +65,7 @@ def learned_sink_shares(cube: xr.Dataset, contrast: Contrast) -> tuple[float, fl
     if "mean_sink_mass" not in cube:
         return None
     of_sequence = cube["mean_sink_mass"].mean(("site", "layer", "head")).to_numpy()
-    a, b = (float(of_sequence[contrast.sides == side].mean()) for side in (0, 1))
+    a, b = (float(of_sequence[sides == side].mean()) for side in (0, 1))
     return a, b
 
 

@@ -43,11 +43,13 @@ if TYPE_CHECKING:
     from metastable.models.sites import Site
 
 __all__ = [
+    "JOINT_NEEDS",
     "adjusting",
     "analyse_beside",
     "analyse_cube",
     "analyse_view",
     "directed_test",
+    "joint_fits",
     "joint_model",
     "lone_head",
     "measures_beside",
@@ -398,8 +400,8 @@ def measures_beside(cube: xr.Dataset, options: Options) -> tuple[str, ...]:
         name
         for name, measure in known_measures().measures.items()
         if name != options.measure
-        and name in cube
-        and (measure.tested_in_every_run or (measure.stands_in_for and measure.stands_in_for not in cube))
+        and f"mean_{name}" in cube
+        and (measure.tested_in_every_run or (measure.stands_in_for and f"mean_{measure.stands_in_for}" not in cube))
     )
 
 
@@ -486,6 +488,26 @@ def power_of(cube: xr.Dataset, contrast: Contrast, options: Options, advance: Ad
     )
 
 
+JOINT_NEEDS = (
+    "--joint: the joint model needs unpaired sequences, one attention site of several layers, and one of the "
+    f"measures {', '.join(name for name, measure in known_measures().measures.items() if measure.joint)}; leave it out"
+)
+"""What a refusal says."""
+
+
+def joint_fits(contrast: Contrast, features: pd.DataFrame, measure: str) -> bool:
+    """Whether the joint model of all heads is one of this design, of these heads and of this measure."""
+    sizes = features.groupby("layer").size()
+    return bool(
+        contrast.unit == "sequence"
+        and contrast.predictor is None
+        and measure_named(measure).joint
+        and len(features["site"].unique()) == 1
+        and len(sizes) > 1
+        and sizes.min() > 1
+    )
+
+
 def joint_model(cube: xr.Dataset, contrast: Contrast, options: Options) -> JointModel:
     """Fit one model over all heads.
 
@@ -495,35 +517,21 @@ def joint_model(cube: xr.Dataset, contrast: Contrast, options: Options) -> Joint
         If the design, the measure or the model's heads do not suit it.
     """
     features = feature_table(cube)
-    sizes = features.groupby("layer").size()
-    fits = (
-        contrast.unit == "sequence"
-        and contrast.predictor is None
-        and measure_named(options.measure).joint
-        and len(features["site"].unique()) == 1
-        and len(sizes) > 1
-        and sizes.min() > 1
-    )
-    if not fits:
-        raise InputError(
-            "--joint: the joint model needs unpaired sequences, one attention site of several layers, and one of the "
-            f"measures {', '.join(name for name, measure in known_measures().measures.items() if measure.joint)}; "
-            "leave it out"
-        )
+    if not joint_fits(contrast, features, options.measure):
+        raise InputError(JOINT_NEEDS)
     values = unit_values(cube, contrast, options)
     return fit_joint_model(np.log(values), contrast.condition, features["layer"].to_numpy())
 
 
-def side_histograms(cube: xr.Dataset, contrast: Contrast, thresholds: tuple[float, ...]) -> NDArray[np.int64]:
-    """Count how many tokens of either side of a contrast gave each count, as `RunResult.histograms` holds it."""
-    groups = contrast.sides
+def side_histograms(cube: xr.Dataset, sides: NDArray[np.intp], thresholds: tuple[float, ...]) -> NDArray[np.int64]:
+    """Count how many tokens of either side gave each count, as `RunResult.histograms` holds it."""
     features = feature_table(cube)
-    return np.stack([token_histograms(cube, features, threshold, groups) for threshold in thresholds])
+    return np.stack([token_histograms(cube, features, threshold, sides) for threshold in thresholds])
 
 
-def side_spread(cube: xr.Dataset, contrast: Contrast, options: Options) -> Spread:
-    """Find how the counts of either side of a contrast spread at the primary threshold, as `RunResult` holds it."""
-    return spread_of(cube, feature_table(cube), options.threshold[0], contrast.sides)
+def side_spread(cube: xr.Dataset, sides: NDArray[np.intp], options: Options) -> Spread:
+    """Find how the counts of either side spread at the primary threshold, as `RunResult` holds it."""
+    return spread_of(cube, feature_table(cube), options.threshold[0], sides)
 
 
 def analyse_view(
@@ -544,5 +552,5 @@ def analyse_view(
     """
     options = replace(options, measure=view.measure)
     looked = view_cube(cube, view, sequences, sites)
-    histograms = side_histograms(looked, contrast, thresholds_of(looked, options))
+    histograms = side_histograms(looked, contrast.sides, thresholds_of(looked, options))
     return analyse_cube(looked, contrast, sequences, options, histograms, advance)

@@ -14,14 +14,18 @@ from numpy.typing import NDArray
 from metastable.heads.contrasts import Contrast
 from metastable.heads.judged_claims import JudgedClaim
 from metastable.heads.outlying_lengths import OutlyingLengths
+from metastable.heads.packings import PackingVerdicts
 from metastable.heads.record import RunRecord
 from metastable.heads.spread import Spread
+from metastable.heads.word_units import read_sides
 from metastable.stats.analysis import Analysis, join_analyses
 from metastable.stats.mixed_models.joint import JointModel
 from metastable.stats.simulation.sensitivity import Sensitivity
 from metastable.study import Material, Options, Study
 
 if TYPE_CHECKING:
+    import xarray as xr
+
     from metastable.extraction import Extraction
     from metastable.models.encoders import Encoder
 
@@ -42,7 +46,7 @@ class Counted:
         Where its report goes.
     material : Material
     contrasts : tuple of Contrast
-        What is compared, the primary contrast first.
+        What is compared, the primary contrast first; of words where they are read in several packings.
     encoder : Encoder
     extraction : Extraction
     """
@@ -99,6 +103,10 @@ class RunResult:
         Share of the attention that goes to the heads' learned sinks on side a and on side b; None where they have none.
     outlying : OutlyingLengths or None
         The sequences that are far longer than the others of their condition; None where none is.
+    packings : PackingVerdicts or None
+        The tests of each random packing of the words by itself; None where there is one packing.
+    word_cube : xarray.Dataset or None
+        Values of the words, as `metastable.heads.word_units.UnitCube` holds them; None where sequences are tested.
     """
 
     study: Study
@@ -119,11 +127,18 @@ class RunResult:
     sink_held: pd.DataFrame | None = field(default=None, repr=False)
     learned_sink: tuple[float, float] | None = None
     outlying: OutlyingLengths | None = None
+    packings: PackingVerdicts | None = None
+    word_cube: xr.Dataset | None = field(default=None, repr=False)
 
     @property
     def contrast(self) -> Contrast:
         """The primary contrast."""
         return self.contrasts[0]
+
+    @property
+    def read_sides(self) -> NDArray[np.intp]:
+        """Side of the primary contrast of each sequence that the model read: 0 for a, 1 for b, -1 for none."""
+        return read_sides(self.contrast, self.material)
 
     @property
     def analysis(self) -> Analysis:

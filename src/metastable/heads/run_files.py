@@ -23,6 +23,7 @@ def sequence_table(sequences: tuple[Sequence, ...]) -> pd.DataFrame:
             "pair": [s.pair for s in sequences],
             "level": [s.level for s in sequences],
             "context": [s.context for s in sequences],
+            "packing": [s.packing for s in sequences],
             "text": [s.text for s in sequences],
             "n_tokens": [len(s.token_ids) for s in sequences],
             "n_words": [len(s.words) for s in sequences],
@@ -32,7 +33,7 @@ def sequence_table(sequences: tuple[Sequence, ...]) -> pd.DataFrame:
             "target_b": [list(s.target_b) for s in sequences],
             "segment_ids": [list(s.segment_ids) for s in sequences],
         }
-    ).astype(dict.fromkeys(("cluster", "pair", "level", "context"), "string"))
+    ).astype(dict.fromkeys(("cluster", "pair", "level", "context", "packing"), "string"))
     return table.join(pd.DataFrame([dict(s.covariates) for s in sequences]))
 
 
@@ -95,6 +96,8 @@ def write_tables(result: RunResult) -> None:
     write_text(result.folder / "modes.csv", mode_table(result).to_csv(index=False, lineterminator="\n"))
     if result.sink_held is not None:
         write_text(result.folder / "sink_held.csv", result.sink_held.to_csv(index=False, lineterminator="\n"))
+    if result.packings is not None:
+        write_text(result.folder / "packings.csv", result.packings.table.to_csv(index=False, lineterminator="\n"))
     if result.sensitivity is not None:
         write_text(result.folder / "sensitivity.csv", result.sensitivity.curve.to_csv(index=False, lineterminator="\n"))
     with written_whole(result.folder / "sequences.parquet") as path:

@@ -30,12 +30,14 @@ class Sides:
     thing: str
 
 
-def sides_of(contrast: Contrast) -> Sides:
+def sides_of(contrast: Contrast, things: str = "sequences") -> Sides:
     """Name the sides of a contrast.
 
     Parameters
     ----------
     contrast : Contrast
+    things : str
+        What is compared: sequences, or words.
 
     Returns
     -------
@@ -46,7 +48,7 @@ def sides_of(contrast: Contrast) -> Sides:
         a, b = (f"“{condition.name}”" for condition in (contrast.a, contrast.b))
         return Sides(a, b, f"{a} and {b}", "")
     a, b = contrast.a.name, contrast.b.name
-    return Sides(a, b, f"{a} and {b} sequences", " sequences")
+    return Sides(a, b, f"{a} and {b} {things}", f" {things}")
 
 
 def units_text(contrast: Contrast) -> str:

@@ -7,19 +7,23 @@ from pathlib import Path
 
 import pandas as pd
 
+from metastable.errors import InputError
 from metastable.extraction.distributed import current_processes
 from metastable.files import written_together
 from metastable.heads.calibrated_side import side_of
 from metastable.heads.calibration_options import CalibrationOptions, counts_as_recorded
 from metastable.heads.calibration_result import CalibrationResult
 from metastable.heads.cube import feature_table
+from metastable.heads.head_tests import JOINT_NEEDS, joint_fits
 from metastable.heads.record import CalibrationRecord, ComparedModel, RunRecord, require_whole, with_files, write_record
+from metastable.heads.results import Counted
 from metastable.progress import Silent, Stages
 from metastable.report.calibration.page import write_page
 from metastable.runs.clock import Clock
 from metastable.runs.study import count_study
 from metastable.runs.writing_alone import writing_alone
 from metastable.stats.simulation.calibrating import calibrate
+from metastable.stats.simulation.further import FURTHER, Further
 from metastable.study import Options, Study
 
 __all__ = ["recorded_options", "run_calibration"]
@@ -39,6 +43,18 @@ def recorded_options(folder: Path) -> Options | None:
     record = RunRecord.read(path)
     require_whole(record, path)
     return record.options
+
+
+def _further(counted: Counted, features: pd.DataFrame, options: CalibrationOptions) -> Further:
+    """Return what else of the study's report is tried: all that its units allow."""
+    contrast = counted.contrasts[0]
+    unpaired = {"slope", "slope with covariate"}
+    names = [name for name in FURTHER if name != "joint" and (contrast.pair is None or name not in unpaired)]
+    if options.joint:
+        if not joint_fits(contrast, features, counted.options.measure):
+            raise InputError(JOINT_NEEDS)
+        names.append("joint")
+    return Further(tuple(names), options.margin, options.permutations)
 
 
 def run_calibration(
@@ -70,8 +86,13 @@ def run_calibration(
     Raises
     ------
     InputError
-        If the condition has fewer than eight units.
+        If the condition has fewer than eight units, or words were read in several packings.
     """
+    if (packings := options.own.get("packings", 1)) > 1:
+        raise InputError(
+            f"--packings {packings}: words that were read in one sequence would be divided between the halves, so that "
+            "what they share is not tried; give --repack, or --packings 1 for the sequences of one packing"
+        )
     folder = Path(options.out) / study.name
     with writing_alone(folder):
         return _written(study, options, folder, Clock(stages or Silent()), command)
@@ -101,6 +122,7 @@ def _written(
             alpha=options.alpha,
             shift=options.shift,
             share=options.share,
+            further=_further(counted, features, options),
             rng=options.seed,
             callback=advance,
         )

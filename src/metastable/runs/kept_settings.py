@@ -65,6 +65,8 @@ def result_key(
     for s in material.sequences:
         row = (s.identifier, s.condition, s.cluster, s.pair, s.level, s.context, s.target, dict(s.covariates))
         digest.update(json.dumps(row, default=float).encode())
+    for s in material.units:
+        digest.update(json.dumps((s.identifier, s.pair, dict(s.covariates)), default=float).encode())
     return digest.hexdigest()
 
 

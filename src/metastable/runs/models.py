@@ -219,7 +219,7 @@ def _kept(home: Path, key: str, name: NamedModel) -> ModelRun | None:
 
 
 def _model_run(result: RunResult, name: NamedModel, reading: str, home: Path) -> ModelRun:
-    cube = load_counts(result.folder / "counts.zarr")
+    cube = load_counts(result.folder / "counts.zarr") if result.word_cube is None else result.word_cube
     features, threshold = feature_table(cube), result.record.options.threshold[0]
     units = ModelUnits(
         features=features,

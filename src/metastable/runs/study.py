@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from metastable.browser.run_browser import write_run_browser
 from metastable.extraction import extract
@@ -34,10 +34,12 @@ from metastable.heads.head_tests import (
 )
 from metastable.heads.judged_claims import ClaimedOn, JudgedClaim, judge_claims
 from metastable.heads.outlying_lengths import outlying_lengths
+from metastable.heads.packings import PackingVerdicts, verdicts_over_packings
 from metastable.heads.record import with_files, write_record
 from metastable.heads.recording import run_record
 from metastable.heads.results import Counted, RunResult
 from metastable.heads.run_files import write_tables
+from metastable.heads.word_units import UnitCube, check_packings, read_sides, unit_cube, word_contrasts
 from metastable.material.likeness import MODEL_COVARIATES, with_distinct_pieces, with_word_likeness
 from metastable.models.devices import local_rank, resolve_device
 from metastable.models.embeddings import input_embeddings
@@ -54,9 +56,6 @@ from metastable.stats.balance import balance_table
 from metastable.stats.permutations.engine import PermutationResult
 from metastable.study import Material, Options, Sequence, Study, View
 from metastable.study.own_options import check_options
-
-if TYPE_CHECKING:
-    import xarray as xr
 
 __all__ = ["CUBE", "count_study", "describe_by_model", "prepare_study", "run_study"]
 
@@ -78,7 +77,7 @@ def prepare_study(study: Study, options: Options, tokenizer: Tokenizer) -> tuple
     -------
     material : Material
     contrasts : tuple of Contrast
-        The primary contrast first.
+        The primary contrast first; of the words, where they are read in several packings.
 
     Raises
     ------
@@ -87,8 +86,9 @@ def prepare_study(study: Study, options: Options, tokenizer: Tokenizer) -> tuple
     """
     check_options(study, options)
     material = with_distinct_pieces(study.build(options, tokenizer))
-    contrasts = contrasts_of(study, material.sequences)
-    known_later = tuple(name for name in options.covariates if name in MODEL_COVARIATES)
+    check_packings(study, options, material)
+    contrasts = _contrasts(study, material)
+    known_later = () if material.packings > 1 else MODEL_COVARIATES
     for contrast in contrasts:
         adjusting(contrast, tuple(name for name in options.covariates if name not in known_later))
     check_needs(named_measures(study, options), material.sequences)
@@ -101,6 +101,8 @@ def describe_by_model(
     study: Study, options: Options, material: Material, encoder: Encoder
 ) -> tuple[Material, tuple[Contrast, ...]]:
     """Add the covariates that only the model can tell: how alike the words of a sequence are to it.
+
+    They are of sequences. Words that are read in several packings have none of them.
 
     Parameters
     ----------
@@ -124,10 +126,17 @@ def describe_by_model(
         If a covariate to adjust for is one that this model or material does not have.
     """
     described = with_word_likeness(material, partial(input_embeddings, encoder.model))
-    contrasts = contrasts_of(study, described.sequences)
+    contrasts = _contrasts(study, described)
     for contrast in contrasts:
         adjusting(contrast, options.covariates)
     return described, contrasts
+
+
+def _contrasts(study: Study, material: Material) -> tuple[Contrast, ...]:
+    """Return what is compared: the sequences, or the words where they are read in several packings."""
+    if material.packings > 1:
+        return word_contrasts(study, material.units)
+    return contrasts_of(study, material.sequences)
 
 
 def count_study(study: Study, options: Options, clock: Clock, *, cube: str = CUBE, in_place: bool = True) -> Counted:
@@ -258,21 +267,35 @@ def _run(
     study, options = counted.study, counted.options
     material, contrasts = counted.material, counted.contrasts
     cube = counted.extraction.dataset
+    sides = read_sides(contrasts[0], material)
+    with clock.stage("units", "values of the units"):
+        tested = unit_cube(cube, material, contrasts[0], counted.encoder.sites, options)
     analyses = []
     with clock.stage("statistics", "tests of every head") as advance:
-        histograms = side_histograms(cube, contrasts[0], options.threshold)
+        histograms = side_histograms(cube, sides, options.threshold)
         for index, contrast in enumerate(contrasts):
 
             def tell(done: int, total: int, index: int = index, advance: Advance = advance) -> None:
                 advance(index * total + done, len(contrasts) * total)
 
-            analyses.append(analyse_cube(cube, contrast, material.sequences, options, histograms, tell))
+            analyses.append(
+                analyse_cube(
+                    tested.cube, contrast, tested.sequences, options, histograms, tell,
+                    with_mixed_models=tested.has_tokens,
+                )
+            )  # fmt: skip
     with clock.stage("beside", "tests of the other measures") as advance:
-        beside, lacking = analyse_beside(cube, contrasts[0], material.sequences, options, histograms, advance)
+        beside, lacking = analyse_beside(tested.cube, contrasts[0], tested.sequences, options, histograms, advance)
+    packings: PackingVerdicts | None = None
+    if tested.design_effect is not None:
+        with clock.stage("packings", "tests of each packing") as advance:
+            packings = verdicts_over_packings(
+                cube, study, material, options, analyses[0], tested.design_effect, advance
+            )
     extraction = replace(counted.extraction, left_out={**counted.extraction.left_out, **lacking})
     counted = replace(counted, extraction=extraction)
     sink = sink_of(beside)
-    sink_held = None if sink is None else effects_with_sink_held(cube, contrasts[0], options, sink)
+    sink_held = None if sink is None else effects_with_sink_held(tested.cube, contrasts[0], options, sink)
     views: list[Analysis] = []
     if study.views:
         with clock.stage("views", "tests of each view") as advance:
@@ -281,14 +304,14 @@ def _run(
                 analyse_view(cube, view, contrasts[0], material.sequences, sites, options, advance)
                 for view in study.views
             ]
-    claims = _judged(study, options, counted, cube, analyses, views)
+    claims = _judged(study, options, counted, tested, analyses, views)
     with clock.stage("sensitivity", "what this sample could find") as advance:
-        power = power_of(cube, contrasts[0], options, advance)
+        power = power_of(tested.cube, contrasts[0], options, advance)
     joint = None
     if options.joint:
         with clock.stage("joint", "one model of all heads"):
             joint = joint_model(cube, contrasts[0], options)
-    values = unit_values(cube, contrasts[0], options)
+    values = unit_values(tested.cube, contrasts[0], options)
     record = run_record(counted, analyses[0], claims, note, seconds=clock.seconds, command=command)
     result = RunResult(
         study=study,
@@ -302,15 +325,18 @@ def _run(
         sensitivity=power,
         joint=joint,
         histograms=histograms,
-        spread=side_spread(cube, contrasts[0], options),
+        spread=side_spread(cube, sides, options),
         unit_values=values,
         record=record,
         claims=claims,
         sink_held=sink_held,
-        learned_sink=learned_sink_shares(cube, contrasts[0]),
-        outlying=outlying_lengths(
-            contrasts[0], material.sequences, values, adjusting(contrasts[0], options.covariates)
-        ),
+        learned_sink=learned_sink_shares(cube, sides),
+        # packed sequences are of one length, and words have none
+        outlying=None
+        if packings is not None
+        else outlying_lengths(contrasts[0], material.sequences, values, adjusting(contrasts[0], options.covariates)),
+        packings=packings,
+        word_cube=None if tested.has_tokens else tested.cube,
     )
     with clock.stage("report", "figures and report") as advance:
         write_tables(result)
@@ -325,20 +351,20 @@ def _judged(
     study: Study,
     options: Options,
     counted: Counted,
-    cube: xr.Dataset,
+    tested: UnitCube,
     analyses: list[Analysis],
     views: list[Analysis],
 ) -> tuple[JudgedClaim, ...]:
     """Judge the study's claims, each on the contrast or view that it names."""
     on = {
-        contrast.name: ClaimedOn(options.measure, analysis, partial(directed_test, cube, contrast, options))
+        contrast.name: ClaimedOn(options.measure, analysis, partial(directed_test, tested.cube, contrast, options))
         for contrast, analysis in zip(counted.contrasts, analyses, strict=True)
     }
     sequences, sites = counted.material.sequences, counted.encoder.sites
     for view, analysis in zip(study.views, views, strict=True):
 
         def directed(direction: Literal["greater", "less"], view: View = view) -> PermutationResult:
-            looked = view_cube(cube, view, sequences, sites)
+            looked = view_cube(tested.cube, view, sequences, sites)
             return directed_test(looked, counted.contrasts[0], replace(options, measure=view.measure), direction)
 
         on[view.name] = ClaimedOn(view.measure, analysis, directed)

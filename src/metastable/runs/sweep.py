@@ -22,6 +22,7 @@ from metastable.heads.sweep_axes import Axis, setting_text
 from metastable.heads.sweep_result import SweepResult
 from metastable.heads.sweep_run import FinishedRun, finished_run
 from metastable.heads.sweep_tables import corrected_heads, head_table, settings_table
+from metastable.heads.word_units import read_sides, unit_cube
 from metastable.progress import Silent, Stages
 from metastable.report.apa import plural
 from metastable.report.index import write_index
@@ -72,8 +73,12 @@ def _compute(
         return None
     cube = extraction.dataset
     with clock.stage(f"{key} statistics", f"{name}: tests of every head") as advance:
-        histograms = side_histograms(cube, run.contrast, options.threshold)
-        found = analyse_cube(cube, run.contrast, run.material.sequences, options, histograms, advance)
+        tested = unit_cube(cube, run.material, run.contrast, encoder.sites, options)
+        histograms = side_histograms(cube, read_sides(run.contrast, run.material), options.threshold)
+        found = analyse_cube(
+            tested.cube, run.contrast, tested.sequences, options, histograms, advance,
+            with_mixed_models=tested.has_tokens,
+        )  # fmt: skip
     return finished_run(found, run.material, run.contrast, options, encoder, extraction)
 
 

@@ -45,6 +45,9 @@ from .permutations.resolution import resolution as resolution
 from .several_groups import SeveralGroups as SeveralGroups
 from .several_groups import several_groups_test as several_groups_test
 from .several_groups import welch_anova as welch_anova
+from .shared_noise import Readings as Readings
+from .shared_noise import SharedNoise as SharedNoise
+from .shared_noise import shared_noise as shared_noise
 from .sign_flips import SignFlips as SignFlips
 from .sign_flips import sign_flip_test as sign_flip_test
 from .simulation.calibrating import calibrate as calibrate

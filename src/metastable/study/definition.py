@@ -48,6 +48,8 @@ class Sequence:
     context : str or None
         What several sequences have in common beside the condition (a carrier sentence, a clip): a
         crossed random effect of the mixed model.
+    packing : str or None
+        Number of the random packing that it belongs to, from "1", where the same words are read in several.
     target : tuple of int
         Positions in `words` of the words that the study is about; empty where it is about all.
     target_b : tuple of int
@@ -68,6 +70,7 @@ class Sequence:
     pair: str | None = None
     level: str | None = None
     context: str | None = None
+    packing: str | None = None
     target: tuple[int, ...] = ()
     target_b: tuple[int, ...] = ()
     covariates: Mapping[str, float] = field(default_factory=dict)
@@ -237,6 +240,11 @@ class Material:
         Balance tables of the words before and after matching, where they were matched.
     of_words : bool
         Whether sequences are lists of words, which readers see with dots between them, and not texts.
+    packings : int
+        In how many random packings the words are read; each sequence then says which it belongs to.
+    units : tuple of Sequence
+        Where there are several packings the words that were read, each once: the units of inference, with a word's own
+        covariates and, in a paired design, its pair. They have no tokens of their own.
     """
 
     sequences: tuple[Sequence, ...]
@@ -244,6 +252,8 @@ class Material:
     sources: Mapping[str, str] = field(default_factory=dict)
     matched: tuple[pd.DataFrame, pd.DataFrame] | None = None
     of_words: bool = False
+    packings: int = 1
+    units: tuple[Sequence, ...] = ()
 
 
 @dataclass(frozen=True)

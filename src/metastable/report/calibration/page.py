@@ -13,11 +13,14 @@ from metastable.report.calibration.plates import PLATES
 from metastable.report.plate import PlacedPlate, placed_plates, save_plates
 from metastable.report.sections import Section, table, with_plates
 from metastable.report.templating import environment
+from metastable.stats.simulation.further import FURTHER
 
 __all__ = ["render_page", "write_page"]
 
+Rates = tuple[tuple[str, str, str], ...]
+
 # Each rate that is estimated, the scenario it is taken from, and what its column is called.
-_RATES = (
+_RATES: Rates = (
     ("false_positive_rate", "null", "false positive rate"),
     ("fwer", "null", "family-wise error"),
     ("fdr", "planted", "false discovery rate"),
@@ -27,7 +30,7 @@ _RATES = (
 _OMNIBUS_RATES = (_RATES[0], _RATES[-1])
 
 
-def _cells(rows: pd.DataFrame, rates: tuple[tuple[str, str, str], ...]) -> list[str]:
+def _cells(rows: pd.DataFrame, rates: Rates) -> list[str]:
     cells = []
     for measure, scenario, _ in rates:
         found = rows[(rows["measure"] == measure) & (rows["scenario"] == scenario)]
@@ -39,23 +42,38 @@ def _rate(row: pd.Series) -> str:
     return f"{row['estimate']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
 
 
+def _there(rates: pd.DataFrame, columns: Rates) -> Rates:
+    """Leave out the rates that were not estimated of any test."""
+    known = set(zip(rates["measure"], rates["scenario"], strict=True))
+    return tuple(column for column in columns if column[:2] in known)
+
+
 def _table_of_heads(rates: pd.DataFrame) -> str:
+    columns = _there(rates, _RATES)
     rows = [
-        [str(test), str(correction), *_cells(mine, _RATES)]
+        [str(test), str(correction), *_cells(mine, columns)]
         for (test, correction), mine in rates.groupby(["test", "correction"], sort=False)
     ]
-    return table(["test", "correction", *(title for _, _, title in _RATES)], rows, "llrrrr")
+    header = ["test", "correction", *(title for _, _, title in columns)]
+    return table(header, rows, "ll" + "r" * len(columns))
 
 
 def _table_of_omnibus_tests(rates: pd.DataFrame) -> str:
-    rows = [[str(test), *_cells(mine, _OMNIBUS_RATES)] for test, mine in rates.groupby("test", sort=False)]
-    return table(["omnibus test", *(title for _, _, title in _OMNIBUS_RATES)], rows, "lrr")
+    columns = _there(rates, _OMNIBUS_RATES)
+    rows = [[str(test), *_cells(mine, columns)] for test, mine in rates.groupby("test", sort=False)]
+    return table(["omnibus test", *(title for _, _, title in columns)], rows, "l" + "r" * len(columns))
+
+
+def _table_of_further_tests(rates: pd.DataFrame) -> str:
+    rows = [[str(row["test"]), _rate(pd.Series(row)), str(row["n_splits"])] for row in rates.to_dict("records")]
+    return table(["what is tried", "false positive rate", "divisions"], rows, "lrr")
 
 
 def _sections(result: CalibrationResult) -> list[Section]:
     rates = result.table
     of_heads = rates[rates["test"].isin(rates.loc[rates["measure"] == "fwer", "test"])]
-    omnibus = rates.drop(of_heads.index)
+    beyond = rates[rates["test"].isin(FURTHER) | rates["test"].str.startswith("joint: ")]
+    omnibus = rates.drop([*of_heads.index, *beyond.index])
     return [
         Section(
             "rates",
@@ -65,9 +83,10 @@ def _sections(result: CalibrationResult) -> list[Section]:
                 sentences.division(result),
                 _table_of_heads(of_heads),
                 _table_of_omnibus_tests(omnibus),
+                *((sentences.beyond(result), _table_of_further_tests(beyond)) if len(beyond) else ()),
             ),
         ),
-        Section("reading", "", (sentences.reading(), " ".join(sentences.limitations(result)))),
+        Section("reading", "", (sentences.reading(result), " ".join(sentences.limitations(result)))),
     ]
 
 
@@ -88,12 +107,14 @@ def render_page(result: CalibrationResult, plates: Sequence[PlacedPlate[Calibrat
         "study": result.study.name,
         "sections": with_plates(_sections(result), plates),
         "command": result.record.command,
+        "stem": result.stem,
+        "what": "splits" if result.repacked is None else "draws",
     }
     return environment().get_template("calibration.md.j2").render(context)
 
 
 def write_page(result: CalibrationResult, advance: Callable[[int, int], None]) -> None:
-    """Draw the figures and write calibration.md and calibration.csv into the study's folder.
+    """Draw the figures and write the page and the table of rates into the study's folder.
 
     Parameters
     ----------
@@ -104,5 +125,5 @@ def write_page(result: CalibrationResult, advance: Callable[[int, int], None]) -
     """
     plates = placed_plates(PLATES, result)
     save_plates(plates, result.folder, advance)
-    write_text(result.folder / "calibration.csv", result.table.to_csv(index=False, lineterminator="\n"))
-    write_text(result.folder / "calibration.md", render_page(result, plates))
+    write_text(result.folder / f"{result.stem}.csv", result.table.to_csv(index=False, lineterminator="\n"))
+    write_text(result.folder / f"{result.stem}.md", render_page(result, plates))

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
 
 import metastable.figures as figures
 from metastable.heads.calibration_result import CalibrationResult
-from metastable.report.plate import Given, Plate, given
+from metastable.report.plate import Given, Part, Plate, given
 
 __all__ = ["PLATES"]
+
+
+def _parts(result: CalibrationResult) -> Sequence[Part[CalibrationResult]]:
+    """Return the whole result; its figures lie beside those of the calibration on finished sequences."""
+    return (Part(result, "" if result.repacked is None else "_repack"),)
 
 
 def _promised(measure: str, scenario: str, *, corrected: bool) -> Callable[[CalibrationResult], Given]:
@@ -43,13 +48,18 @@ PLATES: tuple[Plate[CalibrationResult], ...] = (
         figures.calibration_plot,
         _promised("false_positive_rate", "null", corrected=False),
         lambda _: "Share of heads (layers, models) called different by each test on its own, where nothing differs.",
+        parts=_parts,
     ),
     Plate(
         "calibration_fwer",
         "rates",
         figures.calibration_plot,
         _promised("fwer", "null", corrected=True),
-        lambda _: "Share of splits with any head called different, where nothing differs.",
+        lambda result: (
+            f"Share of {'splits' if result.repacked is None else 'draws'} with any head called different, "
+            "where nothing differs."
+        ),
+        parts=_parts,
     ),
     Plate(
         "calibration_fdr",
@@ -57,6 +67,7 @@ PLATES: tuple[Plate[CalibrationResult], ...] = (
         figures.calibration_plot,
         _promised("fdr", "planted", corrected=True),
         lambda _: "Share of false calls among all calls, where a shift is planted in some heads.",
+        applies=lambda result: result.repacked is None,
     ),
 )
 """In the order of the page."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from metastable.heads.calibration_result import CalibrationResult
+from metastable.heads.calibration_result import CalibrationResult, Repacked
 from metastable.report.apa import format_level
 
-__all__ = ["division", "limitations", "reading", "verdict"]
+__all__ = ["beyond", "division", "limitations", "reading", "verdict"]
 
 
 def verdict(result: CalibrationResult) -> str:
@@ -19,8 +19,13 @@ def verdict(result: CalibrationResult) -> str:
         name = f"{row['test']}{correction} ({row['measure'].replace('_', ' ')}, {row['scenario']})"
         (broken if row["low"] > row["nominal"] else kept).append(name)
     if not broken:
+        where = (
+            "On random halves, whose units are exchangeable,"
+            if result.repacked is None
+            else "Where words are drawn at random into two lists, packed and read anew,"
+        )
         return (
-            "On random halves, whose units are exchangeable, no test or correction goes beyond the level that it "
+            f"{where} no test or correction goes beyond the level that it "
             f"promises (α = {level}): of {len(kept)} rates none lies above its nominal level by more than its Monte "
             "Carlo interval. What unequal variances or groups do to them is not tried here."
         )
@@ -30,19 +35,56 @@ def verdict(result: CalibrationResult) -> str:
         f"Of {n} promised rates {len(broken)} {lie} above the nominal level α = {level} "
         f"by more than {their} Monte Carlo interval: {'; '.join(broken)}. "
         "Where every promise is kept to the point, chance alone takes one rate in forty there, "
-        "and rates of the same splits go together; more splits (`--splits`) tell chance from a broken promise."
+        f"and rates of the same {_times(result)} go together; more of them (`--splits`) tell chance from a broken "
+        "promise."
     )
 
 
 def division(result: CalibrationResult) -> str:
     """Say what was divided, how often, and what was planted."""
     options = result.record.options
+    if result.repacked is not None:
+        return _drawn(result, result.repacked)
     return (
         f"{_divided(result)}, so that nothing differs between the halves, "
         f"and every test was run with {options.permutations:,} relabelings; "
         f"then once more with a shift of {options.shift:g} standard deviations "
         f"planted in {100 * options.share:g}% of the heads of each site. "
         "No model was run again. A rate is followed by its 95% Monte Carlo interval over splits."
+    )
+
+
+def _times(result: CalibrationResult) -> str:
+    return "splits" if result.repacked is None else "draws"
+
+
+def _drawn(result: CalibrationResult, drawn: Repacked) -> str:
+    """Say what was drawn, packed and read, how often, and what was tested."""
+    options = result.record.options
+    name = result.study.conditions[0 if options.side == "a" else 1].name
+    source = (
+        f"The words of {drawn.n_words:,} matched pairs were dealt out at random, one of each pair to either list"
+        if drawn.paired
+        else f"The words of the condition *{name}* were dealt out at random into two lists of {drawn.n_words:,}"
+    )
+    n_a, n_b = drawn.n_sequences
+    several = drawn.packings > 1
+    packed = (
+        f"packed anew in {drawn.packings} random packings (in the first draw {n_a:,} and {n_b:,} sequences each)"
+        if several
+        else f"packed anew in random order (in the first draw into {n_a:,} and {n_b:,} sequences)"
+    )
+    tested = (
+        "*Sequences* are those of the first packing, tested as a run of one packing tests them; *words* are tested by "
+        "their means over all packings, as a run with `--packings` tests them. "
+        if several
+        else ""
+    )
+    return (
+        f"{source}, {packed}, and read by the model, {drawn.n_draws:,} times: nothing differs between the lists but "
+        "the draw, so that every head called different is a false call of the whole instrument, packing and shuffle "
+        f"included. {tested}Every test was run with {options.permutations:,} relabelings. "
+        "A rate is followed by its 95% Monte Carlo interval over draws."
     )
 
 
@@ -59,8 +101,26 @@ def _divided(result: CalibrationResult) -> str:
     return f"The {result.n_units} {kind} of the condition *{name}* were divided at random {times}"
 
 
-def reading() -> str:
+def beyond(result: CalibrationResult) -> str:
+    """Say what else is tried, each where it is false."""
+    margin = result.record.options.margin
+    return (
+        "What else a report says was tried on the same halves, each where it is false, without correction: "
+        f"*equivalence* with one half shifted by {margin:g} standard deviations, to the margin's boundary; the "
+        "difference beside a *covariate* that lies one standard deviation higher in one half and moves every head by "
+        "half a one; the *slope* of a predictor drawn at random, and the same beside a covariate that goes along with "
+        "it and moves every head. Each should be α or less. Tests over contexts are not tried here."
+    )
+
+
+def reading(result: CalibrationResult) -> str:
     """Say how the rates are to be read."""
+    if result.repacked is not None:
+        return (
+            "The *false positive rate* should be α. *Family-wise error* is the share of draws in which any head is "
+            "called although none differs; every correction promises α for it where nothing differs at all. Of the "
+            "omnibus tests these are shares of layers, sites (families) or the whole model, each tested as one."
+        )
     return (
         "Without correction the *false positive rate* should be α. "
         "*Family-wise error* is the share of splits in which any head is called although none differs; "
@@ -77,22 +137,39 @@ def reading() -> str:
 
 def limitations(result: CalibrationResult) -> list[str]:
     """Return what the rates do not show."""
-    options = result.record.options
+    options, drawn = result.record.options, result.repacked
+    if drawn is not None:
+        return [
+            "The pool is the study's own words: the rates are over ways to deal them out, and those of other words may "
+            "be others. Both lists have the same variances, and the study's mixed models and covariates are left out.",
+            *_too_few_relabelings(result),
+        ]
     texts = [
         "Both halves come from one condition and have the same variances: "
         "how a test fares where the conditions differ in variance and not in mean is not seen here."
     ]
     if result.contrast.predictor is not None:
-        texts.append("The study itself tests a slope; what is tested here is the difference of two halves.")
-    if options.covariates:
-        texts.append("The covariates that the study adjusts for are left out here; halves have them alike on average.")
-    least = 1 / (options.permutations + 1)
-    if least * result.n_heads >= options.alpha:
-        needed = int(result.n_heads / options.alpha)
         texts.append(
-            f"With {options.permutations:,} relabelings no permutation p is below {least:.2g}, "
-            f"which is too large for a single head to pass BH or Holm over {result.n_heads} heads: "
-            "their power is understated. "
-            f"More than {needed:,} relabelings (`--permutations`) would do."
+            "The study itself tests a slope over its own predictor; what is tested here is the difference of two "
+            "halves and the slope of a random one."
         )
-    return texts
+    if options.covariates:
+        texts.append(
+            "The covariates that the study adjusts for are left out here; halves have them alike on average, and the "
+            "covariate that is tried is a made-up one."
+        )
+    return [*texts, *_too_few_relabelings(result)]
+
+
+def _too_few_relabelings(result: CalibrationResult) -> list[str]:
+    """Say so where no single head can pass a correction."""
+    options = result.record.options
+    least = 1 / (options.permutations + 1)
+    if least * result.n_heads < options.alpha:
+        return []
+    return [
+        f"With {options.permutations:,} relabelings no permutation p is below {least:.2g}, "
+        f"which is too large for a single head to pass BH or Holm over {result.n_heads} heads: "
+        "their power is understated. "
+        f"More than {int(result.n_heads / options.alpha):,} relabelings (`--permutations`) would do."
+    ]

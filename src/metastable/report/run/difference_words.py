@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from metastable.heads.contrasts import Contrast
 from metastable.report.apa import (
     format_g,
     format_interval,
@@ -23,7 +22,6 @@ from metastable.report.run.scene import Scene
 from metastable.report.sides import units_text
 from metastable.report.words import covariate_name
 from metastable.stats.simulation.sensitivity import Sensitivity
-from metastable.study import Study
 
 __all__ = ["DIFFERENCE_WORDS"]
 
@@ -226,12 +224,15 @@ def _directions(scene: Scene) -> str:
     return f"{up} {scene.measure.have_more} in {sides.a} and {n - up} in {sides.b}{sides.thing}"
 
 
-def _presented(study: Study, contrast: Contrast) -> str:
+def _presented(scene: Scene) -> str:
     """Say how many sequences were read, of how many units."""
+    study, contrast = scene.result.study, scene.contrast
     a, b = (contrast.a, contrast.b) if contrast.name != "interaction" else study.conditions
-    seq_a, seq_b = (int(np.sum(contrast.sides == side)) for side in (0, 1))
+    seq_a, seq_b = (int(np.sum(scene.result.read_sides == side)) for side in (0, 1))
     unit = contrast.unit
     both = f"{seq_a:,} {a.name} and {plural(seq_b, f'{b.name} sequence')}"
+    if scene.packings > 1:
+        return f"{units_text(contrast)}, each read in {scene.packings} random packings ({both}),"
     if contrast.pair is not None:
         pairs = plural(contrast.n_a, unit)
         return f"{both}, {f'joined in {pairs}' if unit.endswith('pair') else f'both from each of {pairs}'},"
@@ -278,7 +279,7 @@ def _methods(scene: Scene) -> MethodClauses:
         f"{whose} *t* after Holm (1979) together."
     )
     return MethodClauses(
-        presented=_presented(scene.result.study, contrast),
+        presented=_presented(scene),
         observation=observation_clause(scene),
         tested=contexts_tested(scene)
         if scene.analysis.over_contexts
@@ -299,7 +300,7 @@ def _methods(scene: Scene) -> MethodClauses:
 def _summary(scene: Scene) -> str:
     a, b = scene.conditions
     return (
-        f"Mean {scene.measure.name} of every head for {a} and {b} sequences on one scale, their difference, "
+        f"Mean {scene.measure.name} of every head for {a} and {b} {scene.things} on one scale, their difference, "
         f"and the verdict of every head. Layer {scene.heads['layer'].min()} is at the bottom."
     )
 

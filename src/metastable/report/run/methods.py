@@ -71,6 +71,8 @@ def observation_clause(scene: Scene) -> str:
     if contrast.name == "interaction" and factor is not None:
         first, second = (level.name for level in factor.levels)
         return f"The difference of the mean {measure} between {first} and {second} of one {unit} was one observation."
+    if scene.packings > 1:
+        return _observed_words(scene)
     if contrast.pair is not None:
         return (
             f"The mean {measure} of each side of {with_article(unit)} was one observation, "
@@ -79,6 +81,21 @@ def observation_clause(scene: Scene) -> str:
     if unit == "sequence":
         return f"The mean {measure} of a sequence was one observation."
     return f"The mean {measure} of a sequence, averaged over the sequences of one {unit}, was one observation."
+
+
+def _observed_words(scene: Scene) -> str:
+    """Say what one observation is where words are read in several packings, and what is done about what they share."""
+    measure, pairs = scene.measure.name, scene.contrast.pair is not None
+    rows = "" if scene.options.queries == "words" else "; the rows of special tokens belong to no word and are left out"
+    return (
+        f"The {measure} of a word, averaged over the rows of its pieces and then over the {scene.packings} packings "
+        f"that it was read in, was one observation{rows}. "
+        + ("The two words of a pair stood in the same slot of two sequences, and were compared within pairs. " * pairs)
+        + f"{'Pairs' if pairs else 'Words'} of one sequence share its noise, and a word moves its neighbours in every "
+        "packing: deviations were widened until the standard error was that of sequences among which those with a word "
+        "in common depend on each other (after Aronow et al., 2015), drawn towards that of one packing by what so many "
+        "packings leave uncertain."
+    )
 
 
 def own_measure_clause(scene: Scene) -> str:

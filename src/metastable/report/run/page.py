@@ -67,10 +67,11 @@ def _numbers_of_a_hybrid(scene: Scene, site: SiteRecord) -> str:
 
 def _material_rows(scene: Scene) -> list[list[str]]:
     contrast, sequences = scene.contrast, scene.result.material.sequences
-    sides = [[s for s, side in zip(sequences, contrast.sides, strict=True) if side == wanted] for wanted in (0, 1)]
+    read = scene.result.read_sides
+    sides = [[s for s, side in zip(sequences, read, strict=True) if side == wanted] for wanted in (0, 1)]
     counted: list[tuple[str, Callable[[list[Any]], int]]] = [
-        ("sequences", len),
-        ("words", lambda mine: sum(len(s.words) for s in mine)),
+        (f"sequences of all {scene.packings} packings" if scene.packings > 1 else "sequences", len),
+        ("words in them" if scene.packings > 1 else "words", lambda mine: sum(len(s.words) for s in mine)),
         ("tokens, special ones included", lambda mine: sum(len(s.token_ids) for s in mine)),
     ]
     rows = [[name, *(f"{count(mine):,}" for mine in sides)] for name, count in counted]
@@ -88,7 +89,7 @@ def _compared(scene: Scene) -> Blocks:
     (a, b), notes = (contrast.a, contrast.b), scene.result.material.notes
     described = []
     for side, condition in enumerate((a, b)):
-        read = examples(scene.result.material, contrast.sides, side)
+        read = examples(scene.result.material, scene.result.read_sides, side)
         described += [f"*{condition.name}*: {condition.description}. For instance:", bullets(read)]
     return (
         f"The model is **{model.id}**{revision}: {_sites(scene)}.\n"
@@ -200,6 +201,7 @@ SECTIONS: Sequence[tuple[str, str, Callable[[Scene], Blocks]]] = (
     ("views", "Other views of the same sequences", _views),
     ("layers", "Layer by layer", _layers),
     ("heads", "Head by head", _heads),
+    ("packings", "Over the packings", sentences.packings_sentences),
     ("size", "What an effect of this size means", lambda scene: (words_of(scene.effect).effect_size(scene),)),
     ("absence", "Absence of an effect", lambda scene: (sentences.absence(scene),)),
     ("sensitivity", "What this sample could find", lambda scene: (words_of(scene.effect).sensitivity(scene),)),

@@ -60,7 +60,7 @@ def _site_layers(scene: Scene) -> pd.DataFrame:
 
 def _of_side(side: int) -> Callable[[Scene], str]:
     return lambda scene: (
-        f"Mean {scene.measure.name} of every head for {scene.conditions[side]} sequences; "
+        f"Mean {scene.measure.name} of every head for {scene.conditions[side]} {scene.things}; "
         "both conditions share the scale."
     )
 
@@ -135,6 +135,13 @@ def _contrasts(scene: Scene) -> Given:
         for contrast, analysis in zip(scene.result.contrasts, scene.result.analyses, strict=True)
     }
     return given(tables, value=scene.effect.estimate, site=scene.site, alpha=scene.alpha)
+
+
+def _packings(scene: Scene) -> Given:
+    found = scene.result.packings
+    if found is None:
+        raise TypeError("the words were read in one packing")
+    return given(found.table, site=scene.site, conditions=scene.conditions, alpha=scene.alpha)
 
 
 def _measures(scene: Scene) -> Given:
@@ -268,6 +275,12 @@ PLATES: Sequence[Plate[Scene]] = (
         "p_values", "heads", figures.p_value_histogram, lambda scene: given(scene.heads, alpha=scene.alpha),
         lambda _: "Permutation p-values of all heads, uncorrected; "
         "without any difference they would be level at the line.",
+    ),
+    Plate(
+        "packings", "packings", figures.packings_plot, _packings,
+        lambda scene: "Verdict of every head (a column) in each packing tested by itself (a row), and of the "
+        f"{scene.contrast.unit}s over all packings (the lowest row); hatching tells what colour tells.",
+        applies=lambda scene: scene.result.packings is not None, parts=_sites,
     ),
     Plate(
         "sensitivity", "sensitivity", figures.sensitivity_curve, _sensitivity,

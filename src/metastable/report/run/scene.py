@@ -93,10 +93,20 @@ class Scene:
         """The measure in words."""
         return measure_words(self.options)
 
+    @property
+    def packings(self) -> int:
+        """In how many random packings the words were read; 1 where the sequences are what is tested."""
+        return self.result.material.packings
+
+    @property
+    def things(self) -> str:
+        """What is compared: the sequences, or words over several packings of them."""
+        return "words" if self.packings > 1 else "sequences"
+
     @cached_property
     def sides(self) -> Sides:
         """The sides of the contrast in words."""
-        return sides_of(self.contrast)
+        return sides_of(self.contrast, self.things)
 
     @property
     def conditions(self) -> tuple[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from metastable.heads.modes import MODES, count_mode_changes
+from metastable.heads.packings import directed
 from metastable.measures import measure_named
 from metastable.report.apa import format_g, format_level, format_r, format_share, listed, p_phrase, plural
 from metastable.report.run.context_words import contexts_mixed
@@ -21,7 +22,7 @@ from metastable.report.run.scene import Scene
 from metastable.report.run.slope_words import SLOPE_WORDS
 from metastable.stats.corrections import CORRECTIONS
 from metastable.stats.effect_kinds import DIFFERENCE, SLOPE, Effect
-from metastable.stats.verdict import NEGLIGIBLE
+from metastable.stats.verdict import DIFFERENT, NEGLIGIBLE
 
 __all__ = [
     "absence",
@@ -34,6 +35,7 @@ __all__ = [
     "methods_paragraph",
     "modes",
     "omnibus_sentence",
+    "packings_sentences",
     "thresholds_sentence",
     "violins",
     "words_of",
@@ -109,7 +111,7 @@ def heads_sentence(scene: Scene) -> str:
     words, n = words_of(effect), int(scene.different.sum())
     within = scene.verdicts[NEGLIGIBLE]
     mixed = (
-        "there is no mixed model, since a sequence gives one value"
+        f"there is no mixed model, since {_one_value(scene)}"
         if heads["lmm_p_fdr"].isna().all()
         else f"the mixed model finds {int((heads['lmm_p_fdr'] < alpha).sum())}"
     )
@@ -129,6 +131,46 @@ def heads_sentence(scene: Scene) -> str:
         )
     largest = "The ten largest" if len(heads) > len(scene.shown) else f"All {len(heads)}"
     return " ".join([*parts, *filter(None, [words.columns(scene)]), f"{largest} by |*{effect.symbol}*|:"])
+
+
+def _one_value(scene: Scene) -> str:
+    return "a word gives one value, its mean over packings" if scene.packings > 1 else "a sequence gives one value"
+
+
+def packings_sentences(scene: Scene) -> tuple[str, ...]:
+    """Say how the verdicts move over packings, and what the words say over all of them; empty for one packing."""
+    found = scene.result.packings
+    if found is None:
+        return ()
+    n, heads, several = scene.packings, len(found.pooled), found.n_different
+    single, same, words = found.single, found.agreeing, directed(found.pooled)
+    n_words = int(found.pooled["verdict"].isin([DIFFERENT, NEGLIGIBLE]).sum())
+    small = ", negligibly or not" if (found.table["verdict"] == NEGLIGIBLE).any() else ""
+    some = found.differing.any(axis=1) & ~found.differing.all(axis=1)
+    called = f"{several[0]}" if min(several) == max(several) else f"{min(several)} to {max(several)}"
+    moved = (
+        f"{plural(int(some.sum()), 'head is', 'heads are')} different in some packings and not in others: there one "
+        "shuffle would have decided."
+        if some.any()
+        else "no head is different in some packings and not in others."
+    )
+    unit = str(found.table["unit"].iloc[0])
+    effects = found.pooled["design_effect"]
+    everywhere = "the rows of special tokens included, " if scene.options.queries == "all" else ""
+    return (
+        f"The words were read in {n} random packings. Each packing was also tested by itself, as a run of one packing "
+        f"is: with the {unit} as the unit, {everywhere}and its own correction over heads. "
+        f"Single packings call {called} of {plural(heads, 'head')} different{small} "
+        f"(median {np.median(several):g}); the {scene.contrast.unit}s over all packings, which is what this report is "
+        f"about, {n_words}.",
+        f"All {n} packings give the same verdict on {format_share(int(same.sum()), heads)} heads, and it is that of "
+        f"the words in {int((same & (single.iloc[:, 0].to_numpy() == words)).sum())} of them; "
+        f"{moved} Packings are no independent draws: they shuffle the same words.",
+        "Words of one sequence share its noise, and a word moves its neighbours in every packing. "
+        f"In means over {n} packings that makes the variance of the {scene.effect.name} {effects.median():.2f} times "
+        f"that of words that share nothing (median over heads; largest {effects.max():.2f}); the tests, intervals and "
+        "sizes of this report count with it. [packings.csv](packings.csv) has every head in every packing.",
+    )
 
 
 def absence(scene: Scene) -> str:
@@ -307,9 +349,15 @@ def limitations(scene: Scene) -> list[str]:
         texts.append(f"The {measure.name} describes where a head's attention lies, not whether the model uses it.")
     texts.append(
         f"The result holds for this model, these texts and {scene.contrast.unit}s made in this way; "
-        "another draw or shuffle (another seed) gives others."
+        + (
+            "another draw of words gives others; another shuffle of the same words (another seed) moves it the less "
+            f"the more packings are averaged, here {scene.packings}. Words stood among words of their own condition "
+            "alone: that is part of what is compared."
+            if scene.packings > 1
+            else "another draw or shuffle (another seed) gives others."
+        )
     )
-    if measure.wider and scene.options.queries == "all":
+    if measure.wider and scene.options.queries == "all" and scene.packings == 1:
         texts.append("Special tokens query like any other: their rows are among those averaged.")
     if measure.wider and scene.options.keys == "all" and not measure_named(scene.options.measure).without_sinks:
         texts.append(

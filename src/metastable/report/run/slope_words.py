@@ -20,7 +20,7 @@ from metastable.report.apa import (
     with_article,
 )
 from metastable.report.run.effect_words import EffectWords, MethodClauses
-from metastable.report.run.methods import relabelings_clause
+from metastable.report.run.methods import observation_clause, relabelings_clause
 from metastable.report.run.scene import Scene
 from metastable.report.words import covariate_name, held_clause, per_unit, predictor_of, short_name
 from metastable.stats.corrections import adjust_p_values
@@ -226,9 +226,15 @@ def _methods(scene: Scene) -> MethodClauses:
     beside = f" beside {listed(scene.held_names)}" if scene.held else ""
     many = plural(len(predictor_of(contrast)), unit)
     read = many if unit == "sequence" else f"{plural(len(scene.result.material.sequences), 'sequence')} of {many}"
+    if scene.packings > 1:
+        read = f"{read}, each read in {scene.packings} random packings,"
     return MethodClauses(
         presented=read,
-        observation=(f"The mean {name} of {with_article(unit)} was one observation, and its {noun} the predictor."),
+        observation=(
+            f"{observation_clause(scene)} The {noun} of the word was the predictor."
+            if scene.packings > 1
+            else f"The mean {name} of {with_article(unit)} was one observation, and its {noun} the predictor."
+        ),
         tested=(
             f"In each of the {len(scene.heads)} heads the slope of the mean {name} on the {noun}{beside} "
             "was tested two-sidedly by exchanging residuals by the method of Freedman and Lane "

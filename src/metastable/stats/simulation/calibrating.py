@@ -17,6 +17,7 @@ from metastable.stats.permutations.permutation import PermutationResult, permuta
 from metastable.stats.samples import is_constant
 from metastable.stats.simulation.error_rates import OF_PERMUTATION, PROMISES, Key, group_rates, rate_table, rates
 from metastable.stats.simulation.feature_groups import FeatureGroups, feature_groups
+from metastable.stats.simulation.further import Further, further_tests, joint_tests
 from metastable.stats.simulation.halves import Split, TokenValues, Units, UnitTokens, divide, prepare
 from metastable.stats.simulation.planting import check_share, plant_effects
 
@@ -60,6 +61,7 @@ def calibrate(
     alpha: float = 0.05,
     shift: float = 0.5,
     share: float = 0.1,
+    further: Further | None = None,
     confidence: float = 0.95,
     rng: int | np.random.Generator | None = None,
     callback: Callable[[int, int], None] | None = None,
@@ -98,6 +100,9 @@ def calibrate(
     share : float
         Share of the features of a family that it is planted in, at least one; newly chosen for each
         split, up in some and down in others.
+    further : Further or None
+        What else is tried where it is known to be false (`metastable.stats.simulation.further`): equivalence at its
+        margin, covariates, slopes, the joint model. The joint model is fitted on as many divisions as the mixed model.
     confidence : float
         Coverage of the Monte Carlo intervals.
     rng : int, numpy.random.Generator or None
@@ -156,10 +161,19 @@ def calibrate(
     generator = np.random.default_rng(rng)
     n_models = n_splits if n_model_splits is None else n_model_splits
     records: dict[Key, list[float]] = {}
+    more = Further() if further is None else further
+    _check_joint(more, data, paired, layer)
     for done in range(n_splits):
         split = divide(len(data.table), paired, generator)
         sign = plant_effects(varies, data.families, share, generator)
         seed = int(generator.integers(2**63))
+        for name, p in further_tests(data.table, split, deviation, data.families, more, seed).items():
+            by_measure = rates((p < alpha)[varies], np.zeros(int(varies.sum()), bool), data.families[varies])
+            rate = by_measure["false_positive_rate"]
+            records.setdefault((name, "none", "null", "false_positive_rate"), []).append(rate)
+        if "joint" in more.tests and done < n_models:
+            for name, p_joint in joint_tests(data.table, split, np.asarray(layer)).items():
+                records.setdefault((name, "none", "null", "false_positive_rate"), []).append(float(p_joint < alpha))
         modelled: Floats | None = None
         for scenario, amount in (("null", np.zeros_like(sign)), ("planted", shift * sign * deviation)):
             planted = amount != 0
@@ -186,6 +200,7 @@ def calibrate(
         if callback is not None:
             callback(done + 1, n_splits)
     rows = [row for test in TESTS for row in (omnibus if test == "omnibus" else [test])]
+    rows += dict.fromkeys(key[0] for key in records if key[0] not in rows)
     return rate_table(records, tests=rows, corrections=CALIBRATED, alpha=alpha, confidence=confidence)
 
 
@@ -213,6 +228,12 @@ def _options(
     if n_permutations < 19:
         raise InputError(f"n_permutations is {n_permutations}; give at least 19")
     return _Options(wanted, asked, n_permutations, alpha)
+
+
+def _check_joint(further: Further, data: Units, paired: bool, layer: ArrayLike | None) -> None:
+    """Refuse the joint model where it does not fit: it is of unpaired units and the logarithms of their values."""
+    if "joint" in further.tests and (paired or layer is None or not (data.table > 0).all()):
+        raise InputError("further has 'joint', which needs unpaired units, layers and values above 0; leave it out")
 
 
 def _check_numbers(n_splits: int, n_model_splits: int | None, alpha: float, shift: float, share: float) -> None:
