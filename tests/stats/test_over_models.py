@@ -241,3 +241,28 @@ def test_sign_flips_hold_their_level():
     rng = np.random.default_rng(26)
     rejected = sum(stats.sign_flip_test(rng.normal(size=(7, 4))).p_fwer.min() < 0.05 for _ in range(400))
     assert rejected / 400 < 0.05 + 3 * np.sqrt(0.05 * 0.95 / 400)
+
+
+@pytest.mark.parametrize(("tau", "heads"), [(0.05, 0.1), (0.3, 0.2)])
+def test_intervals_of_the_typical_size_cover_the_truth_where_it_is_small_too(tau, heads):
+    rng = np.random.default_rng(27)
+    runs, covered, plain = 150, 0, 0
+    for _ in range(runs):
+        values, side = simulated(rng, n_models=10, n_units=60, n_heads=8, effect=0.3, tau=tau, common=0.6, heads=heads)
+        found = stats.multi_bootstrap(values, side, rng=rng, n_resamples=200)
+        pooled, where = found.pooled(), found.index("size2", "all")
+        truth = 0.3**2 + tau**2 + heads**2
+        covered += pooled.low[where] <= truth <= pooled.high[where]
+        plain += (found.estimate[:, where] > truth).mean()
+    assert 0.88 <= covered / runs <= 1
+    assert 0.3 < plain / runs < 0.6
+
+
+def test_the_size_of_nothing_is_seldom_found_to_be_something():
+    rng, beyond = np.random.default_rng(28), 0
+    for _ in range(120):
+        values, side = simulated(rng, n_models=5, n_units=60, n_heads=8, effect=0, tau=0, common=0.3)
+        found = stats.multi_bootstrap(values, side, rng=rng, n_resamples=200)
+        beyond += found.pooled().low[found.index("size2", "all")] > 0
+    # one tail of a 95% interval
+    assert beyond / 120 < 0.025 + 3 * np.sqrt(0.025 * 0.975 / 120)
