@@ -256,8 +256,8 @@ def _items(founding: Founding, fact: StudyFact) -> str:
         return ""
     return (
         f"**Over items and {founding.contexts}**, {founding.called}: over {unit}s, with the {founding.contexts} as "
-        f"they are, {fact.items_alone} of {fact.own.n_heads} heads differ; over {unit}s and {founding.contexts} together "
-        f"{fact.own.n_different} ({call_measure(fact.own.measure)})."
+        f"they are, {fact.items_alone} of {fact.own.n_heads} heads differ; over {unit}s and {founding.contexts} "
+        f"together {fact.own.n_different} ({call_measure(fact.own.measure)})."
     )
 
 
