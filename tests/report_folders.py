@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from metastable.files import files_below, sha256_of
 from metastable.stats.corrections import adjust_p_values
 from metastable.stats.effect_kinds import DIFFERENCE, SLOPE
 
@@ -115,4 +116,13 @@ def report_folder(
         },
     }  # fmt: skip
     (folder / "run.json").write_text(json.dumps(recipe))
+    return signed(folder)
+
+
+def signed(folder):
+    """Let run.json know the files beside it as they are now."""
+    path = folder / "run.json"
+    recipe = json.loads(path.read_text())
+    files = {name: sha256_of(folder / name) for name in files_below(folder, but=("run.json",))}
+    path.write_text(json.dumps({**recipe, "files": files}))
     return folder

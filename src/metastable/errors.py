@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["InputError", "did_you_mean", "nearest"]
+__all__ = ["InputError", "did_you_mean", "nearest", "one_line"]
 
 
 class InputError(ValueError):
@@ -36,3 +36,15 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """
     near = nearest(name, known)
     return f"did you mean {near!r}? " if near else ""
+
+
+def one_line(said: object, most: int = 160) -> str:
+    r"""Return what something says as one line of at most `most` characters, for a clause of a sentence.
+
+    Examples
+    --------
+    >>> one_line("Couldn't read.\n  At 3.\n", 12)
+    "Couldn't rea…"
+    """
+    line = " ".join(str(said).split())
+    return line if len(line) <= most else f"{line[:most]}…"

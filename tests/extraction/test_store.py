@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,15 @@ import pytest
 import metastable
 from metastable.errors import InputError
 from metastable.extraction.batches import plan_blocks
-from metastable.extraction.store import CountStore, Layout, create_store, load_counts, open_store, publish
+from metastable.extraction.store import (
+    CountStore,
+    Layout,
+    create_store,
+    load_counts,
+    open_store,
+    publish,
+    renewed_store,
+)
 
 LAYOUT = Layout(
     identifiers=tuple(f"s{index}" for index in range(7)),
@@ -127,3 +137,61 @@ def test_what_is_no_cube_is_refused(tmp_path: Path) -> None:
     assert open_store(tmp_path / "nowhere.zarr") is None
     (tmp_path / "other.zarr" / "zarr.json").write_text("{")
     assert open_store(tmp_path / "other.zarr") is None
+
+
+@pytest.mark.parametrize("name", ["count", "mean_entropy", "threshold", "checks/digests"])
+@pytest.mark.parametrize("damage", ["{", "", "null", "shape", "codecs", "gone"])
+def test_a_damaged_description_is_made_anew_and_the_values_stay(tmp_path: Path, name: str, damage: str) -> None:
+    path = tmp_path / "counts.zarr"
+    store = _filled(path)
+    before = {array: store.read(array) for array in ("count", "mean_count", "entropy", "mean_entropy")}
+    place = path / name / "zarr.json"
+    described = json.loads(place.read_text())
+    if damage == "shape":
+        described["shape"][0] += 1
+    elif damage == "codecs":
+        described["codecs"] = described["codecs"][:1]
+    if damage == "gone":
+        place.unlink()
+    else:
+        place.write_text(json.dumps(described) if damage in {"shape", "codecs"} else damage)
+    with pytest.raises(InputError, match=r"damaged|not a cube|lacks"):
+        load_counts(path)
+    renewed = renewed_store(path, "k", LAYOUT)
+    assert renewed is not None
+    assert all(renewed.is_whole(block) for block in plan_blocks(7, 3))
+    for array, values in before.items():
+        np.testing.assert_array_equal(renewed.read(array), values)
+    load_counts(path)
+
+
+@pytest.mark.parametrize("name", ["count", "mean_entropy"])
+@pytest.mark.parametrize("everything", [False, True])
+def test_a_whole_chunk_in_the_place_of_another_is_noticed(tmp_path: Path, name: str, everything: bool) -> None:
+    path = tmp_path / "counts.zarr"
+    store = _filled(path)
+    names = [*store.group.array_keys(), "checks/digests"] if everything else [name]
+    for one in names:
+        if (path / one / "c" / "1").exists():
+            first, second = (_deepest(path / one / "c" / block) for block in "01")
+            second.write_bytes(first.read_bytes())
+    assert [store.is_whole(block) for block in plan_blocks(7, 3)] == [True, False, True]
+    with pytest.raises(InputError, match=r"block 2 of .* is not as it was written"):
+        load_counts(path)
+
+
+def test_a_cube_of_an_older_version_is_given_its_digests(tmp_path: Path) -> None:
+    path = tmp_path / "counts.zarr"
+    _filled(path)
+    shutil.rmtree(path / "checks")
+    load_counts(path)
+    _deepest(path / "count" / "c" / "1").write_bytes(b"damaged")
+    renewed = renewed_store(path, "k", LAYOUT)
+    assert renewed is not None
+    assert [renewed.is_whole(block) for block in plan_blocks(7, 3)] == [True, False, True]
+
+
+def test_a_cube_of_another_recipe_is_left_alone(tmp_path: Path) -> None:
+    _filled(tmp_path / "counts.zarr")
+    assert renewed_store(tmp_path / "counts.zarr", "other", LAYOUT) is None
+    assert renewed_store(tmp_path / "nowhere.zarr", "k", LAYOUT) is None

@@ -32,7 +32,7 @@ from metastable.runs.comparison import comparison_record
 from metastable.stats.corrections import adjust_p_values
 from metastable.stats.effect_kinds import SLOPE
 from metastable.study import Options
-from tests.report_folders import report_folder
+from tests.report_folders import report_folder, signed
 
 OPTIONS = ComparisonOptions(permutations=200)
 
@@ -268,8 +268,12 @@ def test_hybrids_with_their_attention_in_other_layers_are_not_joined_head_by_hea
 
 
 def break_file(name, content):
+    """Write something else than a table, as a run would that is broken itself."""
+
     def broken(folder):
         (folder / name).write_text(content)
+        if name != "run.json":
+            signed(folder)
 
     return broken
 
@@ -313,6 +317,23 @@ def test_what_is_no_finished_report_is_refused_in_one_sentence(tmp_path, damage,
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["heads.csv", "details.csv", "sequences.parquet"])
+def test_a_table_of_another_run_makes_a_mixture_that_is_refused(tmp_path, name):
+    first, second = (report_folder(tmp_path / other, seed=seed) for other, seed in (("one", 1), ("two", 2)))
+    (first / name).write_bytes((second / name).read_bytes())
+    with pytest.raises(InputError, match=f"{name} is not the file that run.json was written with"):
+        read_report(first)
+
+
+def test_a_report_whose_record_knows_no_hashes_is_refused(tmp_path):
+    folder = report_folder(tmp_path / "one")
+    recipe = json.loads((folder / "run.json").read_text())
+    del recipe["files"]
+    (folder / "run.json").write_text(json.dumps(recipe))
+    with pytest.raises(InputError, match="another version wrote it; run it again: python -m studies one"):
+        read_report(folder)
+
+
 def test_a_report_is_found_by_name_or_path_or_said_to_be_missing(tmp_path):
     folder = report_folder(tmp_path / "one")
     assert find_report("one", tmp_path, []) == folder
@@ -338,6 +359,7 @@ def test_the_first_measure_of_a_table_is_compared(tmp_path):
     for name in ("heads.csv", "details.csv"):
         table = pd.read_csv(folder / name)
         pd.concat([table, table.assign(measure="share")]).to_csv(folder / name, index=False)
+    signed(folder)
     report = read_report(folder)
     assert report.heads["measure"].unique().tolist() == ["count"]
     assert len(report.heads) == 12

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import importlib
 import os
@@ -17,10 +18,12 @@ from rich.console import Console
 from rich.markup import escape
 
 from metastable.cli.arguments import read_options, study_parser
+from metastable.cli.encoding import speak_in_any_encoding
 from metastable.cli.listing import print_studies
-from metastable.errors import InputError
+from metastable.errors import InputError, one_line
 from metastable.program import started_as, typed
 from metastable.runs.progress_bars import RichStages
+from metastable.stopping import INTERRUPTED, asked_to_stop, listening
 from metastable.study import Options, Study
 from metastable.study.own_options import check_options, options_of
 from metastable.study.registry import SHIPPED, Registry, find_studies
@@ -136,20 +139,59 @@ def main(
     Returns
     -------
     int
-        Exit code: 0 done, 2 bad input, 130 interrupted.
+        Exit code: 0 done, 2 bad input, 130 interrupted (by Ctrl-C, SIGTERM or SIGUSR1).
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    speak_in_any_encoding(sys.stdout, sys.stderr)
     # of the processes that torchrun starts, the first one speaks
     console = Console(quiet=os.environ.get("RANK", "0") != "0")
     # tokenizers would warn about forks that this program never makes
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    try:
-        with started_as(program):
+    with started_as(program), listening():
+        try:
             _dispatch(find_studies(package, Path(SHIPPED)), words, console)
-    except InputError as error:
-        Console(stderr=True, soft_wrap=True).print(f"[red]error:[/] {escape(str(error))}", highlight=False)
-        return 2
-    except KeyboardInterrupt:
-        Console(stderr=True).print("[yellow]interrupted:[/] what was counted is kept; type the same command to go on")
-        return 130
+        except InputError as error:
+            _complain(str(error))
+            return 2
+        except KeyboardInterrupt:
+            return _interrupted(words)
+        except Exception as error:
+            # an interruption comes out of compiled code, or of half an import, as another error
+            if asked_to_stop():
+                return _interrupted(words)
+            if not isinstance(error, OSError) or error.errno is None:
+                raise
+            # what the machine refuses is no fault of the program, and its trace would say nothing more
+            _complain(_refused(error))
+            return 2
     return 0
+
+
+def _complain(sentence: str) -> None:
+    Console(stderr=True, soft_wrap=True).print(
+        f"[red]error:[/] {escape(one_line(sentence, _LONGEST))}", highlight=False
+    )
+
+
+def _interrupted(words: Sequence[str]) -> int:
+    Console(stderr=True, soft_wrap=True).print(
+        f"[yellow]interrupted:[/] what was counted is kept; type the same command to go on: {escape(typed(*words))}",
+        highlight=False,
+    )
+    return INTERRUPTED
+
+
+_SHOWN, _LONGEST = 120, 2000
+_REMEDIES = {
+    errno.ENOSPC: "make room, and type the same command again, which goes on from what was counted",
+    errno.EDQUOT: "make room, and type the same command again, which goes on from what was counted",
+    errno.ENAMETOOLONG: "give a shorter path",
+}
+
+
+def _refused(error: OSError) -> str:
+    """Say what the machine refused, of which file, and what to do."""
+    named = "" if error.filename is None else str(error.filename)
+    shown = named if len(named) <= _SHOWN else f"{named[:_SHOWN]}…"
+    remedy = _REMEDIES.get(error.errno or 0, "see that it can be read and written, and type the same command again")
+    return f"{shown}{': ' if shown else ''}{error.strerror}; {remedy}"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import sys
 
+from metastable.stopping import INTERRUPTED, listening
+
 __all__ = ["start"]
 
 # New objects between two searches for cycles. Imports make hundreds of thousands of objects that stay, and a search
@@ -27,14 +29,15 @@ def start(program: str = "metastable") -> int:
     """
     gc.set_threshold(_OBJECTS, 20, 20)
     try:
-        import studies
-        from metastable.cli.dispatch import main
+        with listening():
+            import studies
+            from metastable.cli.dispatch import main
 
-        return main(package=studies, program=program)
+            return main(package=studies, program=program)
     except KeyboardInterrupt:
-        # while the program itself was being imported
+        # before the program listened, or in its last moment
         print("interrupted", file=sys.stderr)  # noqa: T201
-        return 130
+        return INTERRUPTED
     finally:
         # nothing is collected at the end of a process that is about to give all of its memory back
         gc.freeze()

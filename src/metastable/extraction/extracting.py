@@ -20,13 +20,22 @@ from metastable.extraction.counting import Counter, Reader, choose_part, sites_o
 from metastable.extraction.distributed import Processes, current_processes
 from metastable.extraction.mass import check_thresholds
 from metastable.extraction.sequence_labels import SequenceLabels, labels_of
-from metastable.extraction.store import CountStore, Layout, create_store, load_counts, open_store, publish
+from metastable.extraction.store import (
+    CountStore,
+    Layout,
+    create_store,
+    load_counts,
+    open_store,
+    publish,
+    renewed_store,
+)
 from metastable.extraction.summarizing import RowOptions, check_model, check_needs, check_row_options, measures_of_run
 from metastable.measures import TARGETS, measure_named
 from metastable.models.capture import ForwardError, reading
 from metastable.models.encoders import fit_lengths
 from metastable.models.positions import read_more
 from metastable.models.sites import Site
+from metastable.stopping import finished_first
 
 if TYPE_CHECKING:
     from metastable.models.encoders import Encoder
@@ -100,6 +109,7 @@ def extract(
     of_every_run: bool = False,
     features: Mapping[str, NDArray[Any]] | None = None,
     study: Study | None = None,
+    in_place: bool = True,
     callback: Callable[[int, int], None] | None = None,
 ) -> Extraction:
     """Count the attention of every sequence, and keep the counts at `path`.
@@ -137,6 +147,9 @@ def extract(
         with two towers, the one that has no input stays out.
     study : Study, optional
         What the sequences are of: the cube then names it and its two conditions.
+    in_place : bool
+        Whether a new cube takes its place at `path`; if not it stays beside it, at the extraction's own path, until
+        `metastable.files.replace_folder` puts it there.
     callback : callable, optional
         Called with the sequences done and all of them; under torchrun, with this process's share.
 
@@ -178,13 +191,14 @@ def extract(
         counter = Counter(reader, layout, lengths, options, batch_tokens)
         _count_blocks(counter, reader, store, share, _progress(len(sequences), missing, processes, callback))
         processes.wait()
-    if processes.is_first and not finished:
+    if processes.is_first and in_place and not finished:
         publish(partial, path)
     processes.wait()
+    made = path if finished or in_place else partial
     n_missing = sum(block.stop - block.start for block in missing)
     return Extraction(
-        dataset=load_counts(path),
-        path=path,
+        dataset=load_counts(made),
+        path=made,
         key=key,
         reused=finished and not missing,
         n_resumed=0 if finished and not missing else len(sequences) - n_missing,
@@ -255,9 +269,12 @@ def _survey(
     """Find or make the store; whether it is a finished one, and the blocks that it lacks."""
     if path.exists() and not path.is_dir():
         raise InputError(f"{path} is a file, where the cube of counts is to be a folder; move it away")
-    finished = _with_key(path, key)
-    store = finished or _with_key(partial, key)
+    former = path.with_name(f".{path.stem}-former{path.suffix}")
+    if former.exists() and not path.exists():
+        former.replace(path)  # a run was killed between two renamings
     try:
+        finished = renewed_store(path, key, layout)
+        store = finished or renewed_store(partial, key, layout)
         if store is None:
             path.parent.mkdir(parents=True, exist_ok=True)
             store = create_store(partial, layout, attributes)
@@ -272,11 +289,6 @@ def _survey(
         ) from error
     blocks = plan_blocks(store.n_sequences, store.block)
     return finished is not None, [block for block in blocks if not store.is_whole(block)]
-
-
-def _with_key(path: Path, key: str) -> CountStore | None:
-    store = open_store(path)
-    return store if store is not None and store.key == key else None
 
 
 def _require_store(path: Path) -> CountStore:
@@ -318,17 +330,24 @@ def _count_blocks(
     counter: Counter, reader: Reader, store: CountStore, blocks: list[slice], progress: Callable[[int], None]
 ) -> None:
     for block in blocks:
-        try:
-            arrays = counter.count_block(block, progress)
-        except ForwardError as error:
-            raise _failure(reader, block, error) from error
-        try:
-            store.write(block, arrays)
-        except OSError as error:
-            raise InputError(
-                f"the cube of counts cannot be written to {store.path.parent} ({error.strerror}); make room and "
-                "run the same again, which goes on from here"
-            ) from error
+        with finished_first():
+            _count_block(counter, reader, store, block, progress)
+
+
+def _count_block(
+    counter: Counter, reader: Reader, store: CountStore, block: slice, progress: Callable[[int], None]
+) -> None:
+    try:
+        arrays = counter.count_block(block, progress)
+    except ForwardError as error:
+        raise _failure(reader, block, error) from error
+    try:
+        store.write(block, arrays)
+    except OSError as error:
+        raise InputError(
+            f"the cube of counts cannot be written to {store.path.parent} ({error.strerror}); make room and "
+            "run the same again, which goes on from here"
+        ) from error
 
 
 def _failure(reader: Reader, block: slice, error: ForwardError) -> InputError:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
+import tempfile
+from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,16 +18,22 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
-from metastable.errors import InputError
+from metastable.errors import InputError, one_line
+from metastable.extraction.batches import plan_blocks
 from metastable.extraction.descriptions import describe
 from metastable.extraction.sequence_labels import GROUPINGS, SequenceLabels
+from metastable.files import replace_folder, sha256_of, written_whole
 from metastable.measures import COUNT, measure_named
 
-__all__ = ["CountStore", "Layout", "create_store", "load_counts", "open_store", "publish"]
+__all__ = ["CountStore", "Layout", "create_store", "load_counts", "open_store", "publish", "renewed_store"]
 
 _COORDINATES = ("sequence", "site", "layer", "head", "threshold")
-# What is raised by an array whose bytes are damaged or gone.
-_DAMAGED = (ValueError, RuntimeError, OSError, KeyError)
+# What zarr raises of an array whose bytes or whose description are damaged or gone.
+_DAMAGED = (
+    ValueError, RuntimeError, OSError, KeyError, TypeError, AttributeError, IndexError, AssertionError, ArithmeticError,
+    RecursionError, MemoryError,
+)  # fmt: skip
+_CHECKS = "checks/digests"
 
 
 @dataclass(frozen=True)
@@ -138,7 +148,7 @@ class CountStore:
         for name, values in layout.coordinates().items():
             try:
                 whole = np.array_equal(self.read(name), values)
-            except (ValueError, RuntimeError, OSError):
+            except _DAMAGED:
                 whole = False
             if not whole:
                 self._array(name)[:] = values
@@ -177,25 +187,119 @@ class CountStore:
         return self.read(f"labels/{name}")
 
     def write(self, block: slice, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Write one block; each chunk is checked by its own CRC-32C."""
+        """Write one block; each chunk is checked by its own CRC-32C, and by a digest that knows its place."""
         for name, values in arrays.items():
             _write_whole(self._array(name), values, block)
+        self._write_digests(block)
 
     def is_whole(self, block: slice) -> bool:
-        """Whether every chunk of a block is there and passes its checksum."""
-        return all(self._chunk_is_whole(name, block) for name in self.group.array_keys() if name not in _COORDINATES)
-
-    def _chunk_is_whole(self, name: str, block: slice) -> bool:
-        array = self._array(name)
-        index = (block.start // self.block, *(0,) * (array.ndim - 1))
-        # A missing chunk would read as the fill value.
-        if not (self.path / name / array.metadata.encode_chunk_key(index)).is_file():
-            return False
+        """Whether every chunk of a block is there, passes its checksum and is the one that was written there."""
         try:
-            array[block]
-        except (ValueError, RuntimeError, OSError):
+            number = block.start // self.block
+            known = np.asarray(self._array(_CHECKS)[number])
+            # a missing chunk would read as the fill value
+            return np.array_equal(known, self._digests(number)) and all(
+                self._is_readable(name, block) for name in self._checked
+            )
+        except _DAMAGED:
+            return False
+
+    @property
+    def _checked(self) -> list[str]:
+        """Names of the arrays that have digests, in their order."""
+        names: Any = self._array(_CHECKS).attrs["names"]
+        return [str(name) for name in names]
+
+    def _is_readable(self, name: str, block: slice) -> bool:
+        try:
+            self._array(name)[block]
+        except _DAMAGED:
             return False
         return True
+
+    def _digests(self, number: int) -> NDArray[np.uint64]:
+        """Return a digest of every chunk of a block: of its bytes, its array and its place."""
+        found = []
+        for name in self._checked:
+            array = self._array(name)
+            key = array.metadata.encode_chunk_key((number, *(0,) * (array.ndim - 1)))
+            digest = hashlib.sha256(f"{name}/{key}".encode())
+            digest.update((self.path / name / key).read_bytes())
+            found.append(int.from_bytes(digest.digest()[:8], "big"))
+        return np.array(found, dtype=np.uint64)
+
+    def _write_digests(self, block: slice) -> None:
+        number = block.start // self.block
+        _write_whole(self._array(_CHECKS), self._digests(number)[None], slice(number, number + 1))
+
+    def damage(self) -> str:
+        """Say what of the cube is not as it was written; empty if all is, or if an older version wrote it.
+
+        Returns
+        -------
+        str
+            ``"the description of count"``, for instance.
+        """
+        if not (self.path / _CHECKS).exists():
+            return ""
+        try:
+            known: Any = self._array(_CHECKS).attrs["descriptions"]
+            for name, digest in known.items():
+                if sha256_of(self.path / name / "zarr.json") != digest:
+                    return f"the description of {name}"
+            table = self.read(_CHECKS)
+            for number, row in enumerate(table):
+                others = np.flatnonzero(row != self._digests(number))
+                if others.size:
+                    return f"block {number + 1} of {self._checked[int(others[0])]}"
+        except _DAMAGED:
+            return "its table of checks"
+        return ""
+
+    def renew(self, layout: Layout) -> None:
+        """Describe every array anew where its description is damaged or missing, and make what is missing.
+
+        Parameters
+        ----------
+        layout : Layout
+            What the cube is to be; the size of its blocks is what it was.
+        """
+        described = _descriptions(replace(layout, block=self._former_block(layout)))
+        old = not (self.path / _CHECKS).exists()
+        for name, content in described.items():
+            place = self.path / name / "zarr.json"
+            try:
+                alike = json.loads(place.read_bytes()) == json.loads(content)
+            except (OSError, ValueError, RecursionError):
+                alike = False
+            if not alike:
+                with written_whole(place) as temporary:
+                    temporary.write_bytes(content)
+        if old:
+            # a cube of an older version has no digests: those of its readable blocks are what is there
+            for block in plan_blocks(self.n_sequences, self.block):
+                if not self._n_absent(block) and all(self._is_readable(name, block) for name in self._checked):
+                    self._write_digests(block)
+
+    def _n_absent(self, block: slice) -> int:
+        number = block.start // self.block
+        keys = ((name, self._array(name)) for name in self._checked)
+        paths = (
+            self.path / name / array.metadata.encode_chunk_key((number, *(0,) * (array.ndim - 1)))
+            for name, array in keys
+        )
+        return sum(not path.is_file() for path in paths)
+
+    def _former_block(self, layout: Layout) -> int:
+        """Return how many sequences most arrays have in a block: one description may be damaged."""
+        sizes: Counter[int] = Counter()
+        for name in layout.empty_block(1):
+            try:
+                sizes[int(self._array(name).chunks[0])] += 1
+            except _DAMAGED:
+                continue
+        (size, _), *_ = sizes.most_common(1) or [(layout.block, 0)]
+        return size if 1 <= size <= len(layout.identifiers) else layout.block
 
     def _array(self, name: str) -> zarr.Array[Any]:
         array = self.group[name]
@@ -224,9 +328,15 @@ def create_store(path: Path, layout: Layout, attributes: Mapping[str, Any]) -> C
         shutil.rmtree(path)
     group = zarr.open_group(path, mode="w", zarr_format=3, attributes=dict(attributes))
     store = CountStore(path, group)
+    _create_arrays(group, layout)
+    _create_checks(path, group, layout)
+    store.write_labels(layout)
+    return store
+
+
+def _create_arrays(group: zarr.Group, layout: Layout) -> None:
     for name, values in layout.coordinates().items():
         _create_array(group, name, values.shape, values.shape, values.dtype, (name,))
-    store.write_labels(layout)
     for name, values in layout.empty_block(1).items():
         dimensions = ["sequence", "site", "layer", "head"]
         if measure_named(name.removeprefix("mean_")).of_threshold:
@@ -236,7 +346,30 @@ def create_store(path: Path, layout: Layout, attributes: Mapping[str, Any]) -> C
         shape = (len(layout.identifiers), *values.shape[1:])
         block = (min(layout.block, shape[0]), *values.shape[1:])
         _create_array(group, name, shape, block, values.dtype, tuple(dimensions))
-    return store
+
+
+def _create_checks(path: Path, group: zarr.Group, layout: Layout) -> None:
+    """Make the table of digests, a row for each block; it also knows the descriptions of all arrays by their hashes."""
+    names = list(layout.empty_block(1))
+    n_blocks = len(plan_blocks(len(layout.identifiers), layout.block))
+    home, _, name = _CHECKS.partition("/")
+    checks = group.require_group(home)
+    table = _create_array(
+        checks, name, (n_blocks, len(names)), (1, len(names)), np.dtype(np.uint64), ("block", "array")
+    )
+    hashes = {name: sha256_of(path / name / "zarr.json") for name in (*_COORDINATES, *names)}
+    table.attrs.update({"names": names, "descriptions": hashes})
+
+
+def _descriptions(layout: Layout) -> dict[str, bytes]:
+    """Return the content of every zarr.json of a cube but its own, by the name of its group or array."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder)
+        group = zarr.open_group(path, mode="w", zarr_format=3)
+        _create_arrays(group, layout)
+        _create_checks(path, group, layout)
+        files = sorted(path.rglob("zarr.json"))
+        return {one.parent.relative_to(path).as_posix(): one.read_bytes() for one in files if one.parent != path}
 
 
 def _write_whole(array: zarr.Array[Any], values: NDArray[Any], where: slice = slice(None)) -> None:
@@ -274,13 +407,45 @@ def open_store(path: Path, mode: Literal["r", "r+"] = "r+") -> CountStore | None
     mode : {"r", "r+"}
         Whether it will be written to.
     """
+    store = _opened(path, mode)
     try:
-        group = zarr.open_group(path, mode=mode, zarr_format=3)
-        store = CountStore(path, group)
-        whole = "key" in group.attrs and set(_COORDINATES) <= set(group.array_keys()) and store.n_sequences > 0
-    except (OSError, ValueError, KeyError, RuntimeError):
+        whole = store is not None and set(_COORDINATES) <= set(store.group.array_keys()) and store.n_sequences > 0
+    except _DAMAGED:
         return None
     return store if whole else None
+
+
+def renewed_store(path: Path, key: str, layout: Layout) -> CountStore | None:
+    """Open the cube of a recipe to go on with it, what is damaged of its descriptions made anew.
+
+    Parameters
+    ----------
+    path : Path
+        Its folder.
+    key : str
+        Of the recipe.
+    layout : Layout
+        What the cube is to be.
+
+    Returns
+    -------
+    CountStore or None
+        None where there is none of this recipe.
+    """
+    store = _opened(path, "r+")
+    if store is None or store.key != key:
+        return None
+    store.renew(layout)
+    return store
+
+
+def _opened(path: Path, mode: Literal["r", "r+"]) -> CountStore | None:
+    try:
+        store = CountStore(path, zarr.open_group(path, mode=mode, zarr_format=3))
+        known = "key" in store.group.attrs
+    except _DAMAGED:
+        return None
+    return store if known else None
 
 
 def publish(partial: Path, path: Path) -> None:
@@ -293,14 +458,7 @@ def publish(partial: Path, path: Path) -> None:
     path : Path
         Its place, in the same folder.
     """
-    former = path.with_name(f".{path.stem}-former{path.suffix}")
-    if path.exists():
-        if former.exists():
-            shutil.rmtree(former)
-        path.rename(former)
-    partial.rename(path)
-    if former.exists():
-        shutil.rmtree(former)
+    replace_folder(partial, path)
 
 
 def load_counts(path: str | Path) -> xr.Dataset:
@@ -340,12 +498,17 @@ def load_counts(path: str | Path) -> xr.Dataset:
     if store is None:
         raise InputError(f"{path} is not a cube of counts, or is damaged; run the study again to write it anew")
     _require_chunks(store)
+    if damaged := store.damage():
+        raise InputError(f"{path} is damaged: {damaged} is not as it was written; run the study again to mend it")
     try:
         axes = {name: np.array(store.read(name).tolist(), dtype=str) for name in ("sequence", "site")}
         labels = store.read_sequence_labels()
     except _DAMAGED as error:
-        raise InputError(f"the labels of {path} are damaged ({error}); run the study again") from error
-    dataset: xr.Dataset = xr.open_zarr(path, chunks=None, consolidated=False)
+        raise InputError(f"the labels of {path} are damaged ({one_line(error)}); run the study again") from error
+    try:
+        dataset: xr.Dataset = xr.open_zarr(path, chunks=None, consolidated=False)
+    except _DAMAGED as error:
+        raise InputError(f"{path} is damaged ({one_line(error)}); run the study again to mend it") from error
     dataset = dataset.assign_coords(axes)
     if labels is None:
         return describe(dataset, {})
@@ -356,7 +519,10 @@ def load_counts(path: str | Path) -> xr.Dataset:
 
 
 def _require_chunks(store: CountStore) -> None:
-    missing = sum(_n_missing(array) for array in _arrays(store.group))
+    try:
+        missing = sum(_n_missing(array) for array in _arrays(store.group))
+    except _DAMAGED as error:
+        raise InputError(f"{store.path} is damaged ({one_line(error)}); run the study again to mend it") from error
     if missing:
         raise InputError(f"{store.path} lacks {missing} chunks; run the study again to compute them anew")
 

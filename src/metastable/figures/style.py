@@ -98,6 +98,8 @@ _RC: dict[str, Any] = {
     "legend.frameon": False,
     "text.color": INK,
     "text.usetex": False,
+    # a dollar in the name of a condition or in a word is a dollar, and begins no formula
+    "text.parse_math": False,
     "figure.facecolor": "white",
     "figure.edgecolor": "white",
     "figure.dpi": 100,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from metastable.heads.record import (
     RunRecord,
     SweepRecord,
     read_record,
+    require_whole,
 )
 from metastable.stats.effect_kinds import DIFFERENCE
 from metastable.stats.verdict import DIFFERENT, NEGLIGIBLE
@@ -113,13 +114,19 @@ class AnswerFacts:
     many: Mapping[str, ManyModelsRecord]
 
 
-def read_records(reports: Path) -> dict[str, Record]:
+def _silent(sentence: str) -> None:
+    """Drop a sentence."""
+
+
+def read_records(reports: Path, say: Callable[[str], None] = _silent) -> dict[str, Record]:
     """Return the record of every folder that holds a report, by its name; those that cannot be read are left out.
 
     Parameters
     ----------
     reports : Path
         The folder that holds a folder for each report.
+    say : callable
+        Told in one sentence of each report that is left out, and why.
 
     Returns
     -------
@@ -132,10 +139,12 @@ def read_records(reports: Path) -> dict[str, Record]:
         if not (folder / "report.md").is_file() or not path.is_file():
             continue
         try:
-            found[folder.name] = read_record(path)
-        except InputError:
-            # whoever reads that report is told; the others are listed all the same
+            record = read_record(path)
+            require_whole(record, path)
+        except InputError as error:
+            say(f"left out of the list of reports: {error}")
             continue
+        found[folder.name] = record
     return found
 
 

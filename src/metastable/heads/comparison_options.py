@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from metastable.measures import MEASURE_CHOICES
 from metastable.study.entries import as_field, option
-from metastable.study.options import common_option, fraction, natural
+from metastable.study.options import common_option, fraction, relabelings
 
 __all__ = ["ComparisonOptions"]
 
@@ -37,7 +37,7 @@ class ComparisonOptions:
         group=_CHOSEN,
     )
     permutations: int = option(
-        10_000, natural, "permutations of heads for the p of the correlation", affects="tests", group=_CHOSEN
+        10_000, relabelings, "permutations of heads for the p of the correlation", affects="tests", group=_CHOSEN
     )
     alpha: float = as_field(common_option("alpha", group=_CHOSEN))
     # no words are drawn: the seed is of the permutations alone

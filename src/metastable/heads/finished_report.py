@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from metastable.errors import InputError
-from metastable.files import sha256_of
-from metastable.heads.record import ContrastRecord, RunRecord, record_kind, run_command
+from metastable.errors import InputError, one_line
+from metastable.heads.record import ContrastRecord, RunRecord, record_kind, require_whole, run_command
 from metastable.stats.balance import balance_table
 from metastable.stats.effect_kinds import DIFFERENCE, SLOPE, Effect
 
@@ -21,6 +22,8 @@ INPUTS = ("run.json", "heads.csv", "details.csv", "sequences.parquet")
 """The files that are read."""
 
 KEYS = ["site", "layer", "head", "threshold", "measure"]
+_COUNTED = ("layer", "head", "threshold", "n_a", "n_b", "n_tokens")
+_TEXTS = ("site", "measure", "verdict", "condition", "cluster", "pair", "level", "text")
 _TESTED = ("n_a", "n_b", "p_perm", "p_perm_fdr", "verdict")
 
 
@@ -114,23 +117,33 @@ def find_report(given: str, out: Path, studies: Collection[str]) -> Path:
     )
 
 
-def _record(folder: Path) -> RunRecord:
+def _record(folder: Path, contents: Mapping[str, bytes]) -> RunRecord:
     path = folder / "run.json"
     if (kind := record_kind(path)) != "run":
         raise InputError(f"{folder} holds a {kind}; compare two reports of studies")
-    return RunRecord.read(path)
+    record = RunRecord.read(path)
+    require_whole(record, path)
+    for name in INPUTS[1:]:
+        # of what was read, since another run may replace the files meanwhile
+        if record.files.get(name) != hashlib.sha256(contents[name]).hexdigest():
+            raise InputError(f"{name} in {folder} is not the file that run.json was written with; try again")
+    return record
 
 
-def _table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
+def _table(path: Path, content: bytes, columns: tuple[str, ...]) -> pd.DataFrame:
     try:
-        table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
-    except (ValueError, OSError) as error:
-        raise InputError(f"{path} cannot be read ({error}); run its study again") from None
+        table = pd.read_parquet(BytesIO(content)) if path.suffix == ".parquet" else pd.read_csv(BytesIO(content))
+    except Exception as error:  # of pandas and pyarrow, each of which raises what it likes
+        raise InputError(f"{path} cannot be read ({one_line(error)}); run its study again") from None
     missing = [column for column in columns if column not in table.columns]
     if missing:
         raise InputError(f"{path} lacks the column {missing[0]!r}; run its study again")
     if table.empty:
         raise InputError(f"{path} holds no row; run its study again")
+    for column in columns:
+        known = table[column].notna().all() or column not in _COUNTED
+        if column not in _TEXTS and not (pd.api.types.is_numeric_dtype(table[column]) and known):
+            raise InputError(f"{path} holds what is no number as {column!r}; run its study again")
     return table
 
 
@@ -188,10 +201,15 @@ def read_report(folder: Path) -> FinishedReport:
             f"the report in {folder} is not finished: it lacks {absent[0]}; run it first: "
             + run_command(folder.name, folder.parent)
         )
-    record = _record(folder)
+    contents = {name: (folder / name).read_bytes() for name in INPUTS}
+    record = _record(folder, contents)
+
+    def table_of(name: str, *columns: str) -> pd.DataFrame:
+        return _table(folder / name, contents[name], columns)
+
     effect = SLOPE if record.contrast.predictor is not None else DIFFERENCE
-    heads = _table(folder / "heads.csv", (*KEYS, *_TESTED, effect.estimate, effect.size))
-    details = _table(folder / "details.csv", (*KEYS, effect.size_low, effect.size_high))
+    heads = table_of("heads.csv", *KEYS, *_TESTED, effect.estimate, effect.size)
+    details = table_of("details.csv", *KEYS, effect.size_low, effect.size_high)
     if not heads[KEYS].equals(details[KEYS]):
         raise InputError(f"heads.csv and details.csv in {folder} hold other heads; run its study again")
     if heads.duplicated(KEYS).any():
@@ -206,7 +224,7 @@ def read_report(folder: Path) -> FinishedReport:
     for rows in of_measure.values():
         if len(rows) != n_heads * rows["threshold"].nunique() or set(rows["site"]) != sites:
             raise InputError(f"heads.csv and run.json in {folder} are of two runs; run its study again")
-    sequences = _table(folder / "sequences.parquet", ("condition", "cluster", "pair", "level", "text", "n_tokens"))
+    sequences = table_of("sequences.parquet", "condition", "cluster", "pair", "level", "text", "n_tokens")
     n_units = int(heads["n_a"].iloc[0] + heads["n_b"].iloc[0])
     return FinishedReport(
         folder=folder,
@@ -217,7 +235,7 @@ def read_report(folder: Path) -> FinishedReport:
         balance=_balance(sequences, record.contrast, n_units),
         words=frozenset(word for text in sequences["text"] for word in str(text).lower().split()),
         tokens_per_unit=float(sequences["n_tokens"].sum()) / n_units,
-        sha256={name: sha256_of(folder / name) for name in INPUTS},
+        sha256={name: hashlib.sha256(content).hexdigest() for name, content in contents.items()},
     )
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
-from metastable.errors import InputError
-from metastable.files import write_text
+from metastable.errors import InputError, one_line
+from metastable.files import files_below, sha256_of, unlike, write_text
 from metastable.heads.calibration_options import CalibrationOptions
 from metastable.heads.comparison_options import ComparisonOptions
 from metastable.heads.models_options import ModelsOptions
@@ -44,7 +44,9 @@ __all__ = [
     "VerdictRecord",
     "read_record",
     "record_kind",
+    "require_whole",
     "run_command",
+    "with_files",
     "write_record",
 ]
 
@@ -224,7 +226,8 @@ class Record:
 
     def to_json(self) -> dict[str, Any]:
         """Return what `json.dumps` writes."""
-        return {name: plain(value) for name, value in vars(self).items()}
+        # an older record, and one whose files are not written yet, knows no hashes
+        return {name: plain(value) for name, value in vars(self).items() if name != "files" or value}
 
     @classmethod
     def from_json(cls, found: Any, path: Path) -> Self:
@@ -297,6 +300,8 @@ class RunRecord(Record):
     claims : tuple of ClaimRecord
     frozen : FrozenNote or None
         None where nothing was frozen before.
+    files : mapping of str to str
+        SHA-256 of each file of the report, by its name in the folder.
     """
 
     study: str
@@ -319,6 +324,7 @@ class RunRecord(Record):
     verdict: RunVerdict | None
     claims: tuple[ClaimRecord, ...] = ()
     frozen: FrozenNote | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -398,6 +404,8 @@ class ComparisonRecord(Record):
         Versions that the comparison was made with.
     python, platform : str
     verdict : ComparisonVerdict
+    files : mapping of str to str
+        SHA-256 of each file of the report, by its name in the folder.
     """
 
     title: str
@@ -411,6 +419,7 @@ class ComparisonRecord(Record):
     python: str
     platform: str
     verdict: ComparisonVerdict
+    files: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -473,6 +482,8 @@ class SweepRecord(Record):
     python, platform : str
     verdict : VerdictRecord or None
         None until the report is written.
+    files : mapping of str to str
+        SHA-256 of each file of the report, by its name in the folder.
     """
 
     kind: Literal["sweep"]
@@ -493,6 +504,7 @@ class SweepRecord(Record):
     python: str
     platform: str
     verdict: VerdictRecord | None
+    files: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def fixed(self) -> dict[str, Any]:
@@ -625,6 +637,8 @@ class ManyModelsRecord(Record):
     packages : mapping of str to str
     python, platform : str
     verdict : ManyModelsVerdict
+    files : mapping of str to str
+        SHA-256 of each file of the report, by its name in the folder.
     """
 
     kind: Literal["models"]
@@ -647,6 +661,7 @@ class ManyModelsRecord(Record):
     python: str
     platform: str
     verdict: ManyModelsVerdict | None
+    files: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -662,6 +677,8 @@ class CalibrationRecord(Record):
         Units of the condition that was divided.
     seconds : mapping of str to float
         Wall time of each stage.
+    files : mapping of str to str
+        SHA-256 of each file of the report, by its name in the folder.
     """
 
     command: str
@@ -669,6 +686,10 @@ class CalibrationRecord(Record):
     model: ComparedModel
     n_units: int
     seconds: Mapping[str, float]
+    files: Mapping[str, str] = field(default_factory=dict)
+
+
+Report = TypeVar("Report", bound=RunRecord | ComparisonRecord | SweepRecord | CalibrationRecord | ManyModelsRecord)
 
 
 def run_command(name: str, out: Path) -> str:
@@ -681,11 +702,42 @@ def write_record(record: Record, path: Path) -> None:
     write_text(path, json.dumps(record.to_json(), indent=2, ensure_ascii=False) + "\n")
 
 
+def with_files(record: Report, folder: Path) -> Report:
+    """Return a record that knows the hashes of all files in a folder."""
+    return replace(record, files={name: sha256_of(folder / name) for name in files_below(folder)})
+
+
+def require_whole(
+    record: RunRecord | ComparisonRecord | SweepRecord | CalibrationRecord | ManyModelsRecord, path: Path
+) -> None:
+    """See that the files beside a record are those that it was written with.
+
+    Parameters
+    ----------
+    record : RunRecord, ComparisonRecord, SweepRecord, CalibrationRecord or ManyModelsRecord
+    path : Path
+        Where it was read.
+
+    Raises
+    ------
+    InputError
+        If a file has another hash than the record knows, or the record knows none.
+    """
+    folder, again = path.parent, f"run it again: {record.command}"
+    if not record.files:
+        raise InputError(f"{path} does not say which tables it was written with: another version wrote it; {again}")
+    if others := unlike(folder, record.files):
+        raise InputError(
+            f"{folder} holds no report: {others[0]} is not the file that {path.name} was written with (a run was cut "
+            f"short there, or the file was changed); {again}"
+        )
+
+
 def _loaded(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise InputError(f"{path} cannot be read ({error}); run its study again") from None
+    except (ValueError, OSError, RecursionError) as error:
+        raise InputError(f"{path} cannot be read ({one_line(error)}); run its study again") from None
 
 
 _KINDS: Mapping[str, type[RunRecord | ComparisonRecord | SweepRecord | ManyModelsRecord]] = {

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from metastable.errors import InputError
-from metastable.files import sha256_of
+from metastable.errors import InputError, one_line
+from metastable.files import is_file, sha256_of
 from metastable.material.norms import Norms, find_ratings
+from metastable.material.spreadsheets import check_characters
 from metastable.study import Option
 from metastable.study.options import existing_file
 
@@ -112,7 +113,7 @@ def load_tvqa(paths: Iterable[str | Path]) -> Corpus:
                     "answer": answer,
                     "entry": normalize_answer(answer),
                     "clip": question["vid_name"],
-                    "show": str(question.get("show_name", "")),
+                    "show": question.get("show_name") or "",
                     "file": path.name,
                     "row": row,
                 }
@@ -168,7 +169,7 @@ def _is_margin(character: str) -> bool:
 
 
 def _read_lines(path: Path) -> list[str]:
-    if not path.is_file():
+    if not is_file(path):
         raise InputError(f"there is no file {path}; TVQA's question files are at {TVQA_HOME}")
     try:
         return path.read_text(encoding="utf-8-sig").split("\n")
@@ -184,13 +185,21 @@ def _parse(line: str, where: str) -> dict[str, Any]:
         question = json.loads(line)
     except json.JSONDecodeError as error:
         raise InputError(f"{where}: not JSON ({error.msg} at character {error.pos + 1}); {remedy}") from None
+    except (ValueError, RecursionError) as error:
+        # a number of thousands of digits, brackets within brackets
+        raise InputError(f"{where}: JSON that cannot be read ({one_line(error)}); {remedy}") from None
     if not isinstance(question, dict):
         raise InputError(f"{where}: holds a {type(question).__name__} where a question belongs; {remedy}")
     for name in _TEXTS:
         if not isinstance(question.get(name), str):
             raise InputError(f"{where}: {name!r} is missing or not text; {remedy}")
-    if type(question.get("qid")) is not int:
-        raise InputError(f"{where}: 'qid' is missing or not a whole number; {remedy}")
+        check_characters(question[name], f"{where}, {name!r}")
+    show = question.get("show_name")
+    if show is not None and not isinstance(show, str):
+        raise InputError(f"{where}: 'show_name' is not text; {remedy}")
+    check_characters(show or "", f"{where}, 'show_name'")
+    if type(question.get("qid")) is not int or not -(2**63) <= question["qid"] < 2**63:
+        raise InputError(f"{where}: 'qid' is missing or not a whole number of 64 bits; {remedy}")
     if "answer_idx" not in question:
         raise InputError(
             f"{where}: there is no 'answer_idx', so the correct answer is not known (TVQA's tvqa_test_public.jsonl "

@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
-from xml.etree.ElementTree import ParseError
 
-from metastable.errors import InputError
+from metastable.errors import InputError, one_line
+from metastable.files import is_file
 
-__all__ = ["SUFFIXES", "Row", "read_rows"]
+__all__ = ["SUFFIXES", "Row", "check_characters", "read_rows"]
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".xlsx")
 """Endings of the files that can be read; .txt holds columns separated by tabs or commas."""
+
+
+# What a workbook may unpack to, the rows that a spreadsheet has at most, and the cells that are read.
+_MOST_BYTES = 1 << 28
+_MOST_ROWS = 1 << 20
+_MOST_CELLS = 20_000_000
+# Of one cell; a text of a novel's length has a million.
+_MOST_CHARACTERS = 1 << 24
+# Halves of a character of UTF-16, which stand for nothing alone and cannot be written as UTF-8.
+_HALF = re.compile("[\ud800-\udfff]")
 
 
 class Row(NamedTuple):
@@ -32,6 +43,27 @@ class Row(NamedTuple):
 
     number: int
     cells: tuple[str, ...]
+
+
+def check_characters(text: str, where: str) -> None:
+    """Refuse half a character, as JSON and workbooks can hold it.
+
+    Parameters
+    ----------
+    text : str
+    where : str
+        Where it stands: the file and the row.
+
+    Raises
+    ------
+    InputError
+        Naming where it stands.
+    """
+    found = _HALF.search(text)
+    if found:
+        raise InputError(
+            f"{where}: character {found.start() + 1} is half a character (U+{ord(found[0]):04X}); write the whole one"
+        )
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -53,16 +85,20 @@ def read_rows(path: Path) -> list[Row]:
     InputError
         If the file is missing, of another kind, or cannot be read.
     """
-    if not path.is_file():
+    if not is_file(path):
         raise InputError(f"there is no file {path}; give the path of a csv, tsv or xlsx file")
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise InputError(f"{path.name}: files end in {', '.join(SUFFIXES)}; save it as one of these")
     cells = _workbook_cells(path) if suffix == ".xlsx" else _text_cells(path, "\t" if suffix == ".tsv" else None)
     try:
-        return [Row(number, row) for number, row in enumerate(cells, start=1) if any(row)]
+        rows = [Row(number, row) for number, row in enumerate(cells, start=1) if any(row)]
     except OSError as error:
         raise InputError(f"cannot read {path} ({error.strerror}); give a file that you may read") from None
+    for row in rows:
+        for cell in row.cells:
+            check_characters(cell, f"{path.name}, row {row.number}")
+    return rows
 
 
 def _text_cells(path: Path, delimiter: str | None) -> Iterator[tuple[str, ...]]:
@@ -74,6 +110,8 @@ def _text_cells(path: Path, delimiter: str | None) -> Iterator[tuple[str, ...]]:
     if delimiter is None:
         first = next((line for line in text.splitlines() if line.strip()), "")
         delimiter = max(",;\t", key=first.count)
+    # Python's own limit is 131,072, which a long text exceeds
+    csv.field_size_limit(_MOST_CHARACTERS)
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     n_read = 0
     try:
@@ -81,6 +119,11 @@ def _text_cells(path: Path, delimiter: str | None) -> Iterator[tuple[str, ...]]:
             n_read += 1
             yield tuple(map(str.strip, row))
     except csv.Error as error:
+        if "field limit" in str(error):
+            raise InputError(
+                f"{path.name}, row {n_read + 1}: a cell of more than {_MOST_CHARACTERS:,} characters; give texts one "
+                "row each, and close the quote if one was opened and not closed"
+            ) from None
         raise InputError(
             f"{path.name}, row {n_read + 1}: {error}; put quotes around a whole cell and double those within it"
         ) from None
@@ -89,15 +132,54 @@ def _text_cells(path: Path, delimiter: str | None) -> Iterator[tuple[str, ...]]:
 def _workbook_cells(path: Path) -> Iterator[tuple[str, ...]]:
     import openpyxl
 
+    _check_size(path)
     try:
         workbook = openpyxl.load_workbook(path, read_only=True, data_only=True)
         sheet = workbook.worksheets[0]
         sheet.reset_dimensions()  # some programs write a size that is too small, and rows would be lost
-        for row in sheet.iter_rows(values_only=True):
+        n_cells = 0
+        for number, row in enumerate(sheet.iter_rows(values_only=True), start=1):
+            n_cells += len(row)
+            _check_extent(path, number, n_cells)
             yield tuple(_cell_text(cell) for cell in row)
         workbook.close()
-    except (zipfile.BadZipFile, ParseError, KeyError, IndexError, ValueError) as error:
-        raise InputError(f"{path.name} is not a workbook with a sheet ({error}); save it anew as xlsx or csv") from None
+    except (InputError, OSError):
+        raise
+    # of openpyxl, and of what it reads zip, XML, dates and numbers with, each of which raises what it likes
+    except Exception as error:
+        said = one_line(error) or type(error).__name__
+        raise InputError(f"{path.name} is not a workbook with a sheet ({said}); save it anew as xlsx or csv") from None
+
+
+def _check_extent(path: Path, n_rows: int, n_cells: int) -> None:
+    """Refuse a sheet of which one cell stands so far away that those before it would fill the memory."""
+    if n_rows > _MOST_ROWS:
+        raise InputError(
+            f"{path.name} names a row beyond {_MOST_ROWS:,}, the last that a spreadsheet has; save it anew as xlsx or "
+            "csv"
+        )
+    if n_cells > _MOST_CELLS:
+        raise InputError(
+            f"{path.name} has more than {_MOST_CELLS:,} cells up to row {n_rows:,}, empty ones included; delete the "
+            "columns that are not needed, or save it as csv"
+        )
+
+
+def _check_size(path: Path) -> None:
+    """Refuse a workbook that unpacks to more than a machine should be asked for."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            size = sum(part.file_size for part in archive.infolist())
+    except OSError:
+        raise
+    except Exception as error:  # of a damaged archive, which the module reads trusting its numbers
+        said = one_line(error) or type(error).__name__
+        raise InputError(f"{path.name} is not a workbook with a sheet ({said}); save it anew as xlsx or csv") from None
+    if size > _MOST_BYTES:
+        raise InputError(
+            f"{path.name} unpacks to {size / 1e6:,.0f} MB, and {_MOST_BYTES / 1e6:,.0f} MB are read at most; save the "
+            "sheet as csv"
+        )
 
 
 def _cell_text(value: Any) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from metastable.errors import InputError
+from metastable.errors import InputError, one_line
 from metastable.files import sha256_of
 from metastable.material.covariates import bare_word, sequence_covariates, text_word_covariates, word_covariates
 from metastable.material.spreadsheets import Row, read_rows
@@ -101,7 +101,7 @@ def _header(rows: list[Row], name: str) -> dict[str, int]:
             raise InputError(f"{name}, row {rows[0].number}: the column {wanted} is there twice; leave one of them out")
     for wanted in ("condition", "text"):
         if wanted not in cells:
-            found = ", ".join(cell or "(empty)" for cell in rows[0].cells)
+            found = one_line(", ".join(cell or "(empty)" for cell in rows[0].cells))
             raise InputError(
                 f"{name}, row {rows[0].number}: there is no column {wanted}; the first row must name the columns "
                 f"condition and text, but it holds: {found}"

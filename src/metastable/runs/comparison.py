@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from metastable.errors import InputError
-from metastable.files import require_writable
+from metastable.files import written_together
 from metastable.heads.compared_heads import Comparison, compare_reports
 from metastable.heads.comparison_options import ComparisonOptions
 from metastable.heads.comparison_result import ComparisonResult
 from metastable.heads.finished_report import find_report, read_report
-from metastable.heads.record import ComparedModel, ComparedReport, ComparisonRecord, record_kind, write_record
+from metastable.heads.record import (
+    ComparedModel,
+    ComparedReport,
+    ComparisonRecord,
+    record_kind,
+    with_files,
+    write_record,
+)
 from metastable.heads.recording import software_record
 from metastable.progress import Silent, Stages
 from metastable.report.comparison.page import write_page
 from metastable.report.comparison.sentences import verdict_record
 from metastable.report.index import write_index
 from metastable.runs.clock import Clock
+from metastable.runs.writing_alone import writing_alone
 
 __all__ = ["comparison_record", "run_comparison"]
 
@@ -70,13 +79,14 @@ def run_comparison(
     )
     names = (folders[0].resolve().name, folders[1].resolve().name)
     folder = _free_folder(out, options.name if options.name is not None else _name(names, found.names), studies)
-    require_writable(folder, "--out")
     result = ComparisonResult(found, folder, comparison_record(found, options, command))
-    with clock.stage("report", "figures and report") as advance:
-        write_page(result, advance)
-    write_record(result.record, folder / "run.json")
-    write_index(out)
-    return result
+    with writing_alone(folder), written_together(folder, "run.json") as staged:
+        with clock.stage("report", "figures and report") as advance:
+            write_page(replace(result, folder=staged), advance)
+        record = with_files(result.record, staged)
+        write_record(record, staged / "run.json")
+    write_index(out, clock.stages.say)
+    return replace(result, record=record)
 
 
 def _name(folders: tuple[str, str], names: tuple[str, str]) -> str:

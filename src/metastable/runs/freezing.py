@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from metastable.errors import InputError
-from metastable.files import require_writable
 from metastable.heads.frozen import FILE, FrozenStudy, freeze, read_frozen
 from metastable.heads.record import write_record
 from metastable.models.encoders import load_tokenizer
 from metastable.progress import Silent, Stages
 from metastable.runs.clock import Clock
 from metastable.runs.study import prepare_study
+from metastable.runs.writing_alone import writing_alone
 from metastable.study import Options, Study
 
 __all__ = ["freeze_study", "repository_commit"]
@@ -72,6 +72,11 @@ def freeze_study(
         If the folder holds counts, a report or another frozen record, or the study cannot be prepared.
     """
     folder = Path(options.out) / study.name
+    with writing_alone(folder):
+        return _frozen(study, options, folder, Clock(stages or Silent()), command)
+
+
+def _frozen(study: Study, options: Options, folder: Path, clock: Clock, command: str) -> tuple[FrozenStudy, Path]:
     for name, what in (("run.json", "a report"), ("counts.zarr", "counts")):
         if (folder / name).exists():
             raise InputError(
@@ -80,11 +85,9 @@ def freeze_study(
             )
     if read_frozen(folder) is not None:
         raise InputError(f"{folder / FILE} is there already: what was frozen stays as it is; give another --out")
-    clock = Clock(stages or Silent())
     with clock.stage("sequences", "words to sequences"):
         tokenizer = load_tokenizer(options.model, revision=options.revision)
         material, _ = prepare_study(study, options, tokenizer)
-    require_writable(folder, "--out")
     record = freeze(
         study,
         options,

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from metastable.files import write_text, written_whole
+from metastable.files import sha256_of, write_text, written_whole
 from metastable.heads.sweep_run import FinishedRun
 from metastable.study import Material, Options, Study
 from metastable.study.options import COMMON_OPTIONS
@@ -79,17 +79,23 @@ def save_finished(folder: Path, key: str, finished: FinishedRun) -> None:
     for path, table in ((heads, finished.heads), (omnibus, finished.omnibus)):
         with written_whole(path) as temporary:
             table.to_parquet(temporary, index=False)
-    write_text(facts, json.dumps({"key": key, **finished.facts}, indent=2, ensure_ascii=False) + "\n")
+    held = {"key": key, "facts": finished.facts, "tables": [sha256_of(heads), sha256_of(omnibus)]}
+    write_text(facts, json.dumps({**held, "sha256": _hash(held)}, indent=2, ensure_ascii=False) + "\n")
+
+
+def _hash(held: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(held, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
 def load_finished(folder: Path, key: str) -> FinishedRun | None:
-    """Return the result of that key; None where there is none, or where it cannot be read."""
+    """Return the result of that key; None where there is none, or where its files are not those that were written."""
     heads, omnibus, facts = _paths(folder, key)
     try:
-        record = json.loads(facts.read_text(encoding="utf-8"))
-        if record.pop("key") != key:
-            return None
-        return FinishedRun(pd.read_parquet(heads), pd.read_parquet(omnibus), record)
-    except (OSError, ValueError, KeyError):
+        held = json.loads(facts.read_text(encoding="utf-8"))
+        whole = isinstance(held, dict) and held.pop("sha256", None) == _hash(held)
         # a damaged result is computed anew
+        if not whole or held["key"] != key or held["tables"] != [sha256_of(heads), sha256_of(omnibus)]:
+            return None
+        return FinishedRun(pd.read_parquet(heads), pd.read_parquet(omnibus), held["facts"])
+    except (OSError, ValueError, RecursionError):
         return None

@@ -15,7 +15,7 @@ import pandas as pd
 from metastable.errors import InputError
 from metastable.extraction.distributed import Processes, current_processes
 from metastable.extraction.store import load_counts
-from metastable.files import require_writable, write_text
+from metastable.files import require_writable, write_text, written_together
 from metastable.heads.cube import feature_table, unit_means
 from metastable.heads.finished_report import rows_at
 from metastable.heads.many_models_result import ManyModelsResult
@@ -29,6 +29,7 @@ from metastable.heads.record import (
     ModelRecord,
     ReadModel,
     RunRecord,
+    with_files,
     write_record,
 )
 from metastable.heads.recording import software_record
@@ -44,6 +45,7 @@ from metastable.report.models.sentences import verdict_record
 from metastable.runs.clock import Clock
 from metastable.runs.kept_settings import result_key
 from metastable.runs.study import prepare_study, run_study
+from metastable.runs.writing_alone import writing_alone
 from metastable.study import Material, Options, Study
 from metastable.study.own_options import check_options, options_of
 from metastable.typed_json import plain, typed
@@ -284,10 +286,12 @@ def _finish(
         record=_record(study, options, chosen, kept, failed, own, found.left_out, clock, command),
     )
     result = replace(result, record=replace(result.record, verdict=verdict_record(result)))
-    with clock.stage("report", "figures and report") as advance:
-        write_page(result, advance)
-    write_record(result.record, folder / "run.json")
-    write_index(folder.parent)
+    with writing_alone(folder), written_together(folder, "run.json") as staged:
+        with clock.stage("report", "figures and report") as advance:
+            write_page(replace(result, folder=staged), advance)
+        result = replace(result, record=with_files(result.record, staged))
+        write_record(result.record, staged / "run.json")
+    write_index(folder.parent, clock.stages.say)
     return result
 
 

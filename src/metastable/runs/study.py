@@ -13,7 +13,7 @@ from metastable.extraction.distributed import current_processes
 from metastable.extraction.summarizing import check_model, check_needs, check_sites
 from metastable.extraction.threads import fewer_threads
 from metastable.figures.saving_beside import Save, processes_beside, saving_beside
-from metastable.files import require_writable
+from metastable.files import require_writable, take_along, written_together
 from metastable.heads.contrasts import Contrast, contrasts_of
 from metastable.heads.decomposition import effects_with_sink_held, learned_sink_shares, sink_of
 from metastable.heads.frozen import frozen_note, read_frozen
@@ -34,7 +34,7 @@ from metastable.heads.head_tests import (
 )
 from metastable.heads.judged_claims import ClaimedOn, JudgedClaim, judge_claims
 from metastable.heads.outlying_lengths import outlying_lengths
-from metastable.heads.record import write_record
+from metastable.heads.record import with_files, write_record
 from metastable.heads.recording import run_record
 from metastable.heads.results import Counted, RunResult
 from metastable.heads.run_files import write_tables
@@ -48,6 +48,7 @@ from metastable.report.run.page import write_page
 from metastable.report.run.verdict_sentences import verdict_record
 from metastable.runs.clock import Clock
 from metastable.runs.own_measure import named_measures, settle_measures
+from metastable.runs.writing_alone import say_unfinished_cubes, writing_alone
 from metastable.stats.analysis import Analysis
 from metastable.stats.balance import balance_table
 from metastable.stats.permutations.engine import PermutationResult
@@ -57,7 +58,10 @@ from metastable.study.own_options import check_options
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["count_study", "describe_by_model", "prepare_study", "run_study"]
+__all__ = ["CUBE", "count_study", "describe_by_model", "prepare_study", "run_study"]
+
+CUBE = "counts.zarr"
+"""Name of a study's cube in its folder."""
 
 
 def prepare_study(study: Study, options: Options, tokenizer: Tokenizer) -> tuple[Material, tuple[Contrast, ...]]:
@@ -126,7 +130,7 @@ def describe_by_model(
     return described, contrasts
 
 
-def count_study(study: Study, options: Options, clock: Clock, *, cube: str = "counts.zarr") -> Counted:
+def count_study(study: Study, options: Options, clock: Clock, *, cube: str = CUBE, in_place: bool = True) -> Counted:
     """Make a study's sequences and count their attention, or take the counts of an earlier run.
 
     Parameters
@@ -138,6 +142,8 @@ def count_study(study: Study, options: Options, clock: Clock, *, cube: str = "co
         Tells the stages and times them.
     cube : str
         Name of the cube in the study's folder.
+    in_place : bool
+        Whether a new cube takes its place at once, as `metastable.extraction.extract` has it.
 
     Returns
     -------
@@ -177,8 +183,10 @@ def count_study(study: Study, options: Options, clock: Clock, *, cube: str = "co
             measures=measures,
             of_every_run=True,
             study=study,
+            in_place=in_place,
             callback=advance,
         )
+    say_unfinished_cubes(folder, extraction.path, clock.stages)
     if extraction.reused:
         clock.stages.say(f"the finished extraction in {folder / cube} has the same recipe: reused")
     elif extraction.n_resumed:
@@ -216,26 +224,39 @@ def run_study(
     InputError
         For anything that the user can mend; nothing is left half written.
     """
-    # begun first, to import what they need while this one loads the model; torchrun's processes fill the cores already
-    with saving_beside(None if local_rank() is None else 0) as save:
-        result = _run(study, options, Clock(stages or Silent()), command, save)
-    if result is None:
-        return None
-    # the last thing written says that the report is whole
-    write_record(result.record, result.folder / "run.json")
-    write_index(result.folder.parent)
+    stages, folder = stages or Silent(), Path(options.out) / study.name
+    with writing_alone(folder):
+        result = _written(study, options, folder, Clock(stages), command)
+    if result is not None:
+        write_index(folder.parent, stages.say)
     return result
 
 
-def _run(study: Study, options: Options, clock: Clock, command: str, save: Save) -> RunResult | None:
-    """Count, test and write all but the record of the run."""
-    frozen = read_frozen(Path(options.out) / study.name)
-    counted = count_study(study, options, clock)
+def _written(study: Study, options: Options, folder: Path, clock: Clock, command: str) -> RunResult | None:
+    """Run a study and write all of its report aside, from where it takes its place as one."""
     if not current_processes().is_first:
+        count_study(study, options, clock, in_place=False)
         return None
+    with written_together(folder, "run.json") as staged:
+        # begun first, to import what they need while this one loads the model; torchrun's fill the cores already
+        with saving_beside(None if local_rank() is None else 0) as save:
+            result, cube = _run(study, options, clock, command, staged, save)
+        record = with_files(result.record, staged)
+        if cube != folder / CUBE:
+            take_along(staged, cube, folder / CUBE)
+        write_record(record, staged / "run.json")
+    return replace(result, record=record, folder=folder)
+
+
+def _run(
+    study: Study, options: Options, clock: Clock, command: str, staged: Path, save: Save
+) -> tuple[RunResult, Path]:
+    """Count, test and write all but the record of the run to a folder; also where the cube lies."""
+    frozen = read_frozen(Path(options.out) / study.name)
+    counted = count_study(study, options, clock, in_place=False)
     note = None if frozen is None else frozen_note(frozen, study, options, counted.material.sequences)
     study, options = counted.study, counted.options
-    folder, material, contrasts = counted.folder, counted.material, counted.contrasts
+    material, contrasts = counted.material, counted.contrasts
     cube = counted.extraction.dataset
     analyses = []
     with clock.stage("statistics", "tests of every head") as advance:
@@ -271,7 +292,7 @@ def _run(study: Study, options: Options, clock: Clock, command: str, save: Save)
     record = run_record(counted, analyses[0], claims, note, seconds=clock.seconds, command=command)
     result = RunResult(
         study=study,
-        folder=folder,
+        folder=staged,
         contrasts=contrasts,
         analyses=tuple(analyses),
         beside=beside,
@@ -297,7 +318,7 @@ def _run(study: Study, options: Options, clock: Clock, command: str, save: Save)
     # figures are being drawn beside meanwhile
     with clock.stage("browser", "head browser"), fewer_threads(processes_beside()):
         write_run_browser(result, cube, counted.encoder)
-    return replace(result, record=replace(record, verdict=verdict_record(result)))
+    return replace(result, record=replace(record, verdict=verdict_record(result))), counted.extraction.path
 
 
 def _judged(

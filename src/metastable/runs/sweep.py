@@ -14,9 +14,9 @@ import numpy as np
 from metastable.errors import InputError
 from metastable.extraction import extract
 from metastable.extraction.distributed import Processes, current_processes
-from metastable.files import require_writable
+from metastable.files import require_writable, written_together
 from metastable.heads.head_tests import analyse_cube, side_histograms
-from metastable.heads.record import ModelRecord, ModelsRecord, SettingRecord, SweepRecord, write_record
+from metastable.heads.record import ModelRecord, ModelsRecord, SettingRecord, SweepRecord, with_files, write_record
 from metastable.heads.recording import software_record
 from metastable.heads.sweep_axes import Axis, setting_text
 from metastable.heads.sweep_result import SweepResult
@@ -30,6 +30,7 @@ from metastable.report.sweep.sentences import verdict_record
 from metastable.runs.clock import Clock
 from metastable.runs.kept_settings import load_finished, save_finished
 from metastable.runs.sweep_plan import EncoderShelf, PlannedRun, naming_the_setting, plan_runs
+from metastable.runs.writing_alone import say_unfinished_cubes, writing_alone
 from metastable.study import Options, Study
 from metastable.typed_json import typed
 
@@ -149,8 +150,18 @@ def run_sweep(
     InputError
         For anything that the user can mend, naming the setting; all settings are made and checked before any runs.
     """
-    clock = Clock(stages or Silent())
-    folder = sweep_folder(study, options.out)
+    stages, folder = stages or Silent(), sweep_folder(study, options.out)
+    with writing_alone(folder):
+        result = _written(study, options, axes, folder, Clock(stages), command)
+    if result is not None:
+        write_index(folder.parent, stages.say)
+    return result
+
+
+def _written(
+    study: Study, options: Options, axes: Sequence[Axis], folder: Path, clock: Clock, command: str
+) -> SweepResult | None:
+    """Run a sweep and write its report aside, from where it takes its place as one."""
     shelf = EncoderShelf()
     with clock.stage("plan", "all settings: words to sequences") as advance:
         runs = plan_runs(study, options, axes, shelf, advance)
@@ -160,6 +171,7 @@ def run_sweep(
     kept, n_reused = _run_all(study, runs, folder, shelf, processes, clock)
     if not processes.is_first:
         return None
+    say_unfinished_cubes(folder / "cubes", None, clock.stages)
     if n_reused == len(runs):
         clock.stages.say("every setting was finished before with the same recipe: the report alone is written anew")
     found = [(run.levels, finished) for run, finished in zip(runs, kept, strict=True)]
@@ -175,12 +187,12 @@ def run_sweep(
         record=_record(study, options, axes, runs, kept, n_reused, clock, command),
         n_reused=n_reused,
     )
-    with clock.stage("report", "figures and report") as advance:
-        write_page(result, advance)
-    result = replace(result, record=replace(result.record, verdict=verdict_record(result)))
-    write_record(result.record, folder / "run.json")
-    write_index(folder.parent)
-    return result
+    with written_together(folder, "run.json") as staged:
+        with clock.stage("report", "figures and report") as advance:
+            write_page(replace(result, folder=staged), advance)
+        record = with_files(replace(result.record, verdict=verdict_record(result)), staged)
+        write_record(record, staged / "run.json")
+    return replace(result, record=record)
 
 
 def _record(

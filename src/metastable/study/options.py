@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Self, cast
 
 from metastable.errors import InputError, nearest
+from metastable.files import is_file
 from metastable.measures import MEASURE_CHOICES
 from metastable.stats.corrections import CORRECTIONS
 from metastable.study.entries import Option, declared_options, option
@@ -18,8 +19,10 @@ from metastable.typed_json import plain
 
 __all__ = [
     "COMMON_OPTIONS",
+    "LEAST_RELABELINGS",
     "MEASURED",
     "MODEL",
+    "MOST_RELABELINGS",
     "THE_STUDYS_OWN",
     "Options",
     "check_option",
@@ -30,6 +33,7 @@ __all__ = [
     "parse_option",
     "positive",
     "probability",
+    "relabelings",
     "seed",
     "share",
 ]
@@ -43,6 +47,18 @@ def natural(text: str) -> int:
         raise InputError(f"{text!r} is not a whole number") from None
     if value < 1:
         raise InputError(f"{text} is below 1; give a whole number of at least 1")
+    return value
+
+
+LEAST_RELABELINGS, MOST_RELABELINGS = 19, 10_000_000
+"""Relabelings that a permutation test may be asked for: fewer reach no .05, the statistics of more are not held."""
+
+
+def relabelings(text: str) -> int:
+    """Parse a number of relabelings, of which a machine can hold the statistics."""
+    value = natural(text)
+    if value > MOST_RELABELINGS:
+        raise InputError(f"{text} is more than can be held; give at most {MOST_RELABELINGS:,}")
     return value
 
 
@@ -101,7 +117,7 @@ def positive(text: str) -> float:
 
 def existing_file(text: str) -> str:
     """Take the path of a file that is there."""
-    if not Path(text).is_file():
+    if not is_file(Path(text)):
         raise InputError("there is no such file; give the path of one")
     return text
 
@@ -262,7 +278,7 @@ class Options:
         group=MEASURED,
     )
     permutations: int = option(
-        10_000, natural, "number of relabelings of the permutation test", affects="tests", group=_TESTED
+        10_000, relabelings, "number of relabelings of the permutation test", affects="tests", group=_TESTED
     )
     alpha: float = option(0.05, probability, "significance level", affects="tests", group=_TESTED)
     correction: str = option(

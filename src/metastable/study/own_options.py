@@ -9,7 +9,7 @@ from typing import Any
 from metastable.errors import InputError, did_you_mean
 from metastable.study.definition import Study
 from metastable.study.entries import Option
-from metastable.study.options import COMMON_OPTIONS, Options, check_option
+from metastable.study.options import COMMON_OPTIONS, LEAST_RELABELINGS, MOST_RELABELINGS, Options, check_option
 
 __all__ = ["check_options", "options_for", "options_of"]
 
@@ -79,13 +79,24 @@ def check_options(study: Study, options: Options) -> None:
     Raises
     ------
     InputError
-        If so few permutations leave no p-value that reaches the significance level, or if the study refuses.
+        If so few permutations leave no p-value that reaches the significance level, if no number of them does that can
+        be held, or if the study refuses.
     """
+    smallest = 1 / (MOST_RELABELINGS + 1)
+    if options.alpha < smallest:
+        raise InputError(
+            f"--alpha {options.alpha:g}: no p-value of {MOST_RELABELINGS:,} permutations, the most that can be held, "
+            f"reaches it; give {smallest:.2g} or more"
+        )
     least = 1 / (options.permutations + 1)
     if least >= options.alpha:
         raise InputError(
             f"--permutations {options.permutations}: p is at least {least:.2g} then and never below --alpha "
             f"{options.alpha:g}; give {math.floor(1 / options.alpha + 1e-9):,} permutations or more"
+        )
+    if options.permutations < LEAST_RELABELINGS:
+        raise InputError(
+            f"--permutations {options.permutations}: too few to say anything of; give {LEAST_RELABELINGS} or more"
         )
     if study.check is not None:
         study.check(options)

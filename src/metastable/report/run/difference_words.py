@@ -73,6 +73,10 @@ def _whither(scene: Scene) -> str:
     return f": the heads that differ {more} in {a if up else b}{scene.sides.thing}"
 
 
+def _mean(value: float) -> str:
+    return f"{value:.1f}" if abs(value) >= 2 else f"{value:.2f}"
+
+
 def _warning(scene: Scene) -> str:
     """Name the covariates on which the conditions differ by more than chance gives; empty if none."""
     balance = scene.result.balance
@@ -82,7 +86,7 @@ def _warning(scene: Scene) -> str:
     a, b = scene.conditions
     rows = unequal.sort_values("smd", key=lambda smd: -smd.abs(), kind="stable").to_dict("records")
     parts = [
-        f"{covariate_name(row['covariate'])} {row['mean_a']:.1f} against {row['mean_b']:.1f} "
+        f"{covariate_name(row['covariate'])} {_mean(row['mean_a'])} against {_mean(row['mean_b'])} "
         f"(d = {format_g(row['smd'])}, 95% CI {format_interval(row['smd_low'], row['smd_high'])})"
         for row in rows
     ]

@@ -210,8 +210,8 @@ def _options(
         raise InputError(f"corrections has only {', '.join(asked)}, which need the permutation test")
     if "mixed" in wanted and not has_tokens:
         raise InputError("tests has 'mixed' but tokens is None; give the values of the tokens, or leave it out")
-    if n_permutations < 20:
-        raise InputError(f"n_permutations is {n_permutations}; give at least 20")
+    if n_permutations < 19:
+        raise InputError(f"n_permutations is {n_permutations}; give at least 19")
     return _Options(wanted, asked, n_permutations, alpha)
 
 

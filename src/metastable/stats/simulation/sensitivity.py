@@ -256,9 +256,9 @@ def _check(*, alpha: float, power: float, share: float, n_simulations: int, n_pe
         if not 0 < value < 1:
             raise InputError(f"{name} is {value}; give a number between 0 and 1")
     check_share(share)
-    for name, count in (("n_simulations", n_simulations), ("n_permutations", n_permutations)):
-        if count < 20:
-            raise InputError(f"{name} is {count}; give at least 20")
+    for name, count, fewest in (("n_simulations", n_simulations, 20), ("n_permutations", n_permutations, 19)):
+        if count < fewest:
+            raise InputError(f"{name} is {count}; give at least {fewest}")
 
 
 def _centre(a: NDArray[np.float64], b: NDArray[np.float64], *, paired: bool) -> _Source:
