@@ -12,7 +12,7 @@ import pytest
 import studies
 from metastable.cli import main
 from metastable.report.index import write_index
-from tests.report_folders import report_folder
+from tests.report_folders import report_folder, signed
 
 BESIDE = ("count_contributions", "count_words", "special_mass")
 
@@ -21,9 +21,6 @@ def folder_of(reports, study, *, p=0.001, beside=BESIDE, seed=0, sink=True, mode
     """A report of a founding study, with the tables that the page reads."""
     folder = report_folder(reports / study, options={"measure": "count"}, beside=beside, seed=seed, model=model)
     (folder / "report.md").write_text("# x")
-    record = json.loads((folder / "run.json").read_text())
-    record["verdict"].setdefault("negligible", 0)
-    (folder / "run.json").write_text(json.dumps(record))
     heads = pd.read_csv(folder / "heads.csv")
     measures = list(dict.fromkeys(heads["measure"]))
     omnibus = pd.DataFrame({"site": "all", "threshold": 0.9, "measure": measures, "p_sum_squares": p})
@@ -33,7 +30,7 @@ def folder_of(reports, study, *, p=0.001, beside=BESIDE, seed=0, sink=True, mode
         held.assign(held="special_mass", p_held_fdr=np.where(np.arange(len(held)) % 2, 0.5, 0.001)).to_csv(
             folder / "sink_held.csv", index=False
         )
-    return folder
+    return signed(folder)
 
 
 def page(reports):
@@ -88,6 +85,7 @@ def test_what_no_report_holds_is_not_claimed_and_named_as_undecided(tmp_path):
 def test_a_report_whose_tables_are_gone_is_left_out(tmp_path):
     folder = folder_of(tmp_path, "mt40k_matched")
     (folder / "omnibus.csv").unlink()
+    signed(folder)
     text = page(tmp_path)
     assert "What is known" not in text
     assert "](mt40k_matched/report.md)" in text
@@ -119,6 +117,7 @@ def test_items_alone_and_with_sentences_are_told_apart(tmp_path):
     folder = folder_of(tmp_path, "carrier_pairs")
     heads = pd.read_csv(folder / "heads.csv")
     heads.assign(p_items_fdr=0.001).to_csv(folder / "heads.csv", index=False)
+    signed(folder)
     n = int((heads.loc[heads["measure"] == "count", "verdict"] == "different").sum())
     text = page(tmp_path)
     assert "with the sentences as they are, 12 of 12 heads differ" in text
@@ -131,6 +130,15 @@ def test_the_command_writes_the_page(tmp_path, capsys):
     assert (tmp_path / "README.md").read_text(encoding="utf-8").startswith("# Reports\n\n## What is known")
     assert main(["answer", "--out", str(tmp_path / "none")], package=studies) == 2
     assert "holds no report" in capsys.readouterr().err
+
+
+def test_the_command_names_a_report_whose_tables_are_not_those_it_was_written_with(tmp_path, capsys):
+    folder_of(tmp_path, "mt40k_topbotk")
+    folder = folder_of(tmp_path, "mt40k_matched")
+    (folder / "heads.csv").write_text((folder / "heads.csv").read_text() + "\n")
+    assert main(["answer", "--out", str(tmp_path)], package=studies) == 0
+    assert "mt40k_matched" in capsys.readouterr().out
+    assert "matched lists" not in (tmp_path / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("study", ["mt40k_topbotk", "mt40k_matched"])
