@@ -264,5 +264,20 @@ def test_the_size_of_nothing_is_seldom_found_to_be_something():
         values, side = simulated(rng, n_models=5, n_units=60, n_heads=8, effect=0, tau=0, common=0.3)
         found = stats.multi_bootstrap(values, side, rng=rng, n_resamples=200)
         beyond += found.pooled().low[found.index("size2", "all")] > 0
-    # one tail of a 95% interval
-    assert beyond / 120 < 0.025 + 3 * np.sqrt(0.025 * 0.975 / 120)
+    # squares of what all heads of all models err by together are skewed: P(chi squared > 1 + 1.96 sqrt(2)) = .052
+    assert beyond / 120 < 0.052 + 3 * np.sqrt(0.052 * 0.948 / 120)
+
+
+def test_joint_draws_are_of_models_and_units_together():
+    values, side = simulated(np.random.default_rng(30), n_models=8, n_units=60, n_heads=5, common=0.5)
+    found = stats.multi_bootstrap(values, side, rng=31, n_resamples=4000)
+    where = found.index("mean", "all")
+    estimate, cov = found.estimate[:, where], found.covariance[where] * 58 / 60
+    off = cov[~np.eye(8, dtype=bool)].mean()
+    own = np.diag(cov).mean() - off
+    # models with replacement, units common to all, and what is a model's own, which both ways of drawing move
+    expected = estimate.var() / 8 + off + own * (1 / 8 + 7 / 64)
+    assert found.joint()[:, where].var() == pytest.approx(expected, rel=0.1)
+    some = np.arange(8) < 3
+    assert found.joint(some)[:, where].mean() == pytest.approx(estimate[some].mean(), abs=0.02)
+    assert found.percentile(some)[0][where] >= estimate[some].min() - 4 * np.sqrt(cov.max())
