@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from metastable.errors import InputError
-from metastable.material.norms import NORMS, load_norms
+from metastable.material.norms import NORMS_OPTIONS, norms_of
 from metastable.material.word_lists import word_sequences
 from metastable.study import Claim, Condition, Design, Material, Option, Options, Sequence, Study
 from metastable.study.options import common_option, natural
@@ -29,7 +29,7 @@ def _sorted_in_bands(table: pd.DataFrame, bands: int, rng: np.random.Generator) 
 
 def build(options: Options, tokenizer: Tokenizer) -> Material:
     """Sort the words by rating, shuffle them within narrow bands, and pack them: a sequence has one rating."""
-    norms = load_norms(options.own["norms"])
+    norms = norms_of(options)
     table, notes = norms.table, list(norms.notes)
     n_words, bands = options.own["words"], options.own["bands"]
     rng = np.random.default_rng([options.seed, 5])
@@ -50,6 +50,7 @@ def build(options: Options, tokenizer: Tokenizer) -> Material:
             tokenizer,
             options.own["max_length"],
             ratings=rows["scaled"].tolist(),
+            language=norms.language,
         )
         sequences.extend(packed)
         notes.extend(told)
@@ -85,7 +86,7 @@ STUDY = Study(
         Option("max_length", natural, 20, "most tokens of a sequence, special ones included"),
         Option("words", natural, None, "how many words, drawn at random from the list (none: all)"),
         Option("bands", natural, 100, "words sorted by rating are shuffled within so many bands of equal size"),
-        NORMS,
+        *NORMS_OPTIONS,
         common_option("covariates", default=("word_pieces", "characters", "zipf")),
     ),
     claims=(

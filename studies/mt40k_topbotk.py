@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from metastable.material.norms import NORMS, load_norms, select_extremes
+from metastable.material.norms import NORMS_OPTIONS, norms_of, select_extremes
 from metastable.material.word_lists import word_sequences
 from metastable.study import Claim, Condition, Material, Option, Options, Sequence, Study
 from metastable.study.options import natural
@@ -19,7 +19,7 @@ __all__ = ["STUDY"]
 
 def build(options: Options, tokenizer: Tokenizer) -> Material:
     """Take both ends of the list, shuffle each, and pack the words into sequences."""
-    norms = load_norms(options.own["norms"], two_word=options.own["two_word"])
+    norms = norms_of(options, two_word=options.own["two_word"])
     extremes = select_extremes(norms, options.own["k"], rng=options.seed)
     shuffle = np.random.default_rng([options.seed, 1])
     sequences: list[Sequence] = []
@@ -28,7 +28,9 @@ def build(options: Options, tokenizer: Tokenizer) -> Material:
         words = table["word"].tolist()
         if options.own["order"] == "shuffle":
             words = [words[index] for index in shuffle.permutation(len(words))]
-        packed, told = word_sequences(words, condition.name, tokenizer, options.own["max_length"])
+        packed, told = word_sequences(
+            words, condition.name, tokenizer, options.own["max_length"], language=norms.language
+        )
         sequences.extend(packed)
         notes.extend(told)
     sources = {"norms": norms.source, "norms SHA-256": norms.sha256}
@@ -50,7 +52,7 @@ STUDY = Study(
         Option("k", natural, 3000, "how many words of each end of the list"),
         Option("max_length", natural, 20, "most tokens of a sequence, special ones included"),
         Option("order", str, "shuffle", "order of the words within a condition", choices=("shuffle", "rating")),
-        NORMS,
+        *NORMS_OPTIONS,
         Option("two_word", bool, False, "keep entries of two words"),
     ),
     claims=(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from metastable.errors import InputError
-from metastable.material.norms import NORMS, load_norms
+from metastable.material.norms import NORMS_OPTIONS, norms_of
 from metastable.material.word_lists import word_sequences
 from metastable.study import Claim, Condition, Material, Option, Options, Sequence, Study
 from metastable.study.options import natural
@@ -20,7 +20,7 @@ __all__ = ["STUDY"]
 
 def build(options: Options, tokenizer: Tokenizer) -> Material:
     """Draw 2 k words at random, split them at random, and pack each half."""
-    norms = load_norms(options.own["norms"])
+    norms = norms_of(options)
     k, pool = options.own["k"], norms.table["word"].tolist()
     if 2 * k > len(pool):
         raise InputError(f"--k {k}: the norms hold {len(pool):,} words, enough for two halves of {len(pool) // 2:,}")
@@ -29,7 +29,9 @@ def build(options: Options, tokenizer: Tokenizer) -> Material:
     notes = list(norms.notes)
     for condition, half in zip(STUDY.conditions, (draw[:k], draw[k:]), strict=True):
         words = [pool[index] for index in half]
-        packed, told = word_sequences(words, condition.name, tokenizer, options.own["max_length"])
+        packed, told = word_sequences(
+            words, condition.name, tokenizer, options.own["max_length"], language=norms.language
+        )
         sequences.extend(packed)
         notes.extend(told)
     sources = {"norms": norms.source, "norms SHA-256": norms.sha256}
@@ -48,7 +50,7 @@ STUDY = Study(
     options=(
         Option("k", natural, 1500, "how many words of each half"),
         Option("max_length", natural, 20, "most tokens of a sequence, special ones included"),
-        NORMS,
+        *NORMS_OPTIONS,
     ),
     claims=(Claim(statement="no head differs", expects_difference=False),),
     caveat=(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from metastable.errors import InputError
 from metastable.material.corpora import TVQA, TVQA_HOME, load_tvqa, rate_answers
-from metastable.material.norms import NORMS, load_norms
+from metastable.material.norms import NORMS_OPTIONS, norms_of
 from metastable.material.tvqa import answer_first
 from metastable.material.word_lists import check_length
 from metastable.program import typed
@@ -37,7 +37,7 @@ def check(options: Options) -> None:
 def build(options: Options, tokenizer: Tokenizer) -> Material:
     """Look every correct answer up in the norms and put the concrete and the abstract ones before their questions."""
     check_length(options.own["max_length"], tokenizer)
-    norms = load_norms(options.own["norms"], two_word=True)
+    norms = norms_of(options, two_word=True)
     corpus = load_tvqa(options.own["tvqa"])
     low, high = options.own["low"], options.own["high"]
     rated = rate_answers(corpus, norms)
@@ -103,7 +103,7 @@ STUDY = Study(
         Option("low", share, 0.3, "answers rated below this (0..1) are abstract"),
         Option("max_length", natural, 20, "most tokens of a sequence, special ones included"),
         Option("pair_encoding", bool, False, "put answer and question in the model's two segments"),
-        NORMS,
+        *NORMS_OPTIONS,
     ),
     claims=(
         Claim(

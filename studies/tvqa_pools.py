@@ -8,7 +8,7 @@ import numpy as np
 
 from metastable.errors import InputError
 from metastable.material.corpora import TVQA, TVQA_HOME, load_tvqa, rate_answers
-from metastable.material.norms import NORMS, load_norms
+from metastable.material.norms import NORMS_OPTIONS, norms_of
 from metastable.material.tvqa import followed_by_pool
 from metastable.program import typed
 from metastable.study import Claim, Condition, Design, Factor, Material, Option, Options, Sequence, Study
@@ -35,7 +35,7 @@ def check(options: Options) -> None:
 def build(options: Options, tokenizer: Tokenizer) -> Material:
     """Follow every question once by concrete and once by abstract answers, drawn anew for each question."""
     max_length = min(options.own["max_length"] or tokenizer.max_length, tokenizer.max_length)
-    norms = load_norms(options.own["norms"], two_word=True)
+    norms = norms_of(options, two_word=True)
     corpus = load_tvqa(options.own["tvqa"])
     low, high = options.own["low"], options.own["high"]
     rated = rate_answers(corpus, norms)
@@ -107,7 +107,7 @@ STUDY = Study(
         Option("low", share, 0.3, "answers rated below this (0..1) are abstract"),
         Option("pool_size", natural, 10, "answers put behind each question"),
         Option("max_length", natural, None, "most tokens of a sequence (none: all that the model reads)"),
-        NORMS,
+        *NORMS_OPTIONS,
     ),
     claims=(
         Claim(

@@ -17,12 +17,14 @@ from metastable.errors import InputError
 if TYPE_CHECKING:
     from metastable import figures, stats
     from metastable.extraction.store import load_counts
+    from metastable.runs.conditions import ConditionsResult
     from metastable.runs.notebook import Result, run
     from metastable.runs.notebook_models import ModelsResult, run_models
 
     __version__: str
 
 __all__ = [
+    "ConditionsResult",
     "InputError",
     "ModelsResult",
     "Result",
@@ -37,6 +39,7 @@ __all__ = [
 # What is heavy to import (torch, matplotlib) is imported when it is first asked for.
 _SUBPACKAGES = {"figures", "stats"}
 _HOMES = {
+    "ConditionsResult": "metastable.runs.conditions",
     "ModelsResult": "metastable.runs.notebook_models",
     "Result": "metastable.runs.notebook",
     "load_counts": "metastable.extraction.store",

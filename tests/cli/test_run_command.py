@@ -59,7 +59,11 @@ def test_a_file_becomes_a_report(file, tmp_path, capsys):
     ("arguments", "complaint"),
     [
         ([], "run needs a file of texts"),
-        (["mt40k_topbotk"], "unrecognized arguments: mt40k_topbotk"),
+        (["mt40k_topbotk"], "'mt40k_topbotk' is none: python -m studies run FILE"),
+        (["nothing.jsonl"], "nothing.jsonl: there is no such file"),
+        (["{file}", "--csv", "{file}"], "two files are given"),
+        (["{file}", "--pair-column", "pear"], "mine.csv has no such column; did you mean 'pair'"),
+        (["{file}", "--b", "many", "--a", "many"], "a condition is not compared with itself"),
         (["--csv", "nothing.csv"], "--csv nothing.csv: there is no such file"),
         (["--csv", "{file}", "--a", "few"], "--a few: mine.csv has the conditions many and one"),
         (["--csv", "{file}", "--name", "../up"], "'../up' cannot name a folder"),

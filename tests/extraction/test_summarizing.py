@@ -21,7 +21,7 @@ from metastable.extraction.summarizing import (
     sum_word_mass,
     summarize_rows,
 )
-from metastable.measures import COUNT, MEASURES, SHARE, TARGETS
+from metastable.measures import COUNT, MEASURES, SHARE, SPANS, TARGETS
 from metastable.measures.table import effective_number, row_entropy
 from metastable.models.encoders import wrap_model
 from metastable.models.sites import Site
@@ -33,7 +33,11 @@ THRESHOLDS = (0.5, 0.9)
 OF_EVERY_ROW = tuple(
     one.name
     for one in MEASURES
-    if one is not COUNT and TARGETS not in one.needs and one.needs_of_model == () and not one.whole and one is not SHARE
+    if one is not COUNT
+    and not {TARGETS, SPANS} & set(one.needs)
+    and one.needs_of_model == ()
+    and not one.whole
+    and one is not SHARE
 )
 
 
@@ -104,6 +108,36 @@ def test_every_option_counts_what_it_says(queries: str, keys: str, unit: str, tm
                 np.nanmean(values.astype(np.float64), axis=-1),
                 rtol=1e-9,
             )
+
+
+def test_the_mass_between_spans_is_that_from_either_to_the_other(tmp_path: Path) -> None:
+    model = tiny_model("bert")
+    sequences = []
+    for one in text_sequences(LENGTHS):
+        words = sorted({word for word in one.word_index if word >= 0})
+        if len(words) < 2:
+            continue
+        sequences.append(replace(one, target=(words[0], words[-1]), target_b=(words[-1],)))
+    cube = extract(
+        wrap_model(model),
+        sequences,
+        thresholds=THRESHOLDS,
+        path=tmp_path / "counts.zarr",
+        batch_tokens=30,
+        measures=("count", "span_mass"),
+    ).dataset.load()
+    for index, sequence in enumerate(sequences):
+        spans = np.array(sequence.target_spans)
+        assert {1, 2} <= set(spans)
+        plain = plain_attention(model, sequence, {})["self"]
+        for layer, heads in enumerate(plain):
+            for head, query in np.ndindex(heads.shape[:2]):
+                got = float(cube["span_mass"][index, 0, layer, head, query])
+                if spans[query] == 0:
+                    assert math.isnan(got)
+                else:
+                    other = spans == 3 - spans[query]
+                    assert got == pytest.approx(float(heads[head, query][other].sum()), abs=2e-5)
 
 
 def test_the_decoder_reads_each_word_one_step_later(tmp_path: Path) -> None:

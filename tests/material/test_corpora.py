@@ -175,3 +175,10 @@ def test_single_words_alone_find_fewer_answers(tvqa_plus: Corpus) -> None:
     rated = rate_answers(tvqa_plus, load_norms())
     assert len(rated) < 286
     assert not rated["entry"].str.contains(" ").any()
+
+
+@pytest.mark.parametrize("show", [None, ""])
+def test_a_question_without_a_show_has_none(tmp_path, show):
+    path = tmp_path / "t.jsonl"
+    path.write_text(json.dumps({**QUESTION, "show_name": show}) + "\n")
+    assert load_tvqa([path]).table["show"].tolist() == [""]

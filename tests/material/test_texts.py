@@ -52,12 +52,11 @@ def test_tabs_and_workbooks_are_read_alike(tmp_path):
         ("condition,words\na,b\n", "row 1: there is no column text"),
         ("text\nhello\n", "row 1: there is no column condition"),
         ("condition,text,text\na,b,c\n", "row 1: the column text is there twice"),
-        ("condition,text,pair,cluster\na,b,c,d\n", "both a column cluster and a column pair"),
         ("condition,text\n", "holds no text"),
         ("condition,text\na,one\na,two\n", "only the condition 'a'"),
         (
             "condition,text\na,one\nb,two\nc,three\n",
-            "row 4: 'c' is a third condition after 'a' (row 2) and 'b' (row 3)",
+            "texts.csv has 3 conditions, a (1 texts), b (1 texts) and c (1 texts); pick two by --a and --b",
         ),
         ("condition,text\na,one\nb,\n", "row 3: the cell of the column text is empty"),
         ("condition,text\na,one\n,two\n", "row 3: the cell of the column condition is empty"),
@@ -100,7 +99,7 @@ def test_the_notes_count_what_was_cut_and_what_occurs_again(tmp_path):
     assert "y: 2 texts, 0 cut to 4 tokens" in notes
     assert "occur more than once: 1 of x;" in notes
     assert "1 texts occur in both conditions" in notes
-    assert "not used: more" in notes
+    assert "the column more is not used" in notes
 
 
 @pytest.mark.parametrize(

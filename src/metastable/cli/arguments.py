@@ -82,7 +82,11 @@ def add_common_options(parser: argparse.ArgumentParser, options: Iterable[Option
 
 
 def named_study(
-    registry: Registry, words: Sequence[str], parser: Callable[[Study | None], Parser], complaint: str
+    registry: Registry,
+    words: Sequence[str],
+    parser: Callable[[Study | None], Parser],
+    complaint: str,
+    table: Callable[[Sequence[str]], Study | None] = lambda _: None,
 ) -> Study:
     """Return the study that a command's first word names; asked for help in its place, show the command's own.
 
@@ -95,6 +99,8 @@ def named_study(
         Makes the parser for a study, or, for None, that of no study in particular.
     complaint : str
         What to say where no study is named.
+    table : callable
+        Makes a study of the file of texts that the words begin with; None where they begin with none.
 
     Returns
     -------
@@ -109,6 +115,9 @@ def named_study(
         parser(None).read(words)
     if not words or words[0].startswith("-"):
         raise InputError(f"{complaint} ({typed('list')} shows the studies)")
+    study = table(words)
+    if study is not None:
+        return study
     return registry.get(words[0])
 
 

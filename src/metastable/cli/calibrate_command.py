@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -15,6 +16,7 @@ from metastable.cli.arguments import (
     named_study,
     read_options,
 )
+from metastable.cli.opened_table import study_of_words
 from metastable.heads.calibration_options import (
     CalibrationOptions,
     calibration_options,
@@ -62,11 +64,14 @@ def _inherited(study: Study) -> tuple[Option, ...]:
 
 def run(registry: Registry, arguments: Sequence[str], console: Console) -> None:
     """Calibrate the study that is named first."""
-    study = named_study(registry, arguments, _parser, f"calibrate needs a study: {typed('calibrate', 'STUDY')}")
-    words = {name: text for name, text in _parser(study).read(arguments[1:]).items() if text not in (None, False)}
-    given = read_options(words, (entry for entry in (*OPTIONS, *_inherited(study)) if entry.name in words))
     from metastable.runs.calibration import recorded_options, run_calibration
 
+    opened = partial(study_of_words, taken=tuple(registry.studies), console=console, recorded=recorded_options)
+    study = named_study(
+        registry, arguments, _parser, f"calibrate needs a study: {typed('calibrate', 'STUDY')}", table=opened
+    )
+    words = {name: text for name, text in _parser(study).read(arguments[1:]).items() if text not in (None, False)}
+    given = read_options(words, (entry for entry in (*OPTIONS, *_inherited(study)) if entry.name in words))
     out = Path(given.get("out", CalibrationOptions.out))
     options = chosen_options(study, given, recorded_options(out / study.name))
     check_options(study, options)

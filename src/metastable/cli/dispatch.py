@@ -21,6 +21,7 @@ from metastable.cli.arguments import read_options, study_parser
 from metastable.cli.encoding import speak_in_any_encoding
 from metastable.cli.listing import print_studies
 from metastable.errors import InputError, one_line
+from metastable.material.tables import is_table_file
 from metastable.program import started_as, typed
 from metastable.runs.progress_bars import RichStages
 from metastable.stopping import INTERRUPTED, asked_to_stop, listening
@@ -53,7 +54,7 @@ class Command:
 COMMANDS: dict[str, Command] = {
     "list": Command("list", "show this table", "metastable.cli.listing"),
     "run": Command(
-        "run --csv FILE", "compare texts of a file with columns condition and text", "metastable.cli.run_command"
+        "run FILE", "compare the texts of a table: csv, tsv, xlsx, jsonl or parquet", "metastable.cli.run_command"
     ),
     "new": Command("new NAME", "write a study file and its test to start from", "metastable.cli.new_command"),
     "freeze": Command("freeze STUDY", "record its claims and recipe before it is run", "metastable.cli.freeze_command"),
@@ -116,6 +117,8 @@ def _dispatch(registry: Registry, arguments: Sequence[str], console: Console) ->
         # each command imports what it needs, so that a list does not wait for torch
         importlib.import_module(COMMANDS[arguments[0]].module).run(registry, arguments[1:], console)
         return
+    if is_table_file(arguments[0]) and arguments[0] not in registry.studies:
+        raise InputError(f"{arguments[0]} is a table: the study of its texts is run by {typed('run', *arguments)}")
     _run_study(registry.get(arguments[0], COMMANDS), arguments[1:], console)
 
 

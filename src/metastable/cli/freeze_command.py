@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from rich.console import Console
 from rich.markup import escape
 
 from metastable.cli.arguments import Parser, add_common_options, add_options, named_study, read_options
+from metastable.cli.opened_table import study_of_words
+from metastable.material.tables import is_table_file
 from metastable.program import typed
 from metastable.runs.progress_bars import RichStages
 from metastable.study import Options, Study
@@ -36,7 +39,8 @@ def _parser(study: Study | None) -> Parser:
 
 def run(registry: Registry, arguments: Sequence[str], console: Console) -> None:
     """Freeze the study that is named first."""
-    study = named_study(registry, arguments, _parser, f"freeze needs a study: {typed('freeze', 'STUDY')}")
+    opened = partial(study_of_words, taken=tuple(registry.studies), console=console)
+    study = named_study(registry, arguments, _parser, f"freeze needs a study: {typed('freeze', 'STUDY')}", table=opened)
     options = Options.of(read_options(_parser(study).read(arguments[1:]), options_of(study)))
     check_options(study, options)
     from metastable.runs.freezing import freeze_study
@@ -46,4 +50,5 @@ def run(registry: Registry, arguments: Sequence[str], console: Console) -> None:
     for claim in record.claims:
         if claim.statement:
             console.print(f"claimed: {escape(claim.statement)}", highlight=False, soft_wrap=True)
-    console.print(f"run it with: {escape(typed(*arguments))}", highlight=False, soft_wrap=True)
+    words = ("run", *arguments) if is_table_file(arguments[0]) else tuple(arguments)
+    console.print(f"run it with: {escape(typed(*words))}", highlight=False, soft_wrap=True)

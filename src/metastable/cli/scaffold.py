@@ -14,6 +14,7 @@ from string import Template
 from metastable.errors import InputError
 from metastable.files import require_writable, write_text
 from metastable.material.texts import read_texts
+from metastable.program import typed
 
 __all__ = ["NewStudy", "check_name", "write_study"]
 
@@ -227,6 +228,13 @@ def _path_code(csv: Path, project: Path) -> str:
 
 def _text_of_csv(name: str, csv: Path, project: Path) -> str:
     table = read_texts(csv)
+    if table.design.factor is not None or table.predictor or len(table.rows[0].words_b) or table.rows[0].target:
+        raise InputError(
+            f"{csv.name} has a second factor, a predictor, a second text or targets, which a study file that is "
+            "written for "
+            f"you does not hold; {typed('run', str(csv))} takes them, and text_study(read_texts(...)) makes a study of "
+            "them"
+        )
     first, second = table.conditions
     return _OF_TEXTS.substitute(
         name=name,

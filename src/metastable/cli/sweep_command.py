@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from rich.console import Console
 from rich.markup import escape
 from rich.panel import Panel
 
 from metastable.cli.arguments import Parser, add_options, named_study
+from metastable.cli.opened_table import study_of_words
 from metastable.errors import InputError
 from metastable.program import typed
 from metastable.runs.progress_bars import RichStages
@@ -53,7 +55,8 @@ def run(registry: Registry, arguments: Sequence[str], console: Console) -> None:
     from metastable.heads.sweep_axes import read_sweep
 
     example = typed("sweep", "STUDY", "--k", "500,1000")
-    study = named_study(registry, arguments, _parser, f"sweep needs a study: {example}")
+    opened = partial(study_of_words, taken=tuple(registry.studies), console=console)
+    study = named_study(registry, arguments, _parser, f"sweep needs a study: {example}", table=opened)
     if f"{study.name}_sweep" in registry.studies:
         raise InputError(f"{study.name}_sweep is a study, whose report would be lost; rename it")
     values, axes = read_sweep(study, _parser(study).read(arguments[1:]))

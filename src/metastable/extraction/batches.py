@@ -68,7 +68,7 @@ class Batch:
         (batch, tokens) the word that each token is a piece of; -1 for special tokens and padding. In a
         stream that is not there every token is a word of its own.
     targets : mapping of stream to torch.Tensor
-        (batch, tokens) boolean: True for the pieces of `Sequence.target`.
+        (batch, tokens) the span of target words that each token is of, as `Sequence.target_spans`; 0 for none.
     """
 
     inputs: Mapping[str, torch.Tensor]
@@ -120,7 +120,7 @@ def make_batch(
         present["text"] = mask
         words["text"] = _pad([sequence.word_index for sequence in sequences], width, -1)
         if any(sequence.target for sequence in sequences):
-            targets["text"] = _pad([sequence.target_tokens for sequence in sequences], width, 0).bool()
+            targets["text"] = _pad([sequence.target_spans for sequence in sequences], width, 0)
         if any(sequence.segment_ids for sequence in sequences):
             inputs["token_type_ids"] = _pad([sequence.segment_ids for sequence in sequences], width, 0)
         if config.is_encoder_decoder:

@@ -30,7 +30,7 @@ from metastable.extraction.store import (
     renewed_store,
 )
 from metastable.extraction.summarizing import RowOptions, check_model, check_needs, check_row_options, measures_of_run
-from metastable.measures import TARGETS, measure_named
+from metastable.measures import SPANS, TARGETS, measure_named
 from metastable.models.capture import ForwardError, reading
 from metastable.models.encoders import fit_lengths
 from metastable.models.positions import read_more
@@ -244,12 +244,15 @@ def extraction_key(
     if renewed:
         recipe["measures"] = renewed
     digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode())
-    of_targets = any(TARGETS in measure.needs for measure in measures)
+    of_spans = any(SPANS in measure.needs for measure in measures)
+    of_targets = of_spans or any(TARGETS in measure.needs for measure in measures)
     for sequence in sequences:
         row = (sequence.identifier, sequence.token_ids, sequence.word_index, sequence.segment_ids)
         digest.update(json.dumps(row).encode())
         if of_targets:
             digest.update(json.dumps(sequence.target).encode())
+        if of_spans:
+            digest.update(json.dumps(sequence.target_b).encode())
     for name, values in sorted((features or {}).items()):
         digest.update(f"{name} {values.dtype} {values.shape}".encode())
         for row in values:

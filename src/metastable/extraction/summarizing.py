@@ -288,8 +288,8 @@ def summarize_rows(
     options : RowOptions
         What is kept of a row and which summaries are made.
     targets : mapping of stream to torch.Tensor, optional
-        (batch, tokens) boolean: the pieces of the words that the study is about; a stream that has none is
-        not there.
+        (batch, tokens) the span of the words that the study is about, 1 or 2, that each token is a piece of; 0
+        for none. A stream that has none is not there.
     values : torch.Tensor, optional
         (batch, heads, keys, size): what the weights are multiplied with, for measures that need it.
 
@@ -308,7 +308,9 @@ def summarize_rows(
     count = partial(count_entries, thresholds=thresholds)
     of_values = any(VALUES in measure_named(name).needs_of_model for name in options.measures)
     lengths = value_lengths(values) if of_values and values is not None else None
-    rows = Rows(weights, kept, site, asked, words, targets or {}, count, lengths)
+    spans = dict(targets or {})
+    targeted = {stream: span > 0 for stream, span in spans.items()}
+    rows = Rows(weights, kept, site, asked, words, targeted, count, lengths, spans)
     counts = COUNT.of_rows(rows) * asked[:, None, :, None]
     nothing = counts[..., 0] == 0
     summary = {COUNT.name: counts}

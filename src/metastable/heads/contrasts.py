@@ -306,6 +306,9 @@ def _factorial_contrasts(
     n_units = int(units.max()) + 1
     in_a = np.array([s.condition == a.name for s in sequences])
     on_first = np.array([s.level == first.name for s in sequences])
+    share = np.bincount(units, weights=in_a) / np.bincount(units)
+    if np.any((share > 0) & (share < 1)):
+        return _within_contrasts(study, sequences, covariates, units, in_a, on_first)
     unit_in_a = np.zeros(n_units, dtype=bool)
     unit_in_a[units[in_a]] = True
     cells = _average(units * 2 + ~on_first, 2 * n_units)
@@ -370,6 +373,73 @@ def _factorial_contrasts(
     )  # fmt: skip
 
 
+def _within_contrasts(
+    study: Study,
+    sequences: tuple[Sequence, ...],
+    covariates: pd.DataFrame,
+    units: NDArray[np.intp],
+    in_a: NDArray[np.bool_],
+    on_first: NDArray[np.bool_],
+) -> tuple[Contrast, ...]:
+    """Contrasts of two factors that both vary within units: each compares two values of every unit, as a pair."""
+    factor = study.design.factor
+    if factor is None:
+        raise InputError(f"study {study.name} has no second factor")
+    (a, b), (first, second) = study.conditions, factor.levels
+    n_units = int(units.max()) + 1
+    members = (units * 2 + ~in_a) * 2 + ~on_first
+    cells = _average(members, 4 * n_units)
+    empty = np.diff(cells.indptr) == 0
+    if empty.any():
+        name = sequences[int(np.argmax(units == int(np.argmax(empty)) // 4))].pair
+        raise InputError(
+            f"{name!r} lacks a level of {factor.name} in a condition; give every unit sequences of both levels in both"
+        )
+    # rows: the unit's value on side a and on side b; columns: a first, a second, b first, b second
+    halves = {
+        "interaction": np.array([[1.0, -1.0, 0.0, 0.0], [0.0, 0.0, 1.0, -1.0]]),
+        "condition": np.array([[0.5, 0.5, 0.0, 0.0], [0.0, 0.0, 0.5, 0.5]]),
+        factor.name: np.array([[0.5, 0.0, 0.5, 0.0], [0.0, 0.5, 0.0, 0.5]]),
+    }
+    differences = tuple(
+        Condition(f"{first.name} − {second.name} in {one.name}", f"difference of {factor.name} among {one.name}")
+        for one in (a, b)
+    )
+    sides = {"interaction": differences, "condition": (a, b), factor.name: factor.levels}
+    x, z = in_a - 0.5, on_first - 0.5
+    fixed = {"interaction": [x * z, x, z], "condition": [x, z, x * z], factor.name: [z, x, x * z]}
+    noun = study.design.unit or "unit"
+    made = []
+    for name, half in halves.items():
+        weights = sparse.csr_array(sparse.kron(sparse.eye_array(n_units), half) @ cells)
+        # a difference of levels has no covariates: those of its two cells are averaged
+        plain = sparse.csr_array(
+            sparse.kron(sparse.eye_array(n_units), np.abs(half) / np.abs(half).sum(axis=1)[:, None])
+        )
+        made.append(
+            _require_two(
+                Contrast(
+                    name=name,
+                    a=sides[name][0],
+                    b=sides[name][1],
+                    unit=noun,
+                    weights=weights,
+                    condition=np.arange(2 * n_units) % 2 == 0,
+                    pair=np.repeat(np.arange(n_units), 2),
+                    predictor=None,
+                    covariates=_mean_covariates(sparse.csr_array(plain @ cells), covariates),
+                    design=np.column_stack([np.ones(len(sequences)), *fixed[name]]),
+                    formula=f"condition * {factor.name}",
+                    crossed=units,
+                    crossed_name=_in_formula(noun),
+                    repeated=members if len(members) > 4 * n_units else None,
+                    repeated_name=f"{_in_formula(noun)}:condition:{factor.name}" if len(members) > 4 * n_units else "",
+                )
+            )
+        )
+    return tuple(made)
+
+
 def contrasts_of(study: Study, sequences: tuple[Sequence, ...]) -> tuple[Contrast, ...]:
     """Return the contrasts of a study, the primary one first.
 
@@ -401,5 +471,5 @@ def contrasts_of(study: Study, sequences: tuple[Sequence, ...]) -> tuple[Contras
     if study.design.factor is None:
         return (_condition_contrast(study, sequences, covariates),)
     contrasts = _factorial_contrasts(study, sequences, covariates)
-    first = study.claims[0].contrast
+    first = study.claims[0].contrast if study.claims else "interaction"
     return tuple(sorted(contrasts, key=lambda contrast: contrast.name != first))

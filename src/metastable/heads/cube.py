@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -53,7 +53,11 @@ def feature_table(cube: xr.Dataset) -> pd.DataFrame:
 
 
 def target_rows(
-    cube: xr.Dataset, sequences: Sequence[study.Sequence], sites: Sequence[Site], measure: str = "count"
+    cube: xr.Dataset,
+    sequences: Sequence[study.Sequence],
+    sites: Sequence[Site],
+    measure: str = "count",
+    span: Literal["", "first", "second"] = "",
 ) -> xr.Dataset:
     """Keep the rows of the target words alone.
 
@@ -67,6 +71,8 @@ def target_rows(
         The sites of the cube: a decoder reads each word one step later than the text has it.
     measure : str
         What is taken of them beside the count.
+    span : {"", "first", "second"}
+        Of the targets, only the first span or the second; empty for both.
 
     Returns
     -------
@@ -80,8 +86,9 @@ def target_rows(
         If a sequence has no target that queries: it names none, it was cut off, or ``queries`` left it out.
     """
     hit = np.zeros((len(sequences), cube.sizes["token"]), dtype=bool)
+    wanted = {"": (1, 2), "first": (1,), "second": (2,)}[span]
     for row, sequence in zip(hit, sequences, strict=True):
-        row[: len(sequence.word_index)] = np.isin(sequence.word_index, sequence.target)
+        row[: len(sequence.word_index)] = np.isin(sequence.target_spans, wanted)
     later = np.pad(hit[:, :-1], ((0, 0), (1, 0)))
     of_site = {site.name: later if site.queries == "decoder" else hit for site in sites}
     hits = np.stack([of_site[name] for name in cube["site"].to_numpy().tolist()])

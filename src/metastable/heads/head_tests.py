@@ -175,6 +175,9 @@ def _token_rows(
     _, owner = token_values(cube, features.iloc[:1], threshold, measure)
     if np.bincount(owner).max() == 1:
         return None  # one row per sequence: the sequences' own tests say it all
+    of_sites = features.drop_duplicates("site")
+    if len(of_sites) > 1 and len(token_values(cube, of_sites, threshold, measure)[1]) != len(owner):
+        return None  # a decoder reads a target one step later: its rows are of other tokens than the encoder's
 
     def read(columns: slice) -> NDArray[np.float64]:
         return token_values(cube, features.iloc[columns], threshold, measure)[0]
@@ -373,7 +376,7 @@ def view_cube(cube: xr.Dataset, view: View, sequences: tuple[Sequence, ...], sit
     InputError
         If the view is of target words and a sequence has none.
     """
-    return target_rows(cube, sequences, sites, view.measure) if view.targets_query else cube
+    return target_rows(cube, sequences, sites, view.measure, view.span) if view.targets_query else cube
 
 
 def measures_beside(cube: xr.Dataset, options: Options) -> tuple[str, ...]:

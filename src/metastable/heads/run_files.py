@@ -29,6 +29,7 @@ def sequence_table(sequences: tuple[Sequence, ...]) -> pd.DataFrame:
             "token_ids": [list(s.token_ids) for s in sequences],
             "word_index": [list(s.word_index) for s in sequences],
             "target": [list(s.target) for s in sequences],
+            "target_b": [list(s.target_b) for s in sequences],
             "segment_ids": [list(s.segment_ids) for s in sequences],
         }
     ).astype(dict.fromkeys(("cluster", "pair", "level", "context"), "string"))

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from metastable.errors import InputError
-from metastable.material.covariates import sequence_covariates, word_covariates
-from metastable.material.norms import NORMS, load_norms, select_by_rating
+from metastable.material.covariates import LANGUAGE, lacking_note, sequence_covariates, word_covariates
+from metastable.material.norms import NORMS_OPTIONS, norms_of, select_by_rating
 from metastable.material.packing import pack_parallel
 from metastable.material.pairing import Matching, match_words
 from metastable.material.parts_of_speech import LEXICON, parts_of_speech
@@ -91,7 +91,7 @@ def matching_options(*, characters: float, pieces: int | None, part_of_speech: s
         Option("part_of_speech", str, part_of_speech,
                "same: the words of a pair can be the same parts of speech; noun: words that are nouns and nothing else",
                choices=("same", "noun")),
-        NORMS,
+        *NORMS_OPTIONS,
     )  # fmt: skip
 
 
@@ -117,16 +117,21 @@ def select_matched_words(options: Options, tokenizer: Tokenizer) -> MatchedWords
     import pandas as pd
 
     own = options.own
-    norms = load_norms(own["norms"])
+    norms = norms_of(options)
+    language = norms.language
     extremes = select_by_rating(norms, high=own["high"], low=own["low"])
+    # the lexicon is of English
+    has_parts = language == LANGUAGE.default
     sides = []
     for side, table in (("concrete", extremes.concrete), ("abstract", extremes.abstract)):
         words = table["word"].tolist()
-        candidates = word_covariates(words, tokenizer.count_pieces).join(parts_of_speech(words))
+        candidates = word_covariates(words, tokenizer.count_pieces, language=language)
+        if has_parts:
+            candidates = candidates.join(parts_of_speech(words))
         kept = candidates["word_pieces"] > 0
         if own["pieces"] is not None:
             kept &= candidates["word_pieces"] == own["pieces"]
-        if own["part_of_speech"] == "noun":
+        if has_parts and own["part_of_speech"] == "noun":
             kept &= candidates["part_of_speech"] == "NOUN"
         if not kept.any():
             raise InputError(
@@ -136,17 +141,19 @@ def select_matched_words(options: Options, tokenizer: Tokenizer) -> MatchedWords
         sides.append(candidates[kept])
     matching = match_words(
         *sides,
-        exact=("word_pieces", "part_of_speech"),
-        calipers={"characters": own["characters"], "zipf": own["zipf"]},
+        exact=("word_pieces", "part_of_speech") if has_parts else ("word_pieces",),
+        calipers={name: own[name] for name in ("characters", "zipf") if name in sides[0].columns},
     )
     paired = pd.Index([*matching.pairs["a"], *matching.pairs["b"]])
-    table = pd.concat(sides).loc[paired, ["characters", "word_pieces", "zipf"]]
-    kind = "words that are nouns and nothing else" if own["part_of_speech"] == "noun" else "words"
+    table = pd.concat(sides).loc[paired].drop(columns="part_of_speech", errors="ignore")
+    kind = "words that are nouns and nothing else" if has_parts and own["part_of_speech"] == "noun" else "words"
+    lowest, highest = norms.scale
     pieces = "" if own["pieces"] is None else f" of {own['pieces']} word piece{'s' * (own['pieces'] > 1)}"
     notes = (
         *norms.notes,
-        f"candidates are {kind}{pieces}, concrete from {1 + 4 * own['high']:g} and abstract to "
-        f"{1 + 4 * own['low']:g} on the scale of 1 to 5",
+        *lacking_note(language, part_of_speech=True),
+        f"candidates are {kind}{pieces}, concrete from {lowest + (highest - lowest) * own['high']:g} and abstract to "
+        f"{lowest + (highest - lowest) * own['low']:g} on the scale of {lowest:g} to {highest:g}",
         *matching.notes,
         _letters_note(matching, own["characters"]),
     )
@@ -154,7 +161,11 @@ def select_matched_words(options: Options, tokenizer: Tokenizer) -> MatchedWords
         matching,
         table,
         tuple(note for note in notes if note),
-        {"norms": norms.source, "norms SHA-256": norms.sha256, "parts of speech": LEXICON},
+        {
+            "norms": norms.source,
+            "norms SHA-256": norms.sha256,
+            **({"parts of speech": LEXICON} if has_parts else {}),
+        },
     )
 
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from metastable.errors import InputError, one_line
 from metastable.files import is_file
+from metastable.material.encodings import decode
+from metastable.material.separators import SEPARATORS, records, separator_of
 
-__all__ = ["SUFFIXES", "Row", "check_characters", "read_rows"]
+__all__ = ["SUFFIXES", "Row", "Sheet", "check_characters", "read_rows", "read_sheet"]
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".xlsx")
 """Endings of the files that can be read; .txt holds columns separated by tabs or commas."""
@@ -23,10 +24,9 @@ SUFFIXES = (".csv", ".tsv", ".txt", ".xlsx")
 _MOST_BYTES = 1 << 28
 _MOST_ROWS = 1 << 20
 _MOST_CELLS = 20_000_000
-# Of one cell; a text of a novel's length has a million.
-_MOST_CHARACTERS = 1 << 24
 # Halves of a character of UTF-16, which stand for nothing alone and cannot be written as UTF-8.
 _HALF = re.compile("[\ud800-\udfff]")
+_TOLD = re.compile(r"sep=(?P<mark>.)\r?\n")
 
 
 class Row(NamedTuple):
@@ -66,19 +66,42 @@ def check_characters(text: str, where: str) -> None:
         )
 
 
+@dataclass(frozen=True)
+class Sheet:
+    """The rows of a file, and what was assumed in reading it.
+
+    Attributes
+    ----------
+    rows : tuple of Row
+        Without the rows that are blank.
+    notes : tuple of str
+        The assumed encoding, where the file names none.
+    """
+
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...] = ()
+
+
 def read_rows(path: Path) -> list[Row]:
+    """Read the rows of a csv, tsv or xlsx file, as `read_sheet` does, without its notes."""
+    return list(read_sheet(path).rows)
+
+
+def read_sheet(path: Path, *, encoding: str | None = None, known: Collection[str] = ()) -> Sheet:
     """Read the rows of a csv, tsv or xlsx file (of a workbook the first sheet).
 
     Parameters
     ----------
     path : Path
-        The file; text files are UTF-8. Columns of a .csv or .txt file are separated by whichever of
-        comma, semicolon and tab stands most often in its first row.
+        The file. What separates the columns of a .csv or .txt file is found as `separator_of` does.
+    encoding : str or None
+        Of a text file; None to find it out, as `decode` does.
+    known : collection of str
+        Names of columns, in small letters, that its header may have.
 
     Returns
     -------
-    list of Row
-        Without the rows that are blank.
+    Sheet
 
     Raises
     ------
@@ -90,43 +113,30 @@ def read_rows(path: Path) -> list[Row]:
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise InputError(f"{path.name}: files end in {', '.join(SUFFIXES)}; save it as one of these")
-    cells = _workbook_cells(path) if suffix == ".xlsx" else _text_cells(path, "\t" if suffix == ".tsv" else None)
+    notes: tuple[str, ...] = ()
     try:
-        rows = [Row(number, row) for number, row in enumerate(cells, start=1) if any(row)]
+        if suffix == ".xlsx":
+            cells: Iterable[tuple[str, ...]] = _workbook_cells(path)
+        else:
+            text, notes = decode(path, path.read_bytes(), encoding)
+            cells = _text_cells(path, text, "\t" if suffix == ".tsv" else None, known)
+        rows = tuple(Row(number, row) for number, row in enumerate(cells, start=1) if any(row))
     except OSError as error:
         raise InputError(f"cannot read {path} ({error.strerror}); give a file that you may read") from None
     for row in rows:
         for cell in row.cells:
             check_characters(cell, f"{path.name}, row {row.number}")
-    return rows
+    return Sheet(rows, notes)
 
 
-def _text_cells(path: Path, delimiter: str | None) -> Iterator[tuple[str, ...]]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = path.read_bytes()[: error.start].count(b"\n") + 1
-        raise InputError(f"{path.name}, row {line}: not UTF-8 text; save the file with the encoding UTF-8") from None
-    if delimiter is None:
-        first = next((line for line in text.splitlines() if line.strip()), "")
-        delimiter = max(",;\t", key=first.count)
-    # Python's own limit is 131,072, which a long text exceeds
-    csv.field_size_limit(_MOST_CHARACTERS)
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    n_read = 0
-    try:
-        for row in rows:
-            n_read += 1
-            yield tuple(map(str.strip, row))
-    except csv.Error as error:
-        if "field limit" in str(error):
-            raise InputError(
-                f"{path.name}, row {n_read + 1}: a cell of more than {_MOST_CHARACTERS:,} characters; give texts one "
-                "row each, and close the quote if one was opened and not closed"
-            ) from None
-        raise InputError(
-            f"{path.name}, row {n_read + 1}: {error}; put quotes around a whole cell and double those within it"
-        ) from None
+def _text_cells(path: Path, text: str, mark: str | None, known: Collection[str]) -> list[tuple[str, ...]]:
+    # what Excel writes into the first line for itself
+    told = _TOLD.match(text)
+    if told is not None:
+        return [(), *records(path, text[told.end() :], told["mark"])]
+    if mark is None or (mark not in text and any(other in text for other in SEPARATORS)):
+        mark = separator_of(path, text, known)
+    return records(path, text, mark)
 
 
 def _workbook_cells(path: Path) -> Iterator[tuple[str, ...]]:

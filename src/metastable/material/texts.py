@@ -5,16 +5,27 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from metastable.errors import InputError, one_line
-from metastable.files import sha256_of
-from metastable.material.covariates import bare_word, sequence_covariates, text_word_covariates, word_covariates
-from metastable.material.spreadsheets import Row, read_rows
+import numpy as np
+
+from metastable.errors import InputError
+from metastable.material.column_roles import header_names, names_of
+from metastable.material.covariates import (
+    LANGUAGE,
+    bare_word,
+    lacking_note,
+    sequence_covariates,
+    text_word_covariates,
+    word_covariates,
+)
+from metastable.material.tables import Table, column_key, read_table
+from metastable.material.text_designs import designed
+from metastable.material.text_rows import TextRow, TextRows, text_rows
 from metastable.material.word_lists import check_length
-from metastable.study import Claim, Condition, Design, Material, Option, Options, Sequence, Study
+from metastable.study import Claim, Condition, Design, Material, Option, Options, Sequence, Study, View
 from metastable.study.options import natural
 
 if TYPE_CHECKING:
@@ -22,44 +33,19 @@ if TYPE_CHECKING:
 
     from metastable.models.encoders import Encoded, Tokenizer
 
-__all__ = ["MAX_LENGTH", "TextRow", "TextTable", "read_texts", "text_material", "text_study"]
+__all__ = ["MAX_LENGTH", "TextRow", "TextTable", "read_texts", "table_texts", "text_material", "text_study", "texts_of"]
 
 MAX_LENGTH = Option("max_length", natural, None, "most tokens of a sequence (none: all that the model reads)")
 """The option of a study of texts; longer ones are cut."""
 
-_COLUMNS = ("condition", "text", "cluster", "pair", "context")
 # They would break the report's tables, its file names or its emphasis.
 _UNSAFE = re.compile(r"[|<>\"\[\]`*\\/\x00-\x1f]")
 _LONGEST_NAME = 40
 
 
 @dataclass(frozen=True)
-class TextRow:
-    """One text.
-
-    Attributes
-    ----------
-    number : int
-        Its row in the file, as a spreadsheet counts.
-    condition, text : str
-        What it belongs to, and the text itself.
-    cluster, pair : str or None
-        What it is a draw of, and what joins it with its partner; None where the file has no such column.
-    context : str or None
-        What carries it and others, and is a draw too.
-    """
-
-    number: int
-    condition: str
-    text: str
-    cluster: str | None = None
-    pair: str | None = None
-    context: str | None = None
-
-
-@dataclass(frozen=True)
 class TextTable:
-    """The texts of two conditions.
+    """The texts of two conditions, or rated texts in two halves.
 
     Attributes
     ----------
@@ -71,74 +57,71 @@ class TextTable:
         Its hash.
     unused : tuple of str
         Columns that are not read.
+    conditions : pair of str
+        Both conditions, a first.
+    design : Design
+        What its columns say of what may be exchanged.
+    warnings : tuple of str
+        Each column that is not read, with what it could be.
+    notes : tuple of str
+        What was assumed, and how the columns were used.
+    predictor : str
+        Name of the covariate that is the predictor; empty where there are conditions.
     """
 
     rows: tuple[TextRow, ...]
     source: str
     sha256: str
     unused: tuple[str, ...] = ()
-
-    @property
-    def conditions(self) -> tuple[str, str]:
-        """Both conditions, in the order in which they first occur."""
-        first, second = dict.fromkeys(row.condition for row in self.rows)
-        return first, second
-
-    @property
-    def design(self) -> Design:
-        """Paired where the file has a column ``pair``, clustered where it has ``cluster``."""
-        return Design(paired=self.rows[0].pair is not None, clustered=self.rows[0].cluster is not None)
+    conditions: tuple[str, str] = ("", "")
+    design: Design = field(default_factory=Design)
+    warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    predictor: str = ""
 
 
-def _header(rows: list[Row], name: str) -> dict[str, int]:
-    if not rows:
+def _check_condition(name: str, where: str) -> None:
+    if len(name) > _LONGEST_NAME or _UNSAFE.search(name):
         raise InputError(
-            f"{name} is empty; give a first row with the columns condition and text, then one row per text"
+            f"{where}: {name[:60]!r} cannot name a condition; give at most {_LONGEST_NAME} letters, digits, spaces or "
+            "dashes"
         )
-    cells = [cell.lower() for cell in rows[0].cells]
-    for wanted in _COLUMNS:
-        if cells.count(wanted) > 1:
-            raise InputError(f"{name}, row {rows[0].number}: the column {wanted} is there twice; leave one of them out")
-    for wanted in ("condition", "text"):
-        if wanted not in cells:
-            found = one_line(", ".join(cell or "(empty)" for cell in rows[0].cells))
-            raise InputError(
-                f"{name}, row {rows[0].number}: there is no column {wanted}; the first row must name the columns "
-                f"condition and text, but it holds: {found}"
-            )
-    if "cluster" in cells and "pair" in cells:
-        raise InputError(
-            f"{name}, row {rows[0].number}: it has both a column cluster and a column pair; the pair is the unit of a "
-            "paired design, so leave the column cluster out"
-        )
-    return {column: cells.index(column) for column in _COLUMNS if column in cells}
 
 
-def _read_row(row: Row, places: Mapping[str, int], name: str) -> TextRow:
-    values = {column: row.cells[at] if at < len(row.cells) else "" for column, at in places.items()}
-    for column, value in values.items():
-        if not value:
-            raise InputError(f"{name}, row {row.number}: the cell of the column {column} is empty; fill it in")
-    condition = values["condition"]
-    if len(condition) > _LONGEST_NAME or _UNSAFE.search(condition):
-        raise InputError(
-            f"{name}, row {row.number}: {condition[:60]!r} cannot name a condition; give at most {_LONGEST_NAME} "
-            "letters, digits, spaces or dashes"
-        )
-    return TextRow(
-        row.number, condition, values["text"], values.get("cluster"), values.get("pair"), values.get("context")
-    )
-
-
-def read_texts(path: str | Path) -> TextTable:
-    """Read texts of two conditions from a csv, tsv or xlsx file.
+def table_texts(table: Table, options: Mapping[str, Any]) -> TextRows:
+    """Read all texts of a table, whatever conditions they have.
 
     Parameters
     ----------
-    path : str or Path
-        The file. Its first row names the columns: ``condition`` and ``text``, and optionally ``cluster``
-        (texts that are draws of the same thing) or ``pair`` (a text and its partner in the other condition), and
-        ``context`` (what carries several texts, and was drawn from more).
+    table : Table
+    options : mapping of str to object
+        Values of `TABLE_OPTIONS`, by name; what is not there has its default.
+
+    Returns
+    -------
+    TextRows
+
+    Raises
+    ------
+    InputError
+        If a column or a cell is missing; the message names the row.
+    """
+    return text_rows(
+        table,
+        names_of(options),
+        drop_incomplete=bool(options.get("drop_incomplete")),
+        check_condition=_check_condition,
+    )
+
+
+def texts_of(texts: TextRows, options: Mapping[str, Any]) -> TextTable:
+    """Take two conditions of texts, or rated texts, with their design.
+
+    Parameters
+    ----------
+    texts : TextRows
+    options : mapping of str to object
+        Values of `TABLE_OPTIONS`, by name.
 
     Returns
     -------
@@ -147,7 +130,44 @@ def read_texts(path: str | Path) -> TextTable:
     Raises
     ------
     InputError
-        If the file cannot be read, a column or a cell is missing, or there are not exactly two conditions;
+        If it is not said which of more than two conditions, or the design lacks texts.
+    """
+    found = designed(
+        texts, a=options.get("a"), b=options.get("b"), drop_incomplete=bool(options.get("drop_incomplete"))
+    )
+    return TextTable(
+        found.rows,
+        texts.source,
+        texts.sha256,
+        texts.unused,
+        found.conditions,
+        found.design,
+        texts.warnings,
+        (*texts.notes, *found.notes),
+        "" if texts.conditions else column_key(texts.columns["predictor"]) or "predictor",
+    )
+
+
+def read_texts(path: str | Path, **options: Any) -> TextTable:
+    """Read texts of two conditions, or rated texts, from a csv, tsv, xlsx, jsonl or parquet file.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file. Its first row names the columns: ``condition`` and ``text``, and what else there is
+        (`metastable.material.column_roles.ROLES`): ``pair``, ``cluster``, ``context``, ``target``, ``level``,
+        ``text_b``; of texts without conditions ``predictor``. Further columns of numbers become covariates.
+    **options
+        Values of `TABLE_OPTIONS`: ``a="near", b="far", pair_column="item", drop_incomplete=True``.
+
+    Returns
+    -------
+    TextTable
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, a column or a cell is missing, or of more than two conditions two are not picked;
         the message names the row.
 
     Examples
@@ -155,29 +175,14 @@ def read_texts(path: str | Path) -> TextTable:
     >>> read_texts("texts.csv").conditions  # doctest: +SKIP
     ('concrete', 'abstract')
     """
-    path = Path(path)
-    cells = read_rows(path)
-    places = _header(cells, path.name)
-    rows: list[TextRow] = []
-    names: dict[str, int] = {}
-    for row in cells[1:]:
-        read = _read_row(row, places, path.name)
-        names.setdefault(read.condition, row.number)
-        if len(names) > 2:
-            first, second = list(names)[:2]
-            raise InputError(
-                f"{path.name}, row {row.number}: {read.condition!r} is a third condition after {first!r} (row "
-                f"{names[first]}) and {second!r} (row {names[second]}); keep two"
-            )
-        rows.append(read)
-    if len(names) < 2:
-        found = f"only the condition {next(iter(names))!r}" if names else "no text"
-        raise InputError(f"{path.name} holds {found}; give texts of two conditions")
-    unused = tuple(cell for at, cell in enumerate(cells[0].cells) if cell and at not in places.values())
-    return TextTable(tuple(rows), path.name, sha256_of(path), unused)
+    named = names_of(options)
+    table = read_table(path, encoding=options.get("encoding"), known=header_names(named))
+    return texts_of(table_texts(table, options), options)
 
 
-def text_material(table: TextTable, tokenizer: Tokenizer, max_length: int | None = None) -> Material:
+def text_material(
+    table: TextTable, tokenizer: Tokenizer, max_length: int | None = None, *, language: str = LANGUAGE.default
+) -> Material:
     """Make one sequence of each text.
 
     Words are what white space separates. A text of more tokens than `max_length` loses its last words;
@@ -191,6 +196,8 @@ def text_material(table: TextTable, tokenizer: Tokenizer, max_length: int | None
         The model's.
     max_length : int or None
         The most tokens of a sequence, special ones included; None for all that the model reads.
+    language : str
+        Code of the texts' language, for the frequencies of their words.
 
     Returns
     -------
@@ -206,88 +213,253 @@ def text_material(table: TextTable, tokenizer: Tokenizer, max_length: int | None
     if max_length is not None:
         check_length(max_length, tokenizer)
     longest = max_length or tokenizer.max_length
-    every = dict.fromkeys(word for row in table.rows for word in row.text.split())
-    words = text_word_covariates(list(every), tokenizer.count_pieces)
+    every = dict.fromkeys(word for row in table.rows for word in (*_words(row), *row.words_b))
+    words = text_word_covariates(list(every), tokenizer.count_pieces, language=language)
     digits = max(4, len(str(table.rows[-1].number)))
     sequences: list[Sequence] = []
     shortened: Counter[str] = Counter()
+    unknown: dict[str, int] = {}
     for row in table.rows:
-        encoded, mine = _fit(row, tokenizer, longest, table.source)
-        shortened[row.condition] += len(mine) < len(row.text.split())
+        encoded, mine, n_first = _fit(row, tokenizer, longest, table.source)
+        shortened[row.condition] += len(mine) < len(_words(row)) + len(row.words_b)
+        _find_unknown(unknown, encoded, mine, row.number, tokenizer)
+        target = (*row.target, *(n_first + place for place in row.target_b))
+        _check_targets(row, target, mine, n_first, table.source)
         sequences.append(
             Sequence(
                 identifier=f"{row.condition}-row-{row.number:0{digits}d}",
                 condition=row.condition,
                 words=mine,
-                text=encoded.text,
+                text=encoded.text if encoded.pair is None else f"{encoded.text} {encoded.pair}",
                 token_ids=encoded.token_ids,
                 word_index=encoded.word_index,
                 segment_ids=encoded.segment_ids,
                 cluster=row.cluster,
                 pair=row.pair,
+                level=row.level if table.design.factor is not None else None,
                 context=row.context,
-                covariates=_covariates(mine, len(encoded.token_ids), words, tokenizer),
+                target=target,
+                target_b=tuple(n_first + place for place in row.target_b) if row.target else (),
+                covariates={
+                    **_covariates(mine, len(encoded.token_ids), words, tokenizer, language),
+                    **row.covariates,
+                    **({table.predictor: row.predictor} if table.predictor else {}),
+                },
             )
         )
+    kept, left_out = _without_determined(sequences, table.predictor)
     return Material(
-        tuple(sequences),
-        _notes(table, shortened, longest),
+        kept,
+        (*_notes(table, shortened, longest), *lacking_note(language), *_unknown_note(unknown, tokenizer), *left_out),
         {"texts": table.source, "texts SHA-256": table.sha256},
     )
 
 
-def _covariates(words: tuple[str, ...], n_tokens: int, table: pd.DataFrame, tokenizer: Tokenizer) -> dict[str, float]:
+def _covariates(
+    words: tuple[str, ...], n_tokens: int, table: pd.DataFrame, tokenizer: Tokenizer, language: str
+) -> dict[str, float]:
     """Describe a text by its words without their punctuation; one that is punctuation alone by what it is."""
     if all(bare_word(word) == "" for word in words):
-        table = word_covariates(list(dict.fromkeys(words)), tokenizer.count_pieces)
+        table = word_covariates(list(dict.fromkeys(words)), tokenizer.count_pieces, language=language)
     return sequence_covariates(words, n_tokens, table)
 
 
-def _fit(row: TextRow, tokenizer: Tokenizer, longest: int, source: str) -> tuple[Encoded, tuple[str, ...]]:
-    """Tokenize a text, and leave out words at its end until it fits; whole words, so that the rest reads the same."""
-    encoded, words = tokenizer.encode(row.text), tuple(row.text.split())
-    if max(encoded.word_index, default=-1) < 0:
+def _words(row: TextRow) -> tuple[str, ...]:
+    return row.words or tuple(row.text.split())
+
+
+def _check_targets(row: TextRow, target: tuple[int, ...], mine: tuple[str, ...], n_first: int, source: str) -> None:
+    """Refuse a text whose target was cut off."""
+    lost = [place for place in row.target if place >= n_first] or [place for place in target if place >= len(mine)]
+    if lost:
         raise InputError(
-            f"{source}, row {row.number}: the tokenizer of {tokenizer.model_id} makes no token of {row.text[:40]!r}; "
+            f"{source}, row {row.number}: its target lies beyond the tokens that are kept; give a longer --max-length, "
+            "or leave the row out"
+        )
+
+
+def _fit(row: TextRow, tokenizer: Tokenizer, longest: int, source: str) -> tuple[Encoded, tuple[str, ...], int]:
+    """Tokenize a text, and leave out words at its end until it fits; whole words, so that the rest reads the same.
+
+    Of two texts the longer one loses its last words first. Also returned is how many words are of the first text.
+    """
+    first, second = _words(row), row.words_b
+    if row.text_b is None:
+        encoded = tokenizer.encode_words(first, text=row.text)
+    elif _separates(tokenizer):
+        encoded = tokenizer.encode_words(first, second, text=row.text, pair_text=row.text_b)
+    else:
+        encoded = tokenizer.encode_words((*first, *second), text=f"{row.text} {row.text_b}")
+    read = set(encoded.word_index)
+    if not any(place in read for place in range(len(first))) or (
+        row.text_b is not None and not any(place in read for place in range(len(first), len(first) + len(second)))
+    ):
+        blank = row.text if not any(place in read for place in range(len(first))) else str(row.text_b)
+        raise InputError(
+            f"{source}, row {row.number}: the tokenizer of {tokenizer.model_id} makes no token of {blank[:40]!r}; "
             "leave the row out"
         )
     while len(encoded.token_ids) > longest:
-        of_words = [word for word in encoded.word_index if word >= 0]
-        # the word that the first surplus token belongs to goes whole, with all behind it
-        n_kept = min(of_words[max(0, longest - tokenizer.n_special)], len(words) - 1)
-        if n_kept == 0:
+        n_special = sum(word < 0 for word in encoded.word_index)
+        sizes = np.bincount([word for word in encoded.word_index if word >= 0], minlength=len(first) + len(second))
+        n_first, n_second = _kept_words(sizes[: len(first)], sizes[len(first) :], max(0, longest - n_special))
+        if n_first == 0 or (row.text_b is not None and n_second == 0):
+            short = first if n_first == 0 else second
             raise InputError(
                 f"{source}, row {row.number}: --max-length {longest} is too short for its first word "
-                f"{words[0][:40]!r}; give more or leave the row out"
+                f"{short[0][:40]!r}; give more or leave the row out"
             )
-        words = words[:n_kept]
-        encoded = tokenizer.encode_words(words)
-    return encoded, words
+        first, second = first[:n_first], second[:n_second]
+        if row.text_b is None:
+            encoded = tokenizer.encode_words(first)
+        elif _separates(tokenizer):
+            encoded = tokenizer.encode_words(first, second)
+        else:
+            encoded = tokenizer.encode_words((*first, *second))
+    return encoded, (*first, *second), len(first)
+
+
+def _separates(tokenizer: Tokenizer) -> bool:
+    """Whether a tokenizer sets the two texts of a pair apart; where it does not, they are one text."""
+    return tokenizer.has_segments or tokenizer.n_special_pair > tokenizer.n_special
+
+
+def _kept_words(first: Any, second: Any, room: int) -> tuple[int, int]:
+    """Return how many words of two texts fit into so many tokens, at least one less than there are.
+
+    Parameters
+    ----------
+    first, second : ndarray of int
+        Tokens of each word.
+    room : int
+
+    Returns
+    -------
+    pair of int
+    """
+    total = (int(first.sum()), int(second.sum()))
+    shorter = min(total)
+    share = (
+        (room - shorter if total[0] > total[1] else total[0], room - shorter if total[1] > total[0] else total[1])
+        if shorter <= room // 2
+        else (room - room // 2, room // 2)
+    )
+    pairs = zip((first, second), share, strict=True)
+    kept = [int(np.searchsorted(np.cumsum(sizes), part, side="right")) for sizes, part in pairs]
+    if kept == [len(first), len(second)]:
+        # the special tokens changed: the last word of the longer text goes
+        kept[int(total[1] > total[0])] -= 1
+    return kept[0], kept[1]
+
+
+def _find_unknown(
+    unknown: dict[str, int], encoded: Encoded, words: tuple[str, ...], number: int, tokenizer: Tokenizer
+) -> None:
+    """Note the words that the vocabulary lacks a piece of, each with the first row that holds it."""
+    lacking = tokenizer.unknown_id
+    if lacking is None or lacking not in encoded.token_ids:
+        return
+    for token, word in zip(encoded.token_ids, encoded.word_index, strict=True):
+        if token == lacking and word >= 0:
+            unknown.setdefault(words[word], number)
+
+
+def _unknown_note(unknown: dict[str, int], tokenizer: Tokenizer) -> tuple[str, ...]:
+    if not unknown:
+        return ()
+    shown = ", ".join(f"{_UNSAFE.sub(' ', word)} (row {number})" for word, number in list(unknown.items())[:5])
+    more = ", ..." if len(unknown) > 5 else ""
+    mark = tokenizer.tokens((tokenizer.unknown_id or 0,))[0].strip("[]<>")
+    return (
+        f"the vocabulary of {tokenizer.model_id} lacks a piece of {len(unknown):,} words, which it reads as its token "
+        "for "
+        f"the unknown ({mark}): {shown}{more}",
+    )
+
+
+def _without_determined(sequences: list[Sequence], predictor: str) -> tuple[tuple[Sequence, ...], tuple[str, ...]]:
+    """Leave out covariates that follow from those before them, which no model could tell apart, and name them."""
+    from dataclasses import replace
+
+    names = [name for name in sequences[0].covariates if name != predictor]
+    values = np.array([[one.covariates[name] for name in names] for one in sequences], dtype=np.float64)
+    basis = np.ones((len(sequences), 1)) / np.sqrt(len(sequences))
+    dropped: dict[str, str] = {}
+    for name, column in zip(names, values.T, strict=True):
+        centred = column - column.mean()
+        size = float(np.linalg.norm(centred))
+        # constants are told by the table of balance, and are no burden to any model
+        if not np.isfinite(size) or size <= 1e-9 * max(1.0, float(np.abs(column).max())):
+            continue
+        rest = centred - basis @ (basis.T @ centred)
+        left = float(np.linalg.norm(rest))
+        if left > 1e-8 * size:
+            basis = np.column_stack([basis, rest / left])
+        elif basis.shape[1] < len(sequences):
+            dropped[name] = _follows_from(name, names, values, dropped)
+    if not dropped:
+        return tuple(sequences), ()
+    kept = tuple(
+        replace(one, covariates={name: value for name, value in one.covariates.items() if name not in dropped})
+        for one in sequences
+    )
+    notes = tuple(
+        f"the covariate {name} is left out: in these texts it follows from {others}" for name, others in dropped.items()
+    )
+    return kept, notes
+
+
+def _follows_from(name: str, names: list[str], values: Any, dropped: Mapping[str, str]) -> str:
+    """Name the covariates before one that determine it: one of them with its equation, where one does."""
+    place = names.index(name)
+    before = [other for other in range(place) if names[other] not in dropped and np.ptp(values[:, other]) > 0]
+    for other in before:
+        slope, intercept = np.polyfit(values[:, other], values[:, place], 1)
+        if np.allclose(
+            slope * values[:, other] + intercept, values[:, place], rtol=0, atol=1e-8 * np.ptp(values[:, place])
+        ):
+            sign = "+" if intercept >= 0 else "-"
+            scale = "" if np.isclose(slope, 1) else f"{slope:.4g} times "
+            shift = "" if np.isclose(intercept, 0, atol=1e-6) else f" {sign} {abs(intercept):.4g}"
+            return f"{names[other]} ({name} = {scale}{names[other]}{shift})"
+    return f"{', '.join(names[other] for other in before)} together"
 
 
 def _notes(table: TextTable, shortened: Counter[str], longest: int) -> tuple[str, ...]:
-    notes = []
+    notes = [_plain(text) for text in (*table.warnings, *table.notes)]
     for condition in table.conditions:
         total = sum(row.condition == condition for row in table.rows)
         notes.append(f"{condition}: {total:,} texts, {shortened[condition]:,} cut to {longest} tokens")
-    times = Counter((row.condition, row.text) for row in table.rows)
-    again = {condition: sum(n > 1 for (name, _), n in times.items() if name == condition) for condition, _ in times}
-    if any(again.values()) and not table.design.clustered and not table.design.paired:
+    times = Counter((row.condition, row.text, row.text_b) for row in table.rows)
+    again = dict.fromkeys(table.conditions, 0)
+    for (condition, *_), n in times.items():
+        again[condition] += n > 1
+    design = table.design
+    if any(again.values()) and not design.clustered and not design.paired and design.factor is None:
         notes.append(
             "texts that occur more than once: "
             + ", ".join(f"{n} of {condition}" for condition, n in again.items() if n)
             + "; copies are no independent observations, so give copies one name in a column cluster"
         )
-    first, second = ({text for name, text in times if name == condition} for condition in table.conditions)
+    first, second = ({key[1:] for key in times if key[0] == condition} for condition in table.conditions)
     if first & second:
         notes.append(f"{len(first & second):,} texts occur in both conditions")
-    if table.unused:
-        named = ", ".join(_UNSAFE.sub(" ", column) for column in table.unused)
-        notes.append(f"columns of the file that are not used: {named}")
     return tuple(notes)
 
 
-def text_study(table: TextTable, *, name: str, a: str | None = None, claims: tuple[Claim, ...] = ()) -> Study:
+def _plain(text: str) -> str:
+    """Take out of a note what would break the report's tables or its emphasis."""
+    return _UNSAFE.sub(" ", text)
+
+
+def text_study(
+    table: TextTable,
+    *,
+    name: str,
+    a: str | None = None,
+    claims: tuple[Claim, ...] = (),
+    options: tuple[Option, ...] = (),
+) -> Study:
     """Make a study of a table of texts.
 
     Parameters
@@ -300,6 +472,8 @@ def text_study(table: TextTable, *, name: str, a: str | None = None, claims: tup
         Which condition is a, from which b is taken away; None for the one that occurs first.
     claims : tuple of Claim
         What is claimed before the run.
+    options : tuple of Option
+        Options beside `MAX_LENGTH`: those that the table was read by, so that the record of a run holds them.
 
     Returns
     -------
@@ -316,22 +490,81 @@ def text_study(table: TextTable, *, name: str, a: str | None = None, claims: tup
     first, second = names if a in (None, names[0]) else (names[1], names[0])
 
     def build(options: Options, tokenizer: Tokenizer) -> Material:
-        return text_material(table, tokenizer, options.own["max_length"])
+        language = options.own.get("language", LANGUAGE.default)
+        return text_material(table, tokenizer, options.own["max_length"], language=language)
 
-    return Study(
-        name=name,
-        title=f"{first} and {second} texts",
-        question=f"Do attention heads spread differently over {first} and over {second} texts?",
-        conditions=(
+    noun = table.predictor.replace("_", " ")
+    either = "upper" if first == table.conditions[0] else "lower"
+    other = "lower" if either == "upper" else "upper"
+    slope = table.design.predictor is not None
+    described = (
+        (
+            Condition(first, f"texts of {table.source}, the {either} half by {noun}"),
+            Condition(second, f"texts of {table.source}, the {other} half by {noun}"),
+        )
+        if table.predictor
+        else (
             Condition(first, f"texts of {table.source} marked {first}"),
             Condition(second, f"texts of {table.source} marked {second}"),
+        )
+    )
+    unused = "; ".join(map(_plain, table.warnings)) + ". " if table.warnings else ""
+    opening = "The" if unused else "the"
+    return Study(
+        name=name,
+        title=f"{_capital(noun)} as a matter of degree" if slope else f"{first} and {second} texts",
+        question=(
+            f"Do attention heads spread wider, or narrower, with {noun}?"
+            if slope
+            else f"Do attention heads spread differently over {first} and over {second} texts?"
         ),
+        conditions=described,
         build=build,
         design=table.design,
-        options=(MAX_LENGTH,),
+        options=(MAX_LENGTH, *options),
         claims=claims,
-        caveat=(
-            "the texts come from a file, and nothing is known of how they were chosen: a difference here is one "
+        views=_views(table),
+        caveat=unused
+        + (
+            f"{opening} texts come from a file, and nothing is known of how they were chosen: a difference here is one "
             "between these two sets of texts, in whatever they differ."
+            if not slope
+            else f"{opening} texts come from a file, and nothing is known of how they were chosen: a slope here may be "
+            "one over "
+            f"whatever goes along with {noun} in them."
+        ),
+    )
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _views(table: TextTable) -> tuple[View, ...]:
+    """Return the other looks that marked words allow."""
+    first, second = bool(table.rows[0].target), bool(table.rows[0].target_b)
+    if not first and not second:
+        return ()
+    views = (
+        View("target_as_query", "how widely the target itself looks", targets_query=True),
+        View("target_as_key", "how much attention the other tokens pay to the target", measure="target_mass"),
+    )
+    if not (first and second):
+        return views
+    return (
+        *views,
+        View(
+            "text_to_text_b",
+            "how much attention the target of the first text pays to that of the second",
+            measure="span_mass",
+            targets_query=True,
+            span="first",
+        ),
+        View(
+            "text_b_to_text",
+            "how much attention the target of the second text pays to that of the first",
+            measure="span_mass",
+            targets_query=True,
+            span="second",
         ),
     )

@@ -39,6 +39,7 @@ def word_sequences(
     *,
     ratings: SequenceOf[float] | None = None,
     cluster: str | None = None,
+    language: str = "en",
 ) -> tuple[tuple[Sequence, ...], tuple[str, ...]]:
     """Pack words into sequences of one condition, with their covariates.
 
@@ -56,6 +57,8 @@ def word_sequences(
         A rating of each word; its mean over a sequence becomes the covariate ``rating``.
     cluster : str, optional
         What all these sequences are draws of.
+    language : str
+        Code of the words' language, for their frequencies.
 
     Returns
     -------
@@ -70,7 +73,7 @@ def word_sequences(
     """
     check_length(max_length, tokenizer)
     packing = pack_words(words, tokenizer.encode_words, max_length, count_tokens=tokenizer.count_tokens)
-    table = word_covariates(list(dict.fromkeys(words)), tokenizer.count_pieces)
+    table = word_covariates(list(dict.fromkeys(words)), tokenizer.count_pieces, language=language)
     if ratings is not None:
         import pandas as pd
 
@@ -94,13 +97,13 @@ def word_sequences(
 
 
 def repeated_sequences(
-    words: SequenceOf[str], condition: str, tokenizer: Tokenizer, max_length: int
+    words: SequenceOf[str], condition: str, tokenizer: Tokenizer, max_length: int, *, language: str = "en"
 ) -> tuple[tuple[Sequence, ...], tuple[str, ...]]:
     """Make one sequence of each word: the word repeated as often as it fits.
 
     Parameters
     ----------
-    words, condition, tokenizer, max_length
+    words, condition, tokenizer, max_length, language
         As for `word_sequences`.
 
     Returns
@@ -110,7 +113,7 @@ def repeated_sequences(
         Words left out because they do not fit twice.
     """
     check_length(max_length, tokenizer)
-    table = word_covariates(list(dict.fromkeys(words)), tokenizer.count_pieces)
+    table = word_covariates(list(dict.fromkeys(words)), tokenizer.count_pieces, language=language)
     sequences: list[Sequence] = []
     left_out: list[str] = []
     digits = max(4, len(str(len(words))))

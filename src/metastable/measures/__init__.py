@@ -9,7 +9,7 @@ from metastable.measures.lookup import (
     measure_named,
 )
 from metastable.measures.measure import Measure, ModelNeed, Need, Rows
-from metastable.measures.table import COUNT, LEARNED_SINK, MEASURES, SHARE, TARGETS, VALUES
+from metastable.measures.table import COUNT, LEARNED_SINK, MEASURES, SHARE, SPANS, TARGETS, VALUES
 
 __all__ = [
     "COUNT",
@@ -17,6 +17,7 @@ __all__ = [
     "MEASURES",
     "MEASURE_CHOICES",
     "SHARE",
+    "SPANS",
     "TARGETS",
     "VALUES",
     "KnownMeasures",

@@ -41,6 +41,8 @@ class Rows:
         (batch, tokens) the word of each token of the stream; -1 for a special token and for padding.
     targets : mapping of stream to torch.Tensor
         (batch, tokens) boolean: the pieces of the words that the study is about; a stream that has none is not there.
+    spans : mapping of stream to torch.Tensor
+        (batch, tokens) the span of target words that each token is of: 1 or 2, 0 for none; of the same streams.
     count : callable
         ``count(rows)`` counts the entries of any rows that hold each threshold's share of the row's mass, by the
         compiled kernels: (batch, heads, queries, thresholds) int32.
@@ -57,6 +59,7 @@ class Rows:
     targets: Mapping[Stream, torch.Tensor]
     count: Callable[[torch.Tensor], torch.Tensor]
     lengths: torch.Tensor | None = None
+    spans: Mapping[Stream, torch.Tensor] = field(default_factory=dict)
 
 
 class Tokens(Protocol):
@@ -69,6 +72,10 @@ class Tokens(Protocol):
     @property
     def target_tokens(self) -> Sequence[bool]:
         """Whether each token is a piece of a target word."""
+
+    @property
+    def target_spans(self) -> Sequence[int]:
+        """For each token the span of target words that it is of: 1 or 2, 0 for none."""
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ __all__ = [
     "LEARNED_SINK",
     "MEASURES",
     "SHARE",
+    "SPANS",
     "SPECIAL_TOKENS",
     "TARGETS",
     "VALUES",
@@ -27,12 +28,19 @@ def _has_target(sequence: Tokens) -> bool:
     return any(sequence.target_tokens)
 
 
+def _has_two_spans(sequence: Tokens) -> bool:
+    return {1, 2} <= set(sequence.target_spans)
+
+
 def _has_special_token(sequence: Tokens) -> bool:
     return any(word < 0 for word in sequence.word_index)
 
 
 TARGETS = Need("target word", "a study whose sequences name their target words", _has_target)
 """The study says which words it is about."""
+
+SPANS = Need("second target", "a study whose sequences name a target in each of two texts", _has_two_spans)
+"""The study says which words of either text it is about."""
 
 SPECIAL_TOKENS = Need("special token", "a model whose tokenizer adds special tokens", _has_special_token)
 """The tokenizer adds tokens that are of no word."""
@@ -134,6 +142,17 @@ def _target_mass(rows: Rows) -> torch.Tensor:
         return _nowhere(rows)
     mass = (rows.weights * keys[:, None, None, :]).sum(dim=-1)
     return mass if queries is None else mass.masked_fill(queries[:, None, :], float("nan"))
+
+
+def _span_mass(rows: Rows) -> torch.Tensor:
+    """Mass on the keys of the other span; NaN at queries of neither, and where no key is of the spans' stream."""
+    keys, queries = rows.spans.get(rows.site.keys), rows.spans.get(rows.site.queries)
+    if keys is None or queries is None:
+        return _nowhere(rows)
+    first, second = ((rows.weights * (keys == span)[:, None, None, :]).sum(dim=-1) for span in (1, 2))
+    asks = queries[:, None, :]
+    mass = second * (asks == 1) + first * (asks == 2)
+    return mass.masked_fill(asks == 0, float("nan"))
 
 
 def _attends_to_itself(site: Site) -> bool:
@@ -320,6 +339,18 @@ MEASURES = (
         help="share of the attention on the words that the study names as its targets",
         whole_row=True,
         needs=(TARGETS,),
+        has_values_at=_reads_text,
+    ),
+    Measure(
+        name="span_mass",
+        of_rows=_span_mass,
+        called="mass between targets",
+        definition=(
+            "the share of its attention that a target word of one text pays to the target words of the other text"
+        ),
+        help="share of the attention that the targets of either of two texts pay to those of the other",
+        whole_row=True,
+        needs=(SPANS,),
         has_values_at=_reads_text,
     ),
 )

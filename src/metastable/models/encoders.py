@@ -119,6 +119,12 @@ class Tokenizer:
         pad = self.backend.pad_token_id
         return int(pad) if pad is not None else int(self.backend.eos_token_id or 0)
 
+    @property
+    def unknown_id(self) -> int | None:
+        """Id of what the vocabulary lacks; None where it lacks nothing."""
+        unknown = self.backend.unk_token_id
+        return None if unknown is None else int(unknown)
+
     def tokens(self, token_ids: Sequence[int]) -> tuple[str, ...]:
         """Spell the tokens as the vocabulary does."""
         return tuple(self.backend.convert_ids_to_tokens(list(token_ids)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,13 +15,18 @@ from rich.console import Console
 from metastable.errors import InputError, did_you_mean
 from metastable.heads.record import RunVerdict
 from metastable.heads.results import RunResult
-from metastable.progress import Silent
+from metastable.material.table_study import FILE_OPTIONS, TableFile, read_file, study_name, study_of
+from metastable.material.tables import is_table_file, table_of_frame
+from metastable.material.texts import table_texts
+from metastable.progress import Silent, Stages
 from metastable.report.run.plates import run_plates
 from metastable.report.run.verdict_sentences import verdict_sentences
+from metastable.runs.conditions import ConditionsResult, run_conditions
 from metastable.runs.progress_bars import RichStages
 from metastable.runs.study import run_study
 from metastable.stats.verdict import VERDICTS
 from metastable.study import Study
+from metastable.study.options import check_option
 from metastable.study.own_options import check_options, options_for
 from metastable.study.registry import all_studies
 
@@ -113,23 +119,29 @@ class Result:
         )
 
 
-def run(study: str | Study, *, progress: bool = True, **options: Any) -> Result | None:
-    """Run a study as ``python -m studies STUDY`` does, and return what it found.
+def run(
+    study: str | Study | Path | pd.DataFrame, *, progress: bool = True, **options: Any
+) -> Result | ConditionsResult | None:
+    """Run a study, or a table of texts, as ``python -m studies`` does, and return what it found.
 
     Parameters
     ----------
-    study : str or Study
-        The name of a study, shipped, installed or in the folder ``studies`` where you stand, or a study itself.
+    study : str, Study, Path or pandas.DataFrame
+        The name of a study, shipped, installed or in the folder ``studies`` where you stand, or a study itself; or a
+        table of texts, a frame or the path of a csv, tsv, xlsx, jsonl or parquet file, as
+        ``python -m studies run FILE`` takes it.
     progress : bool, default True
         Whether progress is shown.
     **options
         Values of the study's options and of those of every study, by their names on the command line with underscores:
-        ``k=500, max_length=20, permutations=1000, out="my_reports"``.
+        ``k=500, max_length=20, permutations=1000, out="my_reports"``. Those of a table name its columns
+        (``pair_column="item"``) and conditions (``a="near", b="far"``), and its folder (``name="mine"``).
 
     Returns
     -------
-    Result or None
-        None in the processes that torchrun started beside the first.
+    Result, ConditionsResult or None
+        Of a table with more than two conditions, of which two are not picked, a `ConditionsResult`. None in the
+        processes that torchrun started beside the first.
 
     Raises
     ------
@@ -142,14 +154,62 @@ def run(study: str | Study, *, progress: bool = True, **options: Any) -> Result 
     >>> result = run("mt40k_topbotk", k=500)                 # doctest: +SKIP
     >>> result.heads[["layer", "head", "hedges_g"]].head()   # doctest: +SKIP
     >>> result.figure("summary")                             # doctest: +SKIP
+    >>> run(frame, cluster_column="subject", name="mine")    # doctest: +SKIP
     """
+    # of the processes that torchrun starts, the first one speaks
+    stages = RichStages(Console(quiet=os.environ.get("RANK", "0") != "0")) if progress else Silent()
+    if isinstance(study, pd.DataFrame | Path) or (isinstance(study, str) and is_table_file(study)):
+        return _run_table(study, options, stages)
     chosen = study if isinstance(study, Study) else all_studies().get(study)
     given = options_for(chosen, **options)
     check_options(chosen, given)
-    # of the processes that torchrun starts, the first one speaks
-    stages = RichStages(Console(quiet=os.environ.get("RANK", "0") != "0")) if progress else Silent()
     found = run_study(chosen, given, stages=stages, command=_call(chosen, options))
     return None if found is None else Result(found)
+
+
+def _run_table(
+    table: str | Path | pd.DataFrame, options: dict[str, Any], stages: Stages
+) -> Result | ConditionsResult | None:
+    """Run a table of texts."""
+    values = {
+        entry.name: check_option(entry, options[entry.name]) if entry.name in options else entry.default
+        for entry in FILE_OPTIONS
+        if entry.name != "csv"
+    }
+    taken = tuple(all_studies().studies)
+    if isinstance(table, pd.DataFrame):
+        name = study_name("frame" if values["name"] is None else values["name"], "frame", taken)
+        texts = table_texts(table_of_frame(table, name), values)
+        file, shown = TableFile(texts, name, {"csv": None, **values}), "frame"
+    else:
+        values = {"csv": os.fspath(table), **values}
+        texts = table_texts(read_file(values), values)
+        file, shown = TableFile(texts, study_name(values["name"], values["csv"], taken), values), repr(os.fspath(table))
+    for text in (*texts.notes, *texts.warnings):
+        stages.say(text)
+    arguments = ", ".join([shown, *(f"{name}={value!r}" for name, value in options.items())])
+    command = f"metastable.run({arguments})"
+    if file.has_several:
+        a, b = texts.conditions[:2]
+        given = options_for(study_of(file, a=a, b=b), **options)
+        return run_conditions(
+            texts.conditions,
+            partial(_study_of_pair, file),
+            given,
+            name=file.name,
+            taken=taken,
+            stages=stages,
+            command=command,
+        )
+    study = study_of(file)
+    given = options_for(study, **options)
+    check_options(study, given)
+    result = run_study(study, given, stages=stages, command=command)
+    return None if result is None else Result(result)
+
+
+def _study_of_pair(file: TableFile, a: str, b: str, name: str) -> Study:
+    return study_of(file, a=a, b=b, name=name)
 
 
 def _call(study: Study, options: dict[str, Any]) -> str:

@@ -42,6 +42,9 @@ from .permutations.permutation import permutation_test as permutation_test
 from .permutations.permutation import permutation_test_contrast as permutation_test_contrast
 from .permutations.resolution import Resolution as Resolution
 from .permutations.resolution import resolution as resolution
+from .several_groups import SeveralGroups as SeveralGroups
+from .several_groups import several_groups_test as several_groups_test
+from .several_groups import welch_anova as welch_anova
 from .sign_flips import SignFlips as SignFlips
 from .sign_flips import sign_flip_test as sign_flip_test
 from .simulation.calibrating import calibrate as calibrate

@@ -50,6 +50,9 @@ class Sequence:
         crossed random effect of the mixed model.
     target : tuple of int
         Positions in `words` of the words that the study is about; empty where it is about all.
+    target_b : tuple of int
+        Those of them that are a second span, so that the attention from one span to the other can be had; empty
+        where the target is one span.
     covariates : mapping of str to float
         What else may differ between the conditions, named as in the balance table.
     """
@@ -66,6 +69,7 @@ class Sequence:
     level: str | None = None
     context: str | None = None
     target: tuple[int, ...] = ()
+    target_b: tuple[int, ...] = ()
     covariates: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -80,6 +84,12 @@ class Sequence:
         """Whether each token is a piece of a target word."""
         target = frozenset(self.target)
         return tuple(word in target for word in self.word_index)
+
+    @property
+    def target_spans(self) -> tuple[int, ...]:
+        """For each token the span of target words that it is of: 1, 2 for `target_b`, 0 for none."""
+        target, second = frozenset(self.target), frozenset(self.target_b)
+        return tuple(2 if word in second else int(word in target) for word in self.word_index)
 
 
 @dataclass(frozen=True)
@@ -157,12 +167,15 @@ class View:
         The summary of each attention row; empty for the run's own measure.
     targets_query : bool
         Whether only the rows of `Sequence.target` are looked at.
+    span : {"", "first", "second"}
+        Of the targets' rows, only those of the first span or of `Sequence.target_b`; empty for all.
     """
 
     name: str
     description: str
     measure: str = ""
     targets_query: bool = False
+    span: Literal["", "first", "second"] = ""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,276 @@
+"""More than two conditions: one test of whether they differ at all, and every pair of them, corrected together."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from metastable.errors import InputError
+from metastable.extraction.store import load_counts
+from metastable.files import sha256_of, write_text
+from metastable.heads.cube import feature_table, unit_means
+from metastable.heads.results import RunResult
+from metastable.progress import Silent, Stages
+from metastable.report.conditions_page import condition_sentences, render_conditions
+from metastable.runs.clock import Clock
+from metastable.runs.study import run_study
+from metastable.stats.analysis import primary
+from metastable.stats.corrections import adjust_p_values
+from metastable.stats.several_groups import several_groups_test
+from metastable.study import Options, Study
+
+__all__ = ["ConditionsResult", "run_conditions"]
+
+_PLAIN = re.compile(r"[^A-Za-z0-9.-]+")
+
+
+@dataclass(frozen=True)
+class ConditionsResult:
+    """What was found of several conditions.
+
+    Attributes
+    ----------
+    folder : Path
+        Where report.md and the tables lie.
+    omnibus : pandas.DataFrame
+        One row per head: ``site, layer, head``, the mean of each condition, ``F, df1, df2, p_welch`` (by the F
+        distribution), ``p_perm``, ``p_perm_fwer`` and ``p_perm_fdr`` (by the run's correction). Empty where it could
+        not be had.
+    pairs : pandas.DataFrame
+        One row per pair and head: ``a, b, site, layer, head, difference, hedges_g, p_perm``, and ``p_all_pairs``,
+        corrected over the heads of all pairs together.
+    contrasts : pandas.DataFrame
+        One row per pair: ``a, b``, its omnibus p over all heads, the same corrected over pairs (Holm), and how many
+        heads differ.
+    p_all : float
+        Whether the conditions differ in any head; NaN where it could not be had.
+    results : dict of (str, str) to RunResult
+        The run of each pair.
+    sentences : tuple of str
+        What was found, in words.
+    """
+
+    folder: Path
+    omnibus: pd.DataFrame
+    pairs: pd.DataFrame
+    contrasts: pd.DataFrame
+    p_all: float
+    results: dict[tuple[str, str], RunResult] = field(repr=False)
+    sentences: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return " ".join(self.sentences)
+
+
+def run_conditions(
+    conditions: Sequence[str],
+    study_of: Callable[[str, str, str], Study],
+    options: Options,
+    *,
+    name: str,
+    taken: Collection[str] = (),
+    stages: Stages | None = None,
+    command: str = "",
+) -> ConditionsResult | None:
+    """Compare more than two conditions: run every pair, test all at once, and correct the pairs together.
+
+    Parameters
+    ----------
+    conditions : sequence of str
+    study_of : callable
+        ``study_of(a, b, name)`` makes the study of two of them.
+    options : Options
+    name : str
+        Of the folder that receives what is found; those of the pairs are called ``NAME_A_B``.
+    taken : collection of str
+        Names of studies, whose folders are not written to.
+    stages : Stages or None
+        Listener for progress.
+    command : str
+        What was typed.
+
+    Returns
+    -------
+    ConditionsResult or None
+        None in the processes that torchrun started beside the first.
+
+    Raises
+    ------
+    InputError
+        For anything that the user can mend, before anything is counted where it can be known.
+    """
+    stages = stages or Silent()
+    named = [(a, b, _folder(name, a, b)) for a, b in combinations(conditions, 2)]
+    folders = [folder for _, _, folder in named]
+    doubled = next((folder for folder in folders if folders.count(folder) > 1 or folder in taken), None)
+    if doubled is not None:
+        raise InputError(
+            f"two reports would lie in {doubled}; give the conditions names that differ in letters or digits"
+        )
+    # all are made before the first is run, so that what is wrong with the last is told at once
+    studies = {(a, b): study_of(a, b, folder) for a, b, folder in named}
+    if any(study.design.factor is not None for study in studies.values()):
+        raise InputError(
+            "several conditions and a second factor are not tested at once; pick two conditions by --a and --b, or "
+            "give "
+            "--level-column none"
+        )
+    results: dict[tuple[str, str], RunResult] = {}
+    for place, ((a, b), study) in enumerate(studies.items(), start=1):
+        stages.say(f"{a} and {b}, {place} of {len(studies)} pairs")
+        own = {**options.own, "a": a, "b": b, "name": study.name}
+        found = run_study(study, replace(options, own=own), stages=stages, command=_of_pair(command, a, b, study.name))
+        if found is None:
+            return None
+        results[a, b] = found
+    clock = Clock(stages)
+    folder = Path(options.out) / name
+    with clock.stage("conditions", "all conditions at once"):
+        omnibus, p_all, reason, unit = _omnibus(conditions, results)
+        pairs, contrasts = _pairs(results, options)
+        made = ConditionsResult(folder, omnibus, pairs, contrasts, p_all, results)
+        settled = next(iter(results.values())).record.options
+        sentences = condition_sentences(list(conditions), omnibus, contrasts, p_all, settled, unit, reason)
+        made = replace(made, sentences=sentences)
+        folder.mkdir(parents=True, exist_ok=True)
+        omnibus.to_csv(folder / "omnibus.csv", index=False, lineterminator="\n")
+        pairs.to_csv(folder / "pairs.csv", index=False, lineterminator="\n")
+        contrasts.to_csv(folder / "contrasts.csv", index=False, lineterminator="\n")
+        text = render_conditions(
+            list(conditions), omnibus, contrasts, sentences, settled, command, dict(zip(results, folders, strict=True))
+        )
+        write_text(folder / "report.md", text)
+        tables = ("omnibus.csv", "pairs.csv", "contrasts.csv")
+        record = {
+            "command": command,
+            "conditions": list(conditions),
+            "options": options.to_json(),
+            "reports": folders,
+            "p_all": None if np.isnan(p_all) else p_all,
+            "tables SHA-256": {table: sha256_of(folder / table) for table in tables},
+        }
+        write_text(folder / "conditions.json", json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+    return made
+
+
+def _folder(name: str, a: str, b: str) -> str:
+    return "_".join([name, *(_PLAIN.sub("-", one).strip("-") or "x" for one in (a, b))])
+
+
+def _of_pair(command: str, a: str, b: str, name: str) -> str:
+    """Write the command that runs one pair alone."""
+    if not command or command.endswith(")"):
+        return command
+    return f"{command} --a {shlex.quote(a)} --b {shlex.quote(b)} --name {name}"
+
+
+def _unit_values(
+    conditions: Sequence[str], results: dict[tuple[str, str], RunResult], measure: str, threshold: float
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the heads, and the values of every unit of every condition: (condition, unit) by heads."""
+    features = pd.DataFrame()
+    parts = []
+    for condition in conditions:
+        result = next(found for pair, found in results.items() if condition in pair)
+        cube = load_counts(result.folder / "counts.zarr")
+        features = feature_table(cube)
+        means = unit_means(cube, features, threshold, measure)
+        sequences = result.material.sequences
+        design = result.study.design
+        units = [
+            one.pair if design.paired else one.cluster if design.clustered else one.identifier for one in sequences
+        ]
+        mine = np.array([one.condition == condition for one in sequences])
+        table = pd.DataFrame(means[mine])
+        table.insert(0, "unit", [unit for unit, here in zip(units, mine, strict=True) if here])
+        parts.append(table.groupby("unit", sort=False).mean().assign(condition=condition).reset_index())
+    return features, pd.concat(parts, ignore_index=True).set_index(["condition", "unit"])
+
+
+def _omnibus(
+    conditions: Sequence[str], results: dict[tuple[str, str], RunResult]
+) -> tuple[pd.DataFrame, float, str, str]:
+    """Test all conditions at once; where that cannot be done say why."""
+    first = next(iter(results.values()))
+    designs = {(found.study.design.paired, found.study.design.clustered) for found in results.values()}
+    unit = first.contrast.unit
+    if len(designs) > 1:
+        return pd.DataFrame(), float("nan"), "some pairs of conditions share their units and others do not", unit
+    if first.contrast.predictor is not None:
+        return pd.DataFrame(), float("nan"), "the effect is a slope", unit
+    settled = first.record.options
+    features, values = _unit_values(conditions, results, settled.measure, settled.threshold[0])
+    block: NDArray[np.str_] | None = None
+    if first.study.design.paired:
+        sizes = values.groupby(level="unit").size()
+        whole = sizes.index[sizes == len(conditions)]
+        if len(whole) <= len(conditions):
+            return pd.DataFrame(), float("nan"), f"{len(whole)} {unit}s have texts in every condition", unit
+        values = values[values.index.get_level_values("unit").isin(whole)]
+        block = values.index.get_level_values("unit").to_numpy().astype(str)
+    labels = values.index.get_level_values("condition").to_numpy().astype(str)
+    kept = values.to_numpy(dtype=np.float64)
+    found = several_groups_test(
+        kept,
+        labels,
+        block=block,
+        family=pd.factorize(features["site"])[0],
+        n_permutations=settled.permutations,
+        rng=settled.seed,
+    )
+    site = pd.factorize(features["site"])[0]
+    table = features[["site", "layer", "head"]].reset_index(drop=True)
+    for name in conditions:
+        table[f"mean_{name}"] = kept[labels == name].mean(axis=0)
+    return (
+        table.assign(
+            F=found.statistic,
+            df1=found.df1,
+            df2=found.df2,
+            p_welch=found.p_parametric,
+            p_perm=found.p,
+            p_perm_fwer=found.p_fwer,
+            p_perm_fdr=adjust_p_values(found.p, method=settled.correction, family=site, alpha=settled.alpha),
+        ),
+        found.p_all,
+        "",
+        unit,
+    )
+
+
+def _pairs(results: dict[tuple[str, str], RunResult], options: Options) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Gather the heads of all pairs and correct them together; and the pairs, each with its omnibus p."""
+    heads, rows = [], []
+    for (a, b), found in results.items():
+        table = primary(found.analysis.heads)
+        effect = found.analysis.effect
+        columns = ["site", "layer", "head", effect.estimate, effect.size, "p_perm", "p_perm_fdr", "verdict"]
+        heads.append(table[columns].assign(a=a, b=b))
+        omnibus = primary(found.analysis.omnibus)
+        p = float(omnibus.loc[omnibus["site"] == "all", "p_sum_squares"].iloc[0])
+        rows.append({"a": a, "b": b, "n_a": found.contrast.n_a, "n_b": found.contrast.n_b, "p_all_heads": p})
+    together = pd.concat(heads, ignore_index=True)
+    together["p_all_pairs"] = adjust_p_values(
+        together["p_perm"].to_numpy(),
+        method=options.correction,
+        family=pd.factorize(together["site"])[0],
+        alpha=options.alpha,
+    )
+    together = together[["a", "b", *(name for name in together.columns if name not in ("a", "b"))]]
+    contrasts = pd.DataFrame(rows)
+    contrasts["p_all_heads_holm"] = adjust_p_values(contrasts["p_all_heads"].to_numpy(), method="holm")
+    differ = together.assign(differs=together["p_all_pairs"] < options.alpha)
+    contrasts["heads_different"] = [
+        int(differ.loc[(differ["a"] == row["a"]) & (differ["b"] == row["b"]), "differs"].sum())
+        for row in contrasts.to_dict("records")
+    ]
+    return together, contrasts
