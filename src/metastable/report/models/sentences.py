@@ -324,6 +324,12 @@ def limitations(result: ManyModelsResult) -> list[str]:
         "Sign flips turn models, not sequences: they are of the sequences that were read.",
         "An untrained network is a random initialisation as transformers makes it for the architecture.",
     ]
+    if len(_draws(result)) == 2:
+        found.append(
+            "Two models that happen to be alike make an interval narrow, and two that are not make it very wide: how "
+            "much "
+            "models vary is hardly known from two."
+        )
     contexts = {str(run.facts["context"]) for run in result.runs if run.facts["context"]}
     found += [
         f"Every {result.record.unit} is averaged over its {context}s, which are taken as they are here: intervals over "
