@@ -11,6 +11,8 @@ import pandas as pd
 import pytest
 
 import metastable
+import studies
+from metastable.cli import main
 from metastable.errors import InputError
 from metastable.heads.record import ManyModelsRecord, read_record
 from metastable.material.texts import read_texts, text_study
@@ -233,3 +235,21 @@ def test_the_notebook_gives_tables_figures_and_the_call(place, study, tmp_path):
     with pytest.raises(InputError, match="is of one model"):
         metastable.run_models(study, ["a"], revision="main")
     assert found.verdict.sentence in str(found)
+
+
+def test_a_table_stands_in_the_place_of_a_study(place, tmp_path, capsys):
+    words = ["models", str(place / "texts.csv"), "--model", str(place / "one"), str(place / "two"), "--a", "concrete"]
+    assert main([*words, "--permutations", "99", "--out", str(tmp_path)], package=studies) == 0
+    assert (tmp_path / "texts_models" / "one" / "texts" / "report.md").is_file()
+    assert "Over 2 models of the family bert" in " ".join(capsys.readouterr().out.split())
+
+
+def test_the_command_refuses_what_it_cannot_do_before_it_loads_anything(capsys):
+    for words, complaint in (
+        (["models"], "models needs a study"),
+        (["models", "null_split"], "models needs models"),
+        (["models", "null_split", "--model", "a", "--revision", "x"], "unrecognized arguments"),
+        (["models", "null_split", "--model", "a", "--resamples", "5"], "too few"),
+    ):
+        assert main(words, package=studies) == 2
+        assert complaint in " ".join(capsys.readouterr().err.split())

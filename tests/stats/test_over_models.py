@@ -241,3 +241,43 @@ def test_sign_flips_hold_their_level():
     rng = np.random.default_rng(26)
     rejected = sum(stats.sign_flip_test(rng.normal(size=(7, 4))).p_fwer.min() < 0.05 for _ in range(400))
     assert rejected / 400 < 0.05 + 3 * np.sqrt(0.05 * 0.95 / 400)
+
+
+@pytest.mark.parametrize(("tau", "heads"), [(0.05, 0.1), (0.3, 0.2)])
+def test_intervals_of_the_typical_size_cover_the_truth_where_it_is_small_too(tau, heads):
+    rng = np.random.default_rng(27)
+    runs, covered, plain = 150, 0, 0
+    for _ in range(runs):
+        values, side = simulated(rng, n_models=10, n_units=60, n_heads=8, effect=0.3, tau=tau, common=0.6, heads=heads)
+        found = stats.multi_bootstrap(values, side, rng=rng, n_resamples=200)
+        pooled, where = found.pooled(), found.index("size2", "all")
+        truth = 0.3**2 + tau**2 + heads**2
+        covered += pooled.low[where] <= truth <= pooled.high[where]
+        plain += (found.estimate[:, where] > truth).mean()
+    assert 0.88 <= covered / runs <= 1
+    assert 0.3 < plain / runs < 0.6
+
+
+def test_the_size_of_nothing_is_seldom_found_to_be_something():
+    rng, beyond = np.random.default_rng(28), 0
+    for _ in range(120):
+        values, side = simulated(rng, n_models=5, n_units=60, n_heads=8, effect=0, tau=0, common=0.3)
+        found = stats.multi_bootstrap(values, side, rng=rng, n_resamples=200)
+        beyond += found.pooled().low[found.index("size2", "all")] > 0
+    # squares of what all heads of all models err by together are skewed: P(chi squared > 1 + 1.96 sqrt(2)) = .052
+    assert beyond / 120 < 0.052 + 3 * np.sqrt(0.052 * 0.948 / 120)
+
+
+def test_joint_draws_are_of_models_and_units_together():
+    values, side = simulated(np.random.default_rng(30), n_models=8, n_units=60, n_heads=5, common=0.5)
+    found = stats.multi_bootstrap(values, side, rng=31, n_resamples=4000)
+    where = found.index("mean", "all")
+    estimate, cov = found.estimate[:, where], found.covariance[where] * 58 / 60
+    off = cov[~np.eye(8, dtype=bool)].mean()
+    own = np.diag(cov).mean() - off
+    # models with replacement, units common to all, and what is a model's own, which both ways of drawing move
+    expected = estimate.var() / 8 + off + own * (1 / 8 + 7 / 64)
+    assert found.joint()[:, where].var() == pytest.approx(expected, rel=0.1)
+    some = np.arange(8) < 3
+    assert found.joint(some)[:, where].mean() == pytest.approx(estimate[some].mean(), abs=0.02)
+    assert found.percentile(some)[0][where] >= estimate[some].min() - 4 * np.sqrt(cov.max())

@@ -45,5 +45,8 @@ def run(registry: Registry, arguments: Sequence[str], console: Console) -> None:
     # pandas takes a second to import: only when something will be read
     from metastable.report.index import write_index
 
-    path = write_index(folder)
+    def say(sentence: str) -> None:
+        console.print(escape(sentence), highlight=False, soft_wrap=True)
+
+    path = write_index(folder, say)
     console.print(f"answer: [bold]{escape(str(path))}[/]", highlight=False, soft_wrap=True)

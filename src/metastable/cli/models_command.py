@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from rich.console import Console
 from rich.markup import escape
 from rich.panel import Panel
 
 from metastable.cli.arguments import Parser, add_common_options, add_options, named_study, read_options
+from metastable.cli.opened_table import study_of_words
 from metastable.errors import InputError
 from metastable.heads.models_options import ModelsOptions
 from metastable.program import typed
@@ -51,7 +53,8 @@ def _parser(study: Study | None) -> Parser:
 def run(registry: Registry, arguments: Sequence[str], console: Console) -> None:
     """Run the study that is named first on the models that are given."""
     example = typed("models", "STUDY", "--model", "A", "B")
-    study = named_study(registry, arguments, _parser, f"models needs a study: {example}")
+    opened = partial(study_of_words, taken=tuple(registry.studies), console=console)
+    study = named_study(registry, arguments, _parser, f"models needs a study: {example}", table=opened)
     if f"{study.name}_models" in registry.studies:
         raise InputError(f"{study.name}_models is a study, whose report would be lost; rename it")
     given = _parser(study).read(arguments[1:])

@@ -71,7 +71,7 @@ class OverModels:
     means : pandas.DataFrame
         One row per measure, set of models (``"all"``, a family, ``"untrained"``, or a difference of two families), part
         of the depth and quantity: ``measure, models, n_models, part, quantity, estimate, low, high`` (over models and
-        units together), ``se, dof, between, shared, percentile_low, percentile_high`` (of all models alone),
+        units together), ``se, dof, between, shared, percentile_low, percentile_high`` (of the joint draws),
         ``tau, i_squared, q, p_q, prediction_low, prediction_high``, and of means ``p_flip, p_flip_fwer``.
     without : pandas.DataFrame
         The means over all models without each of them: ``measure, without, quantity, estimate, low, high``.
@@ -268,9 +268,8 @@ def _mean_rows(
 ) -> list[dict[str, Any]]:
     rows = []
     sets = _sets(runs)
-    percentiles = boot.percentile() if sets.get("all") is not None and sets["all"].all() else None
     for name, chosen in sets.items():
-        pooled, own = boot.pooled(chosen), boot.own_variance(chosen)
+        pooled, own, percentiles = boot.pooled(chosen), boot.own_variance(chosen), boot.percentile(chosen)
         flips = _flips(boot, chosen, alpha, n_permutations, rng) if name != UNTRAINED else {}
         for group in _groups(boot):
             for quantity in QUANTITIES:
@@ -286,7 +285,7 @@ def _mean_rows(
                     "between": float(pooled.between[where]),
                     "shared": float(pooled.shared[where]),
                 }
-                if percentiles is not None:
+                if chosen.sum() > 1:
                     low, high = (_read(limit[[where]], quantity)[0] for limit in percentiles)
                     row |= {"percentile_low": low, "percentile_high": high}
                 row |= _varying(boot.estimate[chosen, where], own[:, where], pooled, where, quantity, boot.confidence)

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from metastable.heads.answer_facts import AnswerFacts, MeasureFact, StudyFact
-from metastable.heads.record import ManyModelsRecord, MeasureOverModels
+from metastable.heads.record import ComparisonRecord, ManyModelsRecord, MeasureOverModels
 from metastable.measures import call_measure
 from metastable.program import typed
-from metastable.report.apa import format_g, format_interval, format_p, listed, p_phrase, plural
+from metastable.report.apa import format_g, format_interval, format_r, listed, p_phrase, plural
 from metastable.report.markdown import as_text
 from metastable.report.sections import bullets, table
 
@@ -26,18 +26,21 @@ class Founding:
         Name of the study.
     called : str
         What its material is called in a sentence.
+    contexts : str
+        What its items stand in.
     """
 
     study: str
     called: str
+    contexts: str = "contexts"
 
 
 FOUNDING = (
     Founding("mt40k_topbotk", "raw lists"),
     Founding("mt40k_matched", "matched lists"),
-    Founding("carrier_pairs", "matched nouns in sentences"),
-    Founding("tvqa_answers", "TVQA's questions behind their answers"),
-    Founding("tvqa_pools", "TVQA's questions before pools of answers"),
+    Founding("carrier_pairs", "matched nouns in sentences", "sentences"),
+    Founding("tvqa_answers", "TVQA's questions behind their answers", "clips"),
+    Founding("tvqa_pools", "TVQA's questions before pools of answers", "clips"),
 )
 """In the order of the page."""
 
@@ -69,27 +72,28 @@ def answer(facts: AnswerFacts) -> str:
     said = [
         _whether(known),
         _matching(facts),
-        *(_keys(founding, fact) for founding, fact in known if not _is_tvqa(founding)),
         *(_items(founding, fact) for founding, fact in known),
         _packings(facts),
         *_models(facts),
+        _tvqa(known),
         _controls(facts),
     ]
-    return "\n\n".join(
-        [
-            "## What is known about the founding question",
-            "*Do a transformer's attention heads answer concrete and abstract words differently?* Every number below "
-            "is "
-            "read from the reports beside this page; `" + typed("answer") + "` writes it anew.",
-            _founding_table(known),
-            "Each cell: heads that differ (false discovery rate) and the size of the typical head (root of the mean of "
-            "*g*² less its sampling variance).",
-            bullets([text for text in said if text]),
-            "**Undecided**",
-            bullets(_undecided(facts, known)),
-            _commands(),
-        ]
-    )
+    blocks = [
+        "## What is known about the founding question",
+        "*Do a transformer's attention heads answer concrete and abstract words differently?*",
+        _in_short(facts, known),
+        f"Every number is read from the reports beside this page; `{typed('answer')}` writes it anew.",
+        _founding_table(known),
+        "Each cell: heads that differ (false discovery rate) and the size of the typical head (root of the mean of "
+        "*g*² "
+        "less its sampling variance).",
+        _keys_table(known),
+        bullets([text for text in said if text]),
+        "**Undecided**",
+        bullets(_undecided(facts, known)),
+        _commands(),
+    ]
+    return "\n\n".join(block for block in blocks if block)
 
 
 def _is_tvqa(founding: Founding) -> bool:
@@ -123,34 +127,69 @@ def _founding_table(known: list[tuple[Founding, StudyFact]]) -> str:
     return table(["material", "model", *_MEASURES.values()], rows, "llrrrr")
 
 
+def _in_short(facts: AnswerFacts, known: list[tuple[Founding, StudyFact]]) -> str:
+    """Answer in two or three sentences, each carried by the tests of the reports."""
+    shown = [(founding, fact) for founding, fact in known if _is_shown(fact)]
+    models = listed(list(dict.fromkeys(_model(fact) for _, fact in known)))
+    if not shown:
+        materials = listed([founding.called for founding, _ in known])
+        return f"> In {models} no difference of the heads together was shown in {materials}."
+    text = f"> In {models} they do in {listed([founding.called for founding, _ in shown])}"
+    both = all(fact.own.more_a and fact.own.more_b for _, fact in shown)
+    text += ", some heads one way and some the other." if both else "."
+    for record in _of_founding(facts).values():
+        own = record.verdict.measures[0] if record.verdict else None
+        if own is None or own.size is None or own.n_models < 2 or own.size_low is None or own.size_high is None:
+            continue
+        text += (
+            f" Over {plural(own.n_models, 'model')} the size of the typical head is |*g*| = "
+            f"{format_g(own.size, sign=False)} {format_interval(own.size_low, own.size_high)} in "
+            f"{_called(record.study)}"
+        )
+        beyond = own.beyond_untrained_low
+        text += (
+            f", more than in {plural(own.n_untrained, 'untrained network')}."
+            if beyond is not None and beyond > 0
+            else "."
+        )
+    return text
+
+
+def _called(study: str) -> str:
+    return next((founding.called for founding in FOUNDING if founding.study == study), as_text(study))
+
+
+def _is_shown(fact: StudyFact) -> bool:
+    return fact.own.p < fact.record.options.alpha
+
+
 def _whether(known: list[tuple[Founding, StudyFact]]) -> str:
     """Say in which materials the heads together differ, in the measure that each report is about."""
-    shown: list[str] = []
-    not_shown: list[str] = []
-    for founding, fact in known:
-        own, alpha = fact.own, fact.record.options.alpha
-        what = f"{founding.called} ({call_measure(own.measure)}, {p_phrase(own.p)})"
-        (shown if own.p < alpha else not_shown).append(what)
-    text = ""
-    if shown:
-        text = f"**Together the heads differ** (omnibus permutation test) in {listed(shown)}."
-    if not_shown:
-        text += f" {'No' if not shown else 'None'} was shown in {listed(not_shown)}."
-    directions = [
-        f"{fact.own.more_a} more in {as_text(fact.record.contrast.a)} and {fact.own.more_b} more in "
-        f"{as_text(fact.record.contrast.b)} ({founding.called})"
+    shown = [
+        f"{founding.called} ({call_measure(fact.own.measure)}, {p_phrase(fact.own.p)}; of the heads that differ "
+        f"{fact.own.more_a} have more in {as_text(fact.record.contrast.a)} and {fact.own.more_b} in "
+        f"{as_text(fact.record.contrast.b)})"
         for founding, fact in known
-        if fact.own.n_different and fact.own.p < fact.record.options.alpha
+        if _is_shown(fact)
     ]
-    return f"{text.strip()} Of the heads that differ, {'; '.join(directions)}." if directions else text.strip()
+    not_shown = [
+        f"{founding.called} ({call_measure(fact.own.measure)}, {p_phrase(fact.own.p)})"
+        for founding, fact in known
+        if not _is_shown(fact)
+    ]
+    text = f"**Together the heads differ** (omnibus test over all of them) in {listed(shown)}." if shown else ""
+    if not_shown:
+        text += f" No difference of the heads together was shown in {listed(not_shown)}."
+    return text.strip()
 
 
-def _comparison(facts: AnswerFacts, first: str, second: str) -> tuple[str, str]:
-    """Return folder and sentence of the comparison of two studies; empty where there is none."""
+def _comparison(facts: AnswerFacts, first: str, second: str) -> tuple[str, ComparisonRecord | None]:
+    """Return folder and record of the comparison of two studies' reports of one model; none where there is none."""
     for name, record in facts.comparisons.items():
-        if {one.study for one in record.comparison.values()} == {first, second}:
-            return name, record.verdict.sentence
-    return "", ""
+        same = record.relation == "same heads"
+        if same and {one.study for one in record.comparison.values()} == {first, second}:
+            return name, record
+    return "", None
 
 
 def _matching(facts: AnswerFacts) -> str:
@@ -161,45 +200,53 @@ def _matching(facts: AnswerFacts) -> str:
     own = matched.own
     text = (
         f"**Length, frequency and word pieces**: in pairs that are alike in them {_link(matched, 'the matched lists')} "
-        "have "
-        f"{own.n_different} of {own.n_heads} heads that differ."
+        f"have {own.n_different} of {own.n_heads} heads that differ ({call_measure(own.measure)})."
     )
     for other in ("mt40k_topbotk", "carrier_pairs"):
-        name, sentence = _comparison(facts, other, "mt40k_matched")
-        if name:
-            text += f" [Compared]({quote(name)}/report.md): {as_text(sentence)}"
+        name, record = _comparison(facts, other, "mt40k_matched")
+        if record is None or record.verdict.r is None or record.verdict.p is None:
+            continue
+        r, p, p_within = record.verdict.r, record.verdict.p, record.verdict.p_within
+        numbers = f"*r* = {format_r(r)}, permutation {p_phrase(p)}"
+        if p_within is not None:
+            numbers += f", within layers {p_phrase(p_within)}"
+        shown = "agree in part" if r > 0 else "run against each other in part"
+        found = shown if p < record.options.alpha else "were not shown to agree"
+        maps = f"[maps of effects]({quote(name)}/report.md) of {_called(other)} and matched lists"
+        text += f" The {maps} {found} ({numbers})."
     return text
 
 
-def _keys(founding: Founding, fact: StudyFact) -> str:
-    """Say what of the heads that differ over all keys is there over the words, and with the sink held."""
-    count = fact.measures.get("count")
-    if count is None or not count.n_different:
+def _keys_table(known: list[tuple[Founding, StudyFact]]) -> str:
+    """Write what of the heads that differ over all keys is there over the words, and with the sink held."""
+    rows = []
+    for founding, fact in known:
+        count, words = fact.measures.get("count"), fact.measures.get("count_words")
+        if count is None or words is None or not count.n_different:
+            continue
+        held = "–" if fact.sink_held is None else f"{fact.sink_held[0]} of {fact.sink_held[1]}"
+        lost = count.n_different - words.kept - words.turned
+        about = call_measure(fact.own.measure)
+        rows.append(
+            [founding.called, *map(str, (count.n_different, words.kept, words.turned, lost)), f"{held} ({about})"]
+        )
+    if not rows:
         return ""
+    header = [
+        "material", "differ over all keys", "over the words alone: likewise", "the other way", "not shown",
+        "left with the sink's mass held fixed",
+    ]  # fmt: skip
+    return table(header, rows, "lrrrrr")
+
+
+def _tvqa(known: list[tuple[Founding, StudyFact]]) -> str:
+    """Say which of TVQA's questions were read; empty where none were."""
     parts = []
-    for name in ("count_words", "count_contributions"):
-        other = fact.measures.get(name)
-        if other is not None:
-            lost = count.n_different - other.kept - other.turned
-            parts.append(
-                f"in the {call_measure(name)} {other.kept} differ in the same direction, {other.turned} in the "
-                "opposite "
-                f"one and {lost} not demonstrably"
-            )
-    text = ""
-    if parts:
-        text = (
-            f"**Which keys**, {founding.called}: of the {count.n_different} heads that differ in the count over all "
-            "keys, "
-            f"{'; '.join(parts)}."
-        )
-    if fact.sink_held is not None:
-        left, of = fact.sink_held
-        text += (
-            f" With the {call_measure(fact.held)} held fixed {left} of {of} heads that differ in the "
-            f"{call_measure(fact.own.measure)} are left."
-        )
-    return text.strip()
+    for founding, fact in known:
+        notes = [note for note in fact.record.notes if "questions with" in note or "founding experiment" in note]
+        if _is_tvqa(founding) and notes:
+            parts.append(f"{_link(fact, founding.called)}: {'; '.join(map(as_text, notes))}")
+    return f"**What was read of TVQA**. {'. '.join(parts)}." if parts else ""
 
 
 def _items(founding: Founding, fact: StudyFact) -> str:
@@ -208,9 +255,9 @@ def _items(founding: Founding, fact: StudyFact) -> str:
     if fact.items_alone is None:
         return ""
     return (
-        f"**Over items and sentences**, {founding.called}: over {unit}s, with the sentences as they are, "
-        f"{fact.items_alone} of {fact.own.n_heads} heads differ; over {unit}s and sentences together "
-        f"{fact.own.n_different} ({call_measure(fact.own.measure)})."
+        f"**Over items and {founding.contexts}**, {founding.called}: over {unit}s, with the {founding.contexts} as "
+        f"they are, {fact.items_alone} of {fact.own.n_heads} heads differ; over {unit}s and {founding.contexts} "
+        f"together {fact.own.n_different} ({call_measure(fact.own.measure)})."
     )
 
 
@@ -311,19 +358,20 @@ def _undecided(facts: AnswerFacts, known: list[tuple[Founding, StudyFact]]) -> l
         found.append("Whether an untrained network shows the same.")
     if not any(_is_tvqa(founding) for founding, _ in known):
         found.append("TVQA's questions: its files are not redistributed, and no report of them is here.")
-    name, _ = _comparison(facts, "mt40k_matched", "carrier_pairs")
-    record = facts.comparisons.get(name)
+    _, record = _comparison(facts, "mt40k_matched", "carrier_pairs")
     if record is not None and record.verdict.p is not None and record.verdict.p >= record.options.alpha:
         found.append(
             "Whether the same heads differ in lists and in sentences: no agreement of their maps was shown "
             "(permutation "
-            f"p = {format_p(record.verdict.p)}), which does not show that they are others."
+            f"{p_phrase(record.verdict.p)}), which does not show that they are others."
         )
-    found += [
-        f"Of {plural(fact.own.n_heads, 'head')} in {founding.called} {undecided} are undecided."
+    undecided = [
+        f"{fact.record.verdict.undecided} of {fact.own.n_heads} in {founding.called}"
         for founding, fact in known
-        if (undecided := fact.record.verdict.undecided if fact.record.verdict else 0)
+        if fact.record.verdict and fact.record.verdict.undecided
     ]
+    if undecided:
+        found.append(f"Heads that are neither shown to differ nor shown to be alike: {listed(undecided)}.")
     found += [
         f"Sentences other than those read: the tests of {founding.called} take them as they are."
         for founding, fact in known

@@ -119,7 +119,7 @@ class ModelsResult:
 
 def run_models(
     study: str | Study,
-    models: Sequence[str],
+    models: str | Sequence[str],
     *,
     families: Sequence[str] = (),
     siblings: int = 0,
@@ -133,7 +133,7 @@ def run_models(
     ----------
     study : str or Study
         The name of a study, or a study itself.
-    models : sequence of str
+    models : str or sequence of str
         Ids, folders, ``id@revision``, ``folder@checkpoint``, or ``@file`` with one a line.
     families : sequence of str
         The family of each; that of its architecture unless given.
@@ -167,7 +167,8 @@ def run_models(
             raise InputError(f"{name}= is of one model; give models=[...], with a revision as 'id@revision'")
     given = options_for(study, **options)
     check_options(study, given)
-    named = {"model": tuple(models), "families": tuple(families), "siblings": siblings, "resamples": resamples}
+    given_models = (models,) if isinstance(models, str) else tuple(models)
+    named = {"model": given_models, "families": tuple(families), "siblings": siblings, "resamples": resamples}
     entries = {entry.name: entry for entry in declared_options(ModelsOptions)}
     chosen = ModelsOptions(**{name: check_option(entries[name], value) for name, value in named.items()})
     # of the processes that torchrun starts, the first one speaks

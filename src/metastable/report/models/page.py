@@ -28,7 +28,7 @@ _CALLED = {"mean": "mean signed *g*", "size": "typical size \\|*g*\\|", "share":
 
 def _number(value: float, quantity: str) -> str:
     if quantity == "share":
-        return sentences.percent(value)
+        return sentences.percent(float(np.clip(value, 0, 1)))
     return format_g(value, sign=quantity != "size")
 
 

@@ -148,9 +148,8 @@ def against_untrained(result: ManyModelsResult) -> str:
         return ""
     sizes = untrained["size"].to_numpy(dtype=float)
     n = len(sizes)
-    span = (
-        f"{format_g(sizes.min(), sign=False)} to {format_g(sizes.max(), sign=False)}" if n > 1 else format_g(sizes[0])
-    )
+    least_size, most_size = (format_g(float(size), sign=False) for size in (sizes.min(), sizes.max()))
+    span = least_size if least_size == most_size else f"{least_size} to {most_size}"
     begin = f"In {plural(n, 'untrained network')} of the first model's architecture the typical head's size is {span}"
     beyond = _row(result.means, f"all − {UNTRAINED}", "size2")
     if beyond is not None and np.isfinite(beyond["low"]):
@@ -325,6 +324,12 @@ def limitations(result: ManyModelsResult) -> list[str]:
         "Sign flips turn models, not sequences: they are of the sequences that were read.",
         "An untrained network is a random initialisation as transformers makes it for the architecture.",
     ]
+    if len(_draws(result)) == 2:
+        found.append(
+            "Two models that happen to be alike make an interval narrow, and two that are not make it very wide: how "
+            "much "
+            "models vary is hardly known from two."
+        )
     contexts = {str(run.facts["context"]) for run in result.runs if run.facts["context"]}
     found += [
         f"Every {result.record.unit} is averaged over its {context}s, which are taken as they are here: intervals over "
