@@ -105,3 +105,14 @@ def test_what_several_packings_cannot_answer_is_refused(arguments, message, tmp_
     assert main([*arguments, "--packings", "2", "--out", str(tmp_path)], package=studies) == 2
     assert message in " ".join(capsys.readouterr().err.split())
     assert not list(tmp_path.iterdir())
+
+
+def test_what_describes_sequences_is_no_covariate_of_words(folder, tmp_path, capsys):
+    """Each packing by itself is described as a run of one packing is; the words have their own covariates alone."""
+    sequences = pd.read_parquet(folder / "sequences.parquet")
+    assert sequences[["distinct_pieces", "word_likeness"]].notna().all(axis=None)
+    assert "likeness of its words" not in (folder / "report.md").read_text(encoding="utf-8")
+    wanted = ["mt40k_topbotk", "--k", "120", *ARGUMENTS, "--covariates", "word_likeness", "--out", str(tmp_path)]
+    assert main(wanted, package=studies) == 2
+    assert "--covariates word_likeness: there is no such covariate" in " ".join(capsys.readouterr().err.split())
+    assert not list(tmp_path.iterdir())
