@@ -44,7 +44,7 @@ def test_only_a_frozen_study_is_said_to_be_claimed_before(tmp_path, capsys):
     assert main(["freeze", *RUN, "--out", str(tmp_path)], package=studies) == 2
     assert "holds a report of null_split already" in " ".join(capsys.readouterr().err.split())
     # and what is done otherwise is named
-    assert main([*RUN, "--alpha", "0.01", "--out", str(tmp_path)], package=studies) == 0
+    assert main([*RUN, "--alpha", "0.04", "--out", str(tmp_path)], package=studies) == 0
     assert "the run keeps to them" not in section(tmp_path)
     assert "this run does not keep to them: it differs in --alpha." in section(tmp_path)
     written = json.loads((tmp_path / "null_split" / "run.json").read_text())

@@ -395,7 +395,8 @@ def jackknife_error(values: ArrayLike, predictor: ArrayLike, covariates: ArrayLi
     for start in range(0, table.shape[1], _FEATURES):
         block = slice(start, min(start + _FEATURES, table.shape[1]))
         left_out = np.arcsinh(_without_each(whole.features(block), strata, size) / 2)
-        spread = ((left_out - left_out.mean(axis=0)) ** 2).sum(axis=0)
+        with np.errstate(invalid="ignore"):  # infinite without a unit that alone determines a coefficient
+            spread = ((left_out - left_out.mean(axis=0)) ** 2).sum(axis=0)
         error[block] = np.where(np.isfinite(spread), np.sqrt((n - 1) / n * spread), np.inf)
     return error
 
