@@ -223,7 +223,7 @@ def test_without_special_tokens_there_is_no_special_mass(tmp_path: Path) -> None
 @pytest.mark.parametrize("measure", [one.name for one in MEASURES])
 def test_a_measure_is_compared_only_where_it_has_values(measure: str) -> None:
     sites = (Site("encoder", 1, 1), Site("cross", 1, 1, "decoder", "text"), Site("seeing", 1, 1, "text", "vision"))
-    refused = {"self_mass": "cross", "target_mass": "seeing"}
+    refused = {"self_mass": "cross", "target_mass": "seeing", "span_mass": "seeing"}
     if measure not in refused:
         return check_sites([measure], sites)
     with pytest.raises(InputError, match=f"{measure} has no value at site '{refused[measure]}'"):

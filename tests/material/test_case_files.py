@@ -165,7 +165,7 @@ def test_words_of_any_script_are_one_word_each_and_what_is_unknown_is_told(tmp_p
     assert material.sequences[1].words == material.sequences[2].words == ("naïve",)
     assert material.sequences[1].token_ids == material.sequences[2].token_ids
     notes = " / ".join(material.notes)
-    assert "1 texts hold letters that are written apart from their marks" in notes
+    assert "1 row holds letters that are written apart from their marks" in notes
     assert "lacks a piece of 1 words" in notes
     assert "🙂🙂 (row 6)" in notes
 

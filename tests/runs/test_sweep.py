@@ -150,7 +150,7 @@ def test_the_report_opens_with_how_stable_the_result_is(folder, settings, heads)
         assert (folder / name).with_suffix(".svg").is_file()
     index = (folder.parent / "README.md").read_text()
     row = next(line for line in index.splitlines() if f"{FOLDER}/report.md" in line)
-    assert row.count("|") == 7
+    assert row.count("|") == 8
 
 
 def test_a_second_run_says_that_it_reuses_and_gives_the_same(quick, folder, reports, capsys, monkeypatch):
@@ -168,11 +168,11 @@ def test_an_interrupted_sweep_goes_on_and_ends_as_an_uninterrupted_one(quick, fo
     analyse, extract = sweep_run.analyse_cube, sweep_run.extract
     calls = []
 
-    def interrupted(*arguments):
+    def interrupted(*arguments, **more):
         calls.append("tests")
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return analyse(*arguments)
+        return analyse(*arguments, **more)
 
     monkeypatch.setattr(sweep_run, "analyse_cube", interrupted)
     assert run(*ARGUMENTS, out=tmp_path) == 130
@@ -201,9 +201,9 @@ def test_another_recipe_takes_over_nothing(quick, folder, tmp_path, monkeypatch)
     tested = []
     analyse = sweep_run.analyse_cube
 
-    def counting(*arguments):
+    def counting(*arguments, **more):
         tested.append(arguments[3].own["k"])
-        return analyse(*arguments)
+        return analyse(*arguments, **more)
 
     monkeypatch.setattr(sweep_run, "analyse_cube", counting)
     # a damaged result, and a k that is new; 200 alone is reused

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 import zipfile
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from metastable.files import is_file
 from metastable.material.encodings import decode
 from metastable.material.separators import SEPARATORS, records, separator_of
 
-__all__ = ["SUFFIXES", "Row", "Sheet", "check_characters", "composed", "read_rows", "read_sheet"]
+__all__ = ["SUFFIXES", "Row", "Sheet", "check_characters", "read_rows", "read_sheet"]
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".xlsx")
 """Endings of the files that can be read; .txt holds columns separated by tabs or commas."""
@@ -38,9 +37,8 @@ class Row(NamedTuple):
     number : int
         Its number in a spreadsheet: the first row is 1, blank rows count.
     cells : tuple of str
-        Its cells as text, without the white space around them, its characters composed (Unicode's NFC), so that
-        the same word is written in one way. A cell is never taken for a missing value: "null", "nan" and "NA" stay
-        what they are.
+        Its cells as text, without the white space around them, none taken for a missing value: "null",
+        "nan" and "NA" stay what they are.
     """
 
     number: int
@@ -66,11 +64,6 @@ def check_characters(text: str, where: str) -> None:
         raise InputError(
             f"{where}: character {found.start() + 1} is half a character (U+{ord(found[0]):04X}); write the whole one"
         )
-
-
-def composed(text: str) -> str:
-    """Return a text with its letters and their accents in one character each, as far as there are such."""
-    return unicodedata.normalize("NFC", text)
 
 
 @dataclass(frozen=True)
@@ -133,7 +126,7 @@ def read_sheet(path: Path, *, encoding: str | None = None, known: Collection[str
     for row in rows:
         for cell in row.cells:
             check_characters(cell, f"{path.name}, row {row.number}")
-    return Sheet(tuple(Row(one.number, tuple(composed(cell) for cell in one.cells)) for one in rows), notes)
+    return Sheet(rows, notes)
 
 
 def _text_cells(path: Path, text: str, mark: str | None, known: Collection[str]) -> list[tuple[str, ...]]:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from metastable.errors import InputError, one_line
 from metastable.files import is_file, sha256_of
-from metastable.material.spreadsheets import SUFFIXES, Row, composed, read_sheet
+from metastable.material.marked_words import composed
+from metastable.material.spreadsheets import SUFFIXES, Row, read_sheet
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,6 +56,7 @@ class Table:
     def __post_init__(self) -> None:
         """Compose letters, and leave out what turns the direction of writing, which is no part of a word."""
         turned = [row.number for row in self.rows if any(_TURNING.search(cell) for cell in row.cells)]
+        apart = sum(any(composed(cell) != cell for cell in row.cells) for row in self.rows)
         cleaned = tuple(
             Row(row.number, tuple(composed(_TURNING.sub("", cell)) for cell in row.cells)) for row in self.rows
         )
@@ -62,6 +64,13 @@ class Table:
         if turned:
             named = ", ".join(map(str, turned[:_NAMED])) + (", …" if len(turned) > _NAMED else "")
             note = f"characters that turn the direction of writing were left out of {len(turned):,} rows: {named}"
+            object.__setattr__(self, "notes", (*self.notes, note))
+        if apart:
+            hold = "row holds" if apart == 1 else "rows hold"
+            note = (
+                f"{apart:,} {hold} letters that are written apart from their marks; they were read composed (Unicode "
+                "NFC), so that a word is the same word however it was typed"
+            )
             object.__setattr__(self, "notes", (*self.notes, note))
 
     def cells(self, column: str) -> list[str]:

@@ -172,7 +172,7 @@ def text_rows(
         )
     _check_marks(table, rows)
     _check_conditions(table, rows, columns)
-    return _told(table, rows, columns, tuple(covariates), notes, {row.number: row for row in body})
+    return _told(table, rows, columns, tuple(covariates), notes)
 
 
 def _require_columns(table: Table, columns: Mapping[str, str]) -> None:
@@ -302,7 +302,6 @@ def _told(
     columns: Mapping[str, str],
     covariates: tuple[str, ...],
     notes: tuple[str, ...],
-    kept: Mapping[int, Row],
 ) -> TextRows:
     """Put together what was read with what was not."""
     unused = tuple(name for name in table.columns if name not in columns.values() and name not in covariates)
@@ -316,18 +315,5 @@ def _told(
             *notes,
             f"columns of numbers that describe the texts, in the table of balance and for --covariates: "
             f"{', '.join(covariates)}",
-        )
-    decomposed = sum(
-        composed(kept[row.number].cells[table.columns.index(columns[role])])
-        != kept[row.number].cells[table.columns.index(columns[role])]
-        for row in rows
-        for role in ("text", "text_b")
-        if role in columns
-    )
-    if decomposed:
-        notes = (
-            *notes,
-            f"{decomposed:,} texts hold letters that are written apart from their marks; they were read composed "
-            "(Unicode NFC), so that a word is the same word however it was typed",
         )
     return TextRows(tuple(rows), table.source, table.sha256, dict(columns), covariates, unused, tuple(warnings), notes)
