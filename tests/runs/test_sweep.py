@@ -211,7 +211,8 @@ def test_another_recipe_takes_over_nothing(quick, folder, tmp_path, monkeypatch)
     damaged = json.loads(record.read_text())
     record.write_text(record.read_text()[:-20])
     assert run(*ARGUMENTS[:3], "120,200,150", *ARGUMENTS[4:], out=tmp_path) == 0
-    sizes = {120: (damaged["n_a"] + damaged["n_b"]) < 40, 200: (damaged["n_a"] + damaged["n_b"]) >= 40}
+    n_units = damaged["facts"]["n_a"] + damaged["facts"]["n_b"]
+    sizes = {120: n_units < 40, 200: n_units >= 40}
     assert tested == [next(k for k, mine in sizes.items() if mine), 150]
 
 
