@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import count
 from typing import Protocol
 
 import numpy as np
@@ -90,13 +92,17 @@ class _Spread:
     def features(self, block: slice) -> _Spread:
         return replace(self, mean=self.mean[block], first=self.first[:, block], second=self.second[:, block])
 
+    @cached_property
+    def floor(self) -> Floats:
+        """What is rounding of a sum of squares."""
+        return np.asarray(_ROUNDING * self.second.sum(axis=0))
+
     def moments(self, drawn: Drawn) -> tuple[Floats, Floats, Floats]:
         """Units, mean and sum of squared deviations of every resample."""
         n = drawn(self.count[:, None])
         first, second = drawn(self.first), drawn(self.second)
         squares = second - first**2 / n
-        floor = _ROUNDING * self.second.sum(axis=0)
-        return n, self.mean + first / n, np.where(squares <= floor, 0.0, squares)
+        return n, self.mean + first / n, np.where(squares <= self.floor, 0.0, squares)
 
 
 def _spread(values: Floats, side: NDArray[np.bool_], strata: _Strata) -> _Spread:
@@ -121,6 +127,11 @@ class _Regression:
     def features(self, block: slice) -> _Regression:
         return replace(self, across=self.across[:, :, block], squares=self.squares[:, block])
 
+    @cached_property
+    def floor(self) -> Floats:
+        """What is rounding of a sum of squares."""
+        return np.asarray(_ROUNDING * self.squares.sum(axis=0))
+
     def fit(self, drawn: Drawn) -> tuple[Floats, Floats, Floats]:
         """Coefficient of the first column, its information, and the sum of squared residuals of every resample.
 
@@ -135,7 +146,7 @@ class _Regression:
         beta = inverse @ across
         total = drawn(self.squares)
         residual = total - (beta * across).sum(axis=1)
-        residual = np.where(residual <= _ROUNDING * self.squares.sum(axis=0), 0.0, residual)
+        residual = np.where(residual <= self.floor, 0.0, residual)
         nothing = np.where(lost, np.nan, 1.0)[:, None]
         return nothing * beta[:, 0] / self.unit, nothing / inverse[:, :1, 0] * self.unit**2, residual
 
@@ -403,11 +414,22 @@ def jackknife_error(values: ArrayLike, predictor: ArrayLike, covariates: ArrayLi
 
 def _without_each(statistic: _Statistic, strata: _Strata, size: int) -> Floats:
     """Statistic without each cluster, shape (n_clusters, n_features)."""
-    parts = []
-    for start in range(0, strata.n_clusters, size):
-        out = slice(start, min(start + size, strata.n_clusters))
-        parts.append(statistic(lambda rows, out=out: rows.sum(axis=0) - rows[out]))  # type: ignore[misc]
-    return np.concatenate(parts)
+    # The statistic asks for its sums in the same order each time: their totals are the same in every block.
+    totals: list[Floats] = []
+
+    def leaving(out: slice) -> Drawn:
+        number = count()
+
+        def drawn(rows: Floats) -> Floats:
+            place = next(number)
+            if place == len(totals):
+                totals.append(rows.sum(axis=0))
+            return np.asarray(totals[place] - rows[out])
+
+        return drawn
+
+    starts = range(0, strata.n_clusters, size)
+    return np.concatenate([statistic(leaving(slice(start, start + size))) for start in starts])
 
 
 def _check(confidence: float, n_resamples: int) -> None:
