@@ -6,7 +6,15 @@ from pathlib import Path
 import pytest
 
 from metastable.errors import InputError
-from metastable.heads.record import ComparisonRecord, RunRecord, SweepRecord, read_record, record_kind, write_record
+from metastable.heads.record import (
+    ComparisonRecord,
+    ManyModelsRecord,
+    RunRecord,
+    SweepRecord,
+    read_record,
+    record_kind,
+    write_record,
+)
 from tests.report.fixed_results import fixed_result
 from tests.report_folders import report_folder
 
@@ -16,8 +24,8 @@ REPORTS = sorted((Path(__file__).parents[2] / "reports").glob("*/run.json"))
 @pytest.mark.parametrize("path", REPORTS, ids=lambda path: path.parent.name)
 def test_every_shipped_record_is_read_and_written_as_it_was(path):
     record = read_record(path)
-    kind = {"run": RunRecord, "comparison": ComparisonRecord, "sweep": SweepRecord}[record_kind(path)]
-    assert type(record) is kind
+    kinds = {"run": RunRecord, "comparison": ComparisonRecord, "sweep": SweepRecord, "models": ManyModelsRecord}
+    assert type(record) is kinds[record_kind(path)]
     found, written = json.loads(path.read_text(encoding="utf-8")), record.to_json()
     # an option that came after the report was written has its default, and is written too
     found["options"] = {**written["options"], **found["options"]}
