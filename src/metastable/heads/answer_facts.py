@@ -114,11 +114,7 @@ class AnswerFacts:
     many: Mapping[str, ManyModelsRecord]
 
 
-def _silent(sentence: str) -> None:
-    """Drop a sentence."""
-
-
-def read_records(reports: Path, say: Callable[[str], None] = _silent) -> dict[str, Record]:
+def read_records(reports: Path, say: Callable[[str], None]) -> dict[str, Record]:
     """Return the record of every folder that holds a report, by its name; those that cannot be read are left out.
 
     Parameters

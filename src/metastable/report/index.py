@@ -11,6 +11,7 @@ from metastable.errors import InputError
 from metastable.files import locked, sweep_temporary, write_text
 from metastable.heads.answer_facts import read_facts, read_records
 from metastable.heads.record import ComparisonRecord, ManyModelsRecord, RunRecord, SweepRecord
+from metastable.progress import Silent
 from metastable.report.answer import answer
 from metastable.report.apa import format_p, format_r
 from metastable.report.markdown import as_text
@@ -79,18 +80,14 @@ def _models_row(folder: Path, record: ManyModelsRecord) -> str:
     return f"| [{title}]({quote(folder.name)}/report.md) | {verdict.sentence} | {own.n_models} | {own.n_untrained} |\n"
 
 
-def _silent(sentence: str) -> None:
-    """Drop a sentence."""
-
-
-def write_index(reports: Path, say: Callable[[str], None] = _silent) -> Path:
+def write_index(reports: Path, say: Callable[[str], None] | None = None) -> Path:
     """Write README.md over all reports of a folder; one that cannot be read is left out.
 
     Parameters
     ----------
     reports : Path
         The folder that holds a folder for each report.
-    say : callable
+    say : callable or None
         Told in one sentence of each report that is left out, and why.
 
     Returns
@@ -104,7 +101,7 @@ def write_index(reports: Path, say: Callable[[str], None] = _silent) -> Path:
         if not mine:
             raise InputError(f"another run has been writing {path} for {_PATIENCE} seconds; type the same again")
         sweep_temporary(reports)
-        write_text(path, _index(reports, say))
+        write_text(path, _index(reports, say or Silent().say))
     return path
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from metastable.errors import InputError, did_you_mean
 from metastable.figures.save import save_figure
 from metastable.report.markdown import as_text
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from metastable.figures.saving_beside import Save
     from metastable.figures.style import Drawing
 
-__all__ = ["Given", "Part", "PlacedPlate", "Plate", "given", "markdown", "placed_plates", "save_plates"]
+__all__ = ["Given", "Part", "PlacedPlate", "Plate", "draw_named", "given", "markdown", "placed_plates", "save_plates"]
 
 R = TypeVar("R")
 
@@ -147,9 +148,9 @@ class PlacedPlate(Generic[R]):
         """Key of the section that it stands in."""
         return self.part.section or self.plate.section
 
-    @property
+    @cached_property
     def alt(self) -> str:
-        """Its alternative text."""
+        """Its alternative text, worked out once for the file and the page."""
         return self.plate.alt(self.part.result)
 
     @property
@@ -180,6 +181,31 @@ def placed_plates(table: Sequence[Plate[R]], result: R) -> list[PlacedPlate[R]]:
     list of PlacedPlate
     """
     return [PlacedPlate(plate, part) for plate in table if plate.applies(result) for part in plate.parts(result)]
+
+
+def draw_named(name: str, plates: Sequence[PlacedPlate[Any]]) -> Figure:
+    """Draw the figure of a report that bears a name.
+
+    Parameters
+    ----------
+    name : str
+        The stem of its files.
+    plates : sequence of PlacedPlate
+        All figures of the report.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    InputError
+        If there is none of that name, with the nearest one and all there are.
+    """
+    named = {plate.stem: plate for plate in plates}
+    if name not in named:
+        raise InputError(f"there is no figure {name!r}; {did_you_mean(name, named)}the figures are: {', '.join(named)}")
+    return named[name].draw()
 
 
 def save_plates(

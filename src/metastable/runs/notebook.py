@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from rich.console import Console
 
-from metastable.errors import InputError, did_you_mean
 from metastable.heads.record import RunVerdict
 from metastable.heads.results import RunResult
 from metastable.material.table_study import FILE_OPTIONS, TableFile, read_file, study_name, study_of
 from metastable.material.tables import is_table_file, table_of_frame
 from metastable.material.texts import table_texts
 from metastable.progress import Silent, Stages
+from metastable.report.plate import draw_named
 from metastable.report.run.plates import run_plates
 from metastable.report.run.verdict_sentences import verdict_sentences
 from metastable.runs.conditions import ConditionsResult, run_conditions
@@ -96,12 +96,7 @@ class Result:
         InputError
             If the report has no figure of that name.
         """
-        plates = {plate.stem: plate for plate in run_plates(self.found)}
-        if name not in plates:
-            raise InputError(
-                f"there is no figure {name!r}; {did_you_mean(name, plates)}the figures are: {', '.join(plates)}"
-            )
-        return plates[name].draw()
+        return draw_named(name, run_plates(self.found))
 
     def __str__(self) -> str:
         return " ".join(verdict_sentences(self.found))

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from rich.console import Console
 
-from metastable.errors import InputError, did_you_mean
+from metastable.errors import InputError
 from metastable.heads.many_models_result import ManyModelsResult
 from metastable.heads.models_options import ModelsOptions
 from metastable.heads.record import ManyModelsVerdict
 from metastable.progress import Silent
 from metastable.report.models.plates import PLATES
 from metastable.report.models.sentences import verdict
-from metastable.report.plate import placed_plates
+from metastable.report.plate import draw_named, placed_plates
 from metastable.runs.models import run_models as run_on_models
 from metastable.runs.progress_bars import RichStages
 from metastable.study import Study
@@ -96,12 +96,7 @@ class ModelsResult:
         InputError
             If the report has no figure of that name.
         """
-        plates = {plate.stem: plate for plate in placed_plates(PLATES, self.found)}
-        if name not in plates:
-            raise InputError(
-                f"there is no figure {name!r}; {did_you_mean(name, plates)}the figures are: {', '.join(plates)}"
-            )
-        return plates[name].draw()
+        return draw_named(name, placed_plates(PLATES, self.found))
 
     def __str__(self) -> str:
         return " ".join(verdict(self.found))
