@@ -352,6 +352,8 @@ class ComparedReport:
         Hash of each file that was read.
     packages : mapping of str to str
         Versions that it was made with.
+    measure : str
+        In which of its measures it was compared; empty where an older version wrote it.
     """
 
     name: str
@@ -361,6 +363,7 @@ class ComparedReport:
     model: ComparedModel
     sha256: Mapping[str, str]
     packages: Mapping[str, str]
+    measure: str = ""
 
 
 @dataclass(frozen=True)

@@ -207,7 +207,9 @@ def _matching(facts: AnswerFacts) -> str:
         if record is None or record.verdict.r is None or record.verdict.p is None:
             continue
         r, p, p_within = record.verdict.r, record.verdict.p, record.verdict.p_within
-        numbers = f"*r* = {format_r(r)}, permutation {p_phrase(p)}"
+        compared = {call_measure(one.measure) for one in record.comparison.values() if one.measure}
+        numbers = f"{' and '.join(sorted(compared))}: " if compared else ""
+        numbers += f"*r* = {format_r(r)}, permutation {p_phrase(p)}"
         if p_within is not None:
             numbers += f", within layers {p_phrase(p_within)}"
         shown = "agree in part" if r > 0 else "run against each other in part"

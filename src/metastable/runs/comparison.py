@@ -140,6 +140,7 @@ def comparison_record(found: Comparison, options: ComparisonOptions, command: st
                 model=ComparedModel(report.record.model.id, report.record.model.weights_sha256),
                 sha256=dict(report.sha256),
                 packages=dict(report.record.packages),
+                measure=report.measure,
             )
             for side, name, report in zip(("first", "second"), found.names, (found.first, found.second), strict=True)
         },
