@@ -31,7 +31,21 @@ from metastable.stats.permutations.permutation import PermutationResult, permuta
 from metastable.stats.samples import covariate_frame, sample_moments, split_samples
 from metastable.stats.superiority import probability_of_superiority
 
-__all__ = ["analyse"]
+__all__ = ["analyse", "relabelings_beside"]
+
+
+def relabelings_beside(n_permutations: int, n_features: int, alpha: float) -> int:
+    """Return how many relabelings an adjustment that only stands beside the test takes.
+
+    As many as a lone feature needs to pass a correction over all, twice over, and no more than the test: beside
+    covariates a relabeling is dear.
+
+    Examples
+    --------
+    >>> relabelings_beside(10_000, 72, 0.05), relabelings_beside(999, 72, 0.05)
+    (2880, 999)
+    """
+    return min(n_permutations, int(np.ceil(2 * n_features / alpha)))
 
 
 def analyse(
@@ -150,9 +164,9 @@ def analyse(
                 on_permutations(part * total + done, n_variants * total)
 
         held = beside if name == "adjusted" else None
-        # what stands beside the test takes as many relabelings as a lone head needs to pass a correction, with room
-        few = int(np.ceil(2 * len(features) / settings.alpha))
-        fewer = replace(settings, n_permutations=min(settings.n_permutations, few))
+        fewer = replace(
+            settings, n_permutations=relabelings_beside(settings.n_permutations, len(features), settings.alpha)
+        )
         mine = settings if part == 0 or held is None else fewer
         variants[name] = _variant(values, condition, held, pair, block, family, mine, tell)
     main, main_held = variants[names[0]], None if chosen is None else beside

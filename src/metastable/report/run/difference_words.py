@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping
+from typing import Any
+
 import numpy as np
 
 from metastable.report.apa import (
@@ -21,6 +24,7 @@ from metastable.report.run.methods import observation_clause, relabelings_clause
 from metastable.report.run.scene import Scene
 from metastable.report.sides import units_text
 from metastable.report.words import covariate_name
+from metastable.stats.difference import relabelings_beside
 from metastable.stats.simulation.sensitivity import Sensitivity
 
 __all__ = ["DIFFERENCE_WORDS"]
@@ -71,8 +75,11 @@ def _whither(scene: Scene) -> str:
     return f": the heads that differ {more} in {a if up else b}{scene.sides.thing}"
 
 
-def _mean(value: float) -> str:
-    return f"{value:.1f}" if abs(value) >= 2 else f"{value:.2f}"
+def _means(row: Mapping[Hashable, Any]) -> str:
+    """Write both means of a covariate with as many digits as the smaller one needs."""
+    a, b = float(row["mean_a"]), float(row["mean_b"])
+    digits = 1 if min(abs(a), abs(b)) >= 2 else 2
+    return f"{a:.{digits}f} against {b:.{digits}f}"
 
 
 def _warning(scene: Scene) -> str:
@@ -84,7 +91,7 @@ def _warning(scene: Scene) -> str:
     a, b = scene.conditions
     rows = unequal.sort_values("smd", key=lambda smd: -smd.abs(), kind="stable").to_dict("records")
     parts = [
-        f"{covariate_name(row['covariate'])} {_mean(row['mean_a'])} against {_mean(row['mean_b'])} "
+        f"{covariate_name(row['covariate'])} {_means(row)} "
         f"(d = {format_g(row['smd'])}, 95% CI {format_interval(row['smd_low'], row['smd_high'])})"
         for row in rows
     ]
@@ -120,9 +127,11 @@ def _adjustment(scene: Scene) -> str:
     chosen = (
         f"{listed(scene.held_names)}, as the tests of this report do," if scene.held else "all these covariates at once"
     )
+    few = relabelings_beside(scene.options.permutations, len(scene.heads), alpha)
+    drawn = "" if scene.held else f" with at most {few:,} relabelings"
     text = (
         f"Adjusting every head's difference for {chosen} "
-        f"(permutation test on {units_text(scene.contrast)}{alone}, HC3 errors; DiCiccio & Romano, 2017) "
+        f"(permutation test{drawn} on {units_text(scene.contrast)}{alone}, HC3 errors; DiCiccio & Romano, 2017) "
         f"leaves {int((before & after).sum())} of the {plural(int(before.sum()), 'head')} significant "
         f"(FDR {format_level(alpha)}), makes {plural(int((after & ~before).sum()), 'other')} so, "
         f"moves the median |*g*| from {format_g(details['g_unadjusted'].abs().median(), sign=False)} "
