@@ -591,14 +591,14 @@ def _tidy(
     scaling = f"ratings are numbers from {lowest:g} (abstract) to {highest:g} (concrete)" + (
         "" if given else "; another scale is given by --rating-scale, such as 1 7"
     )
-    ratings = [row.cells[1] for row in entries]
-    for word, rating, row in zip(first_row, ratings, entries, strict=True):
-        found, where = read_number(rating), f"{name}, row {row.number}"
+    ratings, places = [row.cells[1] for row in entries], [f"{name}, row {row.number}" for row in entries]
+    for word, rating, where in zip(first_row, ratings, places, strict=True):
+        found = read_number(rating)
         if not found:
             raise InputError(f"{where}: the rating {rating!r} of {word!r} is not a number; {scaling}")
         if not any(low <= value <= high for value in found):
             raise InputError(f"{where}: the rating {rating} of {word!r} is outside the scale; {scaling}")
-    scores = np.array(numbers(ratings, [f"{name}, row {row.number}" for row in entries], low=low, high=high))
+    scores = np.array(numbers(ratings, places, low=low, high=high))
     return pd.DataFrame(
         {
             "word": pd.Series(list(first_row), dtype="str"),

@@ -124,8 +124,9 @@ def read_sheet(path: Path, *, encoding: str | None = None, known: Collection[str
     except OSError as error:
         raise InputError(f"cannot read {path} ({error.strerror}); give a file that you may read") from None
     for row in rows:
-        for cell in row.cells:
-            check_characters(cell, f"{path.name}, row {row.number}")
+        if _HALF.search("".join(row.cells)):
+            for cell in row.cells:
+                check_characters(cell, f"{path.name}, row {row.number}")
     return Sheet(rows, notes)
 
 

@@ -17,12 +17,8 @@ from metastable.stats.adjustment import adjusted_difference, difference_design
 from metastable.stats.correlation import correlation_effect, partial_correlation, slope_design
 from metastable.stats.effects import EffectSize, check_confidence, hedges_g, small_sample_factor
 from metastable.stats.labels import check_labels, label_codes
-from metastable.stats.samples import (
-    covariate_frame,
-    sample_moments,
-    split_samples,
-    unit_scaled,
-)
+from metastable.stats.samples import covariate_frame, sample_moments, split_samples, unit_scaled
+from metastable.stats.side_by_side import side_by_side
 
 __all__ = ["bootstrap_g", "bootstrap_slope", "jackknife_error"]
 
@@ -502,11 +498,11 @@ def _intervals(
     for start in range(0, n_features, _FEATURES):
         block = slice(start, min(start + _FEATURES, n_features))
         some = statistic.features(block)
-        parts = [
-            some(lambda rows, weights=weights: weights @ rows)  # type: ignore[misc]
-            for weights in _draws(strata, n_resamples, size, seed)
-        ]
-        drawn = np.concatenate(parts)
+
+        def resampled(weights: Floats, some: _Statistic = some) -> Floats:
+            return some(lambda rows: weights @ rows)
+
+        drawn = np.concatenate(list(side_by_side(resampled, _draws(strata, n_resamples, size, seed))))
         drawn = drawn[~np.isnan(drawn).any(axis=1)]
         left_out = _without_each(some, strata, size)
         enough = len(drawn) >= (1 - _LOST) * n_resamples

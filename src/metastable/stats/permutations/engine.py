@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from metastable.stats.permutations.omnibus import Collector, OmnibusResult, p_value, slack
 from metastable.stats.permutations.relabelings import Relabelings
-from metastable.stats.permutations.statistics import Backend, Prepared, Statistic
+from metastable.stats.permutations.statistics import CPU, Backend, Prepared, Statistic
 from metastable.stats.permutations.tail import tail_p_values
+from metastable.stats.side_by_side import blas_threads, side_by_side
 
 __all__ = ["Alternative", "PermutationResult", "Plan", "Progress", "run_permutations"]
 
@@ -105,10 +106,10 @@ class _Blocks:
 
 def _block_sizes(n_units: int, n_features: int, n_relabelings: int, block_bytes: int, grain: int) -> _Blocks:
     # Half of the memory for what a feature holds all along (values, squares, a copy or two, and its null
-    # distribution), half for a block of relabelings (their labels and a few products).
+    # distribution), half for the blocks of relabelings at work side by side (their labels and a few products).
     half = block_bytes // 2 // 8
     features = int(np.clip(half // (5 * n_units + n_relabelings), 1, n_features))
-    relabelings = min(half // (3 * n_units + 10 * features), max(grain // features, 64))
+    relabelings = min(half // blas_threads() // (3 * n_units + 10 * features), max(grain // features, 64))
     return _Blocks(features, max(1, min(relabelings, n_relabelings)))
 
 
@@ -209,15 +210,19 @@ def _null(
 ) -> Floats:
     """Directed statistics of a block of features, shape (n_features, n_relabelings)."""
     n = relabelings.n
-    null = np.empty((len(prepared.flat), n))
-    done = 0
-    for relabeled in relabelings.blocks(size):
-        part = null[:, done : done + len(relabeled)]
-        part[:] = statistic.evaluate(prepared, relabeled, plan.backend)
-        plan.directed(part)
+
+    def evaluate(relabeled: NDArray[Any]) -> Floats:
+        part = plan.directed(np.array(statistic.evaluate(prepared, relabeled, plan.backend)))
         # A relabeling without a number counts as reaching whatever was observed.
         part[np.isnan(part)] = np.inf
-        done += len(relabeled)
+        return part
+
+    null = np.empty((len(prepared.flat), n))
+    done = 0
+    blocks = relabelings.blocks(size)
+    for part in side_by_side(evaluate, blocks) if plan.backend is CPU else map(evaluate, blocks):
+        null[:, done : done + part.shape[1]] = part
+        done += part.shape[1]
         if plan.callback is not None:
             plan.callback(turn[0] * n + done, turn[1] * n)
     return null
