@@ -1,4 +1,4 @@
-"""One condition of a study, as a calibration divides it: its units, their clusters, the rows of its mixed model."""
+"""One condition of a study, as a calibration divides it: units, clusters, contexts, the rows of its mixed model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from metastable.errors import InputError
 from metastable.heads.calibration_options import CalibrationOptions
 from metastable.heads.cube import token_values, unit_means
 from metastable.heads.results import Counted
-from metastable.stats.simulation.calibrating import TokenValues
+from metastable.stats.simulation.calibrating import ContextValues, TokenValues
 
 __all__ = ["Side", "side_of"]
 
@@ -31,12 +31,15 @@ class Side:
         Rows for the mixed model; None where the study has none of its own.
     n_units : int
         Units that are divided.
+    contexts : ContextValues or None
+        Rows for the tests over items and contexts; None where the study has none.
     """
 
     values: NDArray[np.float64]
     cluster: NDArray[np.intp] | None
     tokens: TokenValues | None
     n_units: int
+    contexts: ContextValues | None = None
 
 
 def side_of(counted: Counted, features: pd.DataFrame, options: CalibrationOptions) -> Side:
@@ -84,7 +87,12 @@ def side_of(counted: Counted, features: pd.DataFrame, options: CalibrationOption
         values, cluster = contrast.values(means)[units], None
     # pairs and clusters are factors already
     crossed = None if clustered or contrast.pair is not None else contrast.crossed
-    return Side(values, cluster, _token_values(counted, features, options, means, row, crossed), len(units))
+    tokens = _token_values(counted, features, options, means, row, crossed)
+    contexts: ContextValues | None = None
+    if contrast.crossing is not None and not options.covariates:
+        mine = np.flatnonzero(row >= 0)
+        contexts = ContextValues(means[mine], row[mine], contrast.crossing.context[mine])
+    return Side(values, cluster, tokens, len(units), contexts)
 
 
 def _second_factor(

@@ -45,11 +45,15 @@ def recorded_options(folder: Path) -> Options | None:
     return record.options
 
 
-def _further(counted: Counted, features: pd.DataFrame, options: CalibrationOptions) -> Further:
+def _further(counted: Counted, features: pd.DataFrame, options: CalibrationOptions, *, contexts: bool) -> Further:
     """Return what else of the study's report is tried: all that its units allow."""
     contrast = counted.contrasts[0]
-    unpaired = {"slope", "slope with covariate"}
-    names = [name for name in FURTHER if name != "joint" and (contrast.pair is None or name not in unpaired)]
+    without = {"joint"}
+    if contrast.pair is not None:
+        without |= {"slope", "slope with covariate"}
+    if not contexts:
+        without.add("contexts")
+    names = [name for name in FURTHER if name not in without]
     if options.joint:
         if not joint_fits(contrast, features, counted.options.measure):
             raise InputError(JOINT_NEEDS)
@@ -122,7 +126,8 @@ def _written(
             alpha=options.alpha,
             shift=options.shift,
             share=options.share,
-            further=_further(counted, features, options),
+            contexts=side.contexts,
+            further=_further(counted, features, options, contexts=side.contexts is not None),
             rng=options.seed,
             callback=advance,
         )

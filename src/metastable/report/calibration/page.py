@@ -65,14 +65,22 @@ def _table_of_omnibus_tests(rates: pd.DataFrame) -> str:
 
 
 def _table_of_further_tests(rates: pd.DataFrame) -> str:
-    rows = [[str(row["test"]), _rate(pd.Series(row)), str(row["n_splits"])] for row in rates.to_dict("records")]
+    rows = [
+        [
+            row["test"] if row["correction"] == "none" else f"{row['test']}: any head, by {row['correction']}",
+            _rate(pd.Series(row)),
+            str(row["n_splits"]),
+        ]
+        for row in rates.to_dict("records")
+    ]
     return table(["what is tried", "false positive rate", "divisions"], rows, "lrr")
 
 
 def _sections(result: CalibrationResult) -> list[Section]:
     rates = result.table
-    of_heads = rates[rates["test"].isin(rates.loc[rates["measure"] == "fwer", "test"])]
-    beyond = rates[rates["test"].isin(FURTHER) | rates["test"].str.startswith("joint: ")]
+    further = rates["test"].str.partition(": ")[0].isin(FURTHER)
+    beyond = rates[further]
+    of_heads = rates[rates["test"].isin(rates.loc[rates["measure"] == "fwer", "test"]) & ~further]
     omnibus = rates.drop([*of_heads.index, *beyond.index])
     return [
         Section(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from metastable.heads.calibration_result import CalibrationResult, Repacked
 from metastable.report.apa import format_level
+from metastable.stats.simulation.context_splits import VARIES
 
 __all__ = ["beyond", "division", "limitations", "reading", "verdict"]
 
@@ -109,7 +110,19 @@ def beyond(result: CalibrationResult) -> str:
         f"*equivalence* with one half shifted by {margin:g} standard deviations, to the margin's boundary; the "
         "difference beside a *covariate* that lies one standard deviation higher in one half and moves every head by "
         "half a one; the *slope* of a predictor drawn at random, and the same beside a covariate that goes along with "
-        "it and moves every head. Each should be α or less. Tests over contexts are not tried here."
+        f"it and moves every head{_over_contexts(result)}. Each should be α or less."
+    )
+
+
+def _over_contexts(result: CalibrationResult) -> str:
+    """Go on with the tests over items and contexts, where they were tried."""
+    crossing = result.contrast.crossing
+    if crossing is None or not (result.table["test"] == "contexts").any():
+        return ""
+    return (
+        f"; and the tests over {crossing.item_name}s and *contexts* of a difference that is drawn anew for each "
+        f"{crossing.context_name}, with a standard deviation of {VARIES:g} and a mean of zero over all that might have "
+        "been drawn"
     )
 
 

@@ -15,13 +15,14 @@ from metastable.stats.effects import welch_p
 from metastable.stats.mixed_models.mixed import fit_mixed_models
 from metastable.stats.permutations.permutation import PermutationResult, permutation_test
 from metastable.stats.samples import is_constant
+from metastable.stats.simulation.context_splits import context_tests
 from metastable.stats.simulation.error_rates import OF_PERMUTATION, PROMISES, Key, group_rates, rate_table, rates
 from metastable.stats.simulation.feature_groups import FeatureGroups, feature_groups
 from metastable.stats.simulation.further import Further, further_tests, joint_tests
-from metastable.stats.simulation.halves import Split, TokenValues, Units, UnitTokens, divide, prepare
+from metastable.stats.simulation.halves import ContextValues, Split, TokenValues, Units, UnitTokens, divide, prepare
 from metastable.stats.simulation.planting import check_share, plant_effects
 
-__all__ = ["CALIBRATED", "TESTS", "TokenValues", "calibrate"]
+__all__ = ["CALIBRATED", "TESTS", "ContextValues", "TokenValues", "calibrate"]
 
 Floats = NDArray[np.float64]
 
@@ -49,6 +50,7 @@ def calibrate(
     values: ArrayLike,
     *,
     tokens: TokenValues | None = None,
+    contexts: ContextValues | None = None,
     cluster: ArrayLike | None = None,
     paired: bool = False,
     family: ArrayLike | None = None,
@@ -74,6 +76,8 @@ def calibrate(
         Units of one condition.
     tokens : TokenValues or None
         Values of the units' tokens; without them the mixed model is not run.
+    contexts : ContextValues or None
+        Values of the units in contexts, for the tests over both that `further` may name.
     cluster : array_like, shape (n_units,), or None
         Cluster of each unit: whole clusters go to one half, the tests get the means of clusters, and the
         mixed model has the cluster as its second grouping factor.
@@ -102,7 +106,8 @@ def calibrate(
         split, up in some and down in others.
     further : Further or None
         What else is tried where it is known to be false (`metastable.stats.simulation.further`): equivalence at its
-        margin, covariates, slopes, the joint model. The joint model is fitted on as many divisions as the mixed model.
+        margin, covariates, slopes, contexts, the joint model. The last two are tried on as many divisions as the mixed
+        model.
     confidence : float
         Coverage of the Monte Carlo intervals.
     rng : int, numpy.random.Generator or None
@@ -149,7 +154,7 @@ def calibrate(
     >>> sorted(table["measure"].unique())
     ['false_positive_rate', 'fdr', 'fwer', 'power']
     """
-    data = prepare(values, tokens, cluster, paired, family)
+    data = prepare(values, tokens, cluster, paired, family, contexts)
     _check_numbers(n_splits, n_model_splits, alpha, shift, share)
     deviation = np.where(is_constant(data.table), 0.0, data.table.std(axis=0, ddof=1))
     varies = deviation > 0
@@ -162,7 +167,7 @@ def calibrate(
     n_models = n_splits if n_model_splits is None else n_model_splits
     records: dict[Key, list[float]] = {}
     more = Further() if further is None else further
-    _check_joint(more, data, paired, layer)
+    _check_further(more, data, paired, layer)
     for done in range(n_splits):
         split = divide(len(data.table), paired, generator)
         sign = plant_effects(varies, data.families, share, generator)
@@ -171,6 +176,15 @@ def calibrate(
             by_measure = rates((p < alpha)[varies], np.zeros(int(varies.sum()), bool), data.families[varies])
             rate = by_measure["false_positive_rate"]
             records.setdefault((name, "none", "null", "false_positive_rate"), []).append(rate)
+        if data.contexts is not None and "contexts" in more.tests and done < n_models:
+            over_both = context_tests(
+                data.contexts, split, deviation, data.families,
+                n_permutations=more.n_permutations, alpha=alpha, seed=seed,
+            )  # fmt: skip
+            for (name, correction), p in over_both.items():
+                which = "false_positive_rate" if correction == "none" else "fwer"
+                by_measure = rates((p < alpha)[varies], np.zeros(int(varies.sum()), bool), data.families[varies])
+                records.setdefault((name, correction, "null", which), []).append(by_measure[which])
         if "joint" in more.tests and done < n_models:
             for name, p_joint in joint_tests(data.table, split, np.asarray(layer)).items():
                 records.setdefault((name, "none", "null", "false_positive_rate"), []).append(float(p_joint < alpha))
@@ -230,8 +244,10 @@ def _options(
     return _Options(wanted, asked, n_permutations, alpha)
 
 
-def _check_joint(further: Further, data: Units, paired: bool, layer: ArrayLike | None) -> None:
-    """Refuse the joint model where it does not fit: it is of unpaired units and the logarithms of their values."""
+def _check_further(further: Further, data: Units, paired: bool, layer: ArrayLike | None) -> None:
+    """Refuse contexts where there are none, and the joint model but for unpaired units and logarithms of values."""
+    if "contexts" in further.tests and data.contexts is None:
+        raise InputError("further has 'contexts', but contexts is None; give the values in contexts, or leave it out")
     if "joint" in further.tests and (paired or layer is None or not (data.table > 0).all()):
         raise InputError("further has 'joint', which needs unpaired units, layers and values above 0; leave it out")
 

@@ -22,8 +22,9 @@ Floats = NDArray[np.float64]
 
 #: What is tried, by name: two one-sided tests with the effect at the margin's boundary; the difference and the slope
 #: beside a covariate that goes along with the halves (the predictor) and moves every feature; the slope of a predictor
-#: that moves nothing; and the tests of the joint model.
-FURTHER = ("equivalence", "covariate", "slope", "slope with covariate", "joint")
+#: that moves nothing; the tests over items and contexts of an effect that differs between contexts and is zero over
+#: them; and the tests of the joint model.
+FURTHER = ("equivalence", "covariate", "slope", "slope with covariate", "contexts", "joint")
 
 # The covariate lies this many of its standard deviations higher in half a (goes along with a predictor by r = .45), and
 # one of them moves a feature by this many of its own.
@@ -74,7 +75,8 @@ def further_tests(
     Returns
     -------
     dict of str to ndarray of float64, shape (n_features,)
-        Without the joint model, whose tests are not of single features.
+        Without the tests over contexts, which are of other values, and without the joint model, whose tests are not of
+        single features.
     """
     values, rng = table[split.rows], np.random.default_rng([seed, 1])
     noise, predictor = rng.normal(size=len(values)), rng.normal(size=len(values))

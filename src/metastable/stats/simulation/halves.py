@@ -1,8 +1,9 @@
-"""Random halves of the units of one condition, with their tokens."""
+"""Random halves of the units of one condition, with their tokens and their contexts."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,7 +13,7 @@ from metastable.stats.labels import label_codes
 from metastable.stats.samples import unit_scaled
 from metastable.stats.simulation.planting import family_codes
 
-__all__ = ["Split", "TokenValues", "UnitTokens", "Units", "divide", "prepare"]
+__all__ = ["ContextValues", "Split", "TokenValues", "UnitContexts", "UnitTokens", "Units", "divide", "prepare"]
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,44 @@ class UnitTokens:
 
 
 @dataclass(frozen=True)
+class ContextValues:
+    """Values of units in contexts.
+
+    Attributes
+    ----------
+    values : ndarray of float64, shape (n_observations, n_features)
+        One row per unit and context.
+    unit : ndarray of int, shape (n_observations,)
+        Row of the unit-level values that each observation belongs to.
+    context : ndarray, shape (n_observations,)
+        Label of its context.
+    """
+
+    values: NDArray[np.float64]
+    unit: NDArray[np.integer]
+    context: NDArray[Any]
+
+
+@dataclass(frozen=True)
+class UnitContexts:
+    """Values in contexts, by the unit that moves.
+
+    Attributes
+    ----------
+    table : ndarray of float64, shape (n_observations, n_features)
+        One row per observation.
+    unit : ndarray of int, shape (n_observations,)
+        Unit that moves: the cluster where there are clusters.
+    context : ndarray of int, shape (n_observations,)
+        Codes from 0.
+    """
+
+    table: NDArray[np.float64]
+    unit: NDArray[np.intp]
+    context: NDArray[np.intp]
+
+
+@dataclass(frozen=True)
 class Units:
     """Units that move, whole clusters where there are clusters, and their tokens.
 
@@ -96,11 +135,14 @@ class Units:
         Family of each feature, from 0.
     tokens : UnitTokens or None
         Values of tokens, for the mixed model.
+    contexts : UnitContexts or None
+        Values of the units in their contexts.
     """
 
     table: NDArray[np.float64]
     families: NDArray[np.intp]
     tokens: UnitTokens | None
+    contexts: UnitContexts | None = None
 
 
 def prepare(
@@ -109,6 +151,7 @@ def prepare(
     cluster: ArrayLike | None,
     paired: bool,
     family: ArrayLike | None,
+    contexts: ContextValues | None = None,
 ) -> Units:
     """Check the input of `metastable.stats.simulation.calibrating.calibrate` and take means of clusters.
 
@@ -131,7 +174,23 @@ def prepare(
         table=table if cluster is None else means,
         families=family_codes(family, table.shape[1]),
         tokens=None if tokens is None else _checked_tokens(tokens, table.shape, unit, scale),
+        contexts=None if contexts is None else _checked_contexts(contexts, table.shape, unit, scale),
     )
+
+
+def _checked_contexts(
+    contexts: ContextValues, shape: tuple[int, ...], unit: NDArray[np.intp], scale: NDArray[np.float64]
+) -> UnitContexts:
+    values, row = np.asarray(contexts.values, dtype=np.float64), np.asarray(contexts.unit)
+    if values.ndim != 2 or values.shape[1] != shape[1] or row.shape != (len(values),):
+        raise InputError(
+            f"contexts has values of shape {values.shape} and units of shape {row.shape}; give observations by "
+            f"{shape[1]} features and the unit of each observation"
+        )
+    if not np.issubdtype(row.dtype, np.integer) or row.min() < 0 or row.max() >= shape[0]:
+        raise InputError(f"contexts has units outside 0 to {shape[0] - 1}; give the row of values of each observation")
+    codes = label_codes("contexts", contexts.context, len(values), each="observation")
+    return UnitContexts(values / scale, unit[row], codes)
 
 
 def _checked_tokens(
