@@ -69,6 +69,7 @@ def finished_run(
     FinishedRun
     """
     whole = analysis.omnibus[analysis.omnibus["site"] == "all"]
+    fitted = tuple(name for name in options.covariates if name not in analysis.determined)
     return FinishedRun(
         heads=analysis.heads.join(analysis.details[[analysis.effect.size_low, analysis.effect.size_high]]),
         omnibus=whole[["threshold", "p_sum_squares", "p_max", "n_below_alpha"]].reset_index(drop=True),
@@ -83,7 +84,7 @@ def finished_run(
             "alpha": options.alpha,
             **_worst_covariate(contrast),
             "model": plain(model_record(encoder)),
-            "mixed_model": analysis.over_contexts or contrast.mixed_formula(options.measure, tuple(options.covariates)),
+            "mixed_model": analysis.over_contexts or contrast.mixed_formula(options.measure, fitted),
             "notes": list(material.notes),
             "sources": dict(material.sources),
             "capture": extraction.capture,

@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 __all__ = [
     "format_bf",
     "format_g",
@@ -18,6 +21,7 @@ __all__ = [
     "listed",
     "p_phrase",
     "plural",
+    "still_significant",
     "unbroken",
     "with_article",
 ]
@@ -194,6 +198,23 @@ def plural(n: int, one: str, many: str | None = None) -> str:
     ('1 head', '72 heads')
     """
     return f"{n:,} {one if n == 1 else (many or one + 's')}"
+
+
+def still_significant(before: NDArray[np.bool_], after: NDArray[np.bool_], level: str = "") -> str:
+    """Say how many heads are significant with something held fixed, of those that are without it.
+
+    Examples
+    --------
+    >>> still_significant(np.array([True, True, False]), np.array([True, False, True]))
+    'leaves 1 of the 2 heads significant, makes 1 other so'
+    >>> still_significant(np.array([False, False]), np.array([False, False]), " (FDR .05)")
+    'makes no head significant (FDR .05), as none is without it'
+    """
+    found = int((after & ~before).sum())
+    if not before.any():
+        return f"makes {plural(found, 'head') if found else 'no head'} significant{level}, as none is without it"
+    kept = f"leaves {int((before & after).sum())} of the {plural(int(before.sum()), 'head')} significant{level}"
+    return f"{kept}, makes {plural(found, 'other')} so"
 
 
 def with_article(noun: str) -> str:

@@ -16,6 +16,7 @@ from metastable.report.apa import (
     listed,
     p_phrase,
     plural,
+    still_significant,
     with_article,
 )
 from metastable.report.run.context_words import contexts_sensitivity, contexts_tested
@@ -125,15 +126,14 @@ def _adjustment(scene: Scene) -> str:
     crossing = scene.contrast.crossing
     alone = f" alone, {crossing.context_name}s averaged away" if crossing and scene.analysis.over_contexts else ""
     chosen = (
-        f"{listed(scene.held_names)}, as the tests of this report do," if scene.held else "all these covariates at once"
+        f"{listed(scene.held_names)}, as the tests of this report do" if scene.held else "all these covariates at once"
     )
     few = relabelings_beside(scene.options.permutations, len(scene.heads), alpha)
     drawn = "" if scene.held else f" with at most {few:,} relabelings"
     text = (
         f"Adjusting every head's difference for {chosen} "
         f"(permutation test{drawn} on {units_text(scene.contrast)}{alone}, HC3 errors; DiCiccio & Romano, 2017) "
-        f"leaves {int((before & after).sum())} of the {plural(int(before.sum()), 'head')} significant "
-        f"(FDR {format_level(alpha)}), makes {plural(int((after & ~before).sum()), 'other')} so, "
+        f"{still_significant(before.to_numpy(), after.to_numpy(), f' (FDR {format_level(alpha)})')}, "
         f"moves the median |*g*| from {format_g(details['g_unadjusted'].abs().median(), sign=False)} "
         f"to {format_g(details['g_adjusted'].abs().median(), sign=False)}, "
         f"and turns the sign of {turned}."

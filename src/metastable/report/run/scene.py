@@ -243,7 +243,8 @@ class Scene:
         """The second analysis, a mixed model as lme4 writes it; empty if there is none beside the first."""
         if self.heads["lmm_p"].isna().all() or self.analysis.over_contexts:
             return ""
-        return self.contrast.mixed_formula(self.options.measure, self.held)
+        fitted = tuple(name for name in self.held if name not in self.analysis.determined)
+        return self.contrast.mixed_formula(self.options.measure, fitted)
 
     @cached_property
     def row_length(self) -> float:

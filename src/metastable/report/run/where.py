@@ -6,7 +6,7 @@ import numpy as np
 
 from metastable.heads.decomposition import MapComparison, compared_maps, sink_of, without_sinks
 from metastable.measures import call_measure
-from metastable.report.apa import format_g, format_level, format_r, listed, plural, unbroken
+from metastable.report.apa import format_g, format_level, format_r, listed, plural, still_significant, unbroken
 from metastable.report.run.scene import Scene
 from metastable.report.sections import table
 from metastable.stats.analysis import primary
@@ -146,8 +146,8 @@ def sink_held_sentence(scene: Scene) -> str:
     return (
         f"Holding each {scene.contrast.unit}'s {call_measure(str(held['held'].iloc[0]))} in the same head fixed by "
         f"regression{beside} (HC3 errors; MacKinnon & White, 1985{alone}) "
-        f"leaves {int((before & after).sum())} of the {plural(int(before.sum()), 'head')} significant, "
-        f"moves the median |*{symbol}*| from {typical[0]} to {typical[1]}, and turns the sign of {turned}"
+        f"{still_significant(before, after)}, moves the median |*{symbol}*| from {typical[0]} to {typical[1]}"
+        + (f", and turns the sign of {turned} of those" if before.any() else "")
         + (f"; in {plural(unknown, 'head')} the two cannot be told apart" if unknown else "")
         + ". [sink_held.csv](sink_held.csv) has every head. "
         "The mass and the count are made of the same row, "
