@@ -15,6 +15,7 @@ from metastable.progress import Silent
 from metastable.report.answer import answer
 from metastable.report.apa import format_p, format_r
 from metastable.report.markdown import as_text
+from metastable.report.one_file import render_html
 
 __all__ = ["write_index"]
 
@@ -81,7 +82,7 @@ def _models_row(folder: Path, record: ManyModelsRecord) -> str:
 
 
 def write_index(reports: Path, say: Callable[[str], None] | None = None) -> Path:
-    """Write README.md over all reports of a folder; one that cannot be read is left out.
+    """Write README.md over all reports of a folder, and index.html, the same; one that cannot be read is left out.
 
     Parameters
     ----------
@@ -93,7 +94,7 @@ def write_index(reports: Path, say: Callable[[str], None] | None = None) -> Path
     Returns
     -------
     Path
-        The file written.
+        README.md.
     """
     path = reports / "README.md"
     # of two runs that end together, the second sees the report of the first
@@ -101,7 +102,9 @@ def write_index(reports: Path, say: Callable[[str], None] | None = None) -> Path
         if not mine:
             raise InputError(f"another run has been writing {path} for {_PATIENCE} seconds; type the same again")
         sweep_temporary(reports)
-        write_text(path, _index(reports, say or Silent().say))
+        text = _index(reports, say or Silent().say)
+        write_text(path, text)
+        write_text(reports / "index.html", render_html(text, reports))
     return path
 
 
