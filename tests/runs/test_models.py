@@ -152,8 +152,8 @@ def test_the_report_has_no_gaps(result):
     # in one file, and the models' own reports in theirs
     page = (result.folder / "report.html").read_text(encoding="utf-8")
     assert page.count('src="data:image/png') == text.count("![") > 0
-    assert "/report.html\"" in page
-    assert "/report.md\"" not in page
+    assert '/report.html"' in page
+    assert '/report.md"' not in page
     assert 'href="texts_models/report.html"' in (result.folder.parent / "index.html").read_text(encoding="utf-8")
 
 

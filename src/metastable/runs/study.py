@@ -257,6 +257,8 @@ def _written(study: Study, options: Options, folder: Path, clock: Clock, command
         if cube != folder / CUBE:
             take_along(staged, cube, folder / CUBE)
         write_record(record, staged / "run.json")
+        # a table that had more than two conditions before has left a report here, whose page is about to go
+        (folder / "conditions.json").unlink(missing_ok=True)
     return replace(result, record=record, folder=folder)
 
 
