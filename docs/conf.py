@@ -35,6 +35,8 @@ autosummary_ignore_module_all = False
 autosummary_imported_members = True
 autodoc_typehints = "none"
 numpydoc_show_class_members = False
+# a name in backticks leads to its page, if it has one
+default_role = "autolink"
 numpydoc_xref_param_type = False
 
 sphinx_gallery_conf = {

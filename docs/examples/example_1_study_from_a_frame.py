@@ -9,10 +9,11 @@ with one row per text is enough.
 # %%
 # The texts
 # ---------
-# Twelve pairs of sentences that differ in one noun, concrete in one and abstract in the other. The column ``pair`` says
-# which two belong together, so that they are compared with each other.
+# Twelve pairs of sentences that differ in one noun, concrete in one and abstract in the other. The column ``pair``
+# says which two belong together, so that they are compared with each other.
 
 import tempfile
+import textwrap
 
 import pandas as pd
 
@@ -37,7 +38,7 @@ frame.head()
 # Without ``out`` the report goes to ``reports/`` where you stand.
 
 result = metastable.run(frame, name="thoughts", permutations=1000, out=tempfile.mkdtemp(), progress=False)
-print(result)
+print(textwrap.fill(str(result), 90))
 
 # %%
 # What was found
@@ -49,15 +50,15 @@ largest = heads.reindex(heads["hedges_g"].abs().sort_values(ascending=False).ind
 largest[["layer", "head", "mean_a", "mean_b", "difference", "hedges_g", "p_perm_fdr", "verdict"]].head()
 
 # %%
-# A figure of the report: the means of both conditions, their difference, and the verdict on every head. Twelve pairs are
-# few: most heads are undecided, which is not the same as equal.
+# A figure of the report: the means of both conditions, their difference, and the verdict on every head. Twelve pairs
+# are few: most heads are undecided, which is not the same as equal.
 
 result.figure("summary")
 
 # %%
 # All figures of the report have names:
 
-print(", ".join(result.figures))
+print(textwrap.fill(", ".join(result.figures), 90))
 
 # %%
 # The report itself is a folder: ``report.html`` to read, ``heads.html`` to point at heads, tables to go on with, and

@@ -2,9 +2,9 @@
 A model of your own
 ===================
 
-Any Hugging Face model whose attention can be reached is read by its name, or from a folder in which it was saved. Here it is
-a BERT of two layers with random weights: it has learned nothing, and so shows what the tests say of a model in which there is
-nothing to learn of.
+Any Hugging Face model whose attention can be reached is read by its name, or from a folder in which it was saved.
+Here it is a BERT of two layers with random weights: it has learned nothing, and so shows what the tests say of a
+model in which there is nothing to learn of.
 """
 
 # %%
@@ -12,6 +12,7 @@ nothing to learn of.
 # ---------
 
 import tempfile
+import textwrap
 from pathlib import Path
 
 import pandas as pd
@@ -35,11 +36,13 @@ frame.sample(4, random_state=0)
 # %%
 # A model in a folder
 # -------------------
-# A tokenizer whose vocabulary is the words of these texts, and a model with weights drawn at random. Your own comes from
-# your training, saved in the same way.
+# A tokenizer whose vocabulary is the words of these texts, and a model with weights drawn at random. Your own comes
+# from your training, saved in the same way.
 
 words = sorted({word for text in frame["text"] for word in text.split()})
-tokenizer = BertTokenizer(vocab={word: n for n, word in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words])})
+tokenizer = BertTokenizer(
+    vocab={word: n for n, word in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words])}
+)
 torch.manual_seed(0)
 model = BertModel(
     BertConfig(
@@ -58,17 +61,17 @@ print(*sorted(path.name for path in folder.iterdir()))
 # %%
 # The study
 # ---------
-# ``model`` takes the folder, or the name of a model on the Hugging Face Hub. Models are read from safetensors only, and no
-# code of a model's folder is ever run.
+# ``model`` takes the folder, or the name of a model on the Hugging Face Hub. Models are read from safetensors only,
+# and no code of a model's folder is ever run.
 
 result = metastable.run(
     frame, name="untrained", model=str(folder), permutations=1000, out=tempfile.mkdtemp(), progress=False
 )
-print(result)
+print(textwrap.fill(str(result), 90))
 
 # %%
-# Two layers of four heads. Weights without any training spread nearly evenly over all tokens, so that what differs is the
-# length of the texts. The balance of the covariates, which stands before every test in a report, says so:
+# Two layers of four heads. Weights without any training spread nearly evenly over all tokens, so that what differs is
+# the length of the texts. The balance of the covariates, which stands before every test in a report, says so:
 
 result.figure("balance")
 

@@ -2,8 +2,8 @@
 Reading a cube
 ==============
 
-Every run keeps what it counted, query by query, in ``counts.zarr``. `metastable.load_counts` opens it as an xarray Dataset:
-arrays with names, whose values are read when they are used.
+Every run keeps what it counted, query by query, in ``counts.zarr``. `metastable.load_counts` opens it as an xarray
+Dataset: arrays with names, whose values are read when they are used.
 """
 
 # %%
@@ -37,8 +37,8 @@ result = metastable.run(frame, name="talk", permutations=256, out=tempfile.mkdte
 # %%
 # The cube
 # --------
-# Its dimensions are sequence, site, layer, head, threshold and token; along the sequences lie their conditions, pairs and
-# covariates.
+# Its dimensions are sequence, site, layer, head, threshold and token; along the sequences lie their conditions, pairs
+# and covariates.
 
 counts = metastable.load_counts(result.report.parent / "counts.zarr")
 print(dict(counts.sizes))
@@ -47,14 +47,15 @@ print(*counts.data_vars, sep=", ")
 # %%
 # Every variable says what it is:
 
-print(counts["count"].attrs["long_name"])
+for name in ("count", "special_mass"):
+    print(name, counts[name].attrs)
 print(counts.attrs["study"], counts.attrs["a"], counts.attrs["b"], counts.attrs["model"])
 
 # %%
 # Means by condition
 # ------------------
-# The mean count of each sequence and head stands beside the counts of the single tokens. Grouped by condition and averaged
-# over sequences it is one number per head, and averaged over heads one per layer:
+# The mean count of each sequence and head stands beside the counts of the single tokens. Grouped by condition and
+# averaged over sequences it is one number per head, and averaged over heads one per layer:
 
 by_layer = counts["mean_count"].sel(threshold=0.9).groupby("condition").mean().mean(["site", "head"])
 by_layer.to_pandas().round(2)

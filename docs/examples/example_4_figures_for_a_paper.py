@@ -2,15 +2,15 @@
 Figures for a paper
 ===================
 
-The figures of a report are functions of its tables. They draw single panels, take titles and limits of yours, come with a
-text for readers who cannot see them, and are saved as svg and png that do not change from one run to the next.
+The figures of a report are functions of its tables. They draw single panels, take titles and limits of yours, come
+with a text for readers who cannot see them, and are saved as svg and png that do not change from one run to the next.
 """
 
 # %%
 # A table of heads
 # ----------------
-# It may come from a run, as here, or from a report's file: ``pandas.read_parquet("reports/STUDY/heads.parquet")``, in which
-# the names of the conditions travel with the table.
+# It may come from a run, as here, or from a report's file: ``pandas.read_parquet("reports/STUDY/heads.parquet")``, in
+# which the names of the conditions travel with the table.
 
 import tempfile
 from pathlib import Path
@@ -20,8 +20,34 @@ import pandas as pd
 import metastable
 from metastable import figures
 
-places = ["kitchen", "forest", "harbor", "market", "station", "meadow", "cellar", "tower"]
-times = ["moment", "season", "century", "evening", "decade", "holiday", "minute", "future"]
+places = [
+    "kitchen",
+    "forest",
+    "harbor",
+    "market",
+    "station",
+    "meadow",
+    "cellar",
+    "tower",
+    "valley",
+    "island",
+    "street",
+    "desert",
+]
+times = [
+    "moment",
+    "season",
+    "century",
+    "evening",
+    "decade",
+    "holiday",
+    "minute",
+    "future",
+    "morning",
+    "summer",
+    "weekend",
+    "autumn",
+]
 frame = pd.DataFrame(
     [
         {"condition": condition, "pair": pair, "text": f"They talked about the {noun} and then they left again."}
@@ -45,8 +71,8 @@ drawn
 # %%
 # What it shows, in words
 # -----------------------
-# Every figure function has an alternative text that states the finding. It belongs into the figure's description in the
-# paper and on the web.
+# Every figure function has an alternative text that states the finding. It belongs into the figure's description in
+# the paper and on the web.
 
 print(figures.difference_map.alt(heads, "hedges_g", measure=measure))
 
@@ -56,7 +82,9 @@ print(figures.difference_map.alt(heads, "hedges_g", measure=measure))
 # The svg for the typesetter, the png for the draft, with the same words in both files:
 
 folder = Path(tempfile.mkdtemp())
-for path in figures.save_figure(drawn, folder, "map", alt=figures.difference_map.alt(heads, "hedges_g", measure=measure)):
+for path in figures.save_figure(
+    drawn, folder, "map", alt=figures.difference_map.alt(heads, "hedges_g", measure=measure)
+):
     print(path.name)
 
 # %%

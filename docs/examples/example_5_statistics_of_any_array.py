@@ -2,8 +2,8 @@
 Statistics of any array
 =======================
 
-`metastable.stats` knows nothing of models: it takes units by features, and a label for each unit. Here the features are 40
-sensors of an experiment that never was, with an effect in the first five.
+`metastable.stats` knows nothing of models: it takes units by features, and a label for each unit. Here the features
+are 40 sensors of an experiment that never was, with an effect in the first five.
 """
 
 # %%
