@@ -20,6 +20,7 @@ extensions = [
     "sphinx.ext.autosummary",
     "numpydoc",
     "sphinx_gallery.gen_gallery",
+    "site_figures",
 ]
 exclude_patterns = ["examples", "templates", "_build"]
 templates_path = ["templates"]
