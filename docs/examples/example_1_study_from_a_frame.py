@@ -38,7 +38,7 @@ frame.head()
 # Without ``out`` the report goes to ``reports/`` where you stand.
 
 result = metastable.run(frame, name="thoughts", permutations=1000, out=tempfile.mkdtemp(), progress=False)
-print(textwrap.fill(str(result), 90))
+print(textwrap.fill(str(result), 76))
 
 # %%
 # What was found
@@ -58,7 +58,7 @@ result.figure("summary")
 # %%
 # All figures of the report have names:
 
-print(textwrap.fill(", ".join(result.figures), 90))
+print(textwrap.fill(", ".join(result.figures), 76))
 
 # %%
 # The report itself is a folder: ``report.html`` to read, ``heads.html`` to point at heads, tables to go on with, and

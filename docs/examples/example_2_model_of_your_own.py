@@ -18,6 +18,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 from transformers import BertConfig, BertModel, BertTokenizer
+from transformers.utils.logging import disable_progress_bar
 
 import metastable
 
@@ -44,6 +45,7 @@ tokenizer = BertTokenizer(
     vocab={word: n for n, word in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words])}
 )
 torch.manual_seed(0)
+disable_progress_bar()
 model = BertModel(
     BertConfig(
         vocab_size=len(tokenizer),
@@ -67,7 +69,7 @@ print(*sorted(path.name for path in folder.iterdir()))
 result = metastable.run(
     frame, name="untrained", model=str(folder), permutations=1000, out=tempfile.mkdtemp(), progress=False
 )
-print(textwrap.fill(str(result), 90))
+print(textwrap.fill(str(result), 76))
 
 # %%
 # Two layers of four heads. Weights without any training spread nearly evenly over all tokens, so that what differs is

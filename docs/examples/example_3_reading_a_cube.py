@@ -11,9 +11,10 @@ Dataset: arrays with names, whose values are read when they are used.
 # ------------------------
 
 import tempfile
+import textwrap
 
-import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 import metastable
 
@@ -42,13 +43,13 @@ result = metastable.run(frame, name="talk", permutations=256, out=tempfile.mkdte
 
 counts = metastable.load_counts(result.report.parent / "counts.zarr")
 print(dict(counts.sizes))
-print(*counts.data_vars, sep=", ")
+print(textwrap.fill(", ".join(map(str, counts.data_vars)), 76))
 
 # %%
 # Every variable says what it is:
 
 for name in ("count", "special_mass"):
-    print(name, counts[name].attrs)
+    print(textwrap.fill(f"{name}: {counts[name].attrs['description']}", 76))
 print(counts.attrs["study"], counts.attrs["a"], counts.attrs["b"], counts.attrs["model"])
 
 # %%
@@ -61,6 +62,15 @@ by_layer = counts["mean_count"].sel(threshold=0.9).groupby("condition").mean().m
 by_layer.to_pandas().round(2)
 
 # %%
+# pandas and matplotlib do the rest:
+
+figure = Figure(figsize=(6, 2.6), layout="constrained")
+axes = figure.subplots()
+by_layer.to_pandas().T.plot(ax=axes, marker="o")
+axes.set_ylabel("mean count")
+figure
+
+# %%
 # Down to a token
 # ---------------
 # The count of every token of one sequence in layer 1, head 1; 0 marks what is no token of this sequence.
@@ -69,6 +79,7 @@ first = counts["count"].isel(sequence=0, site=0).sel(layer=1, head=1, threshold=
 print(first[first > 0])
 
 # %%
-# The mean over tokens is the mean count, which is what was tested:
+# Their mean is the mean count of this sequence, one of the measures that the run tested:
 
-np.isclose(first[first > 0].mean(), counts["mean_count"].isel(sequence=0, site=0).sel(layer=1, head=1, threshold=0.9))
+mean = counts["mean_count"].isel(sequence=0, site=0).sel(layer=1, head=1, threshold=0.9).item()
+print(round(first[first > 0].mean(), 3), round(mean, 3))

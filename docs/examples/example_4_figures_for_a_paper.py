@@ -13,6 +13,7 @@ with a text for readers who cannot see them, and are saved as svg and png that d
 # which the names of the conditions travel with the table.
 
 import tempfile
+import textwrap
 from pathlib import Path
 
 import pandas as pd
@@ -20,34 +21,8 @@ import pandas as pd
 import metastable
 from metastable import figures
 
-places = [
-    "kitchen",
-    "forest",
-    "harbor",
-    "market",
-    "station",
-    "meadow",
-    "cellar",
-    "tower",
-    "valley",
-    "island",
-    "street",
-    "desert",
-]
-times = [
-    "moment",
-    "season",
-    "century",
-    "evening",
-    "decade",
-    "holiday",
-    "minute",
-    "future",
-    "morning",
-    "summer",
-    "weekend",
-    "autumn",
-]
+places = "kitchen forest harbor market station meadow cellar tower valley island street desert".split()
+times = "moment season century evening decade holiday minute future morning summer weekend autumn".split()
 frame = pd.DataFrame(
     [
         {"condition": condition, "pair": pair, "text": f"They talked about the {noun} and then they left again."}
@@ -71,10 +46,11 @@ drawn
 # %%
 # What it shows, in words
 # -----------------------
-# Every figure function has an alternative text that states the finding. It belongs into the figure's description in
+# Every figure function has an alternative text that states the finding. It belongs in the figure's description in
 # the paper and on the web.
 
-print(figures.difference_map.alt(heads, "hedges_g", measure=measure))
+words = figures.difference_map.alt(heads, "hedges_g", measure=measure)
+print(textwrap.fill(words, 76))
 
 # %%
 # Saving it
@@ -82,9 +58,7 @@ print(figures.difference_map.alt(heads, "hedges_g", measure=measure))
 # The svg for the typesetter, the png for the draft, with the same words in both files:
 
 folder = Path(tempfile.mkdtemp())
-for path in figures.save_figure(
-    drawn, folder, "map", alt=figures.difference_map.alt(heads, "hedges_g", measure=measure)
-):
+for path in figures.save_figure(drawn, folder, "map", alt=words):
     print(path.name)
 
 # %%
