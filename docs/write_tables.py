@@ -1,13 +1,34 @@
-"""Write docs/measures_and_corrections.md from the tables of measures and of corrections."""
+"""Write what docs/ holds of tables: the page of measures and corrections, and the rates on the page of validation."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+
+import pandas as pd
 
 from metastable.measures import MEASURES, Measure
 from metastable.stats.corrections import CORRECTIONS, Correction
 
 PAGE = Path(__file__).with_name("measures_and_corrections.md")
+VALIDATION = Path(__file__).with_name("validation.md")
+REPORTS = Path(__file__).parents[1] / "reports"
+
+# What the page of validation shows of a calibration: what it calls the test, test, correction, the bounded rate.
+_SHOWN = (
+    ("permutation", "permutation", "none", "false_positive_rate"),
+    ("permutation", "permutation", "bh", "fdr"),
+    ("permutation", "permutation", "max-t", "fwer"),
+    ("mixed model", "mixed", "none", "false_positive_rate"),
+    ("omnibus, sum of squares", "model: sum of squares", "none", "false_positive_rate"),
+    ("equivalence, at the margin", "equivalence", "none", "false_positive_rate"),
+    ("slope", "slope", "none", "false_positive_rate"),
+)
+_RATES = {"false_positive_rate": "false positives", "fdr": "false discoveries", "fwer": "family-wise error"}
+_CONTROLS = {
+    "null_split": "random halves of one pool of words",
+    "positive_control": "one word repeated against distinct words",
+}
 
 _TESTS = {"any": "all", "positive": "independent or positively dependent", "independent": "independent"}
 
@@ -64,5 +85,59 @@ last_mass = "my_package.rows:LAST_MASS"
 """
 
 
+def _rates() -> str:
+    """Say what a calibration of the founding study found."""
+    folder = REPORTS / "mt40k_topbotk"
+    table = pd.read_csv(folder / "calibration.csv", keep_default_na=False, na_values=[""])
+    n_units = json.loads((folder / "calibration.json").read_text(encoding="utf-8"))["n_units"]
+    bounded = table.dropna(subset=["nominal"])
+    above, n = int((bounded["low"] > bounded["nominal"]).sum()), len(bounded)
+    rows = []
+    for called, test, correction, measure in _SHOWN:
+        mine = table[(table["test"] == test) & (table["correction"] == correction)]
+        # the rate of false discoveries is of halves with a planted shift, all others of halves alike
+        scenario = "planted" if measure == "fdr" else "null"
+        rate = mine[(mine["measure"] == measure) & (mine["scenario"] == scenario)].iloc[0]
+        power = mine[mine["measure"] == "power"]["estimate"]
+        found = f"{rate['estimate']:.3f} [{rate['low']:.3f}, {rate['high']:.3f}]"
+        powerful = "" if power.empty else f"{power.iloc[0]:.3f}"
+        rows.append(f"| {called} | {correction} | {_RATES[measure]} | {found} | {powerful} |")
+    return (
+        f"In {table['n_splits'].max()} divisions of the {n_units} sequences of concrete words of `mt40k_topbotk`, "
+        f"{above or 'none'} of {n} rates\nlies above its nominal level by more than Monte Carlo error. Some of them, "
+        "at α = .05:\n\n| test | correction | rate that is bounded | found [95%] | power |\n"
+        "| --- | --- | --- | ---: | ---: |\n" + "\n".join(rows)
+    )
+
+
+def _controls() -> str:
+    """Say what the studies found in which it is known what there is."""
+    rows = []
+    for study, compared in _CONTROLS.items():
+        verdict = json.loads((REPORTS / study / "run.json").read_text(encoding="utf-8"))["verdict"]
+        rows.append(f"| `{study}` | {compared} | {verdict['different']} of {verdict['heads']} |")
+    return "| study | what is compared | heads that differ |\n| --- | --- | ---: |\n" + "\n".join(rows)
+
+
+def validation(text: str) -> str:
+    """Return the page of validation with what the reports hold now between its marks.
+
+    Parameters
+    ----------
+    text : str
+        The page as it is.
+
+    Returns
+    -------
+    str
+    """
+    for name, written in (("rates", _rates()), ("controls", _controls())):
+        before, _, rest = text.partition(f"<!-- {name} -->\n")
+        _, _, after = rest.partition(f"<!-- end of {name} -->\n")
+        text = f"{before}<!-- {name} -->\n\n{written}\n\n<!-- end of {name} -->\n{after}"
+    return text
+
+
 if __name__ == "__main__":
     PAGE.write_text(page(), encoding="utf-8")
+    VALIDATION.write_text(validation(VALIDATION.read_text(encoding="utf-8")), encoding="utf-8")

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from metastable.browser import write_browser
 from metastable.browser.checked_results import Measured
 from metastable.browser.data import STATISTICS
 from metastable.report.apa import format_g, format_interval, format_p
+from metastable.report.one_file import write_html
+from metastable.report.run.page import render_page
+from metastable.report.run.plates import run_plates
 from tests.browser.fakes import NASTY, fake_run, of_slopes
+from tests.report.fixed_results import fixed_result
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
@@ -271,6 +277,22 @@ def test_an_address_opens_its_head(opened: _Opened) -> None:
     assert opened.title.startswith("Layer ")
 
 
+def test_an_address_as_a_report_writes_it_opens_its_head(chromium: Any, opened: _Opened, tmp_path: Path) -> None:
+    opened.open("#layer=5&head=9")
+    assert opened.title == "Layer 5, head 9"
+    opened.page.evaluate("location.hash = '#layer=2&head=3'")
+    opened.page.wait_for_function("document.getElementById('head-title').textContent === 'Layer 2, head 3'")
+    opened.open("#layer=77&head=nonsense")
+    assert opened.title.startswith("Layer ")
+    sites = _Opened(chromium, write_browser(tmp_path / "sites.html", **fake_run({"self": (3, 4), "a b&c": (2, 5)})))
+    sites.open("#site=a%20b%26c&layer=2&head=5")
+    assert sites.title == "A b&c, layer 2, head 5"
+    sites.open("#layer=2&head=5")  # one site alone has as many heads
+    assert sites.title == "A b&c, layer 2, head 5"
+    sites.page.close()
+    assert sites.trouble == []
+
+
 def test_buttons_walk_by_effect_size(opened: _Opened, run: dict[str, Any]) -> None:
     heads = run["heads"].iloc[:72]
     order = heads["hedges_g"].abs().sort_values(ascending=False, kind="stable").index
@@ -392,3 +414,76 @@ def test_a_slope_of_another_measure_is_called_what_it_is(chromium: Any, run: dic
     assert "rising" in page.inner_text("#scale")
     assert all(not text.startswith(("0.", "+0.", "−0.")) for text in page.locator("#grid .cell").all_inner_texts())
     assert opened.trouble == []
+
+
+def _report(browser: Any, path: Path, **options: Any) -> tuple[Any, list[str], list[str]]:
+    """Open a report; return the page, what it complained of, and what it asked for."""
+    page = browser.new_page(**options)
+    trouble: list[str] = []
+    requests: list[str] = []
+    page.on("console", lambda message: trouble.append(message.text))
+    page.on("pageerror", lambda error: trouble.append(str(error)))
+    page.on("dialog", lambda dialog: (trouble.append("dialog"), dialog.dismiss()))
+    page.on("request", lambda request: requests.append(request.url))
+    page.goto(path.as_uri())
+    return page, trouble, requests
+
+
+def _hostile_report(folder: Path) -> Path:
+    result = fixed_result("plain")
+    plates = run_plates(result)
+    (folder / "figures").mkdir()
+    for plate in plates:
+        Image.new("RGB", (2490, 900), "white").save(folder / "figures" / f"{plate.stem}.png")
+    nasty = "</title><script>alert(1)</script><img src=x onerror=alert(1)> [a](javascript:alert(1))"
+    study = replace(result.study, title=nasty, question=nasty, caveat=nasty)
+    material = replace(result.material, notes=NASTY)
+    text = render_page(replace(result, study=study, material=material), plates)
+    # what a fault of escaping would let through
+    (folder / "report.md").write_text(f"{text}\n\n{nasty}\n\n<script>alert(1)</script>\n", encoding="utf-8")
+    return write_html(folder / "report.md")
+
+
+def test_a_report_in_one_file_runs_nothing_and_asks_for_nothing(chromium: Any, tmp_path: Path) -> None:
+    path = _hostile_report(tmp_path)
+    page, trouble, requests = _report(chromium, path)
+    page.wait_for_timeout(100)
+    assert trouble == []
+    assert [url for url in requests if not url.startswith("data:")] == [path.as_uri()]
+    assert page.title().startswith("</title><script>alert(1)</script><img")
+    assert page.locator("main script, main [onerror], a[href^='javascript']").count() == 0
+    images = page.evaluate("[...document.images].map((image) => [image.naturalWidth, image.alt.length])")
+    assert len(images) > 5
+    assert all(width == 2490 and words > 40 for width, words in images)
+    page.close()
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(360, "dark"), (1400, "light")])
+def test_a_report_in_one_file_fits_its_window_and_folds(chromium: Any, tmp_path: Path, width: int, scheme: str) -> None:
+    viewport = {"width": width, "height": 900}
+    page, trouble, _ = _report(chromium, _hostile_report(tmp_path), viewport=viewport, color_scheme=scheme)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    fold = page.locator("details", has_text="All 6 heads").last
+    table = fold.locator("table")
+    assert not table.is_visible()
+    fold.locator("summary").click()
+    assert table.is_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    dark = page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(21, 23, 26)"
+    assert dark == (scheme == "dark")
+    page.close()
+    assert trouble == []
+
+
+def test_a_head_of_a_report_opens_in_the_browser_at_that_head(
+    chromium: Any, run: dict[str, Any], tmp_path: Path
+) -> None:
+    write_browser(tmp_path / "heads.html", **run)
+    (tmp_path / "report.md").write_text("# A\n\n| layer | head |\n| ---: | ---: |\n| 5 | 9 |\n", encoding="utf-8")
+    page, trouble, _ = _report(chromium, write_html(tmp_path / "report.md"))
+    page.click("td a")
+    page.wait_for_selector("#examples[data-feature]")
+    assert page.url.startswith((tmp_path / "heads.html").as_uri())
+    assert page.inner_text("#head-title") == "Layer 5, head 9"
+    page.close()
+    assert trouble == []

@@ -29,7 +29,7 @@ def test_the_summary_fits_and_tells_verdict_heads_largest_and_place(width):
     assert "heads: 3 different, 0 negligible, 0 equivalent, 3 undecided (false discovery rate .05)" in words
     rows = [line.split() for line in text.splitlines() if line.endswith(("different", "undecided"))]
     assert [row[:2] for row in rows] == [["2", "3"], ["1", "3"], ["2", "1"]]
-    assert "report: reports/a[b]c/report.md" in text
+    assert "report: reports/a[b]c/report.md\nthe same in one file: reports/a[b]c/report.html" in text
 
 
 def test_a_slope_is_called_one():

@@ -273,6 +273,18 @@ def test_effect_maps(three):
     )
 
 
+def test_condition_maps(three):
+    table = three.assign(mean_few=[1.0, 2.0, 3.0], mean_many=[2.0, 4.0, 6.0])
+    assert figures.condition_maps_alt(table, ["few", "many"]) == (
+        "Maps of the mean count of every head, one for each condition; on average over heads: few 2.00, many 4.00. The "
+        "conditions differ in 2 of 3 heads after FDR correction at .05."
+    )
+    with pytest.raises(InputError, match="no condition"):
+        figures.condition_maps(table, [])
+    with pytest.raises(InputError, match="mean_none"):
+        figures.condition_maps(table, ["few", "none"])
+
+
 def test_joined_effect_maps(joined):
     table = joined(6, 12)
     text = figures.joined_effect_maps_alt(table, names=("raw", "matched"))

@@ -105,6 +105,13 @@ def test_effect_maps(heads):
 
 
 @image
+def test_condition_maps(heads):
+    table = heads(6, 12)
+    means = {"mean_few": table["mean_a"], "mean_some": table["mean_b"], "mean_many": table["mean_b"] + 1}
+    return figures.condition_maps(table.assign(**means), ["few", "some", "many"])
+
+
+@image
 def test_packings_plot(packings):
     return figures.packings_plot(packings())
 

@@ -94,5 +94,8 @@ def test_the_page_of_the_tables_is_as_they_are():
     specification.loader.exec_module(module)
     text = module.PAGE.read_text(encoding="utf-8")
     assert text == module.page(), "run python docs/write_tables.py"
+    shown = module.VALIDATION.read_text(encoding="utf-8")
+    assert shown == module.validation(shown), "run python docs/write_tables.py"
+    assert "0 of 72" in shown
     for name in (*(measure.name for measure in MEASURES), *CORRECTIONS):
         assert f"| `{name}` |" in text

@@ -50,6 +50,7 @@ def test_the_tests_of_a_study_keep_their_level_on_halves_of_one_condition(tmp_pa
     assert "layers-first" in set(table["correction"])
     text = (folder / "calibration.md").read_text()
     assert text.count("![") == 3
+    assert (folder / "calibration.html").read_text().count('src="data:image/png') == 3
     # the run had a joint model, and so has its calibration
     further = {"equivalence", "covariate", "slope", "slope with covariate", "joint: condition by layer"}
     assert further <= set(level["test"])

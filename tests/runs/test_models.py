@@ -149,6 +149,12 @@ def test_the_report_has_no_gaps(result):
     index = (result.folder.parent / "README.md").read_text(encoding="utf-8")
     assert "## Many models" in index
     assert "](texts_models/report.md)" in index
+    # in one file, and the models' own reports in theirs
+    page = (result.folder / "report.html").read_text(encoding="utf-8")
+    assert page.count('src="data:image/png') == text.count("![") > 0
+    assert '/report.html"' in page
+    assert '/report.md"' not in page
+    assert 'href="texts_models/report.html"' in (result.folder.parent / "index.html").read_text(encoding="utf-8")
 
 
 def test_a_second_run_reuses_all_and_says_the_same(result, place, study, monkeypatch):

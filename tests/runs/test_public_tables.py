@@ -9,6 +9,8 @@ import pytest
 import metastable
 import studies
 from metastable.cli import main
+from metastable.files import unlike
+from metastable.report.index import write_index
 from metastable.stats import welch_anova
 from tests.model_folders import model_folder
 
@@ -178,6 +180,25 @@ def test_three_conditions_are_tested_at_once_and_pair_by_pair(folder):
     text = (out / "three" / "report.md").read_text()
     assert "few, some and many differ in the count" in text
     assert "(../three_few_many/report.md)" in text
+    # a figure of the means, and one of the pairs; the page in one file; its line in the index
+    assert [line.rpartition("](")[2] for line in text.splitlines() if line.startswith("![")] == [
+        "figures/means.png)", "figures/pairs.png)",
+    ]  # fmt: skip
+    differ = int((omnibus["p_perm_fdr"] < 0.05).sum())
+    assert f"The conditions differ in {differ} of 72 heads after FDR correction at .05.](figures/means.png)" in text
+    page = (out / "three" / "report.html").read_text()
+    assert page.count('src="data:image/png') == 2
+    assert 'href="../three_few_many/report.html"' in page
+    record = json.loads((out / "three" / "conditions.json").read_text())
+    assert unlike(out / "three", record["files"]) == []
+    assert {"report.md", "report.html", "figures/pairs.svg", "omnibus.csv"} < set(record["files"])
+    index = (out / "README.md").read_text().split("## Several conditions")[1]
+    row = next(line for line in index.splitlines() if line.startswith("| ["))
+    assert row.startswith("| [few, some and many](three/report.md) | few, some and many differ in the count (")
+    share = f"{differ} of 72"
+    assert share in row
+    (out / "three" / "omnibus.csv").write_text("")
+    assert "three/report.md) | few, some" not in write_index(out).read_text()
     assert main(["sweep", str(folder / "three.parquet"), "--threshold", "0.5", "0.9"], package=studies) == 2
 
 

@@ -84,6 +84,16 @@ def test_every_figure_of_the_report_is_there_with_words_for_those_who_can_not_se
     assert "= .000" not in text
 
 
+def test_the_report_is_one_file_too_and_its_heads_open_in_the_browser(folder):
+    text, page = (folder / "report.md").read_text(), (folder / "report.html").read_text()
+    assert page.count('src="data:image/png') == text.count("![")
+    assert "heads.html#layer=6&amp;head=12" in page
+    assert "heads.html#" not in text
+    files = json.loads((folder / "run.json").read_text())["files"]
+    assert {"report.md", "report.html", "heads.html"} < set(files)
+    assert 'href="mt40k_topbotk/report.html"' in (folder.parent / "index.html").read_text()
+
+
 def test_counts_equal_a_recount_with_plain_transformers_and_numpy(folder, sequences):
     cube = metastable.load_counts(folder / "counts.zarr")
     model = AutoModel.from_pretrained(

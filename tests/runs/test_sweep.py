@@ -131,6 +131,7 @@ def test_thresholds_share_one_extraction(folder):
 
 def test_the_report_opens_with_how_stable_the_result_is(folder, settings, heads):
     report = (folder / "report.md").read_text()
+    assert (folder / "report.html").read_text().count('src="data:image/png') == report.count("![") > 0
     opening = report.split("## What was varied")[0]
     found = (settings["omnibus_p_holm"] < 0.05).sum()
     assert found == 4

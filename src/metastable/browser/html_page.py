@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 from collections.abc import Sequence as SequenceOf
 from importlib.resources import files
@@ -20,6 +18,7 @@ from metastable.browser.attention import Attend
 from metastable.browser.checked_results import Comparison, Measured
 from metastable.browser.data import page_data
 from metastable.files import write_text
+from metastable.report.one_file import source_hash
 from metastable.study import Sequence
 
 __all__ = ["EXAMPLE_BYTES", "json_for_script", "render_browser", "write_browser"]
@@ -51,10 +50,6 @@ def json_for_script(value: Any) -> str:
     return text
 
 
-def _hash_source(text: str) -> str:
-    return "'sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii") + "'"
-
-
 def render_browser(data: dict[str, Any], *, title: str, lead: str, unit: str) -> str:
     """Return the page as text.
 
@@ -83,7 +78,7 @@ def render_browser(data: dict[str, Any], *, title: str, lead: str, unit: str) ->
     )
     # Only this very script and style may run, and nothing may be fetched, whatever the words hold.
     policy = (
-        f"default-src 'none'; script-src {_hash_source(script)}; style-src {_hash_source(style)}; img-src data:; "
+        f"default-src 'none'; script-src {source_hash(script)}; style-src {source_hash(style)}; img-src data:; "
         "base-uri 'none'; form-action 'none'"
     )
     return environment.get_template("page.html.j2").render(

@@ -544,6 +544,13 @@
     }
   }
   function fromAddress() {
+    const named = new URLSearchParams(location.hash.slice(1));
+    if (named.has("layer")) {
+      // as a report writes it: #layer=5&head=9, with &site=NAME where there are several
+      const sites = named.has("site") ? [named.get("site")] : data.sites.map(({ name }) => name);
+      const found = sites.map((site) => find(site, named.get("layer"), named.get("head")));
+      return found.find((feature) => feature !== undefined);
+    }
     const [site, layer, head] = location.hash.slice(1).split("/").map((part) => {
       try {
         return decodeURIComponent(part);

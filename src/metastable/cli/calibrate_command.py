@@ -17,6 +17,7 @@ from metastable.cli.arguments import (
     read_options,
 )
 from metastable.cli.opened_table import study_of_words
+from metastable.cli.written_places import print_places
 from metastable.heads.calibration_options import (
     CalibrationOptions,
     calibration_options,
@@ -83,5 +84,4 @@ def run(registry: Registry, arguments: Sequence[str], console: Console) -> None:
     found = calibrate(study, options, stages=RichStages(console), command=command)
     if found is None:
         return
-    path = found.folder / f"{found.stem}.md"
-    console.print(f"calibration: [bold]{escape(str(path))}[/]", highlight=False, soft_wrap=True)
+    print_places(found.folder / f"{found.stem}.md", console, "calibration")

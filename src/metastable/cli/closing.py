@@ -7,6 +7,7 @@ from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 
+from metastable.cli.written_places import print_places
 from metastable.heads.results import RunResult
 from metastable.report.apa import format_g, format_interval, format_level, format_p
 from metastable.report.measure_words import measure_words
@@ -74,4 +75,4 @@ def print_summary(result: RunResult, console: Console) -> None:
         )
     console.print(f"the {min(_LARGEST, len(heads))} largest by |{effect.symbol}|:", highlight=False)
     console.print(table, highlight=False)
-    console.print(f"report: [bold]{escape(str(result.folder / 'report.md'))}[/]", highlight=False, soft_wrap=True)
+    print_places(result.folder / "report.md", console)

@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.panel import Panel
 
 from metastable.cli.arguments import Parser, add_options, read_options
+from metastable.cli.written_places import print_places
 from metastable.errors import InputError
 from metastable.heads.comparison_options import ComparisonOptions
 from metastable.material.tables import is_table_file
@@ -65,5 +66,4 @@ def run(registry: Registry, arguments: Sequence[str], console: Console) -> None:
 
     result = run_comparison(reports, options, studies=tuple(registry.studies), command=typed("compare", *arguments))
     console.print(Panel(escape(" ".join(verdict(result.found))), title="verdict", title_align="left", expand=False))
-    path = result.folder / "report.md"
-    console.print(f"report: [bold]{escape(str(path))}[/]", highlight=False, soft_wrap=True)
+    print_places(result.folder / "report.md", console)

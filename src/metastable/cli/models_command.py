@@ -11,6 +11,7 @@ from rich.panel import Panel
 
 from metastable.cli.arguments import Parser, add_common_options, add_options, named_study, read_options
 from metastable.cli.opened_table import study_of_words
+from metastable.cli.written_places import print_places
 from metastable.errors import InputError
 from metastable.heads.models_options import ModelsOptions
 from metastable.program import typed
@@ -76,5 +77,4 @@ def run(registry: Registry, arguments: Sequence[str], console: Console) -> None:
     console.print(Panel(escape("\n\n".join(verdict(result))), title="verdict", title_align="left", expand=False))
     for failed in result.record.failed:
         console.print(f"[bold]left out:[/] {escape(failed.label)}: {escape(failed.reason)}", highlight=False)
-    path = result.folder / "report.md"
-    console.print(f"report: [bold]{escape(str(path))}[/]", highlight=False, soft_wrap=True)
+    print_places(result.folder / "report.md", console)

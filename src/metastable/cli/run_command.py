@@ -9,6 +9,7 @@ from rich.markup import escape
 
 from metastable.cli.arguments import Parser, add_common_options, read_options
 from metastable.cli.opened_table import open_table, tell_columns
+from metastable.cli.written_places import print_places
 from metastable.errors import InputError
 from metastable.material.table_study import FILE_OPTIONS, TableFile, study_of, wanted_file
 from metastable.material.texts import MAX_LENGTH
@@ -90,4 +91,4 @@ def _run_several(
         return
     for sentence in found.sentences:
         console.print(escape(sentence), highlight=False)
-    console.print(f"report: [bold]{escape(str(found.folder / 'report.md'))}[/]", highlight=False, soft_wrap=True)
+    print_places(found.folder / "report.md", console)

@@ -12,6 +12,7 @@ from rich.panel import Panel
 
 from metastable.cli.arguments import Parser, add_options, named_study
 from metastable.cli.opened_table import study_of_words
+from metastable.cli.written_places import print_places
 from metastable.errors import InputError
 from metastable.program import typed
 from metastable.runs.progress_bars import RichStages
@@ -70,5 +71,4 @@ def run(registry: Registry, arguments: Sequence[str], console: Console) -> None:
     if result is None:
         return
     console.print(Panel(escape(" ".join(verdict(result))), title="verdict", title_align="left", expand=False))
-    path = result.folder / "report.md"
-    console.print(f"report: [bold]{escape(str(path))}[/]", highlight=False, soft_wrap=True)
+    print_places(result.folder / "report.md", console)

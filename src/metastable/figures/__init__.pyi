@@ -6,6 +6,8 @@ from .calibration_plots import sensitivity_curve as sensitivity_curve
 from .calibration_plots import sensitivity_curve_alt as sensitivity_curve_alt
 from .checkpoint_curves import training_curves as training_curves
 from .checkpoint_curves import training_curves_alt as training_curves_alt
+from .condition_maps import condition_maps as condition_maps
+from .condition_maps import condition_maps_alt as condition_maps_alt
 from .depth_profiles import depth_bands as depth_bands
 from .depth_profiles import depth_bands_alt as depth_bands_alt
 from .diagnostics import balance_plot as balance_plot

@@ -13,6 +13,7 @@ from metastable.errors import InputError
 from metastable.figures.grid import bar_footer, bar_under, draw_cells, outline_cells, row_of_maps
 from metastable.figures.head_tables import (
     HEADS,
+    Limits,
     call_column,
     head_matrix,
     layer_numbers,
@@ -51,6 +52,7 @@ def effect_maps(
     threshold: float | None = None,
     alpha: float = 0.05,
     effect: str | None = None,
+    limits: Limits | None = None,
 ) -> Figure:
     """Show several maps of one effect on one scale that is centred at zero.
 
@@ -64,6 +66,8 @@ def effect_maps(
         As in `difference_map`; each table holds one measure.
     effect : str, optional
         What the effect is called; by its column unless given.
+    limits : pair of float, optional
+        Ends of the colour scale; symmetric about zero unless given.
 
     Returns
     -------
@@ -92,7 +96,7 @@ def effect_maps(
         f"{called}, one scale for all; outlined and counted: significant (FDR {level(alpha)})", WIDTH - 0.8, FONT
     )
     figure, panels, _ = row_of_maps(titles, shape, footer=bar_footer(label))
-    norm = Normalize(*symmetric_limits(np.stack(matrices)))
+    norm = Normalize(*(limits or symmetric_limits(np.stack(matrices))))
     for i, (axes, frame, matrix) in enumerate(zip(panels, frames.values(), matrices, strict=True)):
         draw_cells(axes, matrix, norm, DIVERGING, layer_numbers(frame) if i == 0 else ())
         outline_cells(axes, head_matrix(frame, significant(frame, alpha)) == 1)

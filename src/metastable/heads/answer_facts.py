@@ -14,6 +14,7 @@ from metastable.errors import InputError
 from metastable.heads.finished_report import rows_at
 from metastable.heads.record import (
     ComparisonRecord,
+    ConditionsRecord,
     ManyModelsRecord,
     Record,
     RunRecord,
@@ -24,7 +25,7 @@ from metastable.heads.record import (
 from metastable.stats.effect_kinds import DIFFERENCE
 from metastable.stats.verdict import DIFFERENT, NEGLIGIBLE
 
-__all__ = ["AnswerFacts", "MeasureFact", "StudyFact", "read_facts", "read_records"]
+__all__ = ["AnswerFacts", "MeasureFact", "StudyFact", "read_conditions", "read_facts", "read_records"]
 
 _KEYS = ["site", "layer", "head", "threshold", "measure"]
 _FOUND = [DIFFERENT, NEGLIGIBLE]
@@ -141,6 +142,31 @@ def read_records(reports: Path, say: Callable[[str], None]) -> dict[str, Record]
             say(f"left out of the list of reports: {error}")
             continue
         found[folder.name] = record
+    return found
+
+
+def read_conditions(reports: Path, say: Callable[[str], None]) -> dict[str, ConditionsRecord]:
+    """Return the record of every folder that holds a report on more than two conditions, as `read_records` does.
+
+    Parameters
+    ----------
+    reports : Path
+    say : callable
+
+    Returns
+    -------
+    dict of str to ConditionsRecord
+        In the order of the names.
+    """
+    found: dict[str, ConditionsRecord] = {}
+    for path in sorted(reports.glob("*/conditions.json")):
+        try:
+            record = ConditionsRecord.read(path)
+            require_whole(record, path)
+        except InputError as error:
+            say(f"left out of the list of reports: {error}")
+            continue
+        found[path.parent.name] = record
     return found
 
 

@@ -24,6 +24,7 @@ __all__ = [
     "ComparedReport",
     "ComparisonRecord",
     "ComparisonVerdict",
+    "ConditionsRecord",
     "ContrastRecord",
     "ExtractionRecord",
     "FailedModel",
@@ -692,7 +693,46 @@ class CalibrationRecord(Record):
     files: Mapping[str, str] = field(default_factory=dict)
 
 
-Report = TypeVar("Report", bound=RunRecord | ComparisonRecord | SweepRecord | CalibrationRecord | ManyModelsRecord)
+@dataclass(frozen=True)
+class ConditionsRecord(Record):
+    """What conditions.json holds of a report on more than two conditions.
+
+    Attributes
+    ----------
+    command : str
+    conditions : tuple of str
+    options : mapping of str to object
+        Those of every pair's run, with those of the table.
+    reports : tuple of str
+        The folder of each pair's report.
+    sentences : tuple of str
+        What was found.
+    heads, heads_different : int
+        Heads that were tested over all conditions at once, and those that differ; 0 where that could not be done.
+    pairs_different : int
+        Pairs that differ over all heads.
+    p_all : float or None
+        Whether the conditions differ in any head; None where it could not be had.
+    files : mapping of str to str
+        SHA-256 of each file of the report, by its name in the folder.
+    """
+
+    command: str
+    conditions: tuple[str, ...]
+    options: Mapping[str, Any]
+    reports: tuple[str, ...]
+    sentences: tuple[str, ...]
+    heads: int
+    heads_different: int
+    pairs_different: int
+    p_all: float | None
+    files: Mapping[str, str] = field(default_factory=dict)
+
+
+Whole = RunRecord | ComparisonRecord | SweepRecord | CalibrationRecord | ManyModelsRecord | ConditionsRecord
+"""A record that knows the files of its report."""
+
+Report = TypeVar("Report", bound=Whole)
 
 
 def run_command(name: str, out: Path) -> str:
@@ -710,14 +750,12 @@ def with_files(record: Report, folder: Path) -> Report:
     return replace(record, files={name: sha256_of(folder / name) for name in files_below(folder)})
 
 
-def require_whole(
-    record: RunRecord | ComparisonRecord | SweepRecord | CalibrationRecord | ManyModelsRecord, path: Path
-) -> None:
+def require_whole(record: Whole, path: Path) -> None:
     """See that the files beside a record are those that it was written with.
 
     Parameters
     ----------
-    record : RunRecord, ComparisonRecord, SweepRecord, CalibrationRecord or ManyModelsRecord
+    record : RunRecord, ComparisonRecord, SweepRecord, CalibrationRecord, ManyModelsRecord or ConditionsRecord
     path : Path
         Where it was read.
 

@@ -9,8 +9,10 @@ from urllib.parse import quote
 import pandas as pd
 
 from metastable.report.apa import format_g, format_level, format_p, listed, plural
+from metastable.report.conditions_plates import SeveralConditions
 from metastable.report.markdown import as_text
 from metastable.report.measure_words import measure_words
+from metastable.report.plate import PlacedPlate, markdown
 from metastable.report.sections import table
 from metastable.study import Options
 
@@ -84,6 +86,7 @@ def render_conditions(
     options: Options,
     command: str,
     folders: Mapping[tuple[str, str], str],
+    plates: Sequence[PlacedPlate[SeveralConditions]] = (),
 ) -> str:
     """Return the page over several conditions as Markdown.
 
@@ -100,6 +103,8 @@ def render_conditions(
         What was typed.
     folders : mapping of (str, str) to str
         The folder of each pair's report.
+    plates : sequence of PlacedPlate
+        The figures, as `metastable.report.conditions_plates.PLATES` has them.
 
     Returns
     -------
@@ -120,11 +125,13 @@ def render_conditions(
     blocks = [
         f"# {listed([as_text(name) for name in conditions])}",
         " ".join(as_text(sentence) for sentence in sentences),
+        *(markdown(plate) for plate in plates if plate.section == "lead"),
         "## Pair by pair",
         table(["pair (its report)", "units a", "units b", "p, all heads", "p, Holm over pairs", "heads that differ"],
               rows, "lrrrrr"),
         "The heads that differ are those of all pairs corrected together (the run's correction over the heads of every "
         "pair of a site). A pair's own report corrects over its own heads alone.",
+        *(markdown(plate) for plate in plates if plate.section == "pairs"),
     ]  # fmt: skip
     if not omnibus.empty:
         shown = omnibus.sort_values(["p_perm", "F"], ascending=[True, False], kind="stable").head(_SHOWN)

@@ -9,12 +9,13 @@ from urllib.parse import quote
 
 from metastable.errors import InputError
 from metastable.files import locked, sweep_temporary, write_text
-from metastable.heads.answer_facts import read_facts, read_records
-from metastable.heads.record import ComparisonRecord, ManyModelsRecord, RunRecord, SweepRecord
+from metastable.heads.answer_facts import read_conditions, read_facts, read_records
+from metastable.heads.record import ComparisonRecord, ConditionsRecord, ManyModelsRecord, RunRecord, SweepRecord
 from metastable.progress import Silent
 from metastable.report.answer import answer
-from metastable.report.apa import format_p, format_r
+from metastable.report.apa import format_p, format_r, format_share, listed
 from metastable.report.markdown import as_text
+from metastable.report.one_file import render_html
 
 __all__ = ["write_index"]
 
@@ -40,6 +41,15 @@ Two reports side by side: *r* is the correlation of their effect maps over heads
 permuted over the whole map; a dash where the heads of two models do not correspond.
 
 | comparison | verdict | *r* | *p* |
+| --- | --- | ---: | ---: |
+"""
+
+_CONDITIONS = """
+## Several conditions
+
+All conditions at once, and pair by pair; every pair has its own report above.
+
+| report | verdict | heads that differ over the conditions | pairs that differ |
 | --- | --- | ---: | ---: |
 """
 
@@ -80,8 +90,15 @@ def _models_row(folder: Path, record: ManyModelsRecord) -> str:
     return f"| [{title}]({quote(folder.name)}/report.md) | {verdict.sentence} | {own.n_models} | {own.n_untrained} |\n"
 
 
+def _conditions_row(folder: Path, record: ConditionsRecord) -> str:
+    title, sentence = as_text(listed(record.conditions)), as_text(record.sentences[0] if record.sentences else "")
+    heads = format_share(record.heads_different, record.heads) if record.heads else "–"
+    pairs = f"{record.pairs_different} of {len(record.reports)}"
+    return f"| [{title}]({quote(folder.name)}/report.md) | {sentence} | {heads} | {pairs} |\n"
+
+
 def write_index(reports: Path, say: Callable[[str], None] | None = None) -> Path:
-    """Write README.md over all reports of a folder; one that cannot be read is left out.
+    """Write README.md over all reports of a folder, and index.html, the same; one that cannot be read is left out.
 
     Parameters
     ----------
@@ -93,7 +110,7 @@ def write_index(reports: Path, say: Callable[[str], None] | None = None) -> Path
     Returns
     -------
     Path
-        The file written.
+        README.md.
     """
     path = reports / "README.md"
     # of two runs that end together, the second sees the report of the first
@@ -101,7 +118,9 @@ def write_index(reports: Path, say: Callable[[str], None] | None = None) -> Path
         if not mine:
             raise InputError(f"another run has been writing {path} for {_PATIENCE} seconds; type the same again")
         sweep_temporary(reports)
-        write_text(path, _index(reports, say or Silent().say))
+        text = _index(reports, say or Silent().say)
+        write_text(path, text)
+        write_text(reports / "index.html", render_html(text, reports))
     return path
 
 
@@ -113,5 +132,7 @@ def _index(reports: Path, say: Callable[[str], None]) -> str:
     many = [_models_row(folder, record) for folder, record in found if isinstance(record, ManyModelsRecord)]
     known = answer(read_facts(reports, records))
     text = _TITLE + (f"{known}\n\n" if known else "") + _HEADER + "".join(studies)
+    several = [_conditions_row(reports / name, record) for name, record in read_conditions(reports, say).items()]
+    text += _CONDITIONS + "".join(several) if several else ""
     text += _MODELS + "".join(many) if many else ""
     return text + _COMPARISONS + "".join(comparisons) if comparisons else text

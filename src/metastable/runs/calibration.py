@@ -19,6 +19,7 @@ from metastable.heads.record import CalibrationRecord, ComparedModel, RunRecord,
 from metastable.heads.results import Counted
 from metastable.progress import Silent, Stages
 from metastable.report.calibration.page import write_page
+from metastable.report.one_file import write_html
 from metastable.runs.clock import Clock
 from metastable.runs.study import count_study
 from metastable.runs.writing_alone import writing_alone
@@ -149,6 +150,7 @@ def _written(
     with written_together(folder, "calibration.json") as staged:
         with clock.stage("report", "figures and report") as advance:
             write_page(replace(result, folder=staged), advance)
+            write_html(staged / f"{result.stem}.md", folder)
         record = with_files(result.record, staged)
         write_record(record, staged / "calibration.json")
     return replace(result, record=record)

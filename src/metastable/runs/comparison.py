@@ -27,6 +27,7 @@ from metastable.progress import Silent, Stages
 from metastable.report.comparison.page import write_page
 from metastable.report.comparison.sentences import verdict_record
 from metastable.report.index import write_index
+from metastable.report.one_file import write_html
 from metastable.runs.clock import Clock
 from metastable.runs.writing_alone import writing_alone
 
@@ -83,6 +84,7 @@ def run_comparison(
     with writing_alone(folder), written_together(folder, "run.json") as staged:
         with clock.stage("report", "figures and report") as advance:
             write_page(replace(result, folder=staged), advance)
+            write_html(staged / "report.md", folder)
         record = with_files(result.record, staged)
         write_record(record, staged / "run.json")
     write_index(out, clock.stages.say)

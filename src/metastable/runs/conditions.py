@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 from collections.abc import Callable, Collection, Sequence
@@ -16,13 +15,19 @@ from numpy.typing import NDArray
 
 from metastable.errors import InputError
 from metastable.extraction.store import load_counts
-from metastable.files import sha256_of, write_text
+from metastable.files import write_text, written_together
 from metastable.heads.cube import feature_table, unit_means
+from metastable.heads.record import ConditionsRecord, with_files, write_record
 from metastable.heads.results import RunResult
 from metastable.progress import Silent, Stages
 from metastable.report.conditions_page import condition_sentences, render_conditions
+from metastable.report.conditions_plates import PLATES, SeveralConditions
+from metastable.report.index import write_index
+from metastable.report.one_file import write_html
+from metastable.report.plate import placed_plates, save_plates
 from metastable.runs.clock import Clock
 from metastable.runs.study import run_study
+from metastable.runs.writing_alone import writing_alone
 from metastable.stats.analysis import primary
 from metastable.stats.corrections import adjust_p_values
 from metastable.stats.several_groups import several_groups_test
@@ -134,32 +139,54 @@ def run_conditions(
         results[a, b] = found
     clock = Clock(stages)
     folder = Path(options.out) / name
-    with clock.stage("conditions", "all conditions at once"):
+    with clock.stage("conditions", "all conditions at once") as advance:
         omnibus, p_all, reason, unit = _omnibus(conditions, results)
         pairs, contrasts = _pairs(results, options)
         made = ConditionsResult(folder, omnibus, pairs, contrasts, p_all, results)
         settled = next(iter(results.values())).record.options
         sentences = condition_sentences(list(conditions), omnibus, contrasts, p_all, settled, unit, reason)
         made = replace(made, sentences=sentences)
-        folder.mkdir(parents=True, exist_ok=True)
-        omnibus.to_csv(folder / "omnibus.csv", index=False, lineterminator="\n")
-        pairs.to_csv(folder / "pairs.csv", index=False, lineterminator="\n")
-        contrasts.to_csv(folder / "contrasts.csv", index=False, lineterminator="\n")
-        text = render_conditions(
-            list(conditions), omnibus, contrasts, sentences, settled, command, dict(zip(results, folders, strict=True))
-        )
-        write_text(folder / "report.md", text)
-        tables = ("omnibus.csv", "pairs.csv", "contrasts.csv")
-        record = {
-            "command": command,
-            "conditions": list(conditions),
-            "options": options.to_json(),
-            "reports": folders,
-            "p_all": None if np.isnan(p_all) else p_all,
-            "tables SHA-256": {table: sha256_of(folder / table) for table in tables},
-        }
-        write_text(folder / "conditions.json", json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+        record = _record(made, conditions, options, settled, folders, command)
+        drawn = SeveralConditions(tuple(conditions), omnibus, pairs, settled)
+        plates = placed_plates(PLATES, drawn)
+        with writing_alone(folder), written_together(folder, "conditions.json") as staged:
+            for stem, table in (("omnibus", omnibus), ("pairs", pairs), ("contrasts", contrasts)):
+                write_text(staged / f"{stem}.csv", table.to_csv(index=False, lineterminator="\n"))
+            save_plates(plates, staged, advance)
+            of_pairs = dict(zip(results, folders, strict=True))
+            text = render_conditions(
+                list(conditions), omnibus, contrasts, sentences, settled, command, of_pairs, plates
+            )
+            write_text(staged / "report.md", text)
+            write_html(staged / "report.md", folder)
+            write_record(with_files(record, staged), staged / "conditions.json")
+            # a table that had two conditions before has left a report here, whose page is about to go
+            (folder / "run.json").unlink(missing_ok=True)
+    write_index(folder.parent, stages.say)
     return made
+
+
+def _record(
+    made: ConditionsResult,
+    conditions: Sequence[str],
+    options: Options,
+    settled: Options,
+    folders: Sequence[str],
+    command: str,
+) -> ConditionsRecord:
+    """Return what conditions.json holds, but for the files."""
+    tested, alpha = not made.omnibus.empty, settled.alpha
+    return ConditionsRecord(
+        command=command,
+        conditions=tuple(conditions),
+        options=options.to_json(),
+        reports=tuple(folders),
+        sentences=made.sentences,
+        heads=len(made.omnibus),
+        heads_different=int((made.omnibus["p_perm_fdr"] < alpha).sum()) if tested else 0,
+        pairs_different=int((made.contrasts["p_all_heads_holm"] < alpha).sum()),
+        p_all=None if np.isnan(made.p_all) else made.p_all,
+    )
 
 
 def _folder(name: str, a: str, b: str) -> str:

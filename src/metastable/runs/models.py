@@ -42,6 +42,7 @@ from metastable.report.apa import plural
 from metastable.report.index import write_index
 from metastable.report.models.page import write_page
 from metastable.report.models.sentences import verdict_record
+from metastable.report.one_file import write_html
 from metastable.runs.clock import Clock
 from metastable.runs.kept_settings import result_key
 from metastable.runs.study import prepare_study, run_study
@@ -289,6 +290,7 @@ def _finish(
     with writing_alone(folder), written_together(folder, "run.json") as staged:
         with clock.stage("report", "figures and report") as advance:
             write_page(replace(result, folder=staged), advance)
+            write_html(staged / "report.md", folder)
         result = replace(result, record=with_files(result.record, staged))
         write_record(result.record, staged / "run.json")
     write_index(folder.parent, clock.stages.say)

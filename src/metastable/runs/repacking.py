@@ -29,6 +29,7 @@ from metastable.material.redrawing import WordPool, check_redrawing, redrawn, wo
 from metastable.models.encoders import Encoder, Tokenizer, load_encoder, load_tokenizer
 from metastable.progress import Silent, Stages
 from metastable.report.calibration.page import write_page
+from metastable.report.one_file import write_html
 from metastable.runs.clock import Clock
 from metastable.runs.own_measure import settle_measures
 from metastable.runs.writing_alone import writing_alone
@@ -283,6 +284,7 @@ def _reported(
     with written_together(folder, last) as staged:
         with clock.stage("report", "figures and report") as advance:
             write_page(replace(result, folder=staged), advance)
+            write_html(staged / f"{result.stem}.md", folder)
         record = with_files(result.record, staged)
         write_record(record, staged / last)
     return replace(result, record=record)

@@ -46,6 +46,7 @@ from metastable.models.embeddings import input_embeddings
 from metastable.models.encoders import Encoder, Tokenizer, load_encoder, load_tokenizer
 from metastable.progress import Advance, Silent, Stages
 from metastable.report.index import write_index
+from metastable.report.one_file import write_html
 from metastable.report.run.page import write_page
 from metastable.report.run.verdict_sentences import verdict_record
 from metastable.runs.clock import Clock
@@ -250,10 +251,14 @@ def _written(study: Study, options: Options, folder: Path, clock: Clock, command
         # begun first, to import what they need while this one loads the model; torchrun's fill the cores already
         with saving_beside(None if local_rank() is None else 0) as save:
             result, cube = _run(study, options, clock, command, staged, save)
+        # the figures that were drawn beside are whole from here on
+        write_html(staged / "report.md", folder)
         record = with_files(result.record, staged)
         if cube != folder / CUBE:
             take_along(staged, cube, folder / CUBE)
         write_record(record, staged / "run.json")
+        # a table that had more than two conditions before has left a report here, whose page is about to go
+        (folder / "conditions.json").unlink(missing_ok=True)
     return replace(result, record=record, folder=folder)
 
 

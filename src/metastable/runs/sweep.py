@@ -26,6 +26,7 @@ from metastable.heads.word_units import read_sides, unit_cube
 from metastable.progress import Silent, Stages
 from metastable.report.apa import plural
 from metastable.report.index import write_index
+from metastable.report.one_file import write_html
 from metastable.report.sweep.page import write_page
 from metastable.report.sweep.sentences import verdict_record
 from metastable.runs.clock import Clock
@@ -195,6 +196,7 @@ def _written(
     with written_together(folder, "run.json") as staged:
         with clock.stage("report", "figures and report") as advance:
             write_page(replace(result, folder=staged), advance)
+            write_html(staged / "report.md", folder)
         record = with_files(replace(result.record, verdict=verdict_record(result)), staged)
         write_record(record, staged / "run.json")
     return replace(result, record=record)

@@ -14,7 +14,7 @@ from metastable.stopping import working
 
 __all__ = ["LASTS", "say_unfinished_cubes", "writing_alone"]
 
-LASTS = ("run.json", "calibration.json", "calibration_repack.json")
+LASTS = ("run.json", "calibration.json", "calibration_repack.json", "conditions.json")
 """The files that say that a report is whole, each the last of those that are written with it."""
 
 
