@@ -194,7 +194,7 @@ def _silent_spans(source: str) -> list[tuple[tuple[int, int], tuple[int, int]]]:
 
 def _places(source: str, operators: dict[str, Operator]) -> dict[tuple[int, int], list[tuple[str, int]]]:
     """Every place of a source file that can be mutated: the operators, and which of its occurrences that is."""
-    silent = _silent_spans(source)
+    silent, lines = _silent_spans(source), source.splitlines()
     found: dict[tuple[int, int], list[tuple[str, int]]] = defaultdict(list)
     counts: dict[str, int] = defaultdict(int)
 
@@ -203,7 +203,9 @@ def _places(source: str, operators: dict[str, Operator]) -> dict[tuple[int, int]
             for start, _ in operator.mutation_positions(node):
                 occurrence = counts[name]
                 counts[name] += 1
-                if not any(first <= start < last for first, last in silent):
+                # an asterisk or a stroke among parameters is no operator
+                sign = lines[start[0] - 1][start[1] :]
+                if not sign.startswith(("*,", "/,")) and not any(first <= start < last for first, last in silent):
                     found[start].append((name, occurrence))
         for child in getattr(node, "children", ()):
             visit(child)
@@ -217,13 +219,12 @@ def mutants_of(path: str, per_file: int, seed: int) -> list[Mutant]:
     source = (ROOT / path).read_text(encoding="utf-8")
     operators = _operators()
     places = _places(source, operators)
-    # The file's name is part of the seed, so that what is drawn of one file does not hang on the others; a larger
-    # sample has the smaller one in it.
-    drawn = sorted(places)
-    random.Random(f"{seed} {path}").shuffle(drawn)
+    # Each place has its number, so that what is drawn of a file hangs on no other, and a larger sample has the smaller
+    # one in it.
+    drawn = sorted(places, key=lambda place: random.Random(f"{seed} {path} {place}").random())
     made = []
     for line, column in sorted(drawn[:per_file]):
-        name, occurrence = random.Random(f"{seed} {path} {line} {column}").choice(places[line, column])
+        name, occurrence = random.Random(f"{seed} {path} {line} {column} kind").choice(places[line, column])
         mutated = mutate_code(source, operators[name], occurrence)
         if mutated is None or mutated == source:
             continue

@@ -73,6 +73,11 @@ def test_permutations_that_do_not_fit_one_block_are_all_counted(monkeypatch):
     assert map_agreement(x, y, LAYER, n_permutations=1_000, rng=4) == whole
 
 
+def test_heads_of_one_sign_are_counted():
+    found = map_agreement([0.2, -0.3, 0.1, -0.4, 0.0], [0.5, -0.1, -0.2, 0.3, 0.4], [1, 1, 1, 1, 1], n_permutations=10)
+    assert (found.n, found.same_sign) == (5, 2)
+
+
 def test_a_common_profile_over_layers_misleads_the_whole_map_and_not_the_layers():
     whole, within = [], []
     for seed in range(200):

@@ -97,12 +97,17 @@ def test_a_p_equal_to_alpha_is_rejected():
 
 
 def test_layers_are_corrected_within_sites():
-    p, layer = layered(5)
-    alone = hierarchical_test(p, layer)
+    (p, layer), (other, _) = layered(5), layered(6, shifted=())
+    alone = [hierarchical_test(values, layer) for values in (p, other)]
     both = hierarchical_test(
-        np.concatenate([p, p]), np.concatenate([layer, layer]), family=np.repeat(["x", "y"], len(p))
+        np.concatenate([p, other]), np.concatenate([layer, layer]), family=np.repeat(["x", "y"], len(p))
     )
-    np.testing.assert_array_equal(both.adjusted, np.concatenate([alone.adjusted, alone.adjusted]))
+    np.testing.assert_array_equal(both.adjusted, np.concatenate([one.adjusted for one in alone]))
+    np.testing.assert_array_equal(both.group_adjusted, np.concatenate([one.group_adjusted for one in alone]))
+    assert (
+        both.group_adjusted.min()
+        < hierarchical_test(np.concatenate([p, other]), np.arange(192) // 8).group_adjusted.min()
+    )
 
 
 @pytest.mark.parametrize(
