@@ -247,12 +247,12 @@ class Trial:
         os.environ["PYTHONPATH"] = os.pathsep.join([str(self._copy), str(ROOT)])
         sys.path[:0] = [str(self._copy), str(ROOT)]
 
-    def tests(self, path: str, tests: Iterable[str], limit: float) -> tuple[int, str, float]:
+    def tests(self, path: str, tests: Iterable[str], limit: float, *, keep: bool = False) -> tuple[int, str, float]:
         """Run a file's examples and tests until one fails: the exit code, or minus a signal; which failed; seconds."""
         begun = time.monotonic()
         child = os.fork()
         if child == 0:
-            self._child(path, [*tests])
+            self._child(path, [*tests], keep)
         status = None
         while status is None:
             done, ended = os.waitpid(child, os.WNOHANG)
@@ -268,14 +268,15 @@ class Trial:
         failed = [line for line in text.splitlines() if line.startswith(("FAILED ", "ERROR "))]
         return status, failed[0].split(" - ")[0] if failed else text[-300:], time.monotonic() - begun
 
-    def _child(self, path: str, tests: list[str]) -> None:
+    def _child(self, path: str, tests: list[str], keep: bool) -> None:
         os.setsid()
         resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY, _MEMORY))
         with self._log.open("w") as log:
             os.dup2(log.fileno(), 1)
             os.dup2(log.fileno(), 2)
         os.chdir(ROOT)
-        sys.dont_write_bytecode = True
+        # what is compiled without a fault serves those with one, and not the other way round
+        sys.dont_write_bytecode = not keep
         code = 1
         try:
             module = importlib.import_module(".".join(Path(path).relative_to("src").with_suffix("").parts))
@@ -343,7 +344,7 @@ def main(arguments: list[str] | None = None) -> int:
             drawn |= old
             if not fresh:
                 continue
-            code, said, seconds = trial.tests(path, tests, 600)
+            code, said, seconds = trial.tests(path, tests, 600, keep=True)
             if code != 0:
                 sys.stderr.write(f"{path}: its tests fail without a fault: {said}\n")
                 return 1

@@ -170,6 +170,41 @@ def test_adjusted_g_matches_scipy_within_monte_carlo_error():
         assert result.high[j] == pytest.approx(expected.confidence_interval.high, abs=error)
 
 
+def test_adjusted_g_of_pairs_matches_scipy_within_monte_carlo_error():
+    rng = np.random.default_rng(29)
+    n = 40
+    z = rng.normal(size=2 * n) + np.repeat([1.0, 0.0], n)
+    b = rng.lognormal(size=n)
+    values = np.concatenate([b + rng.exponential(0.7, size=n), b]) + 0.8 * z
+    result = bootstrap_g(
+        values[:, None], np.arange(2 * n) < n, pair=np.tile(np.arange(n), 2), covariates=z[:, None],
+        n_resamples=20_000, rng=2,
+    )  # fmt: skip
+
+    def statistic(rows, axis=-1):
+        # What the difference of partners is where their covariates agree, over both conditions' deviation.
+        y, x = (values[:n] - values[n:])[rows], (z[:n] - z[n:])[rows]
+        slope = ((x - x.mean(-1, keepdims=True)) * y).sum(-1) / ((x - x.mean(-1, keepdims=True)) ** 2).sum(-1)
+        scale = np.sqrt((values[rows].var(-1, ddof=1) + values[rows + n].var(-1, ddof=1)) / 2)
+        return (y.mean(-1) - slope * x.mean(-1)) / scale
+
+    limits = stats.bootstrap((np.arange(n),), statistic, n_resamples=20_000, rng=3, batch=5000).confidence_interval
+    # The small-sample factor is one number for the estimate and every resample.
+    factor = result.estimate[0] / statistic(np.arange(n))
+    assert 0.95 < factor < 1
+    error = 0.03 * (limits.high - limits.low)
+    assert result.low[0] / factor == pytest.approx(limits.low, abs=error)
+    assert result.high[0] / factor == pytest.approx(limits.high, abs=error)
+
+
+def test_slopes_are_drawn_from_five_units_more_than_columns():
+    rng = np.random.default_rng(30)
+    x, values = rng.normal(size=7), rng.normal(size=(7, 1))
+    assert np.isfinite(bootstrap_slope(values, x, n_resamples=200, rng=1).estimate).all()
+    with pytest.raises(InputError, match="6 units are too few to draw from beside 2 columns"):
+        bootstrap_slope(values[1:], x[1:], n_resamples=200)
+
+
 def test_slopes_match_scipy_within_monte_carlo_error():
     rng = np.random.default_rng(23)
     x, z = rng.normal(size=(2, 45))
