@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from metastable.errors import InputError
-from metastable.stats.bootstrap import _quantile, bootstrap_g, bootstrap_slope, jackknife_error
+from metastable.stats.bootstrap import _bca, _quantile, _Strata, bootstrap_g, bootstrap_slope, jackknife_error
 from metastable.stats.correlation import correlation_equivalence, partial_correlation
 from metastable.stats.effects import hedges_g
 
@@ -260,6 +260,22 @@ def test_a_limit_between_a_number_and_infinity_is_infinite():
     ordered = np.array([[-np.inf, 1.0, 0.0], [2.0, 2.0, 1.0], [3.0, np.inf, 2.0]])
     found = _quantile(ordered, np.array([0.25, 0.75, 0.75]))
     np.testing.assert_array_equal(found, [-np.inf, np.inf, 1.5])
+
+
+def test_the_limits_of_the_quantiles_are_the_least_and_the_largest():
+    ordered = np.sort(np.random.default_rng(31).normal(size=(20, 3)), axis=0)
+    found = _quantile(ordered, np.array([0.0, 0.3, 1.0]))
+    np.testing.assert_allclose(found, [ordered[0, 0], np.quantile(ordered[:, 1], 0.3), ordered[-1, 2]])
+
+
+def test_an_estimate_beyond_all_resamples_has_the_bias_of_half_a_resample():
+    # Without acceleration (what is left without each unit does not vary) Efron's level is Phi(2 z0 + z).
+    drawn = np.tile(np.arange(200.0)[:, None], 2)
+    strata = _Strata(np.arange(5), np.zeros(5, dtype=np.intp))
+    low, high = _bca(drawn, np.ones((5, 2)), strata, np.array([500.0, -500.0]), 0.9)
+    bias = stats.norm.isf(0.5 / 200) * np.array([1, -1])
+    for found, z in ((low, stats.norm.ppf(0.05)), (high, stats.norm.ppf(0.95))):
+        np.testing.assert_allclose(found, 199 * stats.norm.cdf(2 * bias + z))
 
 
 def test_the_error_of_z_is_that_of_a_plain_jackknife():
