@@ -182,6 +182,8 @@ def _silent_spans(source: str) -> list[tuple[tuple[int, int], tuple[int, int]]]:
             silent.append(node.returns)
         elif isinstance(node, ast.arg | ast.AnnAssign) and node.annotation:
             silent.append(node.annotation)
+        elif isinstance(node, ast.keyword) and node.arg == "strict":
+            silent.append(node)
         elif isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
             silent += node.body
         elif isinstance(node, ast.Assign) and _alias_of_types(ast.unparse(node.targets[0])):
@@ -214,6 +216,14 @@ def _places(source: str, operators: dict[str, Operator]) -> dict[tuple[int, int]
     return dict(found)
 
 
+def _same(first: str, second: str) -> bool:
+    """Whether two sources are written alike but for blanks and the way of numbers: 1e150 + 1 is 1e150."""
+    try:
+        return ast.dump(ast.parse(first)) == ast.dump(ast.parse(second))
+    except SyntaxError:
+        return False
+
+
 def mutants_of(path: str, per_file: int, seed: int) -> list[Mutant]:
     """A sample of faults of one file, in the order of its lines: one at each place drawn."""
     source = (ROOT / path).read_text(encoding="utf-8")
@@ -226,7 +236,7 @@ def mutants_of(path: str, per_file: int, seed: int) -> list[Mutant]:
     for line, column in sorted(drawn[:per_file]):
         name, occurrence = random.Random(f"{seed} {path} {line} {column} kind").choice(places[line, column])
         mutated = mutate_code(source, operators[name], occurrence)
-        if mutated is None or mutated == source:
+        if mutated is None or _same(mutated, source):
             continue
         pairs = difflib.unified_diff(source.splitlines(), mutated.splitlines(), lineterm="", n=0)
         change = "\n".join(text for text in pairs if text[:1] in "+-" and text[:3] not in {"+++", "---"})
