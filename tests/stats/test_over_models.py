@@ -238,6 +238,14 @@ def test_quantities_that_no_model_varies_are_nothing_or_beyond_doubt():
         stats.sign_flip_test([[0.1], [0.2], [np.nan], [0.3], [0.2], [0.1]])
 
 
+@pytest.mark.parametrize("unit", [1e-9, 1e9])
+def test_the_unit_of_a_quantity_does_not_matter_to_sign_flips(unit):
+    table = np.random.default_rng(28).normal(0.4, 1, size=(8, 3))
+    plain, scaled = stats.sign_flip_test(table), stats.sign_flip_test(unit * table)
+    np.testing.assert_allclose(scaled.statistic, plain.statistic)
+    np.testing.assert_array_equal(scaled.p_fwer, plain.p_fwer)
+
+
 def test_random_flips_agree_with_all_of_them():
     table = np.random.default_rng(24).normal(0.5, 1, size=(17, 1))
     found = stats.sign_flip_test(table, n_permutations=4000, rng=25)
