@@ -146,6 +146,24 @@ def test_order_of_features_does_not_matter():
         np.testing.assert_allclose(getattr(first, name)[order], getattr(second, name), rtol=1e-12)
 
 
+@pytest.mark.parametrize("size", [1e-9, 1e9])
+def test_neither_the_size_of_a_contrast_nor_a_column_of_zeros_matters(size):
+    values, condition = sample()
+    design = np.column_stack([np.ones(40), condition, np.sin(np.arange(40.0))])
+    contrast = np.array([0, 1.0, -1.0])
+    options = {"n_permutations": 99, "rng": 1}
+    plain = permutation_test_contrast(values, design, contrast, **options)
+    same(plain, permutation_test_contrast(values, design, size * contrast, **options), rtol=1e-9)
+    padded = np.column_stack([design, np.zeros(40)])
+    same(plain, permutation_test_contrast(values, padded, np.append(contrast, 0), **options), rtol=1e-9)
+    alike = np.column_stack([condition, condition, np.ones(40)])
+    for refused in ([0, 1.0, 0], [1.0, -1.0, 0], [0, 0, 0]):
+        with pytest.raises(InputError, match="cannot estimate"):
+            permutation_test_contrast(values, alike, size * np.array(refused), **options)
+    with pytest.raises(InputError, match="cannot estimate"):
+        permutation_test_contrast(values, padded, [0, 0, 0, size], **options)
+
+
 # --- error rates and power --------------------------------------------------------------------------
 
 
