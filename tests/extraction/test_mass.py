@@ -103,6 +103,7 @@ def test_masked_entries_are_not_keys():
     weights = torch.tensor([[0.5, 0.25, 0.25], [0.5, 0.25, 0.25]])
     mask = torch.tensor([[True, True, True], [False, True, True]])
     assert count_entries(weights, [0.5, 0.9], key_mask=mask).tolist() == [[1, 3], [1, 2]]
+    assert count_entries(weights.numpy(), [0.5, 0.9], key_mask=mask.numpy()).tolist() == [[1, 3], [1, 2]]
 
 
 def test_key_mask_broadcasts_and_equals_dropping_the_keys():
@@ -145,3 +146,25 @@ def test_bad_weights_are_refused(bad):
 def test_weights_without_keys_are_refused():
     with pytest.raises(InputError, match="at least one key"):
         count_entries(np.ones((3, 0)), [0.9])
+
+
+def test_float64_is_counted_in_float64():
+    # short of the threshold, or beyond it, by less than float32 can tell
+    distances = np.geomspace(1e-12, 2e-8, 60)
+    for sign, count in ((-1, 2), (1, 1)):
+        first = 0.9 - 1e-6 + sign * distances
+        counted = count_entries(np.column_stack([first, 1 - first]), [0.9])
+        np.testing.assert_array_equal(counted, np.full((60, 1), count))
+
+
+@pytest.mark.parametrize("exponent", [-100, 63, 64, 100, 127])
+def test_weights_whose_sum_float32_cannot_hold_are_counted_as_well(exponent):
+    row = np.array([0.5, 0.25, 0.125, 0.0625, 0.0625] * 4, dtype=np.float32)
+    expected = reference(row[None], THRESHOLDS)
+    scaled = row * np.float32(2.0**exponent)
+    np.testing.assert_array_equal(count_entries(scaled[None], THRESHOLDS), expected)
+
+
+def test_no_rows_give_no_counts():
+    assert count_entries(np.ones((0, 3)), [0.5, 0.9]).shape == (0, 2)
+    assert count_entries(torch.ones(2, 0, 3), [0.9]).shape == (2, 0, 1)

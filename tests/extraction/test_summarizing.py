@@ -280,6 +280,18 @@ def test_a_peaked_row_has_no_entropy() -> None:
     }
 
 
+def test_queries_that_are_no_text_pay_targets_and_have_no_span() -> None:
+    weights = torch.softmax(torch.randn(1, 2, 3, 4, generator=torch.Generator().manual_seed(0)), -1)
+    words, targets = {"text": torch.tensor([[-1, 0, 1, 1]])}, {"text": torch.tensor([[0, 1, 2, 2]])}
+    asked, options = torch.ones(1, 3, dtype=torch.bool), check_row_options(measures=("target_mass", "span_mass"))
+    looking = summarize_rows(weights, [0.9], Site("looks", 1, 2, "vision", "text"), asked, words, options, targets)
+    torch.testing.assert_close(looking["target_mass"], weights[..., 1:].sum(-1))
+    assert looking["span_mass"].isnan().all()
+    seen = summarize_rows(weights, [0.9], Site("seen", 1, 2, "text", "vision"), asked, {}, options, targets)
+    assert seen["target_mass"].isnan().all()
+    assert seen["span_mass"].isnan().all()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -57,6 +57,27 @@ def test_within_layers_all_permutations_give_the_same_p():
     assert found.p_within == pytest.approx(exact, abs=5 * np.sqrt(exact / 50_000))
 
 
+def test_a_p_that_no_permutation_reaches_is_the_smallest_there_is():
+    # one of 24! orders, and one of (12!)^2 within layers, gives a correlation of one
+    x = np.random.default_rng(0).normal(size=24)
+    for n in (10, 99):
+        found = map_agreement(x, 2 * x + 1, np.arange(24) // 12, n_permutations=n, rng=0)
+        assert found.p == found.p_within == 1 / (n + 1)
+
+
+def test_permutations_that_do_not_fit_one_block_are_all_counted(monkeypatch):
+    x, y = maps(2, shared=0.5)
+    whole = map_agreement(x, y, LAYER, n_permutations=1_000, rng=4)
+    monkeypatch.setattr("metastable.stats.agreement._BLOCK_BYTES", 8 * len(x) * 7)
+    # the same draws in the same order, in blocks of seven
+    assert map_agreement(x, y, LAYER, n_permutations=1_000, rng=4) == whole
+
+
+def test_heads_of_one_sign_are_counted():
+    found = map_agreement([0.2, -0.3, 0.1, -0.4, 0.0], [0.5, -0.1, -0.2, 0.3, 0.4], [1, 1, 1, 1, 1], n_permutations=10)
+    assert (found.n, found.same_sign) == (5, 2)
+
+
 def test_a_common_profile_over_layers_misleads_the_whole_map_and_not_the_layers():
     whole, within = [], []
     for seed in range(200):
@@ -128,6 +149,22 @@ def test_an_effect_without_an_interval_gives_none():
     assert np.isnan(found.p).all()
     assert np.isnan(found.low).all()
     assert found.estimate[0] == -1
+    assert np.isnan(found.estimate[1])
+    # nor does one of no width, which says nothing of the error
+    exact = effect_difference(([1.0], [1.0], [1.0]), ([0.0], [0.0], [0.0]))
+    assert np.isnan(exact.p).all()
+
+
+def test_the_interval_of_a_difference_by_hand():
+    found = effect_difference(
+        ([2.0, -2.0], [1.4, -3.0], [3.5, -1.6]), ([0.5, 0.5], [0.1, 0.1], [1.3, 1.3]), confidence=0.9
+    )
+    np.testing.assert_allclose(found.estimate, [1.5, -2.5])
+    np.testing.assert_allclose(found.low, [1.5 - np.hypot(0.6, 0.8), -2.5 - np.hypot(1.0, 0.8)])
+    np.testing.assert_allclose(found.high, [1.5 + np.hypot(1.5, 0.4), -2.5 + np.hypot(0.4, 0.4)])
+    # the arm that points to zero: the lower of the first, the upper of the second
+    z = stats.norm.isf(0.05) * np.array([1.5 / np.hypot(0.6, 0.8), 2.5 / np.hypot(0.4, 0.4)])
+    np.testing.assert_allclose(found.p, 2 * stats.norm.sf(z))
 
 
 def test_the_share_of_noise_is_the_one_put_in_and_bounds_the_correlation():
@@ -142,6 +179,19 @@ def test_the_share_of_noise_is_the_one_put_in_and_bounds_the_correlation():
     np.testing.assert_allclose(shares, [0.04 / 0.2, 0.09 / 0.25], atol=0.02)
     r = np.corrcoef(*found)[0, 1]
     assert r == pytest.approx(np.sqrt((1 - shares[0]) * (1 - shares[1])), abs=0.02)
+
+
+def test_the_share_of_noise_by_hand():
+    e, se = np.array([-1.0, 0.0, 1.0, 3.0, -4.0]), np.array([0.1, 0.2, 0.5, 0.3, 1.4])
+    arm = stats.norm.isf(0.05) * se
+    share = np.mean(se**2) / np.var(e, ddof=1)
+    assert noise_share(e, e - arm, e + arm, confidence=0.9) == pytest.approx(share)
+    # a head without a lower limit, and one without an upper, tell nothing
+    more = [np.append(part, 9.0) for part in (e, e - arm, e + arm)]
+    for place in (1, 2):
+        changed = [part.copy() for part in more]
+        changed[place][-1] = np.nan
+        assert noise_share(*changed, confidence=0.9) == pytest.approx(share)
 
 
 def test_noise_without_intervals_or_variance_has_no_share():

@@ -105,6 +105,54 @@ def test_no_part_contradicts_another_where_covariates_are_held_fixed(paired):
     np.testing.assert_array_equal(held.details["p_perm_adjusted_fdr"], held.heads["p_perm_fdr"])
 
 
+def test_what_is_tested_takes_all_relabelings_and_what_stands_beside_it_fewer():
+    values, condition, rng = sample(6)
+    length = rng.normal(size=80)
+    family = np.repeat([0, 1], [6, 2])
+
+    def p_perm(n, covariates=None):
+        return permutation_test(values, condition, family=family, covariates=covariates, n_permutations=n, rng=3).p_perm
+
+    held = run(values, condition, covariates=length[:, None])
+    np.testing.assert_array_equal(held.heads["p_perm"], p_perm(999, length[:, None]))
+    np.testing.assert_array_equal(held.details["p_perm_unadjusted"], p_perm(999))
+    recorded = run(values, condition, recorded=pd.DataFrame({"length": length}))
+    np.testing.assert_array_equal(recorded.heads["p_perm"], p_perm(999))
+    # twice as many as a lone feature of eight needs to pass .05
+    np.testing.assert_array_equal(recorded.details["p_perm_adjusted"], p_perm(320, length[:, None]))
+
+
+def test_labels_are_exchanged_within_blocks():
+    values, condition, _ = sample(7)
+    block = np.arange(80) % 4
+    values += 5.0 * block[:, None]
+    found = run(values, condition, block=block)
+    family = np.repeat([0, 1], [6, 2])
+    expected = permutation_test(values, condition, block=block, family=family, n_permutations=999, rng=3)
+    np.testing.assert_array_equal(found.heads["p_perm"], expected.p_perm)
+    assert (run(values, condition).heads["p_perm"] != expected.p_perm).any()
+
+
+def test_a_covariate_that_pairs_share_is_a_reason_to_adjust_for_none():
+    values, condition, rng = sample(8)
+    shared = pd.DataFrame({"length": np.tile(rng.normal(size=40), 2) + condition})
+    found = run(values, condition, pair=np.tile(np.arange(40), 2), recorded=shared)
+    assert "length" in found.no_adjustment
+    assert "difference_adjusted" not in found.details
+
+
+def test_two_units_of_a_condition_are_too_few_for_an_interval_of_g():
+    values, _, rng = sample(9)
+    condition = np.arange(80) < 2
+    length = rng.normal(size=(80, 1))
+    for covariates in (None, length):
+        found = run(values, condition, covariates=covariates)
+        assert np.isfinite(found.heads["hedges_g"]).all()
+        assert np.isnan(found.details[["g_low", "g_high"]]).all(axis=None)
+    three = run(values, np.arange(80) < 3)
+    assert np.isfinite(three.details[["g_low", "g_high"]]).all(axis=None)
+
+
 def test_a_covariate_that_others_determine_is_no_reason_to_adjust_for_none():
     values, condition, rng = sample(5)
     words = rng.integers(5, 15, size=80).astype(float)

@@ -111,3 +111,30 @@ def test_the_interval_covers_the_difference(paired):
     found = balance_table(pd.DataFrame(np.concatenate([a, b])), np.arange(n_a + n_b) < n_a, pair=pair)
     covered = ((found["smd_low"] < 1.2 / scale) & (found["smd_high"] > 1.2 / scale)).mean()
     assert 0.93 < covered < 0.975
+
+
+@pytest.mark.parametrize("paired", [False, True])
+def test_the_interval_is_bonetts(paired):
+    # Bonett (2008, eq. 10), the error of the difference of means being Welch's, or that of differences of partners
+    rng = np.random.default_rng(6)
+    n_a, n_b = (9, 9) if paired else (7, 12)
+    a, b = 3 * rng.normal(size=(n_a, 3)) + [0.0, 4.0, 40.0], 0.7 * rng.normal(size=(n_b, 3)) + 5
+    pair = np.tile(np.arange(9), 2) if paired else None
+    found = balance_table(pd.DataFrame(np.concatenate([a, b])), np.arange(n_a + n_b) < n_a, pair=pair, confidence=0.9)
+    for j in range(3):
+        test = stats.ttest_rel(a[:, j], b[:, j]) if paired else stats.ttest_ind(a[:, j], b[:, j], equal_var=False)
+        var_a, var_b = a[:, j].var(ddof=1), b[:, j].var(ddof=1)
+        s = np.sqrt((var_a + var_b) / 2)
+        smd = (a[:, j].mean() - b[:, j].mean()) / s
+        of_difference = (a[:, j].mean() - b[:, j].mean()) / test.statistic / s
+        of_scale = smd**2 / (8 * s**4) * (var_a**2 / (n_a - 1) + var_b**2 / (n_b - 1))
+        reach = stats.t.ppf(0.95, test.df) * np.sqrt(of_difference**2 + of_scale)
+        row = found.iloc[j]
+        np.testing.assert_allclose(row[["smd", "smd_low", "smd_high"]].astype(float), [smd, smd - reach, smd + reach])
+
+
+def test_what_has_no_interval_says_so():
+    table = balance_table(pd.DataFrame({"apart": [1.0] * 4 + [2.0] * 4, "same": [0.1] * 8}), np.arange(8) < 4)
+    assert table["smd"].tolist() == [-np.inf, 0]
+    assert np.isnan(table.loc[0, ["smd_low", "smd_high"]].astype(float)).all()
+    assert table.loc[1, ["smd_low", "smd_high"]].tolist() == [0, 0]

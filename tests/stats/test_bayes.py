@@ -84,6 +84,8 @@ def test_an_answer_does_not_depend_on_its_neighbours():
 
 
 def test_bad_input_is_told():
+    with pytest.raises(InputError, match="n_a is 0 and n_b is 5; a t-test needs at least two units"):
+        jzs_bayes_factor([1.0], 0, 5)
     with pytest.raises(InputError, match="at least two units"):
         jzs_bayes_factor([1.0], 1)
     with pytest.raises(InputError, match="scale is 0"):
@@ -174,6 +176,13 @@ def test_a_covariate_that_is_the_condition_is_refused():
     values, condition, _, _ = drawn()
     with pytest.raises(InputError, match="explain the condition"):
         difference_bayes_factor(values, condition, covariates=2.0 * condition[:, None] + 3)
+
+
+def test_units_of_covariates_do_not_matter_to_a_difference():
+    values, condition, covariates, _ = drawn()
+    plain = difference_bayes_factor(values, condition, covariates=covariates)
+    moved = covariates * np.geomspace(1e-9, 1e9, covariates.shape[1]) + 3
+    np.testing.assert_allclose(difference_bayes_factor(values, condition, covariates=moved), plain, rtol=1e-6)
 
 
 def test_a_perfect_slope_has_all_evidence_and_too_few_units_are_refused():

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from metastable.errors import InputError
-from metastable.stats.bootstrap import _quantile, bootstrap_g, bootstrap_slope, jackknife_error
+from metastable.stats.bootstrap import _bca, _quantile, _Strata, bootstrap_g, bootstrap_slope, jackknife_error
 from metastable.stats.correlation import correlation_equivalence, partial_correlation
 from metastable.stats.effects import hedges_g
 
@@ -170,6 +170,41 @@ def test_adjusted_g_matches_scipy_within_monte_carlo_error():
         assert result.high[j] == pytest.approx(expected.confidence_interval.high, abs=error)
 
 
+def test_adjusted_g_of_pairs_matches_scipy_within_monte_carlo_error():
+    rng = np.random.default_rng(29)
+    n = 40
+    z = rng.normal(size=2 * n) + np.repeat([1.0, 0.0], n)
+    b = rng.lognormal(size=n)
+    values = np.concatenate([b + rng.exponential(0.7, size=n), b]) + 0.8 * z
+    result = bootstrap_g(
+        values[:, None], np.arange(2 * n) < n, pair=np.tile(np.arange(n), 2), covariates=z[:, None],
+        n_resamples=20_000, rng=2,
+    )  # fmt: skip
+
+    def statistic(rows, axis=-1):
+        # What the difference of partners is where their covariates agree, over both conditions' deviation.
+        y, x = (values[:n] - values[n:])[rows], (z[:n] - z[n:])[rows]
+        slope = ((x - x.mean(-1, keepdims=True)) * y).sum(-1) / ((x - x.mean(-1, keepdims=True)) ** 2).sum(-1)
+        scale = np.sqrt((values[rows].var(-1, ddof=1) + values[rows + n].var(-1, ddof=1)) / 2)
+        return (y.mean(-1) - slope * x.mean(-1)) / scale
+
+    limits = stats.bootstrap((np.arange(n),), statistic, n_resamples=20_000, rng=3, batch=5000).confidence_interval
+    # The small-sample factor is one number for the estimate and every resample.
+    factor = result.estimate[0] / statistic(np.arange(n))
+    assert 0.95 < factor < 1
+    error = 0.03 * (limits.high - limits.low)
+    assert result.low[0] / factor == pytest.approx(limits.low, abs=error)
+    assert result.high[0] / factor == pytest.approx(limits.high, abs=error)
+
+
+def test_slopes_are_drawn_from_five_units_more_than_columns():
+    rng = np.random.default_rng(30)
+    x, values = rng.normal(size=7), rng.normal(size=(7, 1))
+    assert np.isfinite(bootstrap_slope(values, x, n_resamples=200, rng=1).estimate).all()
+    with pytest.raises(InputError, match="6 units are too few to draw from beside 2 columns"):
+        bootstrap_slope(values[1:], x[1:], n_resamples=200)
+
+
 def test_slopes_match_scipy_within_monte_carlo_error():
     rng = np.random.default_rng(23)
     x, z = rng.normal(size=(2, 45))
@@ -225,6 +260,22 @@ def test_a_limit_between_a_number_and_infinity_is_infinite():
     ordered = np.array([[-np.inf, 1.0, 0.0], [2.0, 2.0, 1.0], [3.0, np.inf, 2.0]])
     found = _quantile(ordered, np.array([0.25, 0.75, 0.75]))
     np.testing.assert_array_equal(found, [-np.inf, np.inf, 1.5])
+
+
+def test_the_limits_of_the_quantiles_are_the_least_and_the_largest():
+    ordered = np.sort(np.random.default_rng(31).normal(size=(20, 3)), axis=0)
+    found = _quantile(ordered, np.array([0.0, 0.3, 1.0]))
+    np.testing.assert_allclose(found, [ordered[0, 0], np.quantile(ordered[:, 1], 0.3), ordered[-1, 2]])
+
+
+def test_an_estimate_beyond_all_resamples_has_the_bias_of_half_a_resample():
+    # Without acceleration (what is left without each unit does not vary) Efron's level is Phi(2 z0 + z).
+    drawn = np.tile(np.arange(200.0)[:, None], 2)
+    strata = _Strata(np.arange(5), np.zeros(5, dtype=np.intp))
+    low, high = _bca(drawn, np.ones((5, 2)), strata, np.array([500.0, -500.0]), 0.9)
+    bias = stats.norm.isf(0.5 / 200) * np.array([1, -1])
+    for found, z in ((low, stats.norm.ppf(0.05)), (high, stats.norm.ppf(0.95))):
+        np.testing.assert_allclose(found, 199 * stats.norm.cdf(2 * bias + z))
 
 
 def test_the_error_of_z_is_that_of_a_plain_jackknife():

@@ -77,6 +77,7 @@ def test_at_the_boundary_it_errs_as_often_as_it_promises():
     ("call", "words"),
     [
         (lambda: partial_conjunction([0.1], 1.0), "share is 1.0; give a number from 0"),
+        (lambda: partial_conjunction([0.1], -0.1), "share is -0.1; give a number from 0"),
         (lambda: partial_conjunction([]), "p has no value"),
         (lambda: partial_conjunction([0.1, np.nan]), "a NaN"),
         (lambda: minimum_effect_p([1], [0], [2], smallest=-0.1), "smallest is -0.1"),

@@ -45,6 +45,25 @@ def test_two_stage_stops_after_the_first_stage_that_rejects_all():
     np.testing.assert_allclose(adjust_p_values(p, method="tsbh"), expected)
 
 
+def test_a_p_at_the_level_of_the_first_stage_is_rejected_there():
+    # alpha / (1 + alpha) is a quarter: the first stage rejects one p of four, and its three leave a share of 3/4
+    adjusted = adjust_p_values([1 / 16, 0.8, 0.8, 0.9], method="tsbh", alpha=1 / 3)
+    np.testing.assert_allclose(adjusted, np.minimum(np.array([1 / 4, 0.9, 0.9, 0.9]) * 4 / 3 * 3 / 4, 1))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_table_says_whether_the_level_matters(method):
+    p = np.array([0.001, 0.004, 0.02, 0.03, 0.2, 0.45, 0.7, 0.9])
+    levels = [adjust_p_values(p, method=method, alpha=alpha).tolist() for alpha in (0.01, 0.2)]
+    assert CORRECTIONS[method].uses_alpha == (levels[0] != levels[1])
+
+
+def test_heads_are_corrected_for_false_discoveries():
+    # family-wise error over heads is that of the largest statistic, which knows how they go together
+    assert {name for name in METHODS if CORRECTIONS[name].for_heads} == {"bh", "by", "storey", "tsbh"}
+    assert {CORRECTIONS[name].controls for name in METHODS if CORRECTIONS[name].for_heads} == {"FDR"}
+
+
 def test_storey_by_hand():
     p = np.array([0.001, 0.004, 0.03, 0.2, 0.45, 0.7, 0.8, 0.9])
     # Three above a half: (3 + 1) / (8 * 0.5) = 1; with one such only, (1 + 1) / 4.

@@ -22,13 +22,13 @@ VALUES = 5 + np.outer(RATING, [0, 3, 0, -3, 0, 0]) + RNG.normal(size=(80, 6))
 RECORDED = pd.DataFrame({"length": RNG.normal(size=80)})
 
 
-def analysis_of(effect, *, threshold=0.9, measure="count", values=VALUES):
+def analysis_of(effect, *, threshold=0.9, measure="count", values=VALUES, alpha=0.05):
     shared = {
         "threshold": threshold,
         "measure": measure,
         "medians": np.zeros((2, 6)),
         "recorded": RECORDED,
-        "settings": Settings(n_permutations=199, n_resamples=100),
+        "settings": Settings(n_permutations=199, n_resamples=100, alpha=alpha),
     }
     if effect is DIFFERENCE:
         return analyse(values, UPPER, FEATURES, **shared)
@@ -71,6 +71,17 @@ def test_the_columns_hold_what_their_names_say(effect):
     layer = found.layers.set_index(["site", "layer"]).loc[("self", 2)]
     assert layer[effect.mean_size] == pytest.approx(np.abs(size.estimate[2:4]).mean())
     assert layer[effect.estimate] == pytest.approx(estimate.estimate[2:4].mean())
+
+
+@both
+@pytest.mark.parametrize("alpha", [0.05, 0.4])
+def test_features_below_alpha_are_counted_below_the_alpha_given(effect, alpha):
+    found = analysis_of(effect, alpha=alpha)
+    number = found.omnibus.set_index("site")["n_below_alpha"]
+    below = found.heads["p_perm"] < alpha
+    assert number["self"] == below[found.heads["site"] == "self"].sum()
+    assert number["all"] == below.sum() > 1
+    assert (found.heads["p_perm"] < 0.4).sum() > (found.heads["p_perm"] < 0.05).sum()
 
 
 @both

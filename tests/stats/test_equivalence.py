@@ -95,8 +95,42 @@ def test_beside_covariates_it_is_the_jackknife_of_the_regression():
     for j, column in enumerate(values.T):
         units = np.column_stack([column, condition, covariates])
         assert p[j] == pytest.approx(jackknife_tost(statistic, units, 0.3, 91, centred=False), rel=1e-9)
+    # the order of the units says nothing
+    order = np.random.default_rng(8).permutation(95)
+    mixed = equivalence_test(values[order], condition[order], margin=0.3, covariates=pd.DataFrame(covariates[order]))
+    np.testing.assert_allclose(mixed, p, rtol=1e-9)
     nothing = equivalence_test(values, condition, covariates=pd.DataFrame(index=range(95)))
     np.testing.assert_array_equal(nothing, equivalence_test(values, condition))
+
+
+def test_pairs_beside_covariates_are_the_jackknife_of_their_regression():
+    rng = np.random.default_rng(10)
+    n = 25
+    covariate = rng.normal(size=(2 * n, 1))
+    b = rng.normal(size=(n, 4))
+    values = np.concatenate([b + 0.6 * rng.normal(size=b.shape) + np.linspace(-0.3, 0.3, 4), b]) + 0.5 * covariate
+    order = rng.permutation(2 * n)
+    p = equivalence_test(
+        values[order], (np.arange(2 * n) < n)[order], margin=0.4, pair=np.tile(np.arange(n), 2)[order],
+        covariates=pd.DataFrame(covariate[order]),
+    )  # fmt: skip
+
+    def statistic(units):
+        a, b, change = units.T
+        adjusted = sm.OLS(a - b, np.column_stack([np.ones(len(a)), change])).fit().params[0]
+        return adjusted, np.sqrt((a.var(ddof=1) + b.var(ddof=1)) / 2)
+
+    change = (covariate[:n] - covariate[n:])[:, 0]
+    for j in range(4):
+        units = np.column_stack([values[:n, j], values[n:, j], change])
+        assert p[j] == pytest.approx(jackknife_tost(statistic, units, 0.4, n - 2, centred=False), rel=1e-9)
+
+
+def test_variances_are_not_taken_as_equal_unless_that_is_said():
+    _, _, values, condition = groups(11)
+    plain = equivalence_test(values, condition)
+    np.testing.assert_array_equal(plain, equivalence_test(values, condition, margin=0.2, equal_variance=False))
+    assert (plain != equivalence_test(values, condition, equal_variance=True)).all()
 
 
 def test_size_at_the_margin_and_power_inside_it():

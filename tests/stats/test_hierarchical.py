@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
 
 from metastable.errors import InputError
 from metastable.stats.corrections import adjust_p_values
@@ -63,13 +64,50 @@ def test_the_bound_on_the_false_discovery_rate_holds():
     assert np.mean(bounds) < 0.1
 
 
+def test_the_bound_by_hand():
+    # Two sites of two layers each; one layer of x and both of y are looked into, and 2 + 1 + 2 tests rejected.
+    p = np.array([0.001, 0.002, 0.9, 0.5, 0.6, 0.7, 0.004, 0.8, 0.9, 0.001, 0.001, 0.6])
+    layer = np.repeat([1, 2, 1, 2], 3)
+    site = np.repeat(["x", "y"], 6)
+    result = hierarchical_test(p, layer, family=site)
+    assert result.rejected.tolist() == [True, True] + 4 * [False] + [True] + 2 * [False] + [True, True, False]
+    # R = 5 tests rejected; T = 2 families of layers and 3 of heads
+    assert result.fdr_bound == pytest.approx(0.05 * (5 + 5) / (5 + 1))
+    # Nothing rejected: only the layers were looked into, and no rate is above one.
+    assert hierarchical_test([0.5, 0.6, 0.7, 0.8], [0, 0, 1, 1]).fdr_bound == pytest.approx(0.05)
+    assert hierarchical_test([0.5, 0.6, 0.7, 0.8], [0, 0, 1, 1], alpha=0.9).fdr_bound == 1
+
+
+@pytest.mark.parametrize(("method", "called"), [("bh", "fdr_bh"), ("by", "fdr_by"), ("tsbh", "fdr_tsbky")])
+@pytest.mark.parametrize("alpha", [0.01, 0.2])
+def test_both_steps_are_those_of_the_method_at_the_level_given(method, called, alpha):
+    p, layer = layered(8, n_layers=6, shifted=(1, 4), shift=2.5)
+    group_p = np.array([1e-4, 2e-3, 0.6, 0.02, 0.012, 0.3])
+    result = hierarchical_test(p, layer, group_p=group_p[layer], method=method, alpha=alpha)
+    of_layer = np.minimum(multipletests(group_p, alpha, method=called)[1], 1)
+    within = np.concatenate([multipletests(p[layer == k], alpha, method=called)[1] for k in range(6)])
+    np.testing.assert_allclose(result.group_adjusted, of_layer[layer], rtol=1e-12)
+    np.testing.assert_allclose(result.adjusted, np.maximum(of_layer[layer], np.minimum(within, 1)), rtol=1e-12)
+
+
+def test_a_p_equal_to_alpha_is_rejected():
+    result = hierarchical_test([0.05, 0.9], [0, 1], group_p=[0.025, 0.9])
+    assert result.tested.tolist() == result.rejected.tolist() == [True, False]
+    assert hierarchical_test([0.001, 0.9], [0, 1], group_p=[0.025, 0.9]).tested.tolist() == [True, False]
+
+
 def test_layers_are_corrected_within_sites():
-    p, layer = layered(5)
-    alone = hierarchical_test(p, layer)
+    (p, layer), (other, _) = layered(5), layered(6, shifted=())
+    alone = [hierarchical_test(values, layer) for values in (p, other)]
     both = hierarchical_test(
-        np.concatenate([p, p]), np.concatenate([layer, layer]), family=np.repeat(["x", "y"], len(p))
+        np.concatenate([p, other]), np.concatenate([layer, layer]), family=np.repeat(["x", "y"], len(p))
     )
-    np.testing.assert_array_equal(both.adjusted, np.concatenate([alone.adjusted, alone.adjusted]))
+    np.testing.assert_array_equal(both.adjusted, np.concatenate([one.adjusted for one in alone]))
+    np.testing.assert_array_equal(both.group_adjusted, np.concatenate([one.group_adjusted for one in alone]))
+    assert (
+        both.group_adjusted.min()
+        < hierarchical_test(np.concatenate([p, other]), np.arange(192) // 8).group_adjusted.min()
+    )
 
 
 @pytest.mark.parametrize(

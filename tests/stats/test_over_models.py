@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pytest
 from scipy import stats as scipy_stats
@@ -220,7 +222,28 @@ def test_sign_flips_are_those_of_scipy():
     np.testing.assert_allclose(found.statistic, scipy_stats.ttest_1samp(table, 0).statistic)
     assert found.exact
     assert found.n_flips == 256
-    assert (found.p_fwer >= found.p).all()
+    # the largest statistic of every pattern of signs, by brute force
+    signs = np.array(list(product([1.0, -1.0], repeat=8)))
+    t = np.abs(scipy_stats.ttest_1samp(signs[:, :, None] * table, 0, axis=1).statistic)
+    reached = t.max(axis=1)[:, None] >= np.abs(found.statistic) * (1 - 1e-9)
+    np.testing.assert_allclose(found.p_fwer, reached.mean(axis=0))
+    assert (found.p_fwer > found.p).any()
+
+
+def test_quantities_that_no_model_varies_are_nothing_or_beyond_doubt():
+    found = stats.sign_flip_test(np.column_stack([np.zeros(7), np.full(7, -0.1), np.full(7, 0.3)]))
+    np.testing.assert_array_equal(found.statistic, [0, -np.inf, np.inf])
+    np.testing.assert_allclose(found.p, [1, 2 / 128, 2 / 128])
+    with pytest.raises(InputError, match="give finite numbers"):
+        stats.sign_flip_test([[0.1], [0.2], [np.nan], [0.3], [0.2], [0.1]])
+
+
+@pytest.mark.parametrize("unit", [1e-9, 1e9])
+def test_the_unit_of_a_quantity_does_not_matter_to_sign_flips(unit):
+    table = np.random.default_rng(28).normal(0.4, 1, size=(8, 3))
+    plain, scaled = stats.sign_flip_test(table), stats.sign_flip_test(unit * table)
+    np.testing.assert_allclose(scaled.statistic, plain.statistic)
+    np.testing.assert_array_equal(scaled.p_fwer, plain.p_fwer)
 
 
 def test_random_flips_agree_with_all_of_them():

@@ -8,6 +8,7 @@ from scipy import stats
 
 from metastable.errors import InputError
 from metastable.stats.analysis import Settings, TokenRows, join_analyses
+from metastable.stats.bayes import slope_bayes_factor
 from metastable.stats.bootstrap import jackknife_error
 from metastable.stats.correlation import correlation_effect, correlation_equivalence, partial_correlation
 from metastable.stats.effect_kinds import SLOPE, head_columns
@@ -50,15 +51,17 @@ def run(values, rating, covariates=None, recorded=None, n_permutations=500, **op
 
 @pytest.mark.parametrize("held", [False, True])
 def test_slopes_are_those_of_statsmodels_with_hc3(held):
-    values, rating, covariates = material(slope=1.0)
-    values *= 1 + rating[:, None]
+    # so few units, and values so wide, that p is no rounding
+    values, rating, covariates = material(slope=1.0, n=25, confounded=0.5)
+    values = (values - 5) * (1 + rating[:, None])
     found = fit_slopes(values, rating, covariates.to_numpy() if held else None, confidence=0.9)
     design = sm.add_constant(np.column_stack([rating, covariates]) if held else rating[:, None])
     for i, column in enumerate(values.T):
         oracle = sm.OLS(column, design).fit(cov_type="HC3", use_t=True)
         assert found.estimate[i] == pytest.approx(oracle.params[1], rel=1e-9)
         assert (found.low[i], found.high[i]) == pytest.approx(tuple(oracle.conf_int(0.1)[1]), rel=1e-9)
-        assert found.p[i] == pytest.approx(oracle.pvalues[1], rel=1e-6)
+        assert found.p[i] == pytest.approx(oracle.pvalues[1], rel=1e-6, abs=0)
+    assert 0.001 < np.median(found.p) < 0.9
 
 
 def test_every_column_means_what_it_says():
@@ -106,6 +109,31 @@ def test_unadjusted_and_adjusted_stand_side_by_side_whichever_is_tested():
     assert (bare.heads.loc[~layer_2, "verdict"] == "different").all()
     assert (held.heads.loc[layer_2, "verdict"] == "different").all()
     assert (held.heads["verdict"] == "different").sum() == layer_2.sum()
+
+
+def test_bayes_factors_are_those_of_the_students_t_and_the_prior_of_a_slope():
+    values, rating, covariates = material(slope=0.5)
+    found = run(values, rating, covariates, n_permutations=50)
+    design = sm.add_constant(np.column_stack([rating, covariates]))
+    t = [sm.OLS(column, design).fit().tvalues[1] for column in values.T]
+    for scale in (0.5, 0.707, 1):
+        # half of the scale of a difference: between two values of a predictor lie two standard deviations
+        expected = np.log10(slope_bayes_factor(t, N, n_covariates=2, scale=scale / 2))
+        np.testing.assert_allclose(found.details[f"log10_bf10_scale_{scale:g}"], expected, rtol=1e-6)
+    np.testing.assert_allclose(found.heads["bf10"], slope_bayes_factor(t, N, n_covariates=2), rtol=1e-6)
+
+
+def test_a_covariate_that_others_determine_is_named_and_none_are_none():
+    values, rating, covariates = material()
+    twins = covariates.assign(flat=3.0, twin=2 * covariates["pieces"] - covariates["zipf"])
+    few = {"n_permutations": 50}
+    assert run(values, rating, twins, **few).determined == ("twin",)
+    assert run(values, rating, recorded=twins, **few).determined == ("twin",)
+    assert run(values, rating, recorded=covariates, **few).determined == ()
+    none = run(values, rating, covariates[[]], recorded=covariates[[]], **few)
+    assert none.determined == ()
+    assert none.no_adjustment == "no covariate was recorded"
+    pd.testing.assert_frame_equal(none.heads, run(values, rating, **few).heads)
 
 
 def test_the_same_seed_gives_the_same_tables():
@@ -175,6 +203,13 @@ def test_covariates_that_can_not_be_held_fixed_are_a_finding_and_chosen_ones_an_
     with pytest.raises(InputError, match="covariates explain the predictor"):
         run(values, rating, twin)
     assert run(values, rating).no_adjustment == "no covariate was recorded"
+
+
+def test_a_line_without_error_is_certain_and_a_flat_one_says_nothing():
+    x = np.arange(8.0)
+    found = fit_slopes(np.column_stack([2 * x, np.full(8, 0.1), -x]), x)
+    np.testing.assert_allclose(found.estimate, [2, 0, -1], atol=1e-12)
+    np.testing.assert_allclose(found.p, [0, 1, 0], atol=1e-12)
 
 
 def test_a_flat_head_says_nothing():

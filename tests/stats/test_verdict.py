@@ -26,7 +26,10 @@ def test_alpha_moves_the_line():
         ([np.nan], [0.1], 0.05, "p_fdr has values"),
         ([0.1], [1.2], 0.05, "p_tost_fdr has values"),
         ([0.1, 0.2], [0.1], 0.05, "shape"),
-        ([0.1], [0.1], 5, "alpha is 5"),
+        ([0.1, -0.5, 0.2], [0.1, 0.1, 0.1], 0.05, "p_fdr has values"),
+        ([0.1, 0.2], [0.1, np.nan], 0.05, "p_tost_fdr has values"),
+        ([0.1], [0.1], 1.0, "alpha is 1"),
+        ([0.1], [0.1], 0.0, "alpha is 0"),
     ],
 )
 def test_bad_input_is_told(p, p_tost, alpha, message):

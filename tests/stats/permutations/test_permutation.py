@@ -146,6 +146,24 @@ def test_order_of_features_does_not_matter():
         np.testing.assert_allclose(getattr(first, name)[order], getattr(second, name), rtol=1e-12)
 
 
+@pytest.mark.parametrize("size", [1e-9, 1e9])
+def test_neither_the_size_of_a_contrast_nor_a_column_of_zeros_matters(size):
+    values, condition = sample()
+    design = np.column_stack([np.ones(40), condition, np.sin(np.arange(40.0))])
+    contrast = np.array([0, 1.0, -1.0])
+    options = {"n_permutations": 99, "rng": 1}
+    plain = permutation_test_contrast(values, design, contrast, **options)
+    same(plain, permutation_test_contrast(values, design, size * contrast, **options), rtol=1e-9)
+    padded = np.column_stack([design, np.zeros(40)])
+    same(plain, permutation_test_contrast(values, padded, np.append(contrast, 0), **options), rtol=1e-9)
+    alike = np.column_stack([condition, condition, np.ones(40)])
+    for refused in ([0, 1.0, 0], [1.0, -1.0, 0], [0, 0, 0]):
+        with pytest.raises(InputError, match="cannot estimate"):
+            permutation_test_contrast(values, alike, size * np.array(refused), **options)
+    with pytest.raises(InputError, match="cannot estimate"):
+        permutation_test_contrast(values, padded, [0, 0, 0, size], **options)
+
+
 # --- error rates and power --------------------------------------------------------------------------
 
 
@@ -276,7 +294,9 @@ def test_nothing_but_flat_features():
     )
     assert result.flat.all()
     assert (result.p_fwer == 1).all()
-    assert result.omnibus["all"].p_max == result.omnibus["all"].p_sum_squares == result.omnibus["all"].p_count == 1
+    whole = result.omnibus["all"]
+    assert whole.p_max == whole.p_sum_squares == whole.p_count == 1
+    assert whole.max == whole.sum_squares == whole.count == 0
 
 
 def test_pairs_without_differences_are_flat():
@@ -288,6 +308,17 @@ def test_pairs_without_differences_are_flat():
     )
     np.testing.assert_array_equal(result.flat, [True, False])
     # Equal differences: only the observed signs and their mirror image reach them.
+    np.testing.assert_allclose(result.p_perm, [1, 2 / 256])
+
+
+def test_pairs_that_differ_by_rounding_are_flat():
+    base = np.random.default_rng(3).normal(size=(8, 2)) * 3
+    base[0] = 0.0  # the size that rounding is measured by is that of the largest value
+    other = np.column_stack([base[:, 0] / 3 * 3 + 0.7 - 0.7, base[:, 1] + np.linspace(0.5, 1, 8)])
+    assert (other[:, 0] != base[:, 0]).any()
+    values, half = np.concatenate([other, base]), np.arange(16) < 8
+    result = permutation_test(values, half, pair=np.tile(np.arange(8), 2), statistic="paired")
+    np.testing.assert_array_equal(result.flat, [True, False])
     np.testing.assert_allclose(result.p_perm, [1, 2 / 256])
 
 
@@ -368,6 +399,14 @@ def test_clusters_are_refused_exactly_where_even_complete_separation_stays_at_al
         assert permutation_test(values, **signs, cluster=pairs, alternative="greater").p_perm[0] == 1 / 32
 
 
+@pytest.mark.parametrize("unit", range(8))
+def test_a_unit_that_determines_a_coefficient_is_named_whatever_rounding_makes_of_its_leverage(unit):
+    values, condition = sample()
+    covariates = np.column_stack([np.sin(np.arange(40.0)), np.arange(40) == unit])
+    with pytest.raises(InputError, match=f"unit {unit} alone determines a coefficient"):
+        permutation_test(values, condition, covariates=covariates, n_permutations=20)
+
+
 VALUES, LABELS = sample()
 PAIRS = np.concatenate([np.flatnonzero(np.arange(20) >= 0)] * 2)
 HALF = np.arange(40) < 20
@@ -394,7 +433,9 @@ def hole(row, column, value):
         ({"alternative": "both"}, "alternative is 'both'"),
         ({"tail": "gamma"}, "tail is 'gamma'"),
         ({"alpha": 1.0}, "alpha is 1.0"),
+        ({"alpha": 0.0}, "alpha is 0.0"),
         ({"n_permutations": 0}, "n_permutations is 0"),
+        ({"n_permutations": 10.5}, "n_permutations is 10.5"),
         ({"device": "gpu"}, "device is 'gpu'"),
         ({"statistic": "paired"}, "pair is missing"),
         ({"condition": HALF, "pair": PAIRS}, "statistic is 'welch', but pairs"),
@@ -423,6 +464,12 @@ def hole(row, column, value):
         ({"covariates": np.random.default_rng(1).normal(size=(40, 38))}, "no residual degrees of freedom"),
         ({"covariates": np.eye(40)[:, np.flatnonzero(LABELS)[:-1]]}, "alone determines a coefficient"),
         ({"cluster": LABELS.astype(int)}, "has 1 cluster"),
+        ({"condition": HALF, "cluster": np.maximum(np.arange(40) // 2, 9)}, "condition a has 1 cluster"),
+        ({"condition": HALF, "cluster": np.minimum(np.arange(40) // 2, 10)}, "condition b has 1 cluster"),
+        (
+            {"condition": HALF, "cluster": np.arange(40) // 2, "covariates": np.arange(40)[:, None] // 2 == 3},
+            "one cluster alone determines a coefficient",
+        ),
         ({"condition": HALF, "cluster": np.arange(40) // 10}, "clusters allow 6 relabelings"),
         ({"cluster": np.full(40, np.nan)}, r"cluster\[0\] is nan"),
         ({"block": LABELS.astype(int)}, "no relabeling differs"),

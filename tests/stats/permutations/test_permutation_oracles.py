@@ -330,6 +330,37 @@ def test_a_contrast_of_a_redundant_design_is_the_difference_of_means():
     np.testing.assert_allclose(result.p_perm, expected.p_perm, rtol=1e-12)
 
 
+@pytest.mark.parametrize(("name", "function"), [("student", student), ("mean", mean)])
+def test_other_statistics_of_whole_clusters_are_those_of_units(name, function):
+    rng = np.random.default_rng(31)
+    cluster = np.repeat(np.arange(10), 3)
+    condition = cluster < 5
+    values = rng.normal(size=(30, 3))
+    result = permutation_test(values, condition, cluster=cluster, statistic=name, n_permutations=252)
+    np.testing.assert_allclose(result.statistic, function(values[condition], values[~condition], 0), rtol=1e-9)
+    assert result.n_permutations == 252
+
+
+@pytest.mark.parametrize("contrast", [False, True])
+def test_whole_clusters_beside_a_covariate_have_the_error_of_leaving_one_out(contrast):
+    rng = np.random.default_rng(32)
+    cluster = np.repeat(list("hdbagcfe"), 4)
+    condition = np.isin(cluster, list("dafe"))
+    covariate = rng.normal(size=(32, 1)) + 0.5 * condition[:, None]
+    values = rng.normal(size=(32, 3)) + rng.normal(size=(8, 3)).repeat(4, axis=0) + covariate
+    design = np.column_stack([condition, np.ones(32), covariate])
+    options = {"cluster": cluster, "n_permutations": 70, "rng": 1}
+    if contrast:
+        result = permutation_test_contrast(values, design, [1, 0, 0], **options)
+    else:
+        result = permutation_test(values, condition, covariates=covariate, **options)
+    for k in range(3):
+        whole = np.linalg.lstsq(design, values[:, k], rcond=None)[0][0]
+        kept = [cluster != code for code in "abcdefgh"]
+        without = np.array([np.linalg.lstsq(design[rows], values[rows, k], rcond=None)[0][0] for rows in kept])
+        assert result.statistic[k] == pytest.approx(whole / np.sqrt(((without - whole) ** 2).sum()), rel=1e-8)
+
+
 def test_whole_clusters_match_brute_force():
     rng = np.random.default_rng(22)
     cluster = np.repeat(np.arange(8), [1, 2, 3, 2, 4, 1, 2, 3])
@@ -405,6 +436,24 @@ def test_single_step_and_step_down_match_brute_force():
         for place, k in enumerate(left):
             running = max(running, (null[:, left[place:]].max(axis=1) >= observed[k]).mean())
             assert result.p_fwer_stepdown[k] == pytest.approx(running, rel=1e-12)
+
+
+@pytest.mark.parametrize("shift", [-1.5, 0.6])
+def test_one_sided_omnibus_matches_brute_force(shift):
+    rng = np.random.default_rng(27)
+    values = rng.normal(size=(10, 4))
+    condition = np.arange(10) < 5
+    values[condition] += shift
+    result = permutation_test(values, condition, alternative="greater", omnibus={"all": np.ones(4, dtype=bool)})
+    labels = sorted(set(permutations(condition.tolist())))
+    null = np.array([welch(values[np.array(x)], values[~np.array(x)], 0) for x in labels])
+    here, found = labels.index(tuple(condition.tolist())), result.omnibus["all"]
+    # the largest may be negative; what lies in the other direction adds nothing to a sum of squares
+    for name, sample in (("max", null.max(axis=1)), ("sum_squares", (np.maximum(null, 0) ** 2).sum(axis=1))):
+        assert getattr(found, name) == pytest.approx(sample[here], rel=1e-9)
+        reached = sample >= sample[here] - 1e-9 * abs(sample[here])
+        assert getattr(found, f"p_{name}") == pytest.approx(reached.mean(), rel=1e-12)
+    assert (found.max < 0) == (shift < 0)
 
 
 def test_omnibus_matches_brute_force():

@@ -51,6 +51,11 @@ def test_drawn_relabelings_bound_p_as_well():
     assert resolution(condition, n_permutations=999).p == 0.001
     assert resolution(condition, n_permutations=999).n_relabelings == 10**18
     assert resolution(np.arange(6) < 3, n_permutations=999).p == pytest.approx(0.1)
+    # 20! is above what is counted, and no more is
+    for n in (20, 50):
+        assert resolution(np.arange(n) < 7, rows=True).n_relabelings == 10**18
+        assert resolution(np.arange(n) < 7, rows=True, n_permutations=999).p == 0.001
+    assert resolution(np.arange(18) < 7, rows=True).n_relabelings == math.factorial(18)
 
 
 def test_designs_without_two_sides_are_refused():

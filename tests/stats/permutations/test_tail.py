@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
+from scipy import integrate, stats
 
 from metastable.stats.permutations.permutation import permutation_test
-from metastable.stats.permutations.tail import tail_p_values
+from metastable.stats.permutations.tail import _CRITICAL, _SHAPES, _anderson_darling, tail_p_values
 
 
 def raw(observed, null):
@@ -32,6 +32,54 @@ def test_fitted_tails_are_close_to_the_truth_far_beyond_the_sample(law, square):
     # Too small a p would be an error of the first kind, so that side is the narrow one.
     assert (middle > np.log10(truth) - 0.15).all()
     assert (middle < np.log10(truth) + 0.4).all()
+
+
+@pytest.mark.parametrize("heavy", [0.0, 0.2, 0.4])
+def test_the_fit_is_that_of_the_moments_above_the_upper_quarter(heavy):
+    """Hosking & Wallis (1987): k = (m^2 / v - 1) / 2 and a = m (m^2 / v + 1) / 2 of the excesses; k above 0 is 0."""
+    null = stats.genpareto.ppf((np.arange(2_000) + 0.5) / 2_000, heavy)
+    observed = null[-1] * np.array([0.8, 1.0, 1.5])
+    threshold = (null[-501] + null[-500]) / 2
+    excess = null[-500:] - threshold
+    ratio = excess.mean() ** 2 / excess.var(ddof=1)
+    shape = min((ratio - 1) / 2, 0.0)
+    scale = excess.mean() * (ratio + 1) / 2 if shape < 0 else excess.mean()
+    expected = 0.25 * stats.genpareto.sf(observed - threshold, -shape, scale=scale)
+    np.testing.assert_allclose(tail_p_values(observed, null, raw(observed, null), square=False), expected, rtol=1e-9)
+    assert heavy < 0.1 or shape < -0.05
+
+
+def test_the_statistic_of_the_fit_is_its_integral():
+    """Anderson & Darling (1952): n times the integral of (F_n - F)^2 / (F (1 - F)) dF, in pieces between the values."""
+    u = np.sort(np.random.default_rng(4).beta(0.8, 1.1, size=30))
+    ends = np.concatenate([[0.0], u, [1.0]])
+    pieces = [
+        integrate.quad(lambda x, step=k / 30: (step - x) ** 2 / (x * (1 - x)), ends[k], ends[k + 1])[0]
+        for k in range(31)
+    ]
+    assert _anderson_darling(1 - u) == pytest.approx(30 * sum(pieces), rel=1e-6)
+
+
+def test_the_critical_values_fall_as_the_tail_grows_lighter():
+    assert (np.diff(_SHAPES) > 0).all()
+    assert (np.diff(_CRITICAL) < 0).all()
+
+
+def test_a_tail_of_fewer_than_twenty_is_not_fitted():
+    for n, fitted in ((79, False), (80, True)):
+        null = stats.expon.ppf((np.arange(n) + 0.5) / n)
+        observed = null[-1:] * 1.5
+        p = raw(observed, null)
+        assert (tail_p_values(observed, null, p, square=False) != p).item() == fitted
+
+
+def test_a_fit_that_is_rejected_is_tried_further_out():
+    # a lump below the 90th percentile and an exponential above it: only the upper tenth is one
+    lump = np.linspace(0, 1e-3, 1_800)
+    null = np.concatenate([lump, 5 + stats.expon.ppf((np.arange(200) + 0.5) / 200)])
+    observed = np.array([5 + stats.expon.isf(0.01)])
+    found = tail_p_values(observed, null, raw(observed, null), square=False)
+    assert found[0] == pytest.approx(0.1 * 0.01, rel=0.1)
 
 
 def test_large_p_are_left_alone():
