@@ -11,12 +11,23 @@ from metastable.extraction import fused
 from metastable.extraction.fused import LayerMeasures, Measuring, attend_and_measure
 from metastable.extraction.kernels import COUNTS, MASSES
 from metastable.extraction.mass import count_entries
+from metastable.extraction.row_kernels import RowKernel
 from metastable.extraction.row_measures import ROW_MEASURES, value_lengths
 from metastable.extraction.summarizing import check_row_options, summarize_rows
 from metastable.models.capture import Scores
 from metastable.models.sites import Site
 
 THRESHOLDS = (0.5, 0.7, 0.9, 0.95, 0.99)
+
+
+def by_torch(monkeypatch):
+    """Measure by the torch operations of other devices."""
+    monkeypatch.setattr(fused, "choose_row_kernel", lambda _device, _n_keys: RowKernel("torch", "asked for"))
+
+
+def in_tiles_of(monkeypatch, n_scores):
+    for name in ("_SCORES_IN_CACHE", "_SCORES_ON_DEVICE"):
+        monkeypatch.setattr(fused, name, n_scores)
 
 
 def inputs(n_batch=2, n_heads=4, n_queries=9, n_keys=9, size=8, key_heads=None, dtype=torch.float32, seed=0):
@@ -73,7 +84,7 @@ def test_tiles_of_any_size_give_the_same(monkeypatch, n_scores):
     mask[..., 0] = True
     bias = torch.randn(1, 4, 9, 11, generator=torch.Generator().manual_seed(2))
     whole = attend_and_measure(query, key, value, mask, 0.5, THRESHOLDS, bias=bias)
-    monkeypatch.setattr(fused, "_SCORES_IN_CACHE", n_scores)
+    in_tiles_of(monkeypatch, n_scores)
     tiled = attend_and_measure(query, key, value, mask, 0.5, THRESHOLDS, bias=bias)
     torch.testing.assert_close(tiled.output, whole.output, atol=1e-6, rtol=1e-6)
     assert torch.equal(tiled.values["count"], whole.values["count"])
@@ -180,7 +191,7 @@ def test_the_torch_way_of_other_devices_equals_the_kernel(monkeypatch):
     bias = torch.randn(1, 4, 40, 40, generator=torch.Generator().manual_seed(2))
     asked = torch.rand(2, 40, generator=torch.Generator().manual_seed(3)) < 0.8
     compiled = attend_and_measure(query, key, value, mask, None, THRESHOLDS, bias=bias, asked=asked)
-    monkeypatch.setattr(fused, "_softmax_and_measure_cpu", fused._softmax_and_measure_torch)
+    by_torch(monkeypatch)
     plain = attend_and_measure(query, key, value, mask, None, THRESHOLDS, bias=bias, asked=asked)
     torch.testing.assert_close(plain.output, compiled.output, atol=1e-6, rtol=1e-6)
     assert torch.equal(plain.values["count"], compiled.values["count"])
@@ -260,7 +271,7 @@ def assert_measures(values, expected, tolerance=2e-6):
 def way(request, monkeypatch):
     """Run a test by the kernel, and by the torch operations of other devices."""
     if request.param == "torch":
-        monkeypatch.setattr(fused, "_softmax_and_measure_cpu", fused._softmax_and_measure_torch)
+        by_torch(monkeypatch)
 
 
 def seen_keys(kind, n_tokens):
@@ -329,7 +340,7 @@ def test_tiles_of_any_size_give_the_same_measures(monkeypatch, n_scores):
     mask = torch.rand(2, 1, 9, 11, generator=torch.Generator().manual_seed(1)) < 0.7
     options = {"sinks": torch.arange(4.0), "word_keys": mask[:, 0, 0], "asked": mask[:, 0, :, 3]}
     whole = attend_and_measure(query, key, value, mask, 0.5, THRESHOLDS, ROW_MEASURES, **options)
-    monkeypatch.setattr(fused, "_SCORES_IN_CACHE", n_scores)
+    in_tiles_of(monkeypatch, n_scores)
     tiled = attend_and_measure(query, key, value, mask, 0.5, THRESHOLDS, ROW_MEASURES, **options)
     for name in ROW_MEASURES:
         torch.testing.assert_close(tiled.values[name], whole.values[name], atol=1e-6, rtol=1e-6, equal_nan=True)
@@ -478,7 +489,7 @@ def test_the_torch_way_gives_every_measure_that_the_kernel_gives(monkeypatch):
         "word_keys": torch.rand(2, 40, generator=generator) < 0.8,
     }
     compiled = attend_and_measure(query, key, value, mask, None, THRESHOLDS, ROW_MEASURES, **options)
-    monkeypatch.setattr(fused, "_softmax_and_measure_cpu", fused._softmax_and_measure_torch)
+    by_torch(monkeypatch)
     plain = attend_and_measure(query, key, value, mask, None, THRESHOLDS, ROW_MEASURES, **options)
     torch.testing.assert_close(plain.output, compiled.output, atol=1e-6, rtol=1e-6)
     for name in ROW_MEASURES:

@@ -10,9 +10,17 @@ import numpy as np
 import torch
 
 from metastable.errors import InputError
-from metastable.extraction.kernels import COUNTS, NOT_FINITE, softmax_and_measure_rows
+from metastable.extraction.kernels import COUNTS, MASSES, NOT_FINITE, softmax_and_measure_rows
 from metastable.extraction.mass import TOLERANCE, check_thresholds
-from metastable.extraction.row_measures import N_VISIBLE, Rows, check_wanted, measure_rows, value_lengths
+from metastable.extraction.row_kernels import choose_row_kernel
+from metastable.extraction.row_measures import (
+    N_VISIBLE,
+    Rows,
+    check_wanted,
+    lengths_if_finite,
+    measure_rows,
+    refuse_values,
+)
 from metastable.extraction.threads import most_threads, share_out
 from metastable.models.capture import Scores
 
@@ -21,12 +29,14 @@ __all__ = [
     "Measured",
     "Measuring",
     "attend_and_measure",
+    "refuse_faults",
 ]
 
 # Scores that exist at a time: on the CPU few enough for each thread's to stay in its cache, elsewhere enough to
-# keep the device busy.
+# keep the device busy; where a kernel takes them in one pass, few enough to stay in the card's own cache.
 _SCORES_IN_CACHE = 1 << 19
 _SCORES_ON_DEVICE = 1 << 26
+_SCORES_IN_CACHE_OF_CARD = 1 << 23
 
 # An additive mask or bias that takes as much as this off a score hides the key: masks add -10000 (-9984 in bfloat16),
 # the least number of their type, or minus infinity; position biases stay far from it.
@@ -45,10 +55,13 @@ class Measured(NamedTuple):
         Counts are (batch, heads, queries, thresholds) int32, 0 for queries that were not asked and for rows without
         mass. Masses are (batch, heads, queries) float32, NaN for queries that were not asked or see no key. The
         number of visible keys is (batch, heads, queries) int32, 0 for queries that were not asked.
+    faults : torch.Tensor
+        (2,) boolean, on the device of the values: whether scores, and whether values, are NaN or infinite.
     """
 
     output: torch.Tensor
     values: dict[str, torch.Tensor]
+    faults: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -63,11 +76,14 @@ class LayerMeasures:
         Position of the layer in its site, from 0.
     values : mapping of str to torch.Tensor
         As `Measured` has them.
+    faults : torch.Tensor
+        As `Measured` has them; whoever takes the measures of a device hands them to `refuse_faults`.
     """
 
     site: str
     layer: int
     values: Mapping[str, torch.Tensor]
+    faults: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -105,8 +121,10 @@ class Measuring:
             sinks=scores.sinks,
             asked=self.asked(site, scores.query.shape[2]),
             word_keys=self.word_keys(site, scores.key.shape[2]),
+            # A device that is waited for in every layer stands still in every layer.
+            checks=scores.query.device.type == "cpu",
         )
-        self.take(LayerMeasures(site, layer, measured.values))
+        self.take(LayerMeasures(site, layer, measured.values, measured.faults))
         return measured.output
 
 
@@ -124,6 +142,7 @@ def attend_and_measure(
     sinks: torch.Tensor | None = None,
     asked: torch.Tensor | None = None,
     word_keys: torch.Tensor | None = None,
+    checks: bool = True,
 ) -> Measured:
     """Attend with a float32 softmax and measure its rows before they leave the cache.
 
@@ -163,6 +182,9 @@ def attend_and_measure(
         (batch, queries) boolean; other queries attend but are not measured. All by default.
     word_keys : torch.Tensor, optional
         (batch, keys) boolean: True for the pieces of words, which ``count_words`` and ``special_mass`` need.
+    checks : bool
+        Whether scores and values that are not finite are refused at once, for which the device is waited for; else
+        the caller does so by `refuse_faults`.
 
     Returns
     -------
@@ -187,7 +209,9 @@ def attend_and_measure(
     names = check_wanted(wanted, word_keys)
     scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
     groups = query.shape[1] // key.shape[1]
-    lengths = value_lengths(value) if "count_contributions" in names else None
+    lengths, finite = None, None
+    if "count_contributions" in names:
+        lengths, finite = lengths_if_finite(value)
     if groups > 1:
         key = key.repeat_interleave(groups, dim=1)
         value = value.repeat_interleave(groups, dim=1)
@@ -198,42 +222,83 @@ def attend_and_measure(
     if asked is None:
         asked = torch.ones(n_batch, n_queries, dtype=torch.bool, device=query.device)
     rows = Rows(shares, names, visible, bias, asked, sinks, word_keys, lengths)
+    if checks and finite is not None and not bool(finite):
+        refuse_values()
     output = value.new_empty(n_batch, n_queries, n_heads, value.shape[-1])
-    on_cpu = query.device.type == "cpu"
-    values = _empty_values(names, (n_batch, n_heads, n_queries), len(shares), "cpu" if on_cpu else query.device)
-    measure = _softmax_and_measure_cpu if on_cpu else _softmax_and_measure_torch
+    way = _WAYS[choose_row_kernel(query.device, n_keys).name]
+    filled = _empty_values(names, (n_batch, n_heads, n_queries), len(shares), query.device)
 
     def attend(tile: tuple[slice, slice, slice]) -> None:
         b, h, q = tile
-        scores = torch.matmul(query[b, h, q], key[b, h].transpose(-1, -2)).float()
+        scores = torch.matmul(query[b, h, q], key[b, h].transpose(-1, -2))
         factor = scaling
         if softcap is not None:
-            scores.mul_(scaling / softcap).tanh_().mul_(softcap)
+            scores = scores.float().mul_(scaling / softcap).tanh_().mul_(softcap)
             factor = 1.0
-        for name, measured in measure(scores, factor, rows.cut(b, h, q)).items():
-            values[name][b, h, q] = measured
-        output[b, q, h] = torch.matmul(scores.to(value.dtype), value[b, h]).transpose(1, 2)
+        weights = way.weigh(scores, factor, rows.cut(b, h, q), filled.cut(b, h, q), value.dtype)
+        output[b, q, h] = torch.matmul(weights, value[b, h]).transpose(1, 2)
 
-    n_scores = _SCORES_IN_CACHE if on_cpu else _SCORES_ON_DEVICE
-    tiles = list(_tiles(n_batch, n_heads, n_queries, n_keys, n_scores))
-    share_out(attend, tiles, min(most_threads(), len(tiles)) if on_cpu else 1)
-    if bool((values["count"] == NOT_FINITE).any()) or (sinks is not None and bool(sinks.isnan().any())):
-        raise InputError("the model's attention scores are NaN or infinite; load it in float32, or check its weights")
+    tiles = list(_tiles(n_batch, n_heads, n_queries, n_keys, way.n_scores()))
+    share_out(attend, tiles, min(most_threads(), len(tiles)) if query.device.type == "cpu" else 1)
+    values = filled.by_name(names)
+    broken = (values["count"] == NOT_FINITE).any()
+    if sinks is not None:
+        broken = broken | sinks.isnan().any()
+    faults = torch.stack([broken, torch.zeros_like(broken) if finite is None else ~finite])
+    if checks:
+        refuse_faults(faults)
     if N_VISIBLE in wanted:
         visible_keys = _number_of_visible_keys(visible, bias, n_keys).to(asked.device) * asked[:, None]
         values[N_VISIBLE] = visible_keys.int().expand(n_batch, n_heads, n_queries)
-    return Measured(output, values)
+    return Measured(output, values, faults)
 
 
-def _empty_values(
-    names: tuple[str, ...], shape: tuple[int, int, int], n_shares: int, device: torch.device | str
-) -> dict[str, torch.Tensor]:
-    return {
-        name: torch.empty(*shape, n_shares, dtype=torch.int32, device=device)
-        if name in COUNTS
-        else torch.empty(shape, dtype=torch.float32, device=device)
-        for name in names
-    }
+def refuse_faults(faults: torch.Tensor) -> None:
+    """Refuse a model whose scores or values are not finite.
+
+    Parameters
+    ----------
+    faults : torch.Tensor
+        (..., 2) boolean, as `Measured` has them.
+
+    Raises
+    ------
+    InputError
+        If any of them is True.
+    """
+    scores, values = faults.reshape(-1, 2).any(dim=0).tolist()
+    if values:
+        refuse_values()
+    if scores:
+        raise InputError("the model's attention scores are NaN or infinite; load it in float32, or check its weights")
+
+
+@dataclass(frozen=True)
+class _Filled:
+    """Where measures go: (kinds, batch, heads, queries, thresholds) and (kinds, batch, heads, queries)."""
+
+    counts: torch.Tensor
+    masses: torch.Tensor
+
+    def cut(self, b: slice, h: slice, q: slice) -> _Filled:
+        return _Filled(self.counts[:, b, h, q], self.masses[:, b, h, q])
+
+    def by_name(self, names: tuple[str, ...]) -> dict[str, torch.Tensor]:
+        counted = [name for name in COUNTS if name in names]
+        weighed = [name for name in MASSES if name in names]
+        return dict(zip(counted, self.counts, strict=True)) | dict(zip(weighed, self.masses, strict=True))
+
+    def fill(self, names: tuple[str, ...], values: Mapping[str, Any]) -> None:
+        for name, place in self.by_name(names).items():
+            place.copy_(torch.as_tensor(values[name]))
+
+
+def _empty_values(names: tuple[str, ...], shape: tuple[int, int, int], n_shares: int, device: torch.device) -> _Filled:
+    n_counts = sum(name in COUNTS for name in names)
+    return _Filled(
+        torch.empty(n_counts, *shape, n_shares, dtype=torch.int32, device=device),
+        torch.empty(len(names) - n_counts, *shape, dtype=torch.float32, device=device),
+    )
 
 
 def _number_of_visible_keys(visible: torch.Tensor | None, bias: torch.Tensor | None, n_keys: int) -> torch.Tensor:
@@ -280,7 +345,11 @@ def _tiles(
                 yield slice(first_b, first_b + b), slice(first_h, first_h + h), slice(first_q, first_q + q)
 
 
-def _softmax_and_measure_cpu(scores: torch.Tensor, scaling: float, rows: Rows) -> dict[str, torch.Tensor]:
+def _weigh_compiled(
+    scores: torch.Tensor, scaling: float, rows: Rows, filled: _Filled, dtype: torch.dtype
+) -> torch.Tensor:
+    """Fill in the measures of a tile, and return its weights."""
+    scores = scores.float()
     values = softmax_and_measure_rows(
         scores.numpy(),
         np.array(rows.shares) - TOLERANCE,
@@ -293,16 +362,30 @@ def _softmax_and_measure_cpu(scores: torch.Tensor, scaling: float, rows: Rows) -
         words=_as_array(rows.word_keys),
         lengths=_as_array(rows.lengths),
     )
-    return {name: torch.from_numpy(measured) for name, measured in values.items()}
+    filled.fill(rows.names, values)
+    return scores.to(dtype)
 
 
 def _as_array(tensor: torch.Tensor | None) -> Any:
     return None if tensor is None else np.ascontiguousarray(tensor.numpy())
 
 
-def _softmax_and_measure_torch(scores: torch.Tensor, scaling: float, rows: Rows) -> dict[str, torch.Tensor]:
-    """As the kernel does, by torch operations that stay on the device."""
-    scores.mul_(scaling)
+def _weigh_by_triton(
+    scores: torch.Tensor, scaling: float, rows: Rows, filled: _Filled, dtype: torch.dtype
+) -> torch.Tensor:
+    """As `_weigh_compiled`, by one kernel on the device, in place where scores and weights are of one type."""
+    from metastable.extraction.triton_rows import softmax_and_measure
+
+    weights = scores if scores.dtype == dtype else torch.empty_like(scores, dtype=dtype)
+    softmax_and_measure(scores, weights, scaling, rows, filled.counts, filled.masses)
+    return weights
+
+
+def _weigh_by_torch(
+    scores: torch.Tensor, scaling: float, rows: Rows, filled: _Filled, dtype: torch.dtype
+) -> torch.Tensor:
+    """As `_weigh_compiled`, by torch operations that stay on the device."""
+    scores = scores.float().mul_(scaling)
     if rows.bias is not None:
         scores.add_(rows.bias)
     if rows.visible is not None:
@@ -314,10 +397,23 @@ def _softmax_and_measure_torch(scores: torch.Tensor, scaling: float, rows: Rows)
     if rows.sinks is not None:
         above_keys = rows.sinks.float()[:, None, None] - scores.logsumexp(dim=-1, keepdim=True)
         on_keys, on_sink = torch.sigmoid(-above_keys), torch.sigmoid(above_keys)
-    # In place, since the caller goes on with the weights.
-    scores.copy_(torch.softmax(scores.masked_fill(sees_none, 0.0), dim=-1)).masked_fill_(sees_none, 0.0)
+    scores = torch.softmax(scores.masked_fill(sees_none, 0.0), dim=-1).masked_fill_(sees_none, 0.0)
     values = measure_rows(scores.masked_fill(broken, 0.0), on_keys, on_sink, broken | sees_none, rows)
-    scores.mul_(on_keys)
     for name in values.keys() & set(COUNTS):
         values[name].masked_fill_(broken, NOT_FINITE)
-    return values
+    filled.fill(rows.names, values)
+    return scores.mul_(on_keys).to(dtype)
+
+
+class _Way(NamedTuple):
+    """How a tile is measured, and the most scores of a tile."""
+
+    weigh: Callable[[torch.Tensor, float, Rows, _Filled, torch.dtype], torch.Tensor]
+    n_scores: Callable[[], int]
+
+
+_WAYS = {
+    "compiled": _Way(_weigh_compiled, lambda: _SCORES_IN_CACHE),
+    "triton": _Way(_weigh_by_triton, lambda: _SCORES_IN_CACHE_OF_CARD),
+    "torch": _Way(_weigh_by_torch, lambda: _SCORES_ON_DEVICE),
+}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
+from typing import NoReturn
 
 import torch
 
@@ -11,7 +12,16 @@ from metastable.errors import InputError
 from metastable.extraction.kernels import COUNTS, MASSES
 from metastable.extraction.mass import count_entries
 
-__all__ = ["N_VISIBLE", "ROW_MEASURES", "Rows", "check_wanted", "measure_rows", "value_lengths"]
+__all__ = [
+    "N_VISIBLE",
+    "ROW_MEASURES",
+    "Rows",
+    "check_wanted",
+    "lengths_if_finite",
+    "measure_rows",
+    "refuse_values",
+    "value_lengths",
+]
 
 N_VISIBLE = "n_visible"
 """The number of keys that a row's query sees, by which its count can be divided."""
@@ -120,14 +130,38 @@ def value_lengths(value: torch.Tensor) -> torch.Tensor:
     InputError
         If a value is NaN or infinite.
     """
+    lengths, finite = lengths_if_finite(value)
+    if not bool(finite):
+        refuse_values()
+    return lengths
+
+
+def lengths_if_finite(value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """As `value_lengths`, with whether the values are finite, which no device is waited for to tell.
+
+    Returns
+    -------
+    lengths : torch.Tensor
+        (batch, key heads, keys) float32.
+    finite : torch.Tensor
+        One boolean, on the device of the values.
+    """
     value = value.float()
     # Squares of the largest values are then at most one.
     largest = value.abs().amax(dim=(-2, -1), keepdim=True)
-    if not bool(largest.isfinite().all()):
-        raise InputError("the model's attention values are NaN or infinite; load it in float32, or check its weights")
     lengths: torch.Tensor = torch.linalg.vector_norm(value / largest.masked_fill(largest == 0, 1.0), dim=-1)
     longest = lengths.amax(dim=-1, keepdim=True)
-    return lengths / longest.masked_fill(longest == 0, 1.0)
+    return lengths / longest.masked_fill(longest == 0, 1.0), largest.isfinite().all()
+
+
+def refuse_values() -> NoReturn:
+    """Refuse a model whose values are not finite.
+
+    Raises
+    ------
+    InputError
+    """
+    raise InputError("the model's attention values are NaN or infinite; load it in float32, or check its weights")
 
 
 def measure_rows(

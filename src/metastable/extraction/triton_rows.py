@@ -1,7 +1,8 @@
 """The pass over attention rows on a graphics card: softmax, counts and masses by one Triton kernel.
 
-A program takes one row, or several short ones side by side, holds them in registers, and writes weights, counts and
-masses; the scores are read once and the weights written once, in their place. The count at a threshold is found as
+A warp takes one row, or several short ones side by side (a row of more than 512 keys is shared by several warps), holds
+them in registers, and writes weights, counts and masses; the scores are read once and the weights written once, in
+their place. The count at a threshold is found as
 `metastable.extraction.kernels` finds that of a long row: by pivots that close in on the entry where the goal is
 reached, pairs of them around a linear interpolation, and by bounds that end the search as soon as they meet. Rising
 thresholds take over the bracket of the one before.
@@ -35,10 +36,10 @@ __all__ = ["MOST_KEYS", "softmax_and_measure"]
 MOST_KEYS = 1 << 14
 """The longest row that one program holds."""
 
-# Keys that one warp holds: sixteen registers of each lane.
-_KEYS_PER_WARP = 512
-# Keys of short rows that one warp takes side by side.
-_KEYS_OF_SHORT_ROWS = 128
+# Entries that a lane holds: few enough for its registers, and enough that the steps of a search weigh little.
+_KEYS_OF_LANE = 16
+_LANES_OF_WARP = 32
+_FEWEST_LANES = 4
 
 _BITS_OF_ONE = tl.constexpr(0x3F800000)
 _BITS_PER_OCTAVE = tl.constexpr(2.0**23)
@@ -60,16 +61,33 @@ def _as_bits(number):
 
 
 @triton.jit
+def _of_rows(numbers):
+    """Give one number a row the axes of the entries."""
+    return numbers[None, :, None]
+
+
+@triton.jit
+def _sum(lines):
+    """Sum each row: first what a lane holds of it, then over lanes."""
+    return tl.sum(tl.sum(lines, 0), 1)
+
+
+@triton.jit
+def _largest(lines):
+    return tl.max(tl.max(lines, 0), 1)
+
+
+@triton.jit
 def _above(lines, pivots):
     """Mass and number of each row's entries above its pivot, in float32."""
-    above = lines > _as_float(pivots)[:, None]
-    return tl.sum(tl.where(above, lines, 0.0), 1), tl.sum(above.to(tl.float32), 1)
+    above = lines > _of_rows(_as_float(pivots))
+    return _sum(tl.where(above, lines, 0.0)), _sum(above.to(tl.float32))
 
 
 @triton.jit
 def _mass_above_exactly(lines, pivots):
-    above = lines > _as_float(pivots)[:, None]
-    return tl.sum(tl.where(above, lines, 0.0).to(tl.float64), 1)
+    above = lines > _of_rows(_as_float(pivots))
+    return _sum(tl.where(above, lines, 0.0).to(tl.float64))
 
 
 @triton.jit
@@ -78,9 +96,9 @@ def _search_exactly(lines, near, share, high, low):
 
     A share of 0 or less needs one entry.
     """
-    goal = share * tl.sum(lines.to(tl.float64), 1)
-    high = tl.where(near, high, 1)
-    low = tl.where(near, low, 0)
+    goal = share * _sum(lines.to(tl.float64))
+    high = tl.where(near, high, _BITS_OF_ONE)
+    low = tl.where(near, low, _BITS_OF_ONE - 1)
     while tl.max(high - low, 0) > 1:
         middle = low + (high - low) // 2
         reaches = _mass_above_exactly(lines, middle) >= goal
@@ -101,18 +119,18 @@ def _store_counts(lines, is_counted, places, is_row, plan, n_shares, ERROR: tl.c
     `plan` holds share, normal quantile and place among the counts of each threshold. ERROR bounds the relative error
     of a float32 sum.
     """
-    total = tl.sum(lines, 1)
+    total = _sum(lines)
     log_2 = _as_bits(lines).to(tl.float32) * (1 / _BITS_PER_OCTAVE) - 127.0
     weighed = lines * log_2
-    number = tl.sum((lines > 0.0).to(tl.float32), 1)
+    number = _sum((lines > 0.0).to(tl.float32))
     has_mass = total > 0.0
     is_counted = is_counted & has_mass
     divisor = tl.where(has_mass, total, 1.0)
-    center = tl.sum(weighed, 1) / divisor
-    deviation = tl.sqrt(tl.maximum(tl.sum(weighed * log_2, 1) / divisor - center * center, 1e-4))
+    center = _sum(weighed) / divisor
+    deviation = tl.sqrt(tl.maximum(_sum(weighed * log_2) / divisor - center * center, 1e-4))
     slack = total * ERROR
     # Of the entries above `high` the mass falls short of the goal; with those above `low` it does not.
-    high = tl.max(_as_bits(lines), 1)
+    high = _largest(_as_bits(lines))
     high_mass = total * 0.0
     high_number = total * 0.0
     low = high * 0
@@ -194,7 +212,23 @@ def _store_counts(lines, is_counted, places, is_row, plan, n_shares, ERROR: tl.c
         tl.store(places + tl.load(plan + 3 * t + 2).to(tl.int32), count.to(tl.int32), mask=is_row)
 
 
-@triton.jit
+# Steps are not specialized: a lane would then load several keys side by side, and rows be summed over more lanes.
+@triton.jit(
+    do_not_specialize=[
+        "scale",
+        "n_rows",
+        "n_heads",
+        "n_queries",
+        "n_keys",
+        "n_kinds",
+        "n_shares",
+        *(f"count_{axis}" for axis in ("kind", "b", "h", "q")),
+        *(f"mass_{axis}" for axis in ("kind", "b", "h", "q")),
+        *(f"visible_{axis}" for axis in "bhq"),
+        *(f"bias_{axis}" for axis in "bhq"),
+        *("asked_b", "words_b", "lengths_b", "lengths_h"),
+    ]
+)
 def _rows(
     scores,
     weights,
@@ -240,33 +274,33 @@ def _rows(
     OTHERS_AT: tl.constexpr,
     FIRST_AT: tl.constexpr,
     SINK_AT: tl.constexpr,
-    KEYS: tl.constexpr,
     ROWS: tl.constexpr,
+    LANES: tl.constexpr,
+    KEYS_OF_LANE: tl.constexpr,
     ERROR: tl.constexpr,
 ):
-    row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
+    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     is_row = row < n_rows
-    q = row % n_queries
-    h = (row // n_queries) % n_heads
-    b = row // (n_queries * n_heads)
-    key = tl.arange(0, KEYS)[None, :]
-    is_key = key < n_keys
-    there = is_row[:, None] & is_key
-    at = row[:, None] * n_keys + key
+    q = (row % n_queries).to(tl.int64)
+    h = ((row // n_queries) % n_heads).to(tl.int64)
+    b = (row // (n_queries * n_heads)).to(tl.int64)
+    key = tl.arange(0, KEYS_OF_LANE)[:, None, None] * LANES + tl.arange(0, LANES)[None, None, :]
+    there = _of_rows(is_row) & (key < n_keys)
+    at = _of_rows(row.to(tl.int64) * n_keys) + key
 
     line = tl.load(scores + at, mask=there, other=0.0).to(tl.float32) * scale
     if HAS_BIAS:
-        at_bias = (b * bias_b + h * bias_h + q * bias_q)[:, None] + key
+        at_bias = _of_rows(b * bias_b + h * bias_h + q * bias_q) + key
         line += tl.load(bias + at_bias, mask=there, other=0.0)
     seen = there
     if HAS_VISIBLE:
-        at_visible = (b * visible_b + h * visible_h + q * visible_q)[:, None] + key
+        at_visible = _of_rows(b * visible_b + h * visible_h + q * visible_q) + key
         seen = there & (tl.load(visible + at_visible, mask=there, other=0) != 0)
     line = tl.where(seen, line, float("-inf"))
-    largest = tl.max(line, 1)
+    largest = _largest(line)
     # Without a visible key there is nothing to take off; NaN and infinity make the total NaN.
-    line = tl.exp(line - tl.where(largest == float("-inf"), 0.0, largest)[:, None])
-    total = tl.sum(line, 1)
+    line = tl.exp(line - _of_rows(tl.where(largest == float("-inf"), 0.0, largest)))
+    total = _sum(line)
     is_broken = (total < float("inf")) == 0
     sees_some = total > 0.0
     whole = total
@@ -276,18 +310,18 @@ def _rows(
         whole = total + on_sink
     whole = tl.where(sees_some, whole, 1.0)
     share_each = tl.where(is_broken, float("nan"), tl.where(sees_some, 1.0 / whole, 0.0))
-    tl.store(weights + at, (line * share_each[:, None]).to(weights.dtype.element_ty), mask=there)
+    tl.store(weights + at, (line * _of_rows(share_each)).to(weights.dtype.element_ty), mask=there)
 
     is_asked = is_row & (tl.load(asked + b * asked_b + q, mask=is_row, other=0) != 0)
     if OTHERS_AT >= 0 or WORDS_AT >= 0:
-        is_word = tl.load(words + (b * words_b)[:, None] + key, mask=there, other=0) != 0
+        is_word = tl.load(words + _of_rows(b * words_b) + key, mask=there, other=0) != 0
     has_masses = is_asked & sees_some
     at_masses = masses + b * mass_b + h * mass_h + q * mass_q
     if OTHERS_AT >= 0:
-        others = tl.sum(tl.where(is_word, 0.0, line), 1) / whole
+        others = _sum(tl.where(is_word, 0.0, line)) / whole
         tl.store(at_masses + OTHERS_AT * mass_kind, tl.where(has_masses, others, float("nan")), mask=is_row)
     if FIRST_AT >= 0:
-        first = tl.sum(tl.where(key == 0, line, 0.0), 1) / whole
+        first = _sum(tl.where(key == 0, line, 0.0)) / whole
         tl.store(at_masses + FIRST_AT * mass_kind, tl.where(has_masses, first, float("nan")), mask=is_row)
     if SINK_AT >= 0:
         # A sink far above the keys is infinitely many times their mass.
@@ -295,14 +329,14 @@ def _rows(
         tl.store(at_masses + SINK_AT * mass_kind, tl.where(has_masses, sink, float("nan")), mask=is_row)
 
     # A row that is not finite is counted as if it were empty, and marked.
-    line = tl.where(is_broken[:, None], 0.0, line)
+    line = tl.where(_of_rows(is_broken), 0.0, line)
     at_counts = counts + b * count_b + h * count_h + q * count_q
     for kind in range(n_kinds):
         counted = line
         if WORDS_AT >= 0:
             counted = tl.where(is_word | (kind != WORDS_AT), counted, 0.0)
         if CONTRIBUTIONS_AT >= 0:
-            at_lengths = (b * lengths_b + h * lengths_h)[:, None] + key
+            at_lengths = _of_rows(b * lengths_b + h * lengths_h) + key
             counted *= tl.load(lengths + at_lengths, mask=there & (kind == CONTRIBUTIONS_AT), other=1.0)
         _store_counts(counted, is_asked, at_counts + kind * count_kind, is_row, plan, n_shares, ERROR)
     for t in range(n_shares):
@@ -371,16 +405,16 @@ def softmax_and_measure(
     n_rows = n_batch * n_heads * n_queries
     if n_rows == 0:
         return
-    keys = max(32, _next_power(n_keys))
-    n_warps = max(1, keys // _KEYS_PER_WARP)
-    at_once = rows_at_once or max(1, _KEYS_OF_SHORT_ROWS // keys)
+    lanes = max(_FEWEST_LANES, _next_power(-(-n_keys // _KEYS_OF_LANE)))
+    at_once = rows_at_once or max(1, _LANES_OF_WARP // lanes)
+    keys_of_lane = _next_power(-(-n_keys // lanes))
     counted = [name for name in COUNTS if name in rows.names]
     weighed = [name for name in MASSES if name in rows.names]
     places = [counted.index(name) if name in counted else -1 for name in COUNTS[1:]]
     places += [weighed.index(name) if name in weighed else -1 for name in MASSES]
     # Stands for tensors that are not there and that the program then does not read.
     nothing = rows.asked.view(torch.uint8)
-    options: dict[str, Any] = {"num_warps": n_warps}
+    options: dict[str, Any] = {"num_warps": max(1, lanes // _LANES_OF_WARP)}
     _rows[(-(-n_rows // at_once),)](
         scores,
         weights,
@@ -411,9 +445,10 @@ def softmax_and_measure(
         rows.bias is not None,
         rows.sinks is not None,
         *places,
-        keys,
         at_once,
-        # In-lane sums of sixteen entries, sums over lanes and warps, and the product of share and total.
-        (_KEYS_PER_WARP // 32 + 16) * 2 * 2.0**-24,
+        lanes,
+        keys_of_lane,
+        # Sums of a lane's entries, over lanes and warps, and the product of share and total.
+        (_KEYS_OF_LANE + 16) * 2 * 2.0**-24,
         **options,
     )

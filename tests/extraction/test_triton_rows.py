@@ -1,0 +1,240 @@
+"""The kernel of graphics cards against float64: on a card where there is one, else by Triton's interpreter."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+if not torch.cuda.is_available():
+    # Read when Triton is first imported, which nothing else here does.
+    os.environ.setdefault("TRITON_INTERPRET", "1")
+
+pytest.importorskip("triton", reason="Triton is not installed; it comes with the extra dev on Linux")
+
+from metastable.errors import InputError
+from metastable.extraction import fused, row_kernels, triton_rows
+from metastable.extraction.fused import attend_and_measure
+from metastable.extraction.kernels import COUNTS, MASSES, NOT_FINITE
+from metastable.extraction.row_kernels import RowKernel, choose_row_kernel
+from metastable.extraction.row_measures import ROW_MEASURES, Rows
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+NAMES = (*COUNTS, *MASSES)
+
+pytestmark = [
+    pytest.mark.skipif(
+        DEVICE == "cpu" and type(triton_rows._rows).__name__ != "InterpretedFunction",
+        reason="Triton was imported before its interpreter was asked for",
+    ),
+    # The interpreter computes by numpy what a card computes without a word, such as infinity minus infinity.
+    pytest.mark.filterwarnings("ignore::RuntimeWarning:triton"),
+]
+
+
+def measure(scores, scaling=1.0, shares=(0.9,), names=NAMES, rows_at_once=64, **of_rows):
+    """Weights, counts by name, and masses by name; what `Rows` lacks is drawn up here."""
+    n_batch, n_heads, n_queries, n_keys = scores.shape
+    given = {
+        "visible": None,
+        "bias": None,
+        "asked": torch.ones(n_batch, n_queries, dtype=torch.bool),
+        "sinks": None,
+        "word_keys": torch.arange(n_keys).expand(n_batch, n_keys) % 3 > 0,
+        "lengths": torch.rand(n_batch, n_heads, n_keys, generator=torch.Generator().manual_seed(9)),
+    } | of_rows
+    there = {name: None if tensor is None else tensor.to(DEVICE) for name, tensor in given.items()}
+    counted = [name for name in COUNTS if name in names]
+    weighed = [name for name in MASSES if name in names]
+    counts = torch.full((len(counted), *scores.shape[:3], len(shares)), -7, dtype=torch.int32, device=DEVICE)
+    masses = torch.full((len(weighed), *scores.shape[:3]), -7.0, device=DEVICE)
+    weights = scores.clone().to(DEVICE)
+    rows = Rows(shares, tuple(names), **there)
+    triton_rows.softmax_and_measure(weights, weights, scaling, rows, counts, masses, rows_at_once=rows_at_once)
+    values = dict(zip(counted, counts.cpu(), strict=True)) | dict(zip(weighed, masses.cpu(), strict=True))
+    return weights.cpu(), values, given
+
+
+def sorted_count(row, share):
+    """The count of one row in float64, and whether float32 rounding of the weights could decide it."""
+    ordered = np.sort(row)[::-1]
+    mass = np.cumsum(ordered)
+    if mass[-1] == 0:
+        return 0, False
+    mass = mass / mass[-1]
+    return 1 + int((mass < share - 1e-6).sum()), bool((np.abs(mass - (share - 1e-6)) < 1e-6).any())
+
+
+def assert_equals_float64(scores, scaling, shares, values, given):
+    """Every row by its definition, in numpy and float64."""
+    whole = np.broadcast_to(scores.double().numpy() * scaling, scores.shape).copy()
+    if given["bias"] is not None:
+        whole += given["bias"].double().numpy()
+    if given["visible"] is not None:
+        whole = np.where(given["visible"].numpy(), whole, -np.inf)
+    words, lengths = given["word_keys"].numpy(), given["lengths"].double().numpy()
+    n_decided = 0
+    for b, h, q in np.ndindex(*scores.shape[:3]):
+        row, asked = whole[b, h, q], bool(given["asked"][b, q])
+        sees_some = np.isfinite(row).any()
+        if not asked or not sees_some:
+            assert all((values[name][b, h, q] == 0).all() for name in COUNTS)
+            assert all(values[name][b, h, q].isnan() for name in MASSES)
+            continue
+        weights = np.exp(row - row.max())
+        sink = 0.0 if given["sinks"] is None else np.exp(float(given["sinks"][h]) - row.max())
+        total = weights.sum() + sink
+        expected = [weights[~words[b]].sum() / total, weights[0] / total, sink / total]
+        np.testing.assert_allclose([float(values[name][b, h, q]) for name in MASSES], expected, atol=2e-6, rtol=2e-6)
+        lines = (weights, weights * words[b], weights * lengths[b, h])
+        for name, line in zip(COUNTS, lines, strict=True):
+            for t, share in enumerate(shares):
+                count, near = sorted_count(line, share)
+                if not near:
+                    n_decided += 1
+                    assert int(values[name][b, h, q, t]) == count, (name, share, b, h, q)
+    return n_decided
+
+
+@st.composite
+def cases(draw):
+    n_keys = draw(st.sampled_from([1, 2, 3, 20, 31, 64, 100, 257, 513]))
+    shape = (draw(st.integers(1, 2)), draw(st.integers(1, 2)), draw(st.integers(1, 4)), n_keys)
+    generator = torch.Generator().manual_seed(draw(st.integers(0, 10_000)))
+    spread = draw(st.sampled_from([0.0, 0.3, 2.0, 15.0]))
+    dtype = draw(st.sampled_from([torch.float32, torch.bfloat16, torch.float16]))
+    # Coarse scores make equal entries, which the order of a sort would have to break.
+    scores = (torch.randn(shape, generator=generator) * spread).to(dtype)
+    rows = {}
+    if draw(st.booleans()):
+        axes = [draw(st.sampled_from([1, n])) for n in shape[:3]]
+        rows["visible"] = torch.rand((*axes, n_keys), generator=generator) < draw(st.sampled_from([0.1, 0.7]))
+    if draw(st.booleans()):
+        axes = [draw(st.sampled_from([1, n])) for n in shape[:3]]
+        rows["bias"] = torch.randn((*axes, n_keys), generator=generator)
+    if draw(st.booleans()):
+        rows["sinks"] = torch.randn(shape[1], generator=generator) * 5
+    if draw(st.booleans()):
+        rows["asked"] = torch.rand(shape[0], shape[2], generator=generator) < 0.7
+    share = st.one_of(st.sampled_from([0.5, 0.9, 0.99, 1.0, 1e-6]), st.floats(0.01, 1.0))
+    shares = tuple(draw(st.lists(share, min_size=1, max_size=3)))
+    return scores, shares, rows
+
+
+@settings(max_examples=12, deadline=None)
+@given(cases())
+def test_every_row_is_measured_as_by_float64(case):
+    scores, shares, of_rows = case
+    weights, values, given = measure(scores, 0.7, shares, **of_rows)
+    assert_equals_float64(scores, 0.7, shares, values, given)
+    reference = scores.clone().float()
+    rows = Rows(shares, NAMES, **given)
+    filled = fused._empty_values(NAMES, scores.shape[:3], len(shares), torch.device("cpu"))
+    compiled = fused._weigh_compiled(reference, 0.7, rows, filled, torch.float32)
+    rounding = {torch.float32: 2e-6, torch.float16: 1e-3, torch.bfloat16: 8e-3}[scores.dtype]
+    torch.testing.assert_close(weights.float(), compiled, atol=rounding, rtol=rounding)
+
+
+def test_the_counts_of_a_row_longer_than_a_warp_are_those_of_float64():
+    scores = torch.randn(1, 1, 6, 3000, generator=torch.Generator().manual_seed(3)) * 3
+    shares = (0.99, 0.5, 0.9)
+    _, values, given = measure(scores, 1.0, shares)
+    assert assert_equals_float64(scores, 1.0, shares, values, given) > 45
+
+
+def test_rows_one_at_a_time_are_those_side_by_side():
+    scores = torch.randn(1, 1, 5, 40, generator=torch.Generator().manual_seed(4)) * 2
+    together = measure(scores, rows_at_once=8)
+    alone = measure(scores, rows_at_once=1)
+    assert torch.equal(together[0], alone[0])
+    for name in NAMES:
+        assert torch.equal(together[1][name], alone[1][name])
+
+
+def test_ties_at_the_threshold_need_no_entry_too_many():
+    """0.9 of twenty equal entries are eighteen, in float32 as on paper."""
+    for n_keys, shares, counts in ((20, (0.9, 0.5, 1.0), [18, 10, 20]), (4, (0.9, 0.25), [4, 1])):
+        _, values, _ = measure(torch.zeros(1, 1, 1, n_keys), shares=shares)
+        assert values["count"][0, 0, 0].tolist() == counts
+    given = torch.tensor([0.5, 0.4, 0.1]).log()[None, None, None]
+    assert measure(given)[1]["count"].item() == 2
+
+
+def test_scores_that_are_not_finite_are_marked():
+    scores = torch.zeros(1, 1, 4, 9)
+    scores[0, 0, 0, 3] = torch.nan
+    scores[0, 0, 1, 3] = torch.inf
+    scores[0, 0, 2, 3] = -torch.inf
+    _, values, _ = measure(scores, names=("count",))
+    assert values["count"][0, 0, :, 0].tolist() == [NOT_FINITE, NOT_FINITE, 8, 9]
+
+
+def test_a_sink_far_above_the_keys_takes_everything():
+    _, values, _ = measure(torch.zeros(1, 2, 1, 5), sinks=torch.tensor([200.0, -200.0]))
+    assert values["sink_mass"].flatten().tolist() == [1.0, 0.0]
+    assert values["count"].flatten().tolist() == [5, 5]
+
+
+def test_attention_by_the_kernel_is_attention(monkeypatch):
+    """Through the whole of `attend_and_measure`: grouped heads, tiles, softcap, a mask, sinks, every type."""
+    monkeypatch.setattr(fused, "_SCORES_IN_CACHE_OF_CARD", 300)
+    if DEVICE == "cpu":
+        monkeypatch.setattr(triton_rows, "_LANES_OF_WARP", 1024)  # many rows at a time, for the interpreter's sake
+    generator = torch.Generator().manual_seed(5)
+    query = torch.randint(-2, 3, (2, 4, 6, 8), generator=generator).float()
+    key = torch.randint(-2, 3, (2, 2, 11, 8), generator=generator).float()
+    value = torch.randn(2, 2, 11, 8, generator=generator)
+    mask = torch.rand(2, 1, 6, 11, generator=generator) < 0.7
+    options = {
+        "softcap": 2.0,
+        "sinks": torch.randn(4, generator=generator),
+        "bias": torch.randn(1, 4, 6, 11, generator=generator),
+        "word_keys": torch.rand(2, 11, generator=generator) < 0.7,
+    }
+    for dtype, rounding in ((torch.float32, 2e-6), (torch.float16, 2e-3), (torch.bfloat16, 2e-2)):
+        tensors = [tensor.to(dtype) for tensor in (query, key, value)]
+        compiled = attend_and_measure(*tensors, mask, 0.5, (0.9, 0.5), ROW_MEASURES, **options)
+        with monkeypatch.context() as patch:
+            if DEVICE == "cpu":
+                patch.setattr(fused, "choose_row_kernel", lambda _device, _n: RowKernel("triton", "interpreted"))
+            there = {name: tensor.to(DEVICE) if torch.is_tensor(tensor) else tensor for name, tensor in options.items()}
+            on_card = [tensor.to(DEVICE) for tensor in (*tensors, mask)]
+            measured = attend_and_measure(*on_card, 0.5, (0.9, 0.5), ROW_MEASURES, **there)
+        torch.testing.assert_close(measured.output.cpu(), compiled.output, atol=rounding, rtol=rounding)
+        for name in ROW_MEASURES:
+            exactly = {"atol": 1e-6, "rtol": 1e-5} if name in MASSES else {"atol": 0, "rtol": 0}
+            torch.testing.assert_close(measured.values[name].cpu(), compiled.values[name], equal_nan=True, **exactly)
+
+
+def test_faults_can_be_told_later(monkeypatch):
+    if DEVICE == "cpu":
+        monkeypatch.setattr(fused, "choose_row_kernel", lambda _device, _n: RowKernel("triton", "interpreted"))
+    query, key, value = torch.zeros(3, 1, 1, 3, 4, device=DEVICE)
+    query[0, 0, 0, 0], value = torch.nan, value + 1
+    faults = attend_and_measure(query, key, value, None, None, (0.9,), checks=False).faults
+    with pytest.raises(InputError, match="scores are NaN"):
+        fused.refuse_faults(torch.stack([torch.zeros_like(faults), faults]))
+
+
+def test_the_choice_says_why(monkeypatch):
+    cuda = torch.device("cuda", 0)
+    assert str(choose_row_kernel(torch.device("cpu"), 20)) == "compiled: the rows are on the CPU"
+    assert "not for 'mps'" in choose_row_kernel(torch.device("mps"), 20).reason
+    monkeypatch.setattr(row_kernels, "_fault_of_triton", lambda _: "")
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "a card")
+    assert choose_row_kernel(cuda, 20) == RowKernel("triton", "Triton runs on a card")
+    longer = choose_row_kernel(cuda, triton_rows.MOST_KEYS + 1)
+    assert (longer.name, longer.reason.split(",")[0]) == ("torch", "a row has 16385 keys")
+    monkeypatch.setattr(row_kernels, "_fault_of_triton", lambda _: "Triton's kernel does not run on cuda:0 (no nvcc)")
+    assert choose_row_kernel(cuda, 20) == RowKernel("torch", "Triton's kernel does not run on cuda:0 (no nvcc)")
+    monkeypatch.setattr(row_kernels, "find_spec", lambda _: None)
+    assert choose_row_kernel(cuda, 20).reason == "Triton is not installed; run: pip install triton"
+
+
+@pytest.mark.skipif(DEVICE == "cuda", reason="there is a card")
+def test_a_device_that_does_not_run_the_kernel_is_said_to():
+    assert "does not run on cuda" in row_kernels._fault_of_triton(torch.device("cuda", 99))
