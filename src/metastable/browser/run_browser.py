@@ -83,7 +83,7 @@ def write_run_browser(result: RunResult, cube: xr.Dataset, encoder: Encoder) -> 
         sequences=result.material.sequences,
         unit_means=np.stack([unit_means(cube, features, threshold, options.measure) for threshold in thresholds]),
         attention=attention_of(
-            encoder, result.material.sequences, thresholds=thresholds, batch_tokens=options.batch_tokens
+            encoder, result.material.sequences, thresholds=thresholds, batch_tokens=options.batch_tokens or 4096
         ),
         title=study.title,
         lead=f"{study.question} {a.name} (a): {a.description}; {b.name} (b): {b.description}. "

@@ -7,18 +7,22 @@ import json
 from collections.abc import Callable, Mapping
 from collections.abc import Sequence as SequenceOf
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 import xarray as xr
 from numpy.typing import NDArray
 
 from metastable.errors import InputError
-from metastable.extraction.batches import plan_blocks
+from metastable.extraction.batches import plan_blocks, suitable_batch_tokens
 from metastable.extraction.counting import Counter, Reader, choose_part, sites_of_part, vision_tokens
+from metastable.extraction.departure import Writer, threads_beside
 from metastable.extraction.distributed import Processes, current_processes
 from metastable.extraction.mass import check_thresholds
+from metastable.extraction.row_kernels import choose_row_kernel
 from metastable.extraction.sequence_labels import SequenceLabels, labels_of
 from metastable.extraction.store import CountStore, Layout, create_store, load_counts, open_store, publish
 from metastable.extraction.summarizing import RowOptions, check_model, check_needs, check_row_options, measures_of_run
@@ -40,7 +44,9 @@ FORMAT = 1
 # Sequences of one length make blocks of one batch; mixed lengths make larger ones, to be sorted within.
 _EVEN = 0.8
 _BATCHES_PER_BLOCK = 4
+# A card's batches are larger, and none should be cut short by its block.
 _BLOCK_BYTES = 1 << 26
+_BLOCK_BYTES_OF_CARDS = 1 << 28
 
 
 @dataclass(frozen=True)
@@ -65,6 +71,8 @@ class Extraction:
         ``"interface"`` or ``"eager"``: how the attention was reached.
     capture_reason : str
         Why.
+    kernel : str
+        What measured the rows, and why it did.
     batch_tokens : int
         Tokens of a batch in the end; less than asked for where memory ran out.
     options : RowOptions
@@ -81,6 +89,7 @@ class Extraction:
     n_sequences: int
     capture: str
     capture_reason: str
+    kernel: str
     batch_tokens: int
     options: RowOptions
     left_out: Mapping[str, str] = field(default_factory=dict)
@@ -92,7 +101,7 @@ def extract(
     *,
     thresholds: SequenceOf[float] = (0.9,),
     path: str | Path,
-    batch_tokens: int = 4096,
+    batch_tokens: int | None = None,
     queries: str = "all",
     keys: str = "all",
     unit: str = "tokens",
@@ -120,7 +129,8 @@ def extract(
     path : str or Path
         Where the cube will be, for instance ``reports/STUDY/counts.zarr``.
     batch_tokens : int
-        The most tokens of a batch, padding included; halved when memory runs out.
+        The most tokens of a batch, padding included; halved when memory runs out. By default what suits the device:
+        4,096 on the CPU, and on a card as many as its memory has room for, which is the same in every run on it.
     queries : {"all", "words", "special"}
         Which tokens query.
     keys : {"all", "words"}
@@ -158,6 +168,7 @@ def extract(
         measures, left_out = measures_of_run(measures, encoder, sequences)
     options = check_row_options(queries, keys, unit, measures)
     check_sequences(encoder, sequences, options, batch_tokens)
+    batch_tokens = suitable_batch_tokens(encoder) if batch_tokens is None else batch_tokens
     part = choose_part(encoder, sequences, features)
     encoder = fit_lengths(encoder, [len(sequence.token_ids) for sequence in sequences])
     processes = current_processes()
@@ -169,7 +180,8 @@ def extract(
         reader = Reader(encoder, sequences, features, read)
         n_vision = _n_vision(reader) if any(site.keys == "vision" for site in sites) else 0
         lengths = np.maximum([len(sequence.token_ids) for sequence in sequences], n_vision)
-        layout = _layout(sequences, sites, lengths, thresholds, options, batch_tokens)
+        block_bytes = _BLOCK_BYTES if encoder.device == "cpu" else _BLOCK_BYTES_OF_CARDS
+        layout = _layout(sequences, sites, lengths, thresholds, options, batch_tokens, block_bytes)
         attributes = _attributes(encoder, key, options)
         labels, names = labels_of(sequences), _names(study)
         finished, missing = processes.from_first(lambda: _survey(path, partial, key, layout, attributes, labels, names))
@@ -191,6 +203,7 @@ def extract(
         n_sequences=len(sequences),
         capture=encoder.way,
         capture_reason=encoder.way_reason,
+        kernel=_kernel(encoder, options, int(lengths.max())),
         batch_tokens=counter.batch_tokens,
         options=options,
         left_out=left_out,
@@ -317,18 +330,23 @@ def _n_vision(reader: Reader) -> int:
 def _count_blocks(
     counter: Counter, reader: Reader, store: CountStore, blocks: list[slice], progress: Callable[[int], None]
 ) -> None:
-    for block in blocks:
-        try:
-            arrays = counter.count_block(block, progress)
-        except ForwardError as error:
-            raise _failure(reader, block, error) from error
-        try:
-            store.write(block, arrays)
-        except OSError as error:
-            raise InputError(
-                f"the cube of counts cannot be written to {store.path.parent} ({error.strerror}); make room and "
-                "run the same again, which goes on from here"
-            ) from error
+    with Writer(threads_beside(torch.device(reader.encoder.device))) as writer:
+        for block in blocks:
+            try:
+                arrays = counter.count_block(block, progress, writer)
+            except ForwardError as error:
+                raise _failure(reader, block, error) from error
+            writer.submit(partial(_write, store, block, arrays, writer))
+
+
+def _write(store: CountStore, block: slice, arrays: Mapping[str, NDArray[Any]], writer: Writer) -> None:
+    try:
+        writer.share([partial(store.write, block, {name: values}) for name, values in arrays.items()])
+    except OSError as error:
+        raise InputError(
+            f"the cube of counts cannot be written to {store.path.parent} ({error.strerror}); make room and "
+            "run the same again, which goes on from here"
+        ) from error
 
 
 def _failure(reader: Reader, block: slice, error: ForwardError) -> InputError:
@@ -365,6 +383,15 @@ def _attributes(encoder: Encoder, key: str, options: RowOptions) -> dict[str, An
     }
 
 
+def _kernel(encoder: Encoder, options: RowOptions, n_keys: int) -> str:
+    """Say what measures the rows of an extraction, and why."""
+    if encoder.way != "interface":
+        return "whole weights: the model's attention is read as it returns it"
+    if not options.needs_no_weights:
+        return "whole weights: not all that is asked of a row can be had while the model attends"
+    return str(choose_row_kernel(torch.device(encoder.device), n_keys))
+
+
 def _names(study: Study | None) -> dict[str, str]:
     """Return what a cube says of its study: its name and its conditions a and b, whose difference is a - b."""
     if study is None:
@@ -373,7 +400,9 @@ def _names(study: Study | None) -> dict[str, str]:
     return {"study": study.name, "a": a.name, "b": b.name}
 
 
-def check_sequences(encoder: Encoder, sequences: SequenceOf[Sequence], options: RowOptions, batch_tokens: int) -> None:
+def check_sequences(
+    encoder: Encoder, sequences: SequenceOf[Sequence], options: RowOptions, batch_tokens: int | None
+) -> None:
     """Refuse sequences that a model cannot read, or that lack what the row options ask for.
 
     Raises
@@ -383,7 +412,7 @@ def check_sequences(encoder: Encoder, sequences: SequenceOf[Sequence], options: 
     """
     if not sequences:
         raise InputError("there are no sequences to extract; give at least one")
-    if batch_tokens < 1:
+    if batch_tokens is not None and batch_tokens < 1:
         raise InputError(f"batch_tokens is {batch_tokens}; give at least 1")
     check_needs(options.measures, sequences)
     check_model(options.measures, encoder)
@@ -417,6 +446,7 @@ def _layout(
     thresholds: tuple[float, ...],
     options: RowOptions,
     batch_tokens: int,
+    block_bytes: int,
 ) -> Layout:
     most = int(lengths.max())
     layout = Layout(
@@ -433,4 +463,4 @@ def _layout(
     mean = float(lengths.mean())
     by_tokens = batch_tokens // most if mean > _EVEN * most else int(_BATCHES_PER_BLOCK * batch_tokens / mean)
     bytes_each = sum(values.nbytes for values in layout.empty_block(1).values())
-    return replace(layout, block=max(1, min(by_tokens, _BLOCK_BYTES // bytes_each, len(lengths))))
+    return replace(layout, block=max(1, min(by_tokens, block_bytes // bytes_each, len(lengths))))

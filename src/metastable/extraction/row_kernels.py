@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from importlib.util import find_spec
 from typing import Literal
 
@@ -65,7 +65,7 @@ def choose_row_kernel(device: torch.device, n_keys: int) -> RowKernel:
     return RowKernel("triton", f"Triton runs on {torch.cuda.get_device_name(device)}")
 
 
-@lru_cache(maxsize=None)
+@cache
 def _fault_of_triton(device: torch.device) -> str:
     """Say why Triton's kernel does not run on a device; nothing where it does."""
     try:

@@ -359,7 +359,7 @@ def _plan(shares: tuple[float, ...], device: torch.device) -> torch.Tensor:
 
 
 def _strides(tensor: torch.Tensor | None, n: int) -> tuple[int, ...]:
-    """Steps along the first axes, 0 where an axis only repeats."""
+    """Return the steps along the first axes, 0 where an axis only repeats."""
     if tensor is None:
         return (0,) * n
     return tuple(0 if tensor.shape[axis] == 1 else tensor.stride(axis) for axis in range(n))

@@ -313,7 +313,13 @@ class Options:
         choices=("float32", "float16", "bfloat16"),
         group=_PLACE,
     )
-    batch_tokens: int = option(4096, natural, "tokens per batch, padding included", affects="nothing", group=_PLACE)
+    batch_tokens: int | None = option(
+        None,
+        natural,
+        "tokens per batch, padding included; by default what the device has room for",
+        affects="nothing",
+        group=_PLACE,
+    )
     out: str = option("reports", str, "folder that receives a folder for the study", affects="nothing", group=_PLACE)
     own: Mapping[str, Any] = field(default_factory=dict)
 
