@@ -247,7 +247,9 @@ class Counter:
         self._reader.read(batch.inputs, listener)
         with torch.inference_mode():
             # Outside the layers, since in each of them the device would be waited for.
-            leaving = [self._smaller(one.values) for one in kept]
+            averaged_there = any(one.values.device.type != "cpu" for one in kept)
+            rows_leave = self._layout.keep == "tokens" or not averaged_there
+            leaving = [self._smaller(one.values) for one in kept] if rows_leave else []
             means = [_mean_of_rows(one) for one in kept if one.values.device.type != "cpu"]
             together = [torch.stack(faults)] if faults else []
             arrive = depart([*leaving, *means, *together])
@@ -256,11 +258,13 @@ class Counter:
             arrays = arrive()
             if faults:
                 refuse_faults(torch.from_numpy(arrays[-1]))
-            found = [one._replace(values=values) for one, values in zip(kept_names, arrays, strict=False)]
-            if means:
-                found = [one._replace(mean=mean) for one, mean in zip(found, arrays[len(found) :], strict=False)]
-            return found
+            nothing: list[Any] = [None] * len(kept_names)
+            values = arrays[:n_leaving] or nothing
+            averages = arrays[n_leaving:][:n_means] or nothing
+            found = zip(kept_names, values, averages, strict=True)
+            return [one._replace(values=of_rows, mean=mean) for one, of_rows, mean in found]
 
+        n_leaving, n_means = len(leaving), len(means)
         # Without the tensors, whose memory the next batch needs.
         kept_names = [one._replace(values=None) for one in kept]
         kept.clear()
@@ -284,10 +288,10 @@ class Counter:
         measure, values, mean = measure_named(kept.name), kept.values, kept.mean
         if mean is None:
             mean = _mean_of_array(values, whole=measure.whole, of_threshold=measure.of_threshold)
-        if measure.of_threshold:
-            values = values.swapaxes(-1, -2)
-        n_heads, n_queries = values.shape[1], values.shape[-1]
+        n_heads = mean.shape[1]
         if kept.name in arrays:
+            values = values.swapaxes(-1, -2) if measure.of_threshold else values
+            n_queries = values.shape[-1]
             arrays[kept.name][rows, site, plane, :n_heads, ..., :n_queries] = values
         arrays[f"mean_{kept.name}"][rows, site, plane, :n_heads] = mean
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence as SequenceOf
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ from metastable.extraction.distributed import Processes, current_processes
 from metastable.extraction.mass import check_thresholds
 from metastable.extraction.row_kernels import choose_row_kernel
 from metastable.extraction.sequence_labels import SequenceLabels, labels_of
-from metastable.extraction.store import CountStore, Layout, create_store, load_counts, open_store, publish
+from metastable.extraction.store import CountStore, Keep, Layout, create_store, load_counts, open_store, publish
 from metastable.extraction.summarizing import RowOptions, check_model, check_needs, check_row_options, measures_of_run
 from metastable.measures import TARGETS, measure_named
 from metastable.models.capture import ForwardError, reading
@@ -106,6 +106,7 @@ def extract(
     keys: str = "all",
     unit: str = "tokens",
     measures: SequenceOf[str] = ("count",),
+    keep: str = "tokens",
     of_every_run: bool = False,
     features: Mapping[str, NDArray[Any]] | None = None,
     study: Study | None = None,
@@ -139,6 +140,8 @@ def extract(
         What is counted: tokens, or words whose pieces' mass is summed first.
     measures : sequence of str
         ``"count"``, which is always there, and other names of `metastable.measures`.
+    keep : {"tokens", "means"}
+        Whether the cube holds the values of every token, or the means of sequences alone.
     of_every_run : bool
         Whether the measures that every run takes are taken too, as far as model and sequences have what they need.
     features : mapping of str to ndarray, optional
@@ -161,7 +164,7 @@ def extract(
         features of another length, an unknown option, a threshold outside (0, 1], a path that cannot be
         written; or if memory does not hold one sequence.
     """
-    path, features = Path(path), dict(features or {})
+    path, features, keep = Path(path), dict(features or {}), _checked_keep(keep)
     thresholds = check_thresholds(thresholds)
     left_out: dict[str, str] = {}
     if of_every_run:
@@ -172,7 +175,7 @@ def extract(
     part = choose_part(encoder, sequences, features)
     encoder = fit_lengths(encoder, [len(sequence.token_ids) for sequence in sequences])
     processes = current_processes()
-    key = extraction_key(encoder, sequences, thresholds=thresholds, options=options, features=features)
+    key = extraction_key(encoder, sequences, thresholds=thresholds, options=options, features=features, keep=keep)
     partial = path.with_name(f".{path.stem}-{key[:16]}{path.suffix}")
     sites = sites_of_part(encoder.sites, part)
     n_layers = sum(site.n_layers for site in sites)
@@ -181,8 +184,8 @@ def extract(
         n_vision = _n_vision(reader) if any(site.keys == "vision" for site in sites) else 0
         lengths = np.maximum([len(sequence.token_ids) for sequence in sequences], n_vision)
         block_bytes = _BLOCK_BYTES if encoder.device == "cpu" else _BLOCK_BYTES_OF_CARDS
-        layout = _layout(sequences, sites, lengths, thresholds, options, batch_tokens, block_bytes)
-        attributes = _attributes(encoder, key, options)
+        layout = _layout(sequences, sites, lengths, thresholds, options, batch_tokens, block_bytes, keep)
+        attributes = {**_attributes(encoder, key, options), "keep": keep}
         labels, names = labels_of(sequences), _names(study)
         finished, missing = processes.from_first(lambda: _survey(path, partial, key, layout, attributes, labels, names))
         store = _require_store(path if finished else partial)
@@ -217,6 +220,7 @@ def extraction_key(
     thresholds: SequenceOf[float],
     options: RowOptions | None = None,
     features: Mapping[str, NDArray[Any]] | None = None,
+    keep: Keep = "tokens",
 ) -> str:
     """Hash all that a cube depends on: weights, dtype, thresholds, options, and every sequence.
 
@@ -235,6 +239,8 @@ def extraction_key(
     }
     if not encoder.pads:
         recipe["pads"] = False
+    if keep != "tokens":
+        recipe["keep"] = keep
     if any(site.layer_numbers != tuple(range(1, site.n_layers + 1)) for site in encoder.sites):
         # Cubes of an older version number the attention layers of a hybrid among themselves.
         recipe["layers"] = "of the model"
@@ -383,6 +389,12 @@ def _attributes(encoder: Encoder, key: str, options: RowOptions) -> dict[str, An
     }
 
 
+def _checked_keep(keep: str) -> Keep:
+    if keep not in get_args(Keep):
+        raise InputError(f"keep {keep!r} is unknown; choose one of {', '.join(get_args(Keep))}")
+    return keep  # type: ignore[return-value]
+
+
 def _kernel(encoder: Encoder, options: RowOptions, n_keys: int) -> str:
     """Say what measures the rows of an extraction, and why."""
     if encoder.way != "interface":
@@ -447,6 +459,7 @@ def _layout(
     options: RowOptions,
     batch_tokens: int,
     block_bytes: int,
+    keep: Keep,
 ) -> Layout:
     most = int(lengths.max())
     layout = Layout(
@@ -459,6 +472,7 @@ def _layout(
         max_count=most,
         measures=options.measures,
         block=1,
+        keep=keep,
     )
     mean = float(lengths.mean())
     by_tokens = batch_tokens // most if mean > _EVEN * most else int(_BATCHES_PER_BLOCK * batch_tokens / mean)

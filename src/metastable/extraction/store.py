@@ -19,8 +19,11 @@ from metastable.extraction.descriptions import describe
 from metastable.extraction.sequence_labels import GROUPINGS, SequenceLabels
 from metastable.measures import COUNT, measure_named
 
-__all__ = ["CountStore", "Layout", "create_store", "load_counts", "open_store", "publish"]
+__all__ = ["CountStore", "Keep", "Layout", "create_store", "load_counts", "open_store", "publish"]
 
+Keep = Literal["tokens", "means"]
+# An array that every cube has, whatever it keeps.
+_ALWAYS = f"mean_{COUNT.name}"
 _COORDINATES = ("sequence", "site", "layer", "head", "threshold")
 # What is raised by an array whose bytes are damaged or gone.
 _DAMAGED = (ValueError, RuntimeError, OSError, KeyError)
@@ -50,6 +53,8 @@ class Layout:
         Names of what is stored beside the count.
     block : int
         Sequences that are written together.
+    keep : {"tokens", "means"}
+        Whether the values of every token are stored, or the means of sequences alone.
     """
 
     identifiers: tuple[str, ...]
@@ -61,6 +66,7 @@ class Layout:
     max_count: int
     measures: tuple[str, ...]
     block: int
+    keep: Keep = "tokens"
 
     @property
     def count_dtype(self) -> np.dtype[Any]:
@@ -85,7 +91,8 @@ class Layout:
             measure = measure_named(name)
             rows = (*heads, len(self.thresholds)) if measure.of_threshold else heads
             fill, dtype = (0, self.count_dtype) if measure.whole else (np.nan, np.dtype(np.float32))
-            arrays[name] = np.full((*rows, self.n_tokens), fill, dtype=dtype)
+            if self.keep == "tokens":
+                arrays[name] = np.full((*rows, self.n_tokens), fill, dtype=dtype)
             arrays[f"mean_{name}"] = np.full(rows, np.nan)
         return arrays
 
@@ -113,12 +120,12 @@ class CountStore:
     @property
     def block(self) -> int:
         """Sequences of a block."""
-        return int(self._array(COUNT.name).chunks[0])
+        return int(self._array(_ALWAYS).chunks[0])
 
     @property
     def n_sequences(self) -> int:
         """Number of sequences."""
-        return int(self._array(COUNT.name).shape[0])
+        return int(self._array(_ALWAYS).shape[0])
 
     @property
     def attributes(self) -> dict[str, Any]:
@@ -319,7 +326,8 @@ def load_counts(path: str | Path) -> xr.Dataset:
         such layer or head; ``layer`` is the layer's number in the model, from 1, so that a hybrid lacks the numbers of
         the layers without softmax attention; and for each further measure ``NAME`` (sequence, site, layer, head, token)
         float32 and ``mean_NAME`` (sequence, site, layer, head) float64, both with thresholds and whole numbers where
-        `metastable.measures` says so. Values are read when they are used.
+        `metastable.measures` says so. Values are read when they are used. A cube of means (its
+        attribute ``keep`` is ``"means"``) has the ``mean_...`` alone.
 
         Along ``sequence`` lie the coordinates ``condition``, ``cluster``, ``pair``, ``level`` and ``context``,
         ``""`` where a sequence has none, and each covariate by its name, with ``covariate_`` before it where a variable

@@ -313,6 +313,15 @@ class Options:
         choices=("float32", "float16", "bfloat16"),
         group=_PLACE,
     )
+    keep: str = option(
+        "tokens",
+        str,
+        "what the cube holds: the values of every token, or the means of sequences alone, which for very many of them "
+        "take a fraction of the room; then there are no modes, distributions and mixed models of tokens",
+        choices=("tokens", "means"),
+        affects="counts",
+        group=_PLACE,
+    )
     batch_tokens: int | None = option(
         None,
         natural,
