@@ -10,7 +10,9 @@ import pytest
 import torch
 
 from metastable.extraction.batches import suitable_batch_tokens
+from metastable.extraction.counting import _Kept, _mean_of_array, _mean_of_rows
 from metastable.extraction.departure import Writer, depart, threads_beside
+from metastable.measures import measure_named
 from metastable.models.sites import Site
 
 
@@ -117,3 +119,19 @@ def test_a_batch_of_the_cpu_stays_in_its_cache():
     assert suitable_batch_tokens(encoder_on("cpu")) == 4096
     assert threads_beside(torch.device("cpu")) == 1
     assert threads_beside(torch.device("cuda")) >= 1
+
+
+@pytest.mark.parametrize("name", ["count", "share", "special_mass"])
+def test_means_are_taken_on_a_card_as_on_the_host(name):
+    measure = measure_named(name)
+    generator = torch.Generator().manual_seed(0)
+    shape = (3, 2, 7, 4) if measure.of_threshold else (3, 2, 7)
+    values = torch.randint(0, 9, shape, generator=generator).int()
+    values[0, 0] = 0
+    if not measure.whole:
+        values = torch.rand(shape, generator=generator).masked_fill(values == 0, torch.nan)
+    there = _mean_of_rows(_Kept("self", 0, name, values)).numpy()
+    here = _mean_of_array(values.numpy(), whole=measure.whole, of_threshold=measure.of_threshold)
+    assert there.dtype == np.float64
+    assert np.isnan(here[0, 0]).all()
+    np.testing.assert_allclose(there, here, rtol=1e-14)

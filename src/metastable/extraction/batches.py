@@ -175,11 +175,18 @@ def make_batch(
     elif "visual_feats" in features:
         present["vision"] = torch.ones(features["visual_feats"].shape[:2], dtype=torch.bool)
     return Batch(
-        inputs={name: tensor.to(device) for name, tensor in inputs.items()},
-        present={stream: tensor.to(device) for stream, tensor in present.items()},
-        words={stream: tensor.to(device) for stream, tensor in words.items()},
-        targets={stream: tensor.to(device) for stream, tensor in targets.items()},
+        inputs={name: _send(tensor, device) for name, tensor in inputs.items()},
+        present={stream: _send(tensor, device) for stream, tensor in present.items()},
+        words={stream: _send(tensor, device) for stream, tensor in words.items()},
+        targets={stream: _send(tensor, device) for stream, tensor in targets.items()},
     )
+
+
+def _send(tensor: torch.Tensor, device: str) -> torch.Tensor:
+    """Bring a tensor to a device, without waiting for the batch that a card is still at."""
+    if device.startswith("cuda"):
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
 
 
 def _pad(rows: Sequence[Sequence[int]], width: int, fill: int) -> torch.Tensor:

@@ -119,6 +119,7 @@ def run_record(
             extraction.reused,
             extraction.left_out,
             extraction.kernel,
+            extraction.batch_tokens,
         ),
         device=str(encoder.device),
         seconds=seconds,
