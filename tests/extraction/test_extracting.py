@@ -203,12 +203,12 @@ def test_batches_back_off_when_memory_runs_out(
     count_batch = counting_module.Counter._count_batch
     sizes: list[int] = []
 
-    def tight(self: Any, arrays: Any, start: int, rows: Any) -> None:
+    def tight(self: Any, start: int, rows: Any) -> Any:
         tokens = len(rows) * int(self._lengths[start + rows].max())
         if tokens > 40:
             raise torch.OutOfMemoryError("CUDA out of memory")
         sizes.append(tokens)
-        count_batch(self, arrays, start, rows)
+        return count_batch(self, start, rows)
 
     monkeypatch.setattr(counting_module.Counter, "_count_batch", tight)
     result = _run(encoder, tmp_path / "b", MIXED, batch_tokens=200)
@@ -293,3 +293,29 @@ def test_memory_does_not_grow_with_the_number_of_sequences(encoder: Encoder, tmp
         tracemalloc.stop()
     cube = 800 * 3 * 4 * len(thresholds) * (40 + 8)
     assert peaks[2] - peaks[1] < cube / 4
+
+
+def test_a_cube_of_means_holds_the_means_and_no_tokens(encoder: Encoder, tmp_path: Path) -> None:
+    measures = ["count_contributions", "special_mass", "entropy"]
+    whole = _run(encoder, tmp_path / "a", MIXED, measures=measures)
+    means = _run(encoder, tmp_path / "b", MIXED, measures=measures, keep="means")
+    assert means.key != whole.key
+    assert set(means.dataset.data_vars) == {f"mean_{name}" for name in ("count", *measures)}
+    assert means.dataset.attrs["keep"] == "means"
+    for name in means.dataset.data_vars:
+        assert means.dataset[name].equals(whole.dataset[name])
+    assert _run(encoder, tmp_path / "b", MIXED, measures=measures, keep="means").reused
+    for chunk in (tmp_path / "b" / "counts.zarr" / "mean_count" / "c").rglob("*"):
+        if chunk.is_file():
+            chunk.unlink()
+            break
+    again = _run(encoder, tmp_path / "b", MIXED, measures=measures, keep="means")
+    assert not again.reused
+    assert again.dataset["mean_count"].equals(whole.dataset["mean_count"])
+    with pytest.raises(InputError, match="keep 'words' is unknown; choose one of tokens, means"):
+        _run(encoder, tmp_path / "c", MIXED, keep="words")
+
+
+def test_a_run_says_what_measured_the_rows(encoder: Encoder, tmp_path: Path) -> None:
+    assert _run(encoder, tmp_path / "a", MIXED).kernel == "compiled: the rows are on the CPU"
+    assert _run(encoder, tmp_path / "b", MIXED, keys="words").kernel.startswith("whole weights: not all that is asked")

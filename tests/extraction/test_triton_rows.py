@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-if not torch.cuda.is_available():
-    # Read when Triton is first imported, which nothing else here does.
-    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 pytest.importorskip("triton", reason="Triton is not installed; it comes with the extra dev on Linux")
 
@@ -29,7 +27,7 @@ NAMES = (*COUNTS, *MASSES)
 pytestmark = [
     pytest.mark.skipif(
         DEVICE == "cpu" and type(triton_rows._rows).__name__ != "InterpretedFunction",
-        reason="Triton was imported before its interpreter was asked for",
+        reason="Triton was imported before tests/conftest.py asked for its interpreter",
     ),
     # The interpreter computes by numpy what a card computes without a word, such as infinity minus infinity.
     pytest.mark.filterwarnings("ignore::RuntimeWarning:triton"),
@@ -238,3 +236,37 @@ def test_the_choice_says_why(monkeypatch):
 @pytest.mark.skipif(DEVICE == "cuda", reason="there is a card")
 def test_a_device_that_does_not_run_the_kernel_is_said_to():
     assert "does not run on cuda" in row_kernels._fault_of_triton(torch.device("cuda", 99))
+
+
+COMPILE = """
+import sys
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+from metastable.extraction.triton_rows import _rows
+
+names = _rows.arg_names
+pointers = {"counts": "*i32", "masses": "*fp32", "plan": "*fp64", "bias": "*fp32", "sinks": "*fp32", "lengths": "*fp32"}
+pointers |= dict.fromkeys(("visible", "asked", "words"), "*u8") | {"scale": "fp32"}
+for dtype, rows, lanes, keys, has, at in (
+    ("bf16", 4, 8, 16, True, (1, 2, 0, 1, 2)),
+    ("fp32", 1, 64, 16, False, (-1, -1, -1, -1, -1)),
+):
+    fixed = dict(HAS_VISIBLE=has, HAS_BIAS=has, HAS_SINKS=has, ROWS=rows, LANES=lanes, KEYS_OF_LANE=keys, ERROR=4e-6)
+    fixed |= dict(zip(("WORDS_AT", "CONTRIBUTIONS_AT", "OTHERS_AT", "FIRST_AT", "SINK_AT"), at))
+    types = pointers | {"scores": "*" + dtype, "weights": "*" + dtype}
+    signature = {name: "constexpr" if name in fixed else types.get(name, "i32") for name in names}
+    source = ASTSource(_rows, signature, {(names.index(name),): value for name, value in fixed.items()})
+    made = triton.compile(source, target=GPUTarget("cuda", 90, 32), options={"num_warps": max(1, lanes // 32)})
+    print(dtype, len(made.asm["cubin"]) > 0)
+"""
+
+
+def test_the_kernel_compiles_for_a_card_where_there_is_none(tmp_path):
+    """To the card's own code, by the assembler that Triton brings along; nothing of it is run."""
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    environment |= {"TRITON_CACHE_DIR": str(tmp_path)}
+    script = tmp_path / "compile_rows.py"
+    script.write_text(COMPILE)
+    done = subprocess.run([sys.executable, str(script)], env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["bf16", "True", "fp32", "True"], done.stderr[-2000:]

@@ -45,7 +45,7 @@ _BITS_OF_ONE = tl.constexpr(0x3F800000)
 _BITS_PER_OCTAVE = tl.constexpr(2.0**23)
 _PAIRS = tl.constexpr(10)
 _INTERPOLATIONS = tl.constexpr(4)
-_APART = tl.constexpr(0.2)
+_APART = tl.constexpr(0.1)
 _NOT_FINITE = tl.constexpr(NOT_FINITE)
 _SMALLEST = tl.constexpr(1e-37)
 

@@ -50,12 +50,15 @@ class Backend:
         The backend's float64 array -> NumPy array.
     grain : int
         Elements of one product that suit it: few enough to stay in the cache, or enough to fill a card.
+    device : str or None
+        The torch device; None for NumPy.
     """
 
-    send: Callable[[NDArray[Any]], Any]
+    send: Callable[[Any], Any]
     real: Callable[[Any], Any]
-    fetch: Callable[[Any], Floats]
+    fetch: Callable[[Any], Any]
     grain: int
+    device: str | None = None
 
 
 CPU = Backend(np.asarray, lambda x: x.astype(np.float64, copy=False), np.asarray, 1 << 16)
@@ -66,10 +69,12 @@ def torch_backend(device: str) -> Backend:
     import torch
 
     return Backend(
-        lambda x: torch.from_numpy(np.ascontiguousarray(x)).to(device),
+        # What is there already stays as it is.
+        lambda x: x if isinstance(x, torch.Tensor) else torch.from_numpy(np.ascontiguousarray(x)).to(device),
         lambda x: x.double(),
         lambda x: x.cpu().numpy(),
         1 << 16 if device == "cpu" else 1 << 24,
+        device,
     )
 
 
@@ -103,8 +108,11 @@ class Statistic(Protocol):
     def prepare(self, values: Floats, backend: Backend) -> Prepared:
         """Make a block of features, shape (n_units, n_features), ready."""
 
-    def evaluate(self, prepared: Prepared, relabeled: Any, backend: Backend) -> Floats:
-        """Statistic of every feature under every relabeling, shape (n_features, n_relabelings)."""
+    def evaluate(self, prepared: Prepared, relabeled: Any, backend: Backend) -> Any:
+        """Statistic of every feature under every relabeling, shape (n_features, n_relabelings).
+
+        Relabelings may be the backend's already; what is returned went through ``backend.fetch``.
+        """
 
     def observed(self, prepared: Prepared, backend: Backend) -> Floats:
         """Statistic of every feature as labelled, shape (n_features,)."""
@@ -171,14 +179,14 @@ class TwoSample:
 
     def observed(self, prepared: Prepared, backend: Backend) -> Floats:
         """Statistic under the labels given."""
-        return self.evaluate(prepared, self.condition[None, :], backend)[:, 0]
+        return np.asarray(self.evaluate(prepared, self.condition[None, :], backend)[:, 0])
 
-    def evaluate(self, prepared: Prepared, relabeled: NDArray[np.bool_], backend: Backend) -> Floats:
+    def evaluate(self, prepared: Prepared, relabeled: Any, backend: Backend) -> Any:
         """Statistic under labels, shape (n_relabelings, n_units)."""
-        count = relabeled.sum(axis=1)
-        n_a = backend.send(count.astype(np.float64))
-        n_b = backend.send((relabeled.shape[1] - count).astype(np.float64))
-        labels = backend.real(backend.send(relabeled)).T
+        sent = backend.send(relabeled)
+        n_a = backend.real(sent.sum(axis=1))
+        n_b = relabeled.shape[1] - n_a
+        labels = backend.real(sent).T
         sum_a = prepared.values @ labels
         sum_b = prepared.total - sum_a
         difference = sum_a / n_a - sum_b / n_b
@@ -326,12 +334,13 @@ class LinearModel:
 
     def observed(self, prepared: Prepared, backend: Backend) -> Floats:
         """Statistic of the design as given."""
-        return self.evaluate(prepared, np.arange(len(self.basis), dtype=np.int32)[None, :], backend)[:, 0]
+        rows = np.arange(len(self.basis), dtype=np.int32)[None, :]
+        return np.asarray(self.evaluate(prepared, rows, backend)[:, 0])
 
-    def evaluate(self, prepared: Prepared, relabeled: NDArray[Any], backend: Backend) -> Floats:
+    def evaluate(self, prepared: Prepared, relabeled: Any, backend: Backend) -> Any:
         """Statistic under row indices or under signs, shape (n_relabelings, n_units)."""
         moves = backend.send(relabeled)
-        signs = relabeled.dtype == np.float64
+        signs = moves.dtype == backend.send(np.empty(0)).dtype
 
         def product(column: Floats, values: Any) -> Any:
             sent = backend.send(column)
