@@ -89,6 +89,27 @@ def test_torch_gives_the_same_for_pairs_and_f():
     same(f, expected[1], rtol=1e-10)
 
 
+LINEAR = np.column_stack([np.ones(40), np.cos(np.arange(40.0)), np.sin(np.arange(40.0)), np.arange(40) % 3])
+CONTRASTS = {
+    "hc3": {},
+    "hc3 of several": {"contrast": np.eye(4)[1:3]},
+    "student": {"statistic": "student"},
+    "f": {"contrast": np.eye(4)[1:3], "statistic": "student"},
+    "cr3": {"cluster": np.arange(40) // 5},
+    "hc3 of signs": {"errors": "symmetric"},
+    "cr3 of signs": {"cluster": np.arange(40) // 5, "errors": "symmetric"},
+}
+
+
+@pytest.mark.parametrize("design", CONTRASTS)
+def test_torch_gives_the_same_of_every_linear_model(design):
+    values, _ = sample()
+    options = {"contrast": np.eye(4)[1:2], "omnibus": MASKS, "n_permutations": 300, "rng": 3} | CONTRASTS[design]
+    here, there = (permutation_test_contrast(values, LINEAR, device=device, **options) for device in ("cpu", "torch"))
+    assert (here.p_perm < 1).any()
+    same(here, there, rtol=1e-9)
+
+
 def test_one_seed_gives_one_answer_and_another_another():
     values, condition = sample()
     first = permutation_test(values, condition, n_permutations=500, rng=7)

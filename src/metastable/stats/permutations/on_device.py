@@ -72,7 +72,10 @@ def null_on_device(
     resident = replace(backend, fetch=lambda x: x)
     for relabeled in labels.blocks(size):
         found = statistic.evaluate(prepared, relabeled, resident)
-        yield {"two-sided": found.abs, "greater": lambda found=found: found, "less": found.neg}[alternative]()
+        if alternative != "greater":
+            found = found.abs() if alternative == "two-sided" else found.neg()
+        # A relabeling without a number counts as reaching whatever was observed.
+        yield found.masked_fill(found.isnan(), float("inf"))
 
 
 def number_reaching(null: Any, bounds: Floats) -> NDArray[np.int64]:
