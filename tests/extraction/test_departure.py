@@ -82,6 +82,24 @@ def test_what_was_handed_over_is_done_where_the_caller_fails():
     assert done == ["before"]
 
 
+def test_what_a_task_raises_is_told_though_the_caller_was_interrupted():
+    gate = threading.Event()
+
+    def fail():
+        gate.wait()
+        raise OSError("no room")
+
+    def hand_over():
+        with Writer(1) as writer:
+            writer.submit(fail)
+            gate.set()
+            raise KeyboardInterrupt
+
+    with pytest.raises(OSError, match="no room") as told:
+        hand_over()
+    assert isinstance(told.value.__context__, KeyboardInterrupt)
+
+
 @pytest.mark.parametrize("device", ["cpu", *(["cuda"] if torch.cuda.is_available() else [])])
 def test_tensors_arrive_as_they_left(device):
     tensors = [

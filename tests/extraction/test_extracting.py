@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import tracemalloc
 from collections.abc import Sequence as SequenceOf
 from dataclasses import replace
@@ -17,6 +19,7 @@ from metastable.errors import InputError
 from metastable.extraction import Extraction, extract, load_counts
 from metastable.extraction import counting as counting_module
 from metastable.extraction.extracting import extraction_key
+from metastable.extraction.store import CountStore, open_store
 from metastable.extraction.summarizing import RowOptions
 from metastable.heads.cube import feature_table
 from metastable.models.encoders import Encoder, wrap_model
@@ -271,6 +274,29 @@ def test_a_place_that_cannot_be_written_is_named(encoder: Encoder, tmp_path: Pat
     with pytest.raises(InputError, match="is a file"):
         _run(encoder, tmp_path)
     assert (tmp_path / "counts.zarr").is_file()
+
+
+def test_a_disk_that_fills_up_while_the_next_block_is_counted_is_told_and_made_good(
+    encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = _run(encoder, tmp_path / "whole").dataset.load()
+    write = CountStore.write_array
+
+    def full(self: CountStore, block: slice, name: str, values: Any) -> None:
+        if block.start == 5 and name == "mean_count":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(self, block, name, values)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(CountStore, "write_array", full)
+        with pytest.raises(InputError, match=r"cannot be written to .* \(No space left on device\); make room and run"):
+            _run(encoder, tmp_path)
+    again = _run(encoder, tmp_path)
+    assert again.n_resumed == 5
+    assert again.dataset.load().equals(whole)
+    store = open_store(tmp_path / "counts.zarr")
+    assert store is not None
+    assert store.damage() == ""
 
 
 def test_the_recipe_is_recorded(encoder: Encoder, tmp_path: Path) -> None:

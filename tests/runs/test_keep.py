@@ -1,9 +1,11 @@
 """A run that keeps the means of sequences alone: the same tests, and a report that says what it lacks."""
 
 import json
+import shutil
 from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -15,7 +17,7 @@ from metastable.study import Options
 from metastable.study.definition import View
 from metastable.study.registry import find_studies
 
-ARGUMENTS = ["mt40k_topbotk", "--k", "60", "--permutations", "200"]
+ARGUMENTS = ["mt40k_topbotk", "--k", "100", "--permutations", "200"]
 
 
 @pytest.fixture(scope="module")
@@ -63,3 +65,44 @@ def test_views_of_target_words_are_refused_before_anything_is_loaded(tmp_path):
     study = replace(study, views=(view,))
     with pytest.raises(InputError, match=r"--keep means: view 'targets' of study 'mt40k_topbotk' is of the tokens"):
         run_study(study, Options(keep="means", out=str(tmp_path), own={"k": 60}))
+
+
+def test_packings_are_refused_before_the_model_is_loaded(tmp_path, capsys):
+    assert main([*ARGUMENTS, "--packings", "2", "--keep", "means", "--out", str(tmp_path)], package=studies) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "--packings 2 with --keep means: a word's value is that of the tokens of its own pieces" in said
+    assert "leave one out" in said
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_calibration_says_that_it_tries_no_mixed_model(folders, tmp_path, capsys):
+    shutil.copytree(folders.means, tmp_path / "mt40k_topbotk")
+    typed = ["calibrate", *ARGUMENTS, "--keep", "means", "--splits", "3", "--out", str(tmp_path)]
+    assert main(typed, package=studies) == 0
+    assert "reused" in capsys.readouterr().out
+    table = pd.read_csv(tmp_path / "mt40k_topbotk" / "calibration.csv")
+    assert "welch" in set(table["test"])
+    assert "mixed" not in set(table["test"])
+    text = (tmp_path / "mt40k_topbotk" / "calibration.md").read_text()
+    assert "(`--keep means`), so that no mixed model of tokens is tried" in text
+
+
+def test_a_sweep_tests_the_same_of_both(tmp_path):
+    typed = ["sweep", *ARGUMENTS, "--keep", "tokens", "means", "--out", str(tmp_path)]
+    assert main(typed, package=studies) == 0
+    table = pd.read_csv(tmp_path / "mt40k_topbotk_sweep" / "heads.csv")
+    tokens, means = (table[table["keep"] == keep].reset_index(drop=True) for keep in ("tokens", "means"))
+    np.testing.assert_array_equal(tokens["p_perm"], means["p_perm"])
+
+
+def test_reports_of_both_are_compared(folders, tmp_path):
+    assert main(["compare", str(folders.tokens), str(folders.means), "--out", str(tmp_path)], package=studies) == 0
+    (report,) = tmp_path.glob("compare_*/report.md")
+    assert "| keep | tokens | means |" in report.read_text()
+
+
+def test_the_browser_says_where_distributions_would_be(folders):
+    page = (folders.means / "heads.html").read_text()
+    assert "No values of tokens were kept, so there are no distributions." in page
+    assert '"most_bars":0' in page
+    assert '"most_bars":0' not in (folders.tokens / "heads.html").read_text()

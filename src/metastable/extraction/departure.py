@@ -85,7 +85,8 @@ class Writer:
     """Does tasks one after another on a thread of its own; a task may share its parts among further threads.
 
     Used as a context: it ends when all tasks are done, also where the caller's work fails, so that what was handed
-    over before is kept. What a task raises, `submit` or the end of the context raises; later tasks are then not done.
+    over before is kept. What a task raises, `submit` or the end of the context raises, whatever the caller raised;
+    later tasks are then not done.
 
     Parameters
     ----------
@@ -141,3 +142,5 @@ class Writer:
             self._line.shutdown(wait=True)
             if self._helpers is not None:
                 self._helpers.shutdown(wait=True)
+        # What failed here is told also where the caller was interrupted meanwhile.
+        self.drain()
