@@ -1,9 +1,11 @@
 """Everything on a graphics card, checked and timed: `python benchmarks/gpu.py`, under four minutes.
 
-First the counts are compared with those of the CPU's compiled loops, over masks, types, lengths and all measures. Then
+First the counts are compared with those of the CPU's compiled loops, over masks, types, lengths (rows in parts among
+them) and all measures; it ends with exit code 1 if more than one in 10,000 differs, which rounding does not do. Then
 BERT-base of random weights runs with sdpa and nothing counted, eager and nothing counted, and counting at one and five
 thresholds by Triton's kernel and by torch; the table gives each as a multiple of sdpa, the fastest of a few turns. Then
-the whole extraction and the permutation test are timed. A part that the time no longer allows is said to be left out.
+the whole extraction, the permutation test and rows in parts are timed. A part that the time no longer allows is said to
+be left out.
 
 `--dry` runs every line of it on the CPU by Triton's interpreter, with a tiny model: its times mean nothing.
 """
@@ -12,11 +14,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +50,8 @@ WANTED = {
     ("float32", 2048): (1.2, 1.5),
 }
 MEASURES_WANTED = 1.5
+# Rows within float32 rounding of a threshold may be counted otherwise.
+MOST_DIFFERENT = 1e-4
 END_TO_END_WANTED = 1.2
 
 
@@ -78,10 +84,12 @@ def kernel(name: Any) -> Iterator[None]:
         vars(fused)["choose_row_kernel"] = before
 
 
-def check(plan: Plan) -> None:
-    """Compare every measure of every row with the compiled loops' on the CPU."""
+def check(plan: Plan) -> tuple[int, int]:
+    """Compare every measure of every row with the compiled loops' on the CPU; how many counts differ, of how many."""
+    n_wrong, n_all = 0, 0
     generator = torch.Generator().manual_seed(0)
-    lengths = (5, 40) if plan.dry else (1, 20, 33, 128, 300, 512, 700, 1024, 2048, 5000, 16384)
+    # The last in parts.
+    lengths = (5, 40) if plan.dry else (1, 20, 33, 128, 300, 512, 700, 1024, 2048, 5000, 16384, 40_000)
     for n_keys in lengths:
         n_queries = min(n_keys, 8 if plan.dry else 128)
         for dtype in (torch.float32, torch.bfloat16, torch.float16):
@@ -103,6 +111,7 @@ def check(plan: Plan) -> None:
                 found = attend_and_measure(*moved, 0.4, FIVE, ROW_MEASURES, **there)
             wrong = [int((found.values[name].cpu() != expected.values[name]).sum()) for name in COUNTS]
             n = expected.values["count"].numel()
+            n_wrong, n_all = n_wrong + sum(wrong), n_all + n * len(COUNTS)
             apart = max(
                 float((found.values[name].cpu() - expected.values[name]).abs().nan_to_num().max()) for name in MASSES
             )
@@ -112,6 +121,8 @@ def check(plan: Plan) -> None:
                 f"{apart:.1e}, output by {output:.1e}",
                 flush=True,
             )
+    print(f"{n_wrong:,} of {n_all:,} counts differ from the CPU's", flush=True)
+    return n_wrong, n_all
 
 
 def bert(plan: Plan, dtype: torch.dtype, n_positions: int) -> Encoder:
@@ -235,6 +246,45 @@ def settings(plan: Plan) -> None:
         print(f"settings, bfloat16 {n_batch} x {n_tokens}: {'; '.join(found)}", flush=True)
 
 
+def long_rows(plan: Plan) -> None:
+    """Time attention over rows that no program holds, by Triton in parts and by torch, beside attention alone."""
+    from metastable.extraction import triton_rows
+
+    n_queries, n_keys = (4, 40) if plan.dry else (128, 32_768)
+    for dtype in (torch.bfloat16, torch.float32):
+        if not plan.has(15, f"rows in parts, {dtype}"):
+            continue
+        query, key, value = (
+            torch.randn(1, 8, n, 64, device=plan.device, dtype=dtype) for n in (n_queries, n_keys, n_keys)
+        )
+        alone = seconds(plan, partial(attention, query, key, value))
+        times = {}
+        for way in ("triton", "torch"):
+            for label, shares in (("1", ONE), ("5", FIVE)):
+                run = partial(attend_and_measure, query, key, value, None, None, shares, checks=False)
+                with kernel(way):
+                    times[f"{way} {label}"] = seconds(plan, run, 3)
+        tried = []
+        before = {name: vars(triton_rows)[name] for name in ("_KEYS_OF_PART", "_WARPS_OF_PART")}
+        for keys, warps in () if plan.dry else ((512, 4), (1024, 8), (2048, 4), (2048, 16), (4096, 8)):
+            vars(triton_rows).update(_KEYS_OF_PART=keys, _WARPS_OF_PART=warps)
+            run = partial(attend_and_measure, query, key, value, None, None, ONE, checks=False)
+            with kernel("triton"):
+                tried.append(f"{keys} keys, {warps} warps: {1e3 * seconds(plan, run, 3):.1f} ms")
+        vars(triton_rows).update(before)
+        print(
+            f"{n_keys:,} keys in parts, {str(dtype)[6:]}: attention alone {1e3 * alone:.2f} ms; counted, one threshold / "
+            f"five: Triton {1e3 * times['triton 1']:.1f} / {1e3 * times['triton 5']:.1f} ms, torch "
+            f"{1e3 * times['torch 1']:.1f} / {1e3 * times['torch 5']:.1f} ms; " + "; ".join(tried),
+            flush=True,
+        )
+
+
+def attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    """Attend and count nothing."""
+    return torch.softmax(query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5, dim=-1) @ value
+
+
 def end_to_end(plan: Plan) -> None:
     """Time the whole extraction beside the counted and the plain forward pass, in sequences a second."""
     rng = np.random.default_rng(0)
@@ -292,6 +342,21 @@ def permutations(plan: Plan) -> None:
     )
 
 
+def of_card(n_keys: int) -> RowKernel:
+    """Choose what measures rows on the card; ends where that is not Triton, since there is nothing to check then."""
+    chosen = choose_row_kernel(torch.device("cuda"), n_keys)
+    if chosen.name != "triton":
+        sys.exit(f"error: Triton does not measure the rows of this card: {chosen.reason}")
+    return chosen
+
+
+def short_rows() -> None:
+    """Let rows of a few keys be measured in parts, many at a time, for the interpreter's sake."""
+    from metastable.extraction import triton_rows
+
+    vars(triton_rows).update(MOST_KEYS=20, _KEYS_OF_PART=16, _ROWS_IN_PARTS=256)
+
+
 def main() -> None:
     """Do all parts in order of what matters most."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -300,16 +365,20 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.dry:
         os.environ["TRITON_INTERPRET"] = "1"  # before Triton is first imported
+    elif not torch.cuda.is_available():
+        sys.exit("error: there is no CUDA device here; run it where there is one, or with --dry")
     plan = Plan("cpu" if arguments.dry else "cuda", arguments.dry, arguments.seconds, time.perf_counter())
     if plan.dry:
         print("dry run on the CPU by Triton's interpreter: times mean nothing")
+        short_rows()
     else:
-        print(
-            f"{torch.cuda.get_device_name()}, torch {torch.__version__}; {choose_row_kernel(torch.device('cuda'), 512)}"
-        )
-    for part in (check, table, end_to_end, permutations, settings):
+        print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}; {of_card(512)}; {of_card(40_000)}")
+    n_wrong, n_all = check(plan)
+    for part in (table, end_to_end, permutations, long_rows, settings):
         part(plan)
     print(f"took {time.perf_counter() - plan.started:.0f} s")
+    if n_wrong > MOST_DIFFERENT * n_all:
+        sys.exit(f"error: {n_wrong:,} of {n_all:,} counts differ from the CPU's, more than rounding explains")
 
 
 if __name__ == "__main__":

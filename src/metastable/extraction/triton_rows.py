@@ -39,9 +39,9 @@ __all__ = ["MOST_KEYS", "softmax_and_measure"]
 MOST_KEYS = 1 << 14
 """The longest row that one program holds; a longer one is measured in parts."""
 
-# Keys of a part, the warps that share it, sixteen keys a lane, and the rows of such a program.
-_KEYS_OF_PART = 1 << 12
-_WARPS_OF_PART = 8
+# Keys of a part, the warps that share it, eight keys a lane, and the rows of such a program.
+_KEYS_OF_PART = 1 << 10
+_WARPS_OF_PART = 4
 _ROWS_IN_PARTS = 1
 
 # Entries that a lane holds: few enough for its registers, and enough that the steps of a search weigh little.
