@@ -273,8 +273,8 @@ def long_rows(plan: Plan) -> None:
                 tried.append(f"{keys} keys, {warps} warps: {1e3 * seconds(plan, run, 3):.1f} ms")
         vars(triton_rows).update(before)
         print(
-            f"{n_keys:,} keys in parts, {str(dtype)[6:]}: attention alone {1e3 * alone:.2f} ms; counted, one threshold / "
-            f"five: Triton {1e3 * times['triton 1']:.1f} / {1e3 * times['triton 5']:.1f} ms, torch "
+            f"{n_keys:,} keys in parts, {str(dtype)[6:]}: attention alone {1e3 * alone:.2f} ms; counted, one threshold "
+            f"/ five: Triton {1e3 * times['triton 1']:.1f} / {1e3 * times['triton 5']:.1f} ms, torch "
             f"{1e3 * times['torch 1']:.1f} / {1e3 * times['torch 5']:.1f} ms; " + "; ".join(tried),
             flush=True,
         )
