@@ -67,13 +67,19 @@ def plain(folder: Path, n_permutations: int) -> None:
     with stage(took, "permutation tests"):
 
         def welch(a: Any, b: Any, axis: int) -> Any:
-            return stats.ttest_ind(a, b, axis=axis, equal_var=False).statistic
+            return np.abs(stats.ttest_ind(a, b, axis=axis, equal_var=False).statistic)
 
         p = np.array(
             [
                 stats.permutation_test(
-                    (column[in_a], column[~in_a]), welch, vectorized=True, n_resamples=n_permutations, batch=1000, rng=1
-                ).pvalue
+                    (column[in_a], column[~in_a]),
+                    welch,
+                    alternative="greater",
+                    vectorized=True,
+                    n_resamples=n_permutations,
+                    batch=1000,
+                    rng=1,
+                ).pvalue  # fmt: skip
                 for column in table.T
             ]
         )
