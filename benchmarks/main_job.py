@@ -79,7 +79,7 @@ def plain(folder: Path, n_permutations: int) -> None:
                     n_resamples=n_permutations,
                     batch=1000,
                     rng=1,
-                ).pvalue  # fmt: skip
+                ).pvalue
                 for column in table.T
             ]
         )
@@ -176,10 +176,11 @@ def compare(folder: Path, report: Path) -> str:
     ours = heads[heads["measure"] == "count"]
     apart = max(float(np.abs(ours[name] - theirs[name]).max()) for name in ("mean_a", "mean_b"))
     correlation = np.corrcoef(ours["lmm_estimate"], theirs["mixed"])[0, 1]
-    of_tests = float(np.abs(ours["p_perm"] - theirs["p"]).max())
+    of_tests = np.abs(ours["p_perm"] - theirs["p"])
     return (
-        f"means of heads differ by at most {apart:.1e}, p of the permutation tests by "
-        f"{of_tests:.3f}; estimates of the mixed models correlate {correlation:.6f}"
+        f"means of heads differ by at most {apart:.1e}; p of the permutation tests by {float(of_tests.median()):.4f} in "
+        f"the median head and by more than 0.02 in {int((of_tests > 0.02).sum())} of {len(ours)} (ties, which scipy sees "
+        f"only where rounding leaves them); estimates of the mixed models correlate {correlation:.6f}"
     )
 
 

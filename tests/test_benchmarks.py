@@ -83,7 +83,7 @@ def test_both_sides_of_the_main_job_find_the_same_means():
     assert done.returncode == 0, done.stderr
     assert "12 sequences, 99 relabelings" in done.stdout
     assert "ratio: " in done.stdout
-    assert float(done.stdout.split("means of heads differ by at most ")[1].split(",")[0]) < 1e-9
+    assert float(done.stdout.split("means of heads differ by at most ")[1].split(";")[0]) < 1e-9
 
 
 def test_a_cell_of_the_table_of_growth_is_measured():
