@@ -42,7 +42,7 @@ class Case:
     heads: int = 8
     thresholds: int = 1
     keep: str = "tokens"
-    permutations: int = 2000
+    permutations: int = 10_000
 
 
 @dataclass(frozen=True)
