@@ -114,7 +114,17 @@ def run(n_sequences: int, layers: int, heads: int, permutations: int) -> None:
             model_id="made-up", revision=None, weights_hash="0" * 64, dtype="float32", device="cpu", sites=sites
         )
         extraction = Extraction(
-            load_counts(path), path, "made up", False, 0, n_sequences, "interface", "made up", 4096, RowOptions()
+            load_counts(path),
+            path,
+            "made up",
+            False,
+            0,
+            n_sequences,
+            "interface",
+            "made up",
+            "made up",
+            4096,
+            RowOptions(),
         )
         counted = Counted(
             study, options, Path(home) / study.name, Material(sequences), contrasts_of(study, sequences), encoder,

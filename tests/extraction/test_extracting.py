@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import tracemalloc
 from collections.abc import Sequence as SequenceOf
 from dataclasses import replace
@@ -17,6 +19,7 @@ from metastable.errors import InputError
 from metastable.extraction import Extraction, extract, load_counts
 from metastable.extraction import counting as counting_module
 from metastable.extraction.extracting import extraction_key
+from metastable.extraction.store import CountStore, open_store
 from metastable.extraction.summarizing import RowOptions
 from metastable.heads.cube import feature_table
 from metastable.models.encoders import Encoder, wrap_model
@@ -203,12 +206,12 @@ def test_batches_back_off_when_memory_runs_out(
     count_batch = counting_module.Counter._count_batch
     sizes: list[int] = []
 
-    def tight(self: Any, arrays: Any, start: int, rows: Any) -> None:
+    def tight(self: Any, start: int, rows: Any) -> Any:
         tokens = len(rows) * int(self._lengths[start + rows].max())
         if tokens > 40:
             raise torch.OutOfMemoryError("CUDA out of memory")
         sizes.append(tokens)
-        count_batch(self, arrays, start, rows)
+        return count_batch(self, start, rows)
 
     monkeypatch.setattr(counting_module.Counter, "_count_batch", tight)
     result = _run(encoder, tmp_path / "b", MIXED, batch_tokens=200)
@@ -273,6 +276,29 @@ def test_a_place_that_cannot_be_written_is_named(encoder: Encoder, tmp_path: Pat
     assert (tmp_path / "counts.zarr").is_file()
 
 
+def test_a_disk_that_fills_up_while_the_next_block_is_counted_is_told_and_made_good(
+    encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = _run(encoder, tmp_path / "whole").dataset.load()
+    write = CountStore.write_array
+
+    def full(self: CountStore, block: slice, name: str, values: Any) -> None:
+        if block.start == 5 and name == "mean_count":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(self, block, name, values)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(CountStore, "write_array", full)
+        with pytest.raises(InputError, match=r"cannot be written to .* \(No space left on device\); make room and run"):
+            _run(encoder, tmp_path)
+    again = _run(encoder, tmp_path)
+    assert again.n_resumed == 5
+    assert again.dataset.load().equals(whole)
+    store = open_store(tmp_path / "counts.zarr")
+    assert store is not None
+    assert store.damage() == ""
+
+
 def test_the_recipe_is_recorded(encoder: Encoder, tmp_path: Path) -> None:
     result = _run(encoder, tmp_path, queries="words")
     attributes = result.dataset.attrs
@@ -293,3 +319,29 @@ def test_memory_does_not_grow_with_the_number_of_sequences(encoder: Encoder, tmp
         tracemalloc.stop()
     cube = 800 * 3 * 4 * len(thresholds) * (40 + 8)
     assert peaks[2] - peaks[1] < cube / 4
+
+
+def test_a_cube_of_means_holds_the_means_and_no_tokens(encoder: Encoder, tmp_path: Path) -> None:
+    measures = ["count_contributions", "special_mass", "entropy"]
+    whole = _run(encoder, tmp_path / "a", MIXED, measures=measures)
+    means = _run(encoder, tmp_path / "b", MIXED, measures=measures, keep="means")
+    assert means.key != whole.key
+    assert set(means.dataset.data_vars) == {f"mean_{name}" for name in ("count", *measures)}
+    assert means.dataset.attrs["keep"] == "means"
+    for name in means.dataset.data_vars:
+        assert means.dataset[name].equals(whole.dataset[name])
+    assert _run(encoder, tmp_path / "b", MIXED, measures=measures, keep="means").reused
+    for chunk in (tmp_path / "b" / "counts.zarr" / "mean_count" / "c").rglob("*"):
+        if chunk.is_file():
+            chunk.unlink()
+            break
+    again = _run(encoder, tmp_path / "b", MIXED, measures=measures, keep="means")
+    assert not again.reused
+    assert again.dataset["mean_count"].equals(whole.dataset["mean_count"])
+    with pytest.raises(InputError, match="keep 'words' is unknown; choose one of tokens, means"):
+        _run(encoder, tmp_path / "c", MIXED, keep="words")
+
+
+def test_a_run_says_what_measured_the_rows(encoder: Encoder, tmp_path: Path) -> None:
+    assert _run(encoder, tmp_path / "a", MIXED).kernel == "compiled: the rows are on the CPU"
+    assert _run(encoder, tmp_path / "b", MIXED, keys="words").kernel.startswith("whole weights: not all that is asked")

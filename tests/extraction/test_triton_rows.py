@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
-if not torch.cuda.is_available():
-    # Read when Triton is first imported, which nothing else here does.
-    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 pytest.importorskip("triton", reason="Triton is not installed; it comes with the extra dev on Linux")
 
@@ -29,14 +27,14 @@ NAMES = (*COUNTS, *MASSES)
 pytestmark = [
     pytest.mark.skipif(
         DEVICE == "cpu" and type(triton_rows._rows).__name__ != "InterpretedFunction",
-        reason="Triton was imported before its interpreter was asked for",
+        reason="Triton was imported before tests/conftest.py asked for its interpreter",
     ),
     # The interpreter computes by numpy what a card computes without a word, such as infinity minus infinity.
     pytest.mark.filterwarnings("ignore::RuntimeWarning:triton"),
 ]
 
 
-def measure(scores, scaling=1.0, shares=(0.9,), names=NAMES, rows_at_once=64, **of_rows):
+def measure(scores, scaling=1.0, shares=(0.9,), names=NAMES, rows_at_once=64, in_parts=None, **of_rows):
     """Weights, counts by name, and masses by name; what `Rows` lacks is drawn up here."""
     n_batch, n_heads, n_queries, n_keys = scores.shape
     given = {
@@ -54,7 +52,9 @@ def measure(scores, scaling=1.0, shares=(0.9,), names=NAMES, rows_at_once=64, **
     masses = torch.full((len(weighed), *scores.shape[:3]), -7.0, device=DEVICE)
     weights = scores.clone().to(DEVICE)
     rows = Rows(shares, tuple(names), **there)
-    triton_rows.softmax_and_measure(weights, weights, scaling, rows, counts, masses, rows_at_once=rows_at_once)
+    triton_rows.softmax_and_measure(
+        weights, weights, scaling, rows, counts, masses, rows_at_once=rows_at_once, in_parts=in_parts
+    )
     values = dict(zip(counted, counts.cpu(), strict=True)) | dict(zip(weighed, masses.cpu(), strict=True))
     return weights.cpu(), values, given
 
@@ -125,11 +125,27 @@ def cases(draw):
     return scores, shares, rows
 
 
+@pytest.fixture
+def short_parts(monkeypatch):
+    """Let rows of a few keys have several parts."""
+    monkeypatch.setattr(triton_rows, "_KEYS_OF_PART", 32)
+    monkeypatch.setattr(triton_rows, "MOST_KEYS", 8)
+
+
 @settings(max_examples=12, deadline=None)
 @given(cases())
 def test_every_row_is_measured_as_by_float64(case):
-    scores, shares, of_rows = case
-    weights, values, given = measure(scores, 0.7, shares, **of_rows)
+    check_case(*case, in_parts=False)
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(cases())
+def test_every_row_in_parts_is_measured_as_by_float64(short_parts, case):
+    check_case(*case, in_parts=True)
+
+
+def check_case(scores, shares, of_rows, *, in_parts):
+    weights, values, given = measure(scores, 0.7, shares, in_parts=in_parts, **of_rows)
     assert_equals_float64(scores, 0.7, shares, values, given)
     reference = scores.clone().float()
     rows = Rows(shares, NAMES, **given)
@@ -146,41 +162,55 @@ def test_the_counts_of_a_row_longer_than_a_warp_are_those_of_float64():
     assert assert_equals_float64(scores, 1.0, shares, values, given) > 45
 
 
-def test_rows_one_at_a_time_are_those_side_by_side():
+@pytest.mark.parametrize("in_parts", [False, True])
+def test_rows_one_at_a_time_are_those_side_by_side(short_parts, in_parts):
     scores = torch.randn(1, 1, 5, 40, generator=torch.Generator().manual_seed(4)) * 2
-    together = measure(scores, rows_at_once=8)
-    alone = measure(scores, rows_at_once=1)
+    together = measure(scores, rows_at_once=8, in_parts=in_parts)
+    alone = measure(scores, rows_at_once=1, in_parts=in_parts)
     assert torch.equal(together[0], alone[0])
     for name in NAMES:
         assert torch.equal(together[1][name], alone[1][name])
 
 
-def test_ties_at_the_threshold_need_no_entry_too_many():
+@pytest.mark.parametrize("in_parts", [False, True])
+def test_ties_at_the_threshold_need_no_entry_too_many(short_parts, in_parts):
     """0.9 of twenty equal entries are eighteen, in float32 as on paper."""
-    for n_keys, shares, counts in ((20, (0.9, 0.5, 1.0), [18, 10, 20]), (4, (0.9, 0.25), [4, 1])):
-        _, values, _ = measure(torch.zeros(1, 1, 1, n_keys), shares=shares)
+    for n_keys, shares, counts in (
+        (20, (0.9, 0.5, 1.0), [18, 10, 20]),
+        (4, (0.9, 0.25), [4, 1]),
+        (1000, (0.9,), [900]),
+    ):
+        _, values, _ = measure(torch.zeros(1, 1, 1, n_keys), shares=shares, in_parts=in_parts)
         assert values["count"][0, 0, 0].tolist() == counts
     given = torch.tensor([0.5, 0.4, 0.1]).log()[None, None, None]
-    assert measure(given)[1]["count"].item() == 2
+    assert measure(given, in_parts=in_parts)[1]["count"].item() == 2
 
 
-def test_scores_that_are_not_finite_are_marked():
+@pytest.mark.parametrize("in_parts", [False, True])
+def test_scores_that_are_not_finite_are_marked(short_parts, in_parts):
     scores = torch.zeros(1, 1, 4, 9)
     scores[0, 0, 0, 3] = torch.nan
     scores[0, 0, 1, 3] = torch.inf
     scores[0, 0, 2, 3] = -torch.inf
-    _, values, _ = measure(scores, names=("count",))
+    _, values, _ = measure(scores, names=("count",), in_parts=in_parts)
     assert values["count"][0, 0, :, 0].tolist() == [NOT_FINITE, NOT_FINITE, 8, 9]
 
 
-def test_a_sink_far_above_the_keys_takes_everything():
-    _, values, _ = measure(torch.zeros(1, 2, 1, 5), sinks=torch.tensor([200.0, -200.0]))
+@pytest.mark.parametrize("in_parts", [False, True])
+def test_a_sink_far_above_the_keys_takes_everything(in_parts):
+    _, values, _ = measure(torch.zeros(1, 2, 1, 5), sinks=torch.tensor([200.0, -200.0]), in_parts=in_parts)
     assert values["sink_mass"].flatten().tolist() == [1.0, 0.0]
     assert values["count"].flatten().tolist() == [5, 5]
 
 
-def test_attention_by_the_kernel_is_attention(monkeypatch):
+@pytest.mark.parametrize("in_parts", [False, True])
+def test_attention_by_the_kernel_is_attention(monkeypatch, in_parts):
     """Through the whole of `attend_and_measure`: grouped heads, tiles, softcap, a mask, sinks, every type."""
+    if in_parts:  # rows of eleven keys are then too long for one program
+        monkeypatch.setattr(triton_rows, "MOST_KEYS", 10)
+        monkeypatch.setattr(triton_rows, "_KEYS_OF_PART", 4)
+        if DEVICE == "cpu":
+            monkeypatch.setattr(triton_rows, "_ROWS_IN_PARTS", 64)
     monkeypatch.setattr(fused, "_SCORES_IN_CACHE_OF_CARD", 300)
     if DEVICE == "cpu":
         monkeypatch.setattr(triton_rows, "_LANES_OF_WARP", 1024)  # many rows at a time, for the interpreter's sake
@@ -224,17 +254,62 @@ def test_the_choice_says_why(monkeypatch):
     cuda = torch.device("cuda", 0)
     assert str(choose_row_kernel(torch.device("cpu"), 20)) == "compiled: the rows are on the CPU"
     assert "not for 'mps'" in choose_row_kernel(torch.device("mps"), 20).reason
-    monkeypatch.setattr(row_kernels, "_fault_of_triton", lambda _: "")
+    monkeypatch.setattr(row_kernels, "_fault_of_triton", lambda *_: "")
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "a card")
     assert choose_row_kernel(cuda, 20) == RowKernel("triton", "Triton runs on a card")
-    longer = choose_row_kernel(cuda, triton_rows.MOST_KEYS + 1)
-    assert (longer.name, longer.reason.split(",")[0]) == ("torch", "a row has 16385 keys")
-    monkeypatch.setattr(row_kernels, "_fault_of_triton", lambda _: "Triton's kernel does not run on cuda:0 (no nvcc)")
-    assert choose_row_kernel(cuda, 20) == RowKernel("torch", "Triton's kernel does not run on cuda:0 (no nvcc)")
+    assert choose_row_kernel(cuda, triton_rows.MOST_KEYS).reason == "Triton runs on a card"
+    assert choose_row_kernel(cuda, triton_rows.MOST_KEYS + 1) == RowKernel(
+        "triton",
+        "Triton runs on a card; a row has up to 16,385 keys, and one of more than 16,384 is measured in parts",
+    )
+    fault = "Triton's kernel does not run on cuda:0 (no nvcc)"
+    monkeypatch.setattr(row_kernels, "_fault_of_triton", lambda _, in_parts: fault if in_parts else "")
+    assert choose_row_kernel(cuda, 20).name == "triton"
+    assert choose_row_kernel(cuda, triton_rows.MOST_KEYS + 1) == RowKernel("torch", fault)
     monkeypatch.setattr(row_kernels, "find_spec", lambda _: None)
     assert choose_row_kernel(cuda, 20).reason == "Triton is not installed; run: pip install triton"
 
 
 @pytest.mark.skipif(DEVICE == "cuda", reason="there is a card")
-def test_a_device_that_does_not_run_the_kernel_is_said_to():
-    assert "does not run on cuda" in row_kernels._fault_of_triton(torch.device("cuda", 99))
+@pytest.mark.parametrize("in_parts", [False, True])
+def test_a_device_that_does_not_run_the_kernel_is_said_to(in_parts):
+    assert "does not run on cuda" in row_kernels._fault_of_triton(torch.device("cuda", 99), in_parts)
+
+
+COMPILE = """
+import sys
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+from metastable.extraction import triton_rows
+
+pointers = {"counts": "*i32", "masses": "*fp32", "plan": "*fp64", "bias": "*fp32", "sinks": "*fp32", "lengths": "*fp32"}
+pointers |= dict.fromkeys(("visible", "asked", "words"), "*u8") | {"scale": "fp32"}
+whole = dict(ROWS=4, LANES=8, KEYS_OF_LANE=16, ERROR=4e-6)
+several = dict(ROWS=1, LANES=64, KEYS_OF_LANE=16, ERROR=4e-6)
+in_parts = dict(ROWS=triton_rows._ROWS_IN_PARTS, PART=triton_rows._KEYS_OF_PART)
+for kernel, dtype, warps, has, at, fixed in (
+    (triton_rows._rows, "bf16", 1, True, (1, 2, 0, 1, 2), whole),
+    (triton_rows._rows, "fp32", 2, False, (-1, -1, -1, -1, -1), several),
+    (triton_rows._rows_in_parts, "bf16", triton_rows._WARPS_OF_PART, True, (1, 2, 0, 1, 2), in_parts),
+    (triton_rows._rows_in_parts, "fp16", triton_rows._WARPS_OF_PART, False, (-1, -1, -1, -1, -1), in_parts),
+):
+    names = kernel.arg_names
+    fixed = fixed | dict(HAS_VISIBLE=has, HAS_BIAS=has, HAS_SINKS=has)
+    fixed |= dict(zip(("WORDS_AT", "CONTRIBUTIONS_AT", "OTHERS_AT", "FIRST_AT", "SINK_AT"), at))
+    types = pointers | {"scores": "*" + dtype, "weights": "*" + dtype}
+    signature = {name: "constexpr" if name in fixed else types.get(name, "i32") for name in names}
+    source = ASTSource(kernel, signature, {(names.index(name),): value for name, value in fixed.items()})
+    made = triton.compile(source, target=GPUTarget("cuda", 90, 32), options={"num_warps": warps})
+    print(dtype, len(made.asm["cubin"]) > 0)
+"""
+
+
+def test_the_kernels_compile_for_a_card_where_there_is_none(tmp_path):
+    """To the card's own code, by the assembler that Triton brings along; nothing of it is run."""
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    environment |= {"TRITON_CACHE_DIR": str(tmp_path)}
+    script = tmp_path / "compile_rows.py"
+    script.write_text(COMPILE)
+    done = subprocess.run([sys.executable, str(script)], env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["bf16", "True", "fp32", "True", "bf16", "True", "fp16", "True"], done.stderr[-2000:]

@@ -82,7 +82,7 @@ def test_a_study_replaces_the_default_of_a_common_option():
 CHANGED = {
     "model": "other", "revision": "main", "threshold": (0.5,), "device": "cpu", "permutations": 100, "alpha": 0.01,
     "correction": "by", "margin": 0.3, "measure": "entropy", "queries": "words", "keys": "words", "unit": "words",
-    "covariates": ("zipf",), "joint": True, "seed": 21, "dtype": "bfloat16", "batch_tokens": 64,
+    "covariates": ("zipf",), "joint": True, "seed": 21, "dtype": "bfloat16", "batch_tokens": 64, "keep": "means",
     "out": "elsewhere",
 }  # fmt: skip
 

@@ -219,6 +219,7 @@
 
   // ---- distributions -------------------------------------------------------------------------------------
   function histogram(feature, small) {
+    if (!table().most_bars) return element("p", {}, "No values of tokens were kept, so there are no distributions.");
     // drawn at the width that it has, so that its letters keep their size
     const width = small ? 320 : Math.max(280, byId("distribution").clientWidth);
     const half = small ? 44 : 84;

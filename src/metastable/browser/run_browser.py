@@ -68,12 +68,14 @@ def write_run_browser(result: RunResult, cube: xr.Dataset, encoder: Encoder) -> 
     heads, details = map(of_primary_measure, (analysis.heads, analysis.details))
     thresholds = tuple(float(value) for value in heads["threshold"].unique())
     a, b = study.conditions
-    # the run's own histograms are those of its primary contrast
-    histograms = (
-        result.histograms[: len(thresholds)]
-        if of_condition == 0
-        else np.stack([token_histograms(cube, features, threshold, contrast.sides) for threshold in thresholds])
-    )
+    if result.histograms is None:
+        # no values of tokens were kept, which the page says where distributions would be
+        histograms = np.zeros((len(thresholds), 2, len(features), 2), dtype=np.int64)
+    elif of_condition == 0:
+        # the run's own histograms are those of its primary contrast
+        histograms = result.histograms[: len(thresholds)]
+    else:
+        histograms = np.stack([token_histograms(cube, features, threshold, contrast.sides) for threshold in thresholds])
     return write_browser(
         result.folder / "heads.html",
         heads=heads,
@@ -83,7 +85,7 @@ def write_run_browser(result: RunResult, cube: xr.Dataset, encoder: Encoder) -> 
         sequences=result.material.sequences,
         unit_means=np.stack([unit_means(cube, features, threshold, options.measure) for threshold in thresholds]),
         attention=attention_of(
-            encoder, result.material.sequences, thresholds=thresholds, batch_tokens=options.batch_tokens
+            encoder, result.material.sequences, thresholds=thresholds, batch_tokens=options.batch_tokens or 4096
         ),
         title=study.title,
         lead=f"{study.question} {a.name} (a): {a.description}; {b.name} (b): {b.description}. "

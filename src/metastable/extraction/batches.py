@@ -15,8 +15,45 @@ from metastable.models.sites import Stream
 
 if TYPE_CHECKING:
     import metastable.study as study
+    from metastable.models.encoders import Encoder
 
-__all__ = ["Batch", "make_batch", "plan_batches", "plan_blocks"]
+__all__ = ["Batch", "make_batch", "plan_batches", "plan_blocks", "suitable_batch_tokens"]
+
+# Tokens of a batch on the CPU, whose cache more would leave; and the most on a card, which more do not make faster.
+_TOKENS_ON_CPU = 1 << 12
+_MOST_TOKENS = 1 << 16
+_SHARE_OF_CARD = 1 / 8
+# Numbers that a token takes: in units of the width of the model, and in each of its heads what is measured of a row.
+_WIDTHS_OF_TOKEN = 12
+_NUMBERS_OF_HEAD = 16
+_WIDEST = 1 << 13
+
+
+def suitable_batch_tokens(encoder: Encoder) -> int:
+    """Choose how many tokens a batch may have on the device of a model.
+
+    Of a card it is the memory as a whole that counts, not what is free of it, so that every run on it, whatever else
+    runs there, has the same batches and with them the same last digits.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        The model.
+
+    Returns
+    -------
+    int
+        A power of two.
+    """
+    if not encoder.device.startswith("cuda"):
+        return _TOKENS_ON_CPU
+    total = torch.cuda.get_device_properties(encoder.device).total_memory
+    weights = sum(weight.numel() * weight.element_size() for weight in encoder.model.parameters())
+    width = getattr(encoder.model.config.get_text_config(), "hidden_size", _WIDEST)
+    n_heads = sum(site.n_heads * site.n_layers for site in encoder.sites)
+    of_token = 4 * (_WIDTHS_OF_TOKEN * width + _NUMBERS_OF_HEAD * n_heads)
+    tokens = int(max(total - weights, 0) * _SHARE_OF_CARD) // of_token
+    return min(max(1 << max(tokens, 1).bit_length() - 1, _TOKENS_ON_CPU), _MOST_TOKENS)
 
 
 def plan_blocks(n_sequences: int, size: int) -> list[slice]:
@@ -138,11 +175,18 @@ def make_batch(
     elif "visual_feats" in features:
         present["vision"] = torch.ones(features["visual_feats"].shape[:2], dtype=torch.bool)
     return Batch(
-        inputs={name: tensor.to(device) for name, tensor in inputs.items()},
-        present={stream: tensor.to(device) for stream, tensor in present.items()},
-        words={stream: tensor.to(device) for stream, tensor in words.items()},
-        targets={stream: tensor.to(device) for stream, tensor in targets.items()},
+        inputs={name: _send(tensor, device) for name, tensor in inputs.items()},
+        present={stream: _send(tensor, device) for stream, tensor in present.items()},
+        words={stream: _send(tensor, device) for stream, tensor in words.items()},
+        targets={stream: _send(tensor, device) for stream, tensor in targets.items()},
     )
+
+
+def _send(tensor: torch.Tensor, device: str) -> torch.Tensor:
+    """Bring a tensor to a device, without waiting for the batch that a card is still at."""
+    if device.startswith("cuda"):
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
 
 
 def _pad(rows: Sequence[Sequence[int]], width: int, fill: int) -> torch.Tensor:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,7 +14,8 @@ from numpy.typing import NDArray
 
 from metastable.errors import InputError
 from metastable.extraction.batches import Batch, make_batch, plan_batches
-from metastable.extraction.fused import LayerMeasures, Measuring
+from metastable.extraction.departure import Writer, depart
+from metastable.extraction.fused import LayerMeasures, Measuring, refuse_faults
 from metastable.extraction.row_measures import N_VISIBLE
 from metastable.extraction.store import Layout
 from metastable.extraction.summarizing import RowOptions, select_queries, summarize_rows
@@ -145,20 +147,22 @@ class Counter:
         self._sites = {site.name: site for site in reader.encoder.sites}
         self.batch_tokens = batch_tokens
 
-    def count_block(self, block: slice, progress: Callable[[int], None]) -> dict[str, NDArray[Any]]:
+    def count_block(self, block: slice, progress: Callable[[int], None], writer: Writer) -> dict[str, NDArray[Any]]:
         """Count one block.
 
         Parameters
         ----------
         block : slice
             Positions of its sequences.
+        writer : Writer
+            Fills the arrays; they are filled when it has done what it was handed until now.
         progress : callable
             Called after each batch with the number of its sequences.
 
         Returns
         -------
         dict of str to ndarray
-            The arrays of `Layout.empty_block`, filled.
+            The arrays of `Layout.empty_block`, which the writer fills.
 
         Raises
         ------
@@ -170,7 +174,7 @@ class Counter:
         waiting = np.arange(len(lengths))
         while len(waiting):
             rows = waiting[plan_batches(lengths[waiting], self.batch_tokens, pads=self._reader.encoder.pads)[0]]
-            if self._fits(arrays, block.start, rows):
+            if self._fits(arrays, block.start, rows, writer):
                 waiting = np.setdiff1d(waiting, rows)
                 progress(len(rows))
             elif len(rows) > 1:
@@ -183,23 +187,27 @@ class Counter:
                 )
         return arrays
 
-    def _fits(self, arrays: dict[str, NDArray[Any]], start: int, rows: NDArray[np.intp]) -> bool:
+    def _fits(self, arrays: dict[str, NDArray[Any]], start: int, rows: NDArray[np.intp], writer: Writer) -> bool:
         """Count one batch; False if memory ran out."""
         try:
-            self._count_batch(arrays, start, rows)
+            arrive = self._count_batch(start, rows)
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
         else:
+            writer.submit(lambda: self._keep_batch(arrays, rows, arrive(), writer))
             return True
         # Outside the handler, since the traceback keeps the tensors alive.
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         return False
 
-    def _count_batch(self, arrays: dict[str, NDArray[Any]], start: int, rows: NDArray[np.intp]) -> None:
+    def _count_batch(self, start: int, rows: NDArray[np.intp]) -> Callable[[], list[_Kept]]:
+        """Run one batch; what is returned waits for its measures, which the device may still be at."""
         batch = self._reader.batch(start + rows)
         options = self._options
+        kept: list[_Kept] = []
+        faults: list[torch.Tensor] = []
 
         def asked(site: str, n_queries: int) -> torch.Tensor:
             stream = self._sites[site].queries
@@ -210,7 +218,8 @@ class Counter:
             return _words(batch, self._sites[site].keys, n_keys) >= 0
 
         def take(layer: LayerMeasures) -> None:
-            self._keep(arrays, rows, layer.site, layer.layer, _with_share(layer.values))
+            faults.append(layer.faults)
+            kept.extend(_Kept(layer.site, layer.layer, *one) for one in _with_share(layer.values).items())
 
         def summarize(layer: LayerAttention) -> None:
             site = self._sites[layer.site]
@@ -229,37 +238,96 @@ class Counter:
                 batch.targets,
                 layer.values,
             )
-            self._keep(arrays, rows, layer.site, layer.layer, summary)
+            kept.extend(_Kept(layer.site, layer.layer, *one) for one in summary.items())
 
         listener: Listener = summarize
         if self._reader.encoder.way == "interface" and options.needs_no_weights:
             wanted = [N_VISIBLE if name == SHARE.name else name for name in options.measures]
             listener = Measuring(self._layout.thresholds, wanted, asked, word_keys, take)
         self._reader.read(batch.inputs, listener)
+        with torch.inference_mode():
+            # Outside the layers, since in each of them the device would be waited for.
+            averaged_there = any(one.values.device.type != "cpu" for one in kept)
+            rows_leave = self._layout.keep == "tokens" or not averaged_there
+            leaving = [self._smaller(one.values) for one in kept] if rows_leave else []
+            means = [_mean_of_rows(one) for one in kept if one.values.device.type != "cpu"]
+            together = [torch.stack(faults)] if faults else []
+            arrive = depart([*leaving, *means, *together])
 
-    def _keep(
-        self,
-        arrays: dict[str, NDArray[Any]],
-        rows: NDArray[np.intp],
-        site_name: str,
-        layer: int,
-        summary: dict[str, torch.Tensor],
+        def unpack() -> list[_Kept]:
+            arrays = arrive()
+            if faults:
+                refuse_faults(torch.from_numpy(arrays[-1]))
+            nothing: list[Any] = [None] * len(kept_names)
+            values = arrays[:n_leaving] or nothing
+            averages = arrays[n_leaving:][:n_means] or nothing
+            found = zip(kept_names, values, averages, strict=True)
+            return [one._replace(values=of_rows, mean=mean) for one, of_rows, mean in found]
+
+        n_leaving, n_means = len(leaving), len(means)
+        # Without the tensors, whose memory the next batch needs.
+        kept_names = [one._replace(values=None) for one in kept]
+        kept.clear()
+        return unpack
+
+    def _smaller(self, values: torch.Tensor) -> torch.Tensor:
+        """Give counts that leave a card the fewest bytes that hold them."""
+        if values.device.type == "cpu" or values.is_floating_point():
+            return values
+        most = self._layout.max_count
+        return values.to(torch.uint8 if most < 1 << 8 else torch.int16 if most < 1 << 15 else torch.int32)
+
+    def _keep_batch(
+        self, arrays: dict[str, NDArray[Any]], rows: NDArray[np.intp], batch: list[_Kept], writer: Writer
     ) -> None:
-        site = self._layout.sites.index(site_name)
-        plane = self._layout.layers.index(self._sites[site_name].layer_numbers[layer])
-        for name, tensor in summary.items():
-            measure, values = measure_named(name), tensor.cpu().numpy()
-            if measure.of_threshold:
-                values = values.swapaxes(-1, -2)
-            n_heads, n_queries = values.shape[1], values.shape[-1]
-            if measure.whole:
-                number = np.count_nonzero(values, axis=-1)
-                total = values.sum(-1, dtype=np.int64)
-            else:
-                number = np.count_nonzero(~np.isnan(values), axis=-1)
-                total = np.nansum(values, axis=-1, dtype=np.float64)
-            arrays[name][rows, site, plane, :n_heads, ..., :n_queries] = values
-            arrays[f"mean_{name}"][rows, site, plane, :n_heads] = _mean(total, number)
+        writer.share([partial(self._keep, arrays, rows, one) for one in batch])
+
+    def _keep(self, arrays: dict[str, NDArray[Any]], rows: NDArray[np.intp], kept: _Kept) -> None:
+        site = self._layout.sites.index(kept.site)
+        plane = self._layout.layers.index(self._sites[kept.site].layer_numbers[kept.layer])
+        measure, values, mean = measure_named(kept.name), kept.values, kept.mean
+        if mean is None:
+            mean = _mean_of_array(values, whole=measure.whole, of_threshold=measure.of_threshold)
+        n_heads = mean.shape[1]
+        if kept.name in arrays:
+            values = values.swapaxes(-1, -2) if measure.of_threshold else values
+            n_queries = values.shape[-1]
+            arrays[kept.name][rows, site, plane, :n_heads, ..., :n_queries] = values
+        arrays[f"mean_{kept.name}"][rows, site, plane, :n_heads] = mean
+
+
+class _Kept(NamedTuple):
+    """A measure of one layer of one batch: (batch, heads, queries), with a last axis of thresholds where it has some.
+
+    A tensor until it has left its device, with the mean over queries where that was taken there.
+    """
+
+    site: str
+    layer: int
+    name: str
+    values: Any
+    mean: Any = None
+
+
+def _mean_of_array(values: NDArray[Any], *, whole: bool, of_threshold: bool) -> NDArray[np.float64]:
+    """Average over queries: those above 0 of whole numbers, those that are not NaN of others; NaN where none is."""
+    if of_threshold:
+        values = values.swapaxes(-1, -2)
+    if whole:
+        return _mean(values.sum(-1, dtype=np.int64), np.count_nonzero(values, axis=-1))
+    return _mean(np.nansum(values, axis=-1, dtype=np.float64), np.count_nonzero(~np.isnan(values), axis=-1))
+
+
+def _mean_of_rows(kept: _Kept) -> torch.Tensor:
+    """As `_mean_of_array`, on the device of the values."""
+    measure, values = measure_named(kept.name), kept.values
+    axis = -2 if measure.of_threshold else -1
+    if measure.whole:
+        total, number = values.sum(axis, dtype=torch.int64), (values != 0).sum(axis)
+    else:
+        total, number = values.nansum(axis, dtype=torch.float64), (~values.isnan()).sum(axis)
+    mean: torch.Tensor = total.double() / number  # 0 / 0 is NaN
+    return mean
 
 
 def _words(batch: Batch, stream: Stream, n_tokens: int) -> torch.Tensor:

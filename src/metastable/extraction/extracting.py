@@ -7,21 +7,26 @@ import json
 from collections.abc import Callable, Mapping
 from collections.abc import Sequence as SequenceOf
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
+import torch
 import xarray as xr
 from numpy.typing import NDArray
 
 from metastable.errors import InputError
-from metastable.extraction.batches import plan_blocks
+from metastable.extraction.batches import plan_blocks, suitable_batch_tokens
 from metastable.extraction.counting import Counter, Reader, choose_part, sites_of_part, vision_tokens
+from metastable.extraction.departure import Writer, threads_beside
 from metastable.extraction.distributed import Processes, current_processes
 from metastable.extraction.mass import check_thresholds
+from metastable.extraction.row_kernels import choose_row_kernel
 from metastable.extraction.sequence_labels import SequenceLabels, labels_of
 from metastable.extraction.store import (
     CountStore,
+    Keep,
     Layout,
     create_store,
     load_counts,
@@ -49,7 +54,9 @@ FORMAT = 1
 # Sequences of one length make blocks of one batch; mixed lengths make larger ones, to be sorted within.
 _EVEN = 0.8
 _BATCHES_PER_BLOCK = 4
+# A card's batches are larger, and none should be cut short by its block.
 _BLOCK_BYTES = 1 << 26
+_BLOCK_BYTES_OF_CARDS = 1 << 28
 
 
 @dataclass(frozen=True)
@@ -74,6 +81,8 @@ class Extraction:
         ``"interface"`` or ``"eager"``: how the attention was reached.
     capture_reason : str
         Why.
+    kernel : str
+        What measured the rows, and why it did.
     batch_tokens : int
         Tokens of a batch in the end; less than asked for where memory ran out.
     options : RowOptions
@@ -90,6 +99,7 @@ class Extraction:
     n_sequences: int
     capture: str
     capture_reason: str
+    kernel: str
     batch_tokens: int
     options: RowOptions
     left_out: Mapping[str, str] = field(default_factory=dict)
@@ -101,11 +111,12 @@ def extract(
     *,
     thresholds: SequenceOf[float] = (0.9,),
     path: str | Path,
-    batch_tokens: int = 4096,
+    batch_tokens: int | None = None,
     queries: str = "all",
     keys: str = "all",
     unit: str = "tokens",
     measures: SequenceOf[str] = ("count",),
+    keep: str = "tokens",
     of_every_run: bool = False,
     features: Mapping[str, NDArray[Any]] | None = None,
     study: Study | None = None,
@@ -130,7 +141,8 @@ def extract(
     path : str or Path
         Where the cube will be, for instance ``reports/STUDY/counts.zarr``.
     batch_tokens : int
-        The most tokens of a batch, padding included; halved when memory runs out.
+        The most tokens of a batch, padding included; halved when memory runs out. By default what suits the device:
+        4,096 on the CPU, and on a card as many as its memory has room for, which is the same in every run on it.
     queries : {"all", "words", "special"}
         Which tokens query.
     keys : {"all", "words"}
@@ -139,6 +151,8 @@ def extract(
         What is counted: tokens, or words whose pieces' mass is summed first.
     measures : sequence of str
         ``"count"``, which is always there, and other names of `metastable.measures`.
+    keep : {"tokens", "means"}
+        Whether the cube holds the values of every token, or the means of sequences alone.
     of_every_run : bool
         Whether the measures that every run takes are taken too, as far as model and sequences have what they need.
     features : mapping of str to ndarray, optional
@@ -164,17 +178,18 @@ def extract(
         features of another length, an unknown option, a threshold outside (0, 1], a path that cannot be
         written; or if memory does not hold one sequence.
     """
-    path, features = Path(path), dict(features or {})
+    path, features, keep = Path(path), dict(features or {}), _checked_keep(keep)
     thresholds = check_thresholds(thresholds)
     left_out: dict[str, str] = {}
     if of_every_run:
         measures, left_out = measures_of_run(measures, encoder, sequences)
     options = check_row_options(queries, keys, unit, measures)
     check_sequences(encoder, sequences, options, batch_tokens)
+    batch_tokens = suitable_batch_tokens(encoder) if batch_tokens is None else batch_tokens
     part = choose_part(encoder, sequences, features)
     encoder = fit_lengths(encoder, [len(sequence.token_ids) for sequence in sequences])
     processes = current_processes()
-    key = extraction_key(encoder, sequences, thresholds=thresholds, options=options, features=features)
+    key = extraction_key(encoder, sequences, thresholds=thresholds, options=options, features=features, keep=keep)
     partial = path.with_name(f".{path.stem}-{key[:16]}{path.suffix}")
     sites = sites_of_part(encoder.sites, part)
     n_layers = sum(site.n_layers for site in sites)
@@ -182,8 +197,9 @@ def extract(
         reader = Reader(encoder, sequences, features, read)
         n_vision = _n_vision(reader) if any(site.keys == "vision" for site in sites) else 0
         lengths = np.maximum([len(sequence.token_ids) for sequence in sequences], n_vision)
-        layout = _layout(sequences, sites, lengths, thresholds, options, batch_tokens)
-        attributes = _attributes(encoder, key, options)
+        block_bytes = _BLOCK_BYTES if encoder.device == "cpu" else _BLOCK_BYTES_OF_CARDS
+        layout = _layout(sequences, sites, lengths, thresholds, options, batch_tokens, block_bytes, keep)
+        attributes = {**_attributes(encoder, key, options), "keep": keep}
         labels, names = labels_of(sequences), _names(study)
         finished, missing = processes.from_first(lambda: _survey(path, partial, key, layout, attributes, labels, names))
         store = _require_store(path if finished else partial)
@@ -205,6 +221,7 @@ def extract(
         n_sequences=len(sequences),
         capture=encoder.way,
         capture_reason=encoder.way_reason,
+        kernel=_kernel(encoder, options, int(lengths.max())),
         batch_tokens=counter.batch_tokens,
         options=options,
         left_out=left_out,
@@ -218,6 +235,7 @@ def extraction_key(
     thresholds: SequenceOf[float],
     options: RowOptions | None = None,
     features: Mapping[str, NDArray[Any]] | None = None,
+    keep: Keep = "tokens",
 ) -> str:
     """Hash all that a cube depends on: weights, dtype, thresholds, options, and every sequence.
 
@@ -236,6 +254,8 @@ def extraction_key(
     }
     if not encoder.pads:
         recipe["pads"] = False
+    if keep != "tokens":
+        recipe["keep"] = keep
     if any(site.layer_numbers != tuple(range(1, site.n_layers + 1)) for site in encoder.sites):
         # Cubes of an older version number the attention layers of a hybrid among themselves.
         recipe["layers"] = "of the model"
@@ -332,20 +352,21 @@ def _n_vision(reader: Reader) -> int:
 def _count_blocks(
     counter: Counter, reader: Reader, store: CountStore, blocks: list[slice], progress: Callable[[int], None]
 ) -> None:
-    for block in blocks:
-        with finished_first():
-            _count_block(counter, reader, store, block, progress)
+    with Writer(threads_beside(torch.device(reader.encoder.device))) as writer:
+        for block in blocks:
+            # A signal ends the run when the block in hand is counted; the writer ends when all that it has is written.
+            with finished_first():
+                try:
+                    arrays = counter.count_block(block, progress, writer)
+                except ForwardError as error:
+                    raise _failure(reader, block, error) from error
+                writer.submit(partial(_write, store, block, arrays, writer))
 
 
-def _count_block(
-    counter: Counter, reader: Reader, store: CountStore, block: slice, progress: Callable[[int], None]
-) -> None:
+def _write(store: CountStore, block: slice, arrays: Mapping[str, NDArray[Any]], writer: Writer) -> None:
     try:
-        arrays = counter.count_block(block, progress)
-    except ForwardError as error:
-        raise _failure(reader, block, error) from error
-    try:
-        store.write(block, arrays)
+        writer.share([partial(store.write_array, block, name, values) for name, values in arrays.items()])
+        store.write_digests(block)
     except OSError as error:
         raise InputError(
             f"the cube of counts cannot be written to {store.path.parent} ({error.strerror}); make room and "
@@ -387,6 +408,21 @@ def _attributes(encoder: Encoder, key: str, options: RowOptions) -> dict[str, An
     }
 
 
+def _checked_keep(keep: str) -> Keep:
+    if keep not in get_args(Keep):
+        raise InputError(f"keep {keep!r} is unknown; choose one of {', '.join(get_args(Keep))}")
+    return keep  # type: ignore[return-value]
+
+
+def _kernel(encoder: Encoder, options: RowOptions, n_keys: int) -> str:
+    """Say what measures the rows of an extraction, and why."""
+    if encoder.way != "interface":
+        return "whole weights: the model's attention is read as it returns it"
+    if not options.needs_no_weights:
+        return "whole weights: not all that is asked of a row can be had while the model attends"
+    return str(choose_row_kernel(torch.device(encoder.device), n_keys))
+
+
 def _names(study: Study | None) -> dict[str, str]:
     """Return what a cube says of its study: its name and its conditions a and b, whose difference is a - b."""
     if study is None:
@@ -395,7 +431,9 @@ def _names(study: Study | None) -> dict[str, str]:
     return {"study": study.name, "a": a.name, "b": b.name}
 
 
-def check_sequences(encoder: Encoder, sequences: SequenceOf[Sequence], options: RowOptions, batch_tokens: int) -> None:
+def check_sequences(
+    encoder: Encoder, sequences: SequenceOf[Sequence], options: RowOptions, batch_tokens: int | None
+) -> None:
     """Refuse sequences that a model cannot read, or that lack what the row options ask for.
 
     Raises
@@ -405,7 +443,7 @@ def check_sequences(encoder: Encoder, sequences: SequenceOf[Sequence], options: 
     """
     if not sequences:
         raise InputError("there are no sequences to extract; give at least one")
-    if batch_tokens < 1:
+    if batch_tokens is not None and batch_tokens < 1:
         raise InputError(f"batch_tokens is {batch_tokens}; give at least 1")
     check_needs(options.measures, sequences)
     check_model(options.measures, encoder)
@@ -439,6 +477,8 @@ def _layout(
     thresholds: tuple[float, ...],
     options: RowOptions,
     batch_tokens: int,
+    block_bytes: int,
+    keep: Keep,
 ) -> Layout:
     most = int(lengths.max())
     layout = Layout(
@@ -451,8 +491,9 @@ def _layout(
         max_count=most,
         measures=options.measures,
         block=1,
+        keep=keep,
     )
     mean = float(lengths.mean())
     by_tokens = batch_tokens // most if mean > _EVEN * most else int(_BATCHES_PER_BLOCK * batch_tokens / mean)
     bytes_each = sum(values.nbytes for values in layout.empty_block(1).values())
-    return replace(layout, block=max(1, min(by_tokens, _BLOCK_BYTES // bytes_each, len(lengths))))
+    return replace(layout, block=max(1, min(by_tokens, block_bytes // bytes_each, len(lengths))))

@@ -248,7 +248,7 @@ def attend_and_measure(
     if checks:
         refuse_faults(faults)
     if N_VISIBLE in wanted:
-        visible_keys = _number_of_visible_keys(visible, bias, n_keys).to(asked.device) * asked[:, None]
+        visible_keys = _number_of_visible_keys(visible, bias, n_keys, asked.device) * asked[:, None]
         values[N_VISIBLE] = visible_keys.int().expand(n_batch, n_heads, n_queries)
     return Measured(output, values, faults)
 
@@ -301,11 +301,13 @@ def _empty_values(names: tuple[str, ...], shape: tuple[int, int, int], n_shares:
     )
 
 
-def _number_of_visible_keys(visible: torch.Tensor | None, bias: torch.Tensor | None, n_keys: int) -> torch.Tensor:
+def _number_of_visible_keys(
+    visible: torch.Tensor | None, bias: torch.Tensor | None, n_keys: int, device: torch.device
+) -> torch.Tensor:
     """Count the keys that queries see, in a shape that (batch, heads, queries) broadcasts."""
-    seen = torch.ones(1, 1, 1, n_keys, dtype=torch.bool) if visible is None else visible
+    seen = torch.ones(1, 1, 1, n_keys, dtype=torch.bool, device=device) if visible is None else visible
     if bias is not None:
-        seen = seen.to(bias.device) & (bias > _HIDES)
+        seen = seen & (bias > _HIDES)
     return seen.sum(dim=-1)
 
 

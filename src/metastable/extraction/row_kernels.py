@@ -47,7 +47,7 @@ def choose_row_kernel(device: torch.device, n_keys: int) -> RowKernel:
     Returns
     -------
     RowKernel
-        Triton's where there are Triton and a CUDA device that runs its kernel, and a program holds the row.
+        Triton's where there are Triton and a CUDA device that runs its kernel.
     """
     if device.type == "cpu":
         return RowKernel("compiled", "the rows are on the CPU")
@@ -55,19 +55,21 @@ def choose_row_kernel(device: torch.device, n_keys: int) -> RowKernel:
         return RowKernel("torch", f"Triton's kernel is for CUDA devices, not for {device.type!r}")
     if find_spec("triton") is None:
         return RowKernel("torch", "Triton is not installed; run: pip install triton")
-    fault = _fault_of_triton(device)
-    if fault:
-        return RowKernel("torch", fault)
     from metastable.extraction.triton_rows import MOST_KEYS
 
-    if n_keys > MOST_KEYS:
-        return RowKernel("torch", f"a row has {n_keys} keys, and a program of Triton's kernel holds {MOST_KEYS}")
-    return RowKernel("triton", f"Triton runs on {torch.cuda.get_device_name(device)}")
+    in_parts = n_keys > MOST_KEYS
+    fault = _fault_of_triton(device, in_parts)
+    if fault:
+        return RowKernel("torch", fault)
+    reason = f"Triton runs on {torch.cuda.get_device_name(device)}"
+    if in_parts:
+        reason += f"; a row has up to {n_keys:,} keys, and one of more than {MOST_KEYS:,} is measured in parts"
+    return RowKernel("triton", reason)
 
 
 @cache
-def _fault_of_triton(device: torch.device) -> str:
-    """Say why Triton's kernel does not run on a device; nothing where it does."""
+def _fault_of_triton(device: torch.device, in_parts: bool) -> str:
+    """Say why Triton's kernel, or that of rows in parts, does not run on a device; nothing where it does."""
     try:
         from metastable.extraction.triton_rows import softmax_and_measure
 
@@ -76,7 +78,7 @@ def _fault_of_triton(device: torch.device) -> str:
         counts = torch.zeros(1, 1, 1, 1, 1, dtype=torch.int32, device=device)
         masses = torch.empty(0, 1, 1, 1, device=device)
         rows = Rows((0.9,), (COUNTS[0],), None, None, asked, None, None, None)
-        softmax_and_measure(scores, scores, 1.0, rows, counts, masses)
+        softmax_and_measure(scores, scores, 1.0, rows, counts, masses, in_parts=in_parts)
         count = int(counts.item())
     except Exception as error:  # a compiler and a driver may raise anything
         said = " ".join(str(error).split())[:150].rstrip(".")

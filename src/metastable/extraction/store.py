@@ -25,8 +25,11 @@ from metastable.extraction.sequence_labels import GROUPINGS, LATER, SequenceLabe
 from metastable.files import replace_folder, sha256_of, written_whole
 from metastable.measures import COUNT, measure_named
 
-__all__ = ["CountStore", "Layout", "create_store", "load_counts", "open_store", "publish", "renewed_store"]
+__all__ = ["CountStore", "Keep", "Layout", "create_store", "load_counts", "open_store", "publish", "renewed_store"]
 
+Keep = Literal["tokens", "means"]
+# An array that every cube has, whatever it keeps.
+_ALWAYS = f"mean_{COUNT.name}"
 _COORDINATES = ("sequence", "site", "layer", "head", "threshold")
 # What zarr raises of an array whose bytes or whose description are damaged or gone.
 _DAMAGED = (
@@ -60,6 +63,8 @@ class Layout:
         Names of what is stored beside the count.
     block : int
         Sequences that are written together.
+    keep : {"tokens", "means"}
+        Whether the values of every token are stored, or the means of sequences alone.
     """
 
     identifiers: tuple[str, ...]
@@ -71,6 +76,7 @@ class Layout:
     max_count: int
     measures: tuple[str, ...]
     block: int
+    keep: Keep = "tokens"
 
     @property
     def count_dtype(self) -> np.dtype[Any]:
@@ -95,7 +101,8 @@ class Layout:
             measure = measure_named(name)
             rows = (*heads, len(self.thresholds)) if measure.of_threshold else heads
             fill, dtype = (0, self.count_dtype) if measure.whole else (np.nan, np.dtype(np.float32))
-            arrays[name] = np.full((*rows, self.n_tokens), fill, dtype=dtype)
+            if self.keep == "tokens":
+                arrays[name] = np.full((*rows, self.n_tokens), fill, dtype=dtype)
             arrays[f"mean_{name}"] = np.full(rows, np.nan)
         return arrays
 
@@ -123,12 +130,12 @@ class CountStore:
     @property
     def block(self) -> int:
         """Sequences of a block."""
-        return int(self._array(COUNT.name).chunks[0])
+        return int(self._array(_ALWAYS).chunks[0])
 
     @property
     def n_sequences(self) -> int:
         """Number of sequences."""
-        return int(self._array(COUNT.name).shape[0])
+        return int(self._array(_ALWAYS).shape[0])
 
     @property
     def attributes(self) -> dict[str, Any]:
@@ -188,10 +195,14 @@ class CountStore:
         return self.read(f"labels/{name}")
 
     def write(self, block: slice, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Write one block; each chunk is checked by its own CRC-32C, and by a digest that knows its place."""
+        """Write one block: all its arrays, then their digests."""
         for name, values in arrays.items():
-            _write_whole(self._array(name), values, block)
-        self._write_digests(block)
+            self.write_array(block, name, values)
+        self.write_digests(block)
+
+    def write_array(self, block: slice, name: str, values: NDArray[Any]) -> None:
+        """Write one array of a block; its chunk is checked by its own CRC-32C. Arrays may be written side by side."""
+        _write_whole(self._array(name), values, block)
 
     def is_whole(self, block: slice) -> bool:
         """Whether every chunk of a block is there, passes its checksum and is the one that was written there."""
@@ -229,7 +240,8 @@ class CountStore:
             found.append(int.from_bytes(digest.digest()[:8], "big"))
         return np.array(found, dtype=np.uint64)
 
-    def _write_digests(self, block: slice) -> None:
+    def write_digests(self, block: slice) -> None:
+        """Write, of a block whose arrays are all written, a digest of each that knows its place: the block is whole."""
         number = block.start // self.block
         _write_whole(self._array(_CHECKS), self._digests(number)[None], slice(number, number + 1))
 
@@ -280,7 +292,7 @@ class CountStore:
             # a cube of an older version has no digests: those of its readable blocks are what is there
             for block in plan_blocks(self.n_sequences, self.block):
                 if not self._n_absent(block) and all(self._is_readable(name, block) for name in self._checked):
-                    self._write_digests(block)
+                    self.write_digests(block)
 
     def _n_absent(self, block: slice) -> int:
         number = block.start // self.block
@@ -478,7 +490,8 @@ def load_counts(path: str | Path) -> xr.Dataset:
         such layer or head; ``layer`` is the layer's number in the model, from 1, so that a hybrid lacks the numbers of
         the layers without softmax attention; and for each further measure ``NAME`` (sequence, site, layer, head, token)
         float32 and ``mean_NAME`` (sequence, site, layer, head) float64, both with thresholds and whole numbers where
-        `metastable.measures` says so. Values are read when they are used.
+        `metastable.measures` says so. Values are read when they are used. A cube of means (its
+        attribute ``keep`` is ``"means"``) has the ``mean_...`` alone.
 
         Along ``sequence`` lie the coordinates ``condition``, ``cluster``, ``pair``, ``level``, ``context`` and
         ``packing``, ``""`` where a sequence has none, and each covariate by its name, with ``covariate_`` before it

@@ -10,6 +10,10 @@ thresholds take over the bracket of the one before.
 Sums run in float32. Where rounding could decide, which a bound of their error tells, the search goes on by float64
 sums, so that the result is that of float64 sums.
 
+A row that is longer than the registers of one program hold is measured in parts: the program goes over its scores once
+for the largest, once for the moments of each kind of count, once for every pair of pivots of a search, and once to
+write the weights, which it does last since they may lie where the scores do. All sums are then float64.
+
 Triton decides when a function is decorated whether it is compiled or interpreted: with TRITON_INTERPRET=1 in the
 environment the same code runs on tensors of the CPU, which is how it is tested where there is no card.
 """
@@ -21,7 +25,6 @@ from __future__ import annotations
 
 from functools import lru_cache
 from statistics import NormalDist
-from typing import Any
 
 import torch
 import triton
@@ -34,7 +37,12 @@ from metastable.extraction.row_measures import Rows
 __all__ = ["MOST_KEYS", "softmax_and_measure"]
 
 MOST_KEYS = 1 << 14
-"""The longest row that one program holds."""
+"""The longest row that one program holds; a longer one is measured in parts."""
+
+# Keys of a part, the warps that share it, eight keys a lane, and the rows of such a program.
+_KEYS_OF_PART = 1 << 10
+_WARPS_OF_PART = 4
+_ROWS_IN_PARTS = 1
 
 # Entries that a lane holds: few enough for its registers, and enough that the steps of a search weigh little.
 _KEYS_OF_LANE = 16
@@ -45,9 +53,11 @@ _BITS_OF_ONE = tl.constexpr(0x3F800000)
 _BITS_PER_OCTAVE = tl.constexpr(2.0**23)
 _PAIRS = tl.constexpr(10)
 _INTERPOLATIONS = tl.constexpr(4)
-_APART = tl.constexpr(0.2)
+_APART = tl.constexpr(0.1)
 _NOT_FINITE = tl.constexpr(NOT_FINITE)
 _SMALLEST = tl.constexpr(1e-37)
+# Relative error of float64 sums over a row, with room to spare.
+_ROUNDING = tl.constexpr(1e-13)
 
 
 @triton.jit
@@ -212,23 +222,210 @@ def _store_counts(lines, is_counted, places, is_row, plan, n_shares, ERROR: tl.c
         tl.store(places + tl.load(plan + 3 * t + 2).to(tl.int32), count.to(tl.int32), mask=is_row)
 
 
+@triton.jit
+def _scores_of_part(at, at_bias, at_visible, key, there, scale, HAS_BIAS: tl.constexpr, HAS_VISIBLE: tl.constexpr):
+    """Load a part of every row's scores; minus infinity where a key is hidden."""
+    line = tl.load(at + key, mask=there, other=0.0).to(tl.float32) * scale
+    if HAS_BIAS:
+        line += tl.load(at_bias + key, mask=there, other=0.0)
+    seen = there
+    if HAS_VISIBLE:
+        seen = there & (tl.load(at_visible + key, mask=there, other=0) != 0)
+    return tl.where(seen, line, float("-inf"))
+
+
+@triton.jit
+def _entries_of_part(
+    at,
+    at_bias,
+    at_visible,
+    at_words,
+    at_lengths,
+    largest,
+    kind,
+    key,
+    there,
+    scale,
+    HAS_BIAS: tl.constexpr,
+    HAS_VISIBLE: tl.constexpr,
+    WORDS_AT: tl.constexpr,
+    CONTRIBUTIONS_AT: tl.constexpr,
+):
+    """Make a part of every row's entries of one kind: what is counted, relative to the largest weight."""
+    line = _scores_of_part(at, at_bias, at_visible, key, there, scale, HAS_BIAS, HAS_VISIBLE)
+    line = tl.exp(line - largest)
+    if WORDS_AT >= 0:
+        is_word = tl.load(at_words + key, mask=there & (kind == WORDS_AT), other=1) != 0
+        line = tl.where(is_word, line, 0.0)
+    if CONTRIBUTIONS_AT >= 0:
+        line *= tl.load(at_lengths + key, mask=there & (kind == CONTRIBUTIONS_AT), other=1.0)
+    return line
+
+
+@triton.jit
+def _store_counts_in_parts(
+    at,
+    at_bias,
+    at_visible,
+    at_words,
+    at_lengths,
+    largest,
+    kind,
+    is_row,
+    is_asked,
+    places,
+    plan,
+    n_shares,
+    n_keys,
+    scale,
+    HAS_BIAS: tl.constexpr,
+    HAS_VISIBLE: tl.constexpr,
+    WORDS_AT: tl.constexpr,
+    CONTRIBUTIONS_AT: tl.constexpr,
+    ROWS: tl.constexpr,
+    PART: tl.constexpr,
+):
+    """As `_store_counts`, of rows in parts, whose pointers and largest scores have the shape (ROWS, 1).
+
+    Returns the sum of each row's entries in float64.
+    """
+    there = is_row[:, None]
+    sums = tl.zeros([ROWS, PART], tl.float64)
+    numbers = tl.zeros([ROWS, PART], tl.int32)
+    logs = tl.zeros([ROWS, PART], tl.float32)
+    squares = tl.zeros([ROWS, PART], tl.float32)
+    for start in range(0, n_keys, PART):
+        key = start + tl.arange(0, PART)[None, :]
+        line = _entries_of_part(
+            at, at_bias, at_visible, at_words, at_lengths, largest, kind, key, there & (key < n_keys), scale,
+            HAS_BIAS, HAS_VISIBLE, WORDS_AT, CONTRIBUTIONS_AT,
+        )  # fmt: skip
+        log_2 = _as_bits(line).to(tl.float32) * (1 / _BITS_PER_OCTAVE) - 127.0
+        sums += line.to(tl.float64)
+        numbers += (line > 0.0).to(tl.int32)
+        logs += line * log_2
+        squares += line * log_2 * log_2
+    total = tl.sum(sums, 1)
+    number = tl.sum(numbers, 1).to(tl.float64)
+    # NaN is no mass, and its row is not counted.
+    has_mass = total > 0.0
+    is_counted = is_asked & has_mass
+    divisor = tl.where(has_mass, total, 1.0).to(tl.float32)
+    center = tl.sum(logs, 1) / divisor
+    deviation = tl.sqrt(tl.maximum(tl.sum(squares, 1) / divisor - center * center, 1e-4))
+    slack = total * _ROUNDING
+    # No entry is above one. Of those above `high` the mass falls short of the goal; with those above `low` it does not.
+    high = tl.zeros([ROWS], tl.int32) + _BITS_OF_ONE
+    high_mass = total * 0.0
+    high_number = total * 0.0
+    low = high * 0
+    low_mass = total
+    low_number = number
+    for t in range(n_shares):
+        goal = tl.load(plan + 3 * t) * total
+        quantile = tl.load(plan + 3 * t + 1).to(tl.float32)
+        # The lower end of the bracket of the share before may have to take the upper end's part.
+        passed = low_mass < goal
+        high = tl.where(passed, low, high)
+        high_mass = tl.where(passed, low_mass, high_mass)
+        high_number = tl.where(passed, low_number, high_number)
+        low = tl.where(passed, 0, low)
+        low_mass = tl.where(passed, total, low_mass)
+        low_number = tl.where(passed, number, low_number)
+        least = _as_bits((0.999 * (total - goal) / tl.maximum(number, 1.0)).to(tl.float32))
+        guess = center - quantile * deviation
+        is_open = is_counted & (goal > 0.0)
+        count = tl.where(is_counted & (is_open == 0), 1.0, 0.0).to(tl.float64)
+        step = 0
+        while tl.max(is_open.to(tl.int32), 0) > 0:
+            between = low_number - high_number
+            mass = low_mass - high_mass
+            missing = goal - high_mass
+            upper_entry = _as_float(high).to(tl.float64)
+            lower_entry = _as_float(low).to(tl.float64)
+            most = tl.ceil((missing + slack) * between / tl.maximum(mass, _SMALLEST))
+            most = tl.maximum(tl.minimum(most, between), 1.0)
+            fewest = tl.ceil((missing - slack) / tl.maximum(upper_entry, _SMALLEST))
+            rest = (mass - missing + slack) / tl.maximum(lower_entry, _SMALLEST)
+            fewest = tl.maximum(fewest, tl.where(lower_entry > _SMALLEST, tl.ceil(between - rest), 1.0))
+            # No number lies between the pivots, so all entries there are equal.
+            equal = high - low <= 1
+            needed = tl.ceil(missing / tl.maximum(upper_entry, _SMALLEST))
+            needed = tl.maximum(tl.minimum(needed, between), 1.0)
+            meet = is_open & (equal | (tl.maximum(fewest, 1.0) >= most))
+            count = tl.where(meet, high_number + tl.where(equal, needed, most), count)
+            is_open = is_open & (meet == 0)
+
+            span = (high - low).to(tl.float32)
+            part = (missing / tl.maximum(mass, _SMALLEST)).to(tl.float32)
+            margin = (1.0 / tl.maximum(between, 1.0)).to(tl.float32) + 0.1 * part * (1.0 - part)
+            # Thirds end every search, whatever the row.
+            part = tl.where(step > _INTERPOLATIONS, 0.5, part)
+            margin = tl.where(step > _INTERPOLATIONS, 1 / 6, margin)
+            upper = high - (tl.maximum(part - margin, 0.0) * span).to(tl.int32)
+            lower = high - (tl.minimum(part + margin, 1.0) * span).to(tl.int32)
+            if step == 0:
+                upper = ((guess + _APART * deviation) * _BITS_PER_OCTAVE).to(tl.int32) + _BITS_OF_ONE
+                lower = ((guess - _APART * deviation) * _BITS_PER_OCTAVE).to(tl.int32) + _BITS_OF_ONE
+            first = tl.maximum(low + 1, least)
+            upper = tl.minimum(tl.maximum(upper, first), high - 1)
+            lower = tl.minimum(tl.maximum(lower, first), high - 1)
+            upper_pivot = _as_float(upper)[:, None]
+            lower_pivot = _as_float(lower)[:, None]
+            upper_sums = tl.zeros([ROWS, PART], tl.float64)
+            lower_sums = tl.zeros([ROWS, PART], tl.float64)
+            upper_numbers = tl.zeros([ROWS, PART], tl.int32)
+            lower_numbers = tl.zeros([ROWS, PART], tl.int32)
+            for start in range(0, n_keys, PART):
+                key = start + tl.arange(0, PART)[None, :]
+                line = _entries_of_part(
+                    at, at_bias, at_visible, at_words, at_lengths, largest, kind, key, there & (key < n_keys), scale,
+                    HAS_BIAS, HAS_VISIBLE, WORDS_AT, CONTRIBUTIONS_AT,
+                )  # fmt: skip
+                above_upper = line > upper_pivot
+                above_lower = line > lower_pivot
+                upper_sums += tl.where(above_upper, line, 0.0).to(tl.float64)
+                lower_sums += tl.where(above_lower, line, 0.0).to(tl.float64)
+                upper_numbers += above_upper.to(tl.int32)
+                lower_numbers += above_lower.to(tl.int32)
+            upper_mass = tl.sum(upper_sums, 1)
+            lower_mass = tl.sum(lower_sums, 1)
+            upper_number = tl.sum(upper_numbers, 1).to(tl.float64)
+            lower_number = tl.sum(lower_numbers, 1).to(tl.float64)
+            step += 1
+
+            upper_reaches = is_open & (upper_mass >= goal)
+            upper_short = is_open & (upper_mass < goal)
+            lower_reaches = upper_short & (lower_mass >= goal)
+            lower_short = upper_short & (lower_mass < goal)
+            low = tl.where(upper_reaches, upper, tl.where(lower_reaches, lower, low))
+            low_mass = tl.where(upper_reaches, upper_mass, tl.where(lower_reaches, lower_mass, low_mass))
+            low_number = tl.where(upper_reaches, upper_number, tl.where(lower_reaches, lower_number, low_number))
+            high = tl.where(lower_short, lower, tl.where(upper_short, upper, high))
+            high_mass = tl.where(lower_short, lower_mass, tl.where(upper_short, upper_mass, high_mass))
+            high_number = tl.where(lower_short, lower_number, tl.where(upper_short, upper_number, high_number))
+        tl.store(places + tl.load(plan + 3 * t + 2).to(tl.int32), count.to(tl.int32), mask=is_row)
+    return total
+
+
 # Steps are not specialized: a lane would then load several keys side by side, and rows be summed over more lanes.
-@triton.jit(
-    do_not_specialize=[
-        "scale",
-        "n_rows",
-        "n_heads",
-        "n_queries",
-        "n_keys",
-        "n_kinds",
-        "n_shares",
-        *(f"count_{axis}" for axis in ("kind", "b", "h", "q")),
-        *(f"mass_{axis}" for axis in ("kind", "b", "h", "q")),
-        *(f"visible_{axis}" for axis in "bhq"),
-        *(f"bias_{axis}" for axis in "bhq"),
-        *("asked_b", "words_b", "lengths_b", "lengths_h"),
-    ]
+_NOT_SPECIALIZED = (
+    "scale",
+    "n_rows",
+    "n_heads",
+    "n_queries",
+    "n_keys",
+    "n_kinds",
+    "n_shares",
+    *(f"count_{axis}" for axis in ("kind", "b", "h", "q")),
+    *(f"mass_{axis}" for axis in ("kind", "b", "h", "q")),
+    *(f"visible_{axis}" for axis in "bhq"),
+    *(f"bias_{axis}" for axis in "bhq"),
+    *("asked_b", "words_b", "lengths_b", "lengths_h"),
 )
+
+
+@triton.jit(do_not_specialize=_NOT_SPECIALIZED)
 def _rows(
     scores,
     weights,
@@ -343,6 +540,127 @@ def _rows(
         tl.store(at_counts + t, tl.zeros([ROWS], tl.int32) + _NOT_FINITE, mask=is_row & is_broken)
 
 
+@triton.jit(do_not_specialize=_NOT_SPECIALIZED)
+def _rows_in_parts(
+    scores,
+    weights,
+    counts,
+    masses,
+    plan,
+    visible,
+    bias,
+    asked,
+    sinks,
+    words,
+    lengths,
+    scale,
+    n_rows,
+    n_heads,
+    n_queries,
+    n_keys,
+    n_kinds,
+    n_shares,
+    count_kind,
+    count_b,
+    count_h,
+    count_q,
+    mass_kind,
+    mass_b,
+    mass_h,
+    mass_q,
+    visible_b,
+    visible_h,
+    visible_q,
+    bias_b,
+    bias_h,
+    bias_q,
+    asked_b,
+    words_b,
+    lengths_b,
+    lengths_h,
+    HAS_VISIBLE: tl.constexpr,
+    HAS_BIAS: tl.constexpr,
+    HAS_SINKS: tl.constexpr,
+    WORDS_AT: tl.constexpr,
+    CONTRIBUTIONS_AT: tl.constexpr,
+    OTHERS_AT: tl.constexpr,
+    FIRST_AT: tl.constexpr,
+    SINK_AT: tl.constexpr,
+    ROWS: tl.constexpr,
+    PART: tl.constexpr,
+):
+    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    is_row = row < n_rows
+    q = (row % n_queries).to(tl.int64)
+    h = ((row // n_queries) % n_heads).to(tl.int64)
+    b = (row // (n_queries * n_heads)).to(tl.int64)
+    at = scores + (row.to(tl.int64) * n_keys)[:, None]
+    at_weights = weights + (row.to(tl.int64) * n_keys)[:, None]
+    at_bias = bias + (b * bias_b + h * bias_h + q * bias_q)[:, None]
+    at_visible = visible + (b * visible_b + h * visible_h + q * visible_q)[:, None]
+    at_words = words + (b * words_b)[:, None]
+    at_lengths = lengths + (b * lengths_b + h * lengths_h)[:, None]
+
+    tops = tl.full([ROWS, PART], float("-inf"), tl.float32)
+    for start in range(0, n_keys, PART):
+        key = start + tl.arange(0, PART)[None, :]
+        there = is_row[:, None] & (key < n_keys)
+        tops = tl.maximum(tops, _scores_of_part(at, at_bias, at_visible, key, there, scale, HAS_BIAS, HAS_VISIBLE))
+    largest = tl.max(tops, 1)
+    # Without a visible key there is nothing to take off; NaN and infinity make the total NaN.
+    taken_off = tl.where(largest == float("-inf"), 0.0, largest)[:, None]
+
+    is_asked = is_row & (tl.load(asked + b * asked_b + q, mask=is_row, other=0) != 0)
+    at_counts = counts + b * count_b + h * count_h + q * count_q
+    total = tl.zeros([ROWS], tl.float64)
+    for kind in range(n_kinds):
+        of_kind = _store_counts_in_parts(
+            at, at_bias, at_visible, at_words, at_lengths, taken_off, kind, is_row, is_asked,
+            at_counts + kind * count_kind, plan, n_shares, n_keys, scale,
+            HAS_BIAS, HAS_VISIBLE, WORDS_AT, CONTRIBUTIONS_AT, ROWS, PART,
+        )  # fmt: skip
+        # The first kind is of the weights as they are.
+        total = tl.where(kind == 0, of_kind, total)
+    is_broken = (total < float("inf")) == 0
+    sees_some = total > 0.0
+    for t in range(n_shares):
+        tl.store(at_counts + t, tl.zeros([ROWS], tl.int32) + _NOT_FINITE, mask=is_row & is_broken)
+
+    whole = total
+    on_sink = total * 0.0
+    if HAS_SINKS:
+        on_sink = tl.exp(tl.load(sinks + h, mask=is_row, other=0.0) - largest).to(tl.float64)
+        whole = total + on_sink
+    whole = tl.where(sees_some, whole, 1.0)
+    share_each = tl.where(is_broken, float("nan"), tl.where(sees_some, 1.0 / whole, 0.0)).to(tl.float32)
+    others = tl.zeros([ROWS, PART], tl.float64)
+    firsts = tl.zeros([ROWS, PART], tl.float64)
+    for start in range(0, n_keys, PART):
+        key = start + tl.arange(0, PART)[None, :]
+        there = is_row[:, None] & (key < n_keys)
+        line = _scores_of_part(at, at_bias, at_visible, key, there, scale, HAS_BIAS, HAS_VISIBLE)
+        line = tl.exp(line - taken_off)
+        if OTHERS_AT >= 0:
+            is_word = tl.load(at_words + key, mask=there, other=1) != 0
+            others += tl.where(is_word, 0.0, line).to(tl.float64)
+        if FIRST_AT >= 0:
+            firsts += tl.where(key == 0, line, 0.0).to(tl.float64)
+        tl.store(at_weights + key, (line * share_each[:, None]).to(weights.dtype.element_ty), mask=there)
+
+    has_masses = is_asked & sees_some
+    at_masses = masses + b * mass_b + h * mass_h + q * mass_q
+    if OTHERS_AT >= 0:
+        other = tl.sum(others, 1) / whole
+        tl.store(at_masses + OTHERS_AT * mass_kind, tl.where(has_masses, other, float("nan")), mask=is_row)
+    if FIRST_AT >= 0:
+        first = tl.sum(firsts, 1) / whole
+        tl.store(at_masses + FIRST_AT * mass_kind, tl.where(has_masses, first, float("nan")), mask=is_row)
+    if SINK_AT >= 0:
+        # A sink far above the keys is infinitely many times their mass.
+        sink = tl.where(on_sink == float("inf"), 1.0, on_sink / whole)
+        tl.store(at_masses + SINK_AT * mass_kind, tl.where(has_masses, sink, float("nan")), mask=is_row)
+
+
 def _next_power(number: int) -> int:
     return 1 << max(number - 1, 0).bit_length()
 
@@ -378,14 +696,14 @@ def softmax_and_measure(
     masses: torch.Tensor,
     *,
     rows_at_once: int | None = None,
+    in_parts: bool | None = None,
 ) -> None:
     """Turn scores into the weights of their softmax and measure the rows, as `kernels.softmax_and_measure_rows` does.
 
     Parameters
     ----------
     scores : torch.Tensor
-        (batch, heads, queries, keys), contiguous, of any float type: products of queries and keys, of up to
-        `MOST_KEYS` keys.
+        (batch, heads, queries, keys), contiguous, of any float type: products of queries and keys.
     weights : torch.Tensor
         Of the same shape, contiguous, of any float type: filled with the weights. May be the scores.
     scaling : float
@@ -400,22 +718,20 @@ def softmax_and_measure(
         softmax with its sink, NaN for rows that were not asked, see no key, or are not finite.
     rows_at_once : int, optional
         Rows of a program, a power of two; by default what suits a card.
+    in_parts : bool, optional
+        Whether rows are measured in parts; by default those of more than `MOST_KEYS` keys.
     """
     n_batch, n_heads, n_queries, n_keys = scores.shape
     n_rows = n_batch * n_heads * n_queries
     if n_rows == 0:
         return
-    lanes = max(_FEWEST_LANES, _next_power(-(-n_keys // _KEYS_OF_LANE)))
-    at_once = rows_at_once or max(1, _LANES_OF_WARP // lanes)
-    keys_of_lane = _next_power(-(-n_keys // lanes))
     counted = [name for name in COUNTS if name in rows.names]
     weighed = [name for name in MASSES if name in rows.names]
     places = [counted.index(name) if name in counted else -1 for name in COUNTS[1:]]
     places += [weighed.index(name) if name in weighed else -1 for name in MASSES]
     # Stands for tensors that are not there and that the program then does not read.
     nothing = rows.asked.view(torch.uint8)
-    options: dict[str, Any] = {"num_warps": max(1, lanes // _LANES_OF_WARP)}
-    _rows[(-(-n_rows // at_once),)](
+    arguments = (
         scores,
         weights,
         counts,
@@ -445,10 +761,20 @@ def softmax_and_measure(
         rows.bias is not None,
         rows.sinks is not None,
         *places,
+    )
+    if n_keys > MOST_KEYS if in_parts is None else in_parts:
+        at_once = rows_at_once or _ROWS_IN_PARTS
+        part = min(_KEYS_OF_PART, _next_power(n_keys))
+        _rows_in_parts[(-(-n_rows // at_once),)](*arguments, at_once, part, num_warps=_WARPS_OF_PART)
+        return
+    lanes = max(_FEWEST_LANES, _next_power(-(-n_keys // _KEYS_OF_LANE)))
+    at_once = rows_at_once or max(1, _LANES_OF_WARP // lanes)
+    _rows[(-(-n_rows // at_once),)](
+        *arguments,
         at_once,
         lanes,
-        keys_of_lane,
+        _next_power(-(-n_keys // lanes)),
         # Sums of a lane's entries, over lanes and warps, and the product of share and total.
         (_KEYS_OF_LANE + 16) * 2 * 2.0**-24,
-        **options,
+        num_warps=max(1, lanes // _LANES_OF_WARP),
     )

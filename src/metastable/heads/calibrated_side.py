@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from metastable.errors import InputError
 from metastable.heads.calibration_options import CalibrationOptions
-from metastable.heads.cube import token_values, unit_means
+from metastable.heads.cube import holds_tokens, token_values, unit_means
 from metastable.heads.results import Counted
 from metastable.stats.simulation.calibrating import ContextValues, TokenValues
 
@@ -119,6 +119,8 @@ def _token_values(
     contrast = counted.contrasts[0]
     if contrast.repeated is not None:
         values, owner, nuisance = means, np.arange(len(row)), contrast.design[:, 2:]
+    elif not holds_tokens(counted.extraction.dataset):
+        return None
     else:
         cube = counted.extraction.dataset
         values, owner = token_values(cube, features, options.threshold[0], counted.options.measure)

@@ -158,6 +158,11 @@ def unit_means(
     return np.ascontiguousarray(block[:, site, layer, head], dtype=np.float64)
 
 
+def holds_tokens(cube: xr.Dataset) -> bool:
+    """Whether a cube holds the values of every token, and not the means of sequences alone."""
+    return "count" in cube
+
+
 def _chunks(cube: xr.Dataset, threshold: float, measure: str, size: int) -> Iterator[tuple[int, NDArray[Any]]]:
     array = cube[measure]
     if "threshold" in array.dims:

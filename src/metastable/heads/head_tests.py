@@ -15,6 +15,7 @@ from metastable.heads.contrasts import Contrast
 from metastable.heads.cube import (
     feature_table,
     histogram_medians,
+    holds_tokens,
     target_rows,
     token_histograms,
     token_values,
@@ -174,6 +175,8 @@ def _token_rows(
             design=design,
             cluster=contrast.crossed,
         )
+    if not holds_tokens(cube):
+        return None
     _, owner = token_values(cube, features.iloc[:1], threshold, measure)
     if np.bincount(owner).max() == 1:
         return None  # one row per sequence: the sequences' own tests say it all
@@ -233,10 +236,10 @@ def _medians(
     threshold: float,
     contrast: Contrast,
     measure: str,
-    histograms: NDArray[np.int64],
+    histograms: NDArray[np.int64] | None,
 ) -> NDArray[np.float64]:
-    """Median over the tokens of either condition, shape (2, n_features)."""
-    if measure == COUNT.name:
+    """Median over the tokens of either condition, or over its units where there are none, shape (2, n_features)."""
+    if measure == COUNT.name and histograms is not None:
         return histogram_medians(histograms)
     means = unit_means(cube, features, threshold, measure)
     values = contrast.values(means)
@@ -248,7 +251,7 @@ def analyse_cube(
     contrast: Contrast,
     sequences: tuple[Sequence, ...],
     options: Options,
-    histograms: NDArray[np.int64],
+    histograms: NDArray[np.int64] | None,
     advance: Advance,
     *,
     with_mixed_models: bool = True,
@@ -267,7 +270,7 @@ def analyse_cube(
     options : Options
         Values of the common options.
     histograms : ndarray of int64, shape (n_thresholds, 2, n_features, n_max + 1)
-        How many tokens of each condition gave each count.
+        How many tokens of each condition gave each count; None of a cube of means.
     advance : callable
         Told of progress as ``f(done, total)``.
     with_mixed_models : bool
@@ -295,7 +298,9 @@ def analyse_cube(
         arguments: dict[str, Any] = {
             "threshold": threshold,
             "measure": measure,
-            "medians": _medians(cube, features, threshold, contrast, measure, histograms[index]),
+            "medians": _medians(
+                cube, features, threshold, contrast, measure, None if histograms is None else histograms[index]
+            ),
             "tokens": _token_rows(cube, features, threshold, contrast, sequences, options.covariates, measure)
             if with_mixed_models and observations is None
             else None,
@@ -410,7 +415,7 @@ def analyse_beside(
     contrast: Contrast,
     sequences: tuple[Sequence, ...],
     options: Options,
-    histograms: NDArray[np.int64],
+    histograms: NDArray[np.int64] | None,
     advance: Advance,
 ) -> tuple[dict[str, Analysis], dict[str, str]]:
     """Run the tests of the measures that every run tests beside its own.
@@ -523,14 +528,26 @@ def joint_model(cube: xr.Dataset, contrast: Contrast, options: Options) -> Joint
     return fit_joint_model(np.log(values), contrast.condition, features["layer"].to_numpy())
 
 
-def side_histograms(cube: xr.Dataset, sides: NDArray[np.intp], thresholds: tuple[float, ...]) -> NDArray[np.int64]:
-    """Count how many tokens of either side gave each count, as `RunResult.histograms` holds it."""
+def side_histograms(
+    cube: xr.Dataset, sides: NDArray[np.intp], thresholds: tuple[float, ...]
+) -> NDArray[np.int64] | None:
+    """Count how many tokens of either side gave each count, as `RunResult.histograms` holds it.
+
+    None of a cube of means, which does not hold tokens.
+    """
+    if not holds_tokens(cube):
+        return None
     features = feature_table(cube)
     return np.stack([token_histograms(cube, features, threshold, sides) for threshold in thresholds])
 
 
-def side_spread(cube: xr.Dataset, sides: NDArray[np.intp], options: Options) -> Spread:
-    """Find how the counts of either side spread at the primary threshold, as `RunResult` holds it."""
+def side_spread(cube: xr.Dataset, sides: NDArray[np.intp], options: Options) -> Spread | None:
+    """Find how the counts of either side spread at the primary threshold, as `RunResult` holds it.
+
+    None of a cube of means, which does not hold tokens.
+    """
+    if not holds_tokens(cube):
+        return None
     return spread_of(cube, feature_table(cube), options.threshold[0], sides)
 
 

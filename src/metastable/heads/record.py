@@ -136,6 +136,10 @@ class ExtractionRecord:
     left_out : mapping of str to str
         Of each measure of every run that could not be had or tested why, after "the measure count_words"; a file in
         which none was left out does not hold it.
+    kernel : str
+        What measured the rows, and why; a file of an older version does not hold it.
+    batch_tokens : int
+        Tokens of a batch in the end, where memory may have made them fewer; likewise.
     """
 
     key: str
@@ -143,10 +147,13 @@ class ExtractionRecord:
     capture_reason: str
     reused: bool
     left_out: Mapping[str, str] = field(default_factory=dict)
+    kernel: str = ""
+    batch_tokens: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Return what `json.dumps` writes."""
-        return {name: plain(value) for name, value in vars(self).items() if name != "left_out" or value}
+        may_lack = ("left_out", "kernel", "batch_tokens")
+        return {name: plain(value) for name, value in vars(self).items() if name not in may_lack or value}
 
 
 @dataclass(frozen=True)

@@ -113,7 +113,13 @@ def run_record(
         ),
         permutations=PermutationRecord(analysis.n_permutations, analysis.exact),
         extraction=ExtractionRecord(
-            extraction.key, extraction.capture, extraction.capture_reason, extraction.reused, extraction.left_out
+            extraction.key,
+            extraction.capture,
+            extraction.capture_reason,
+            extraction.reused,
+            extraction.left_out,
+            extraction.kernel,
+            extraction.batch_tokens,
         ),
         device=str(encoder.device),
         seconds=seconds,

@@ -85,11 +85,11 @@ class RunResult:
         Power of the primary contrast's test; None where the data have too few units, or for a slope.
     joint : JointModel or None
         One model over all heads; None unless it was asked for.
-    histograms : ndarray of int64, shape (n_thresholds, 2, n_features, n_max + 1)
-        How many tokens of each side of the primary contrast gave each count.
-    spread : Spread
+    histograms : ndarray of int64 or None, shape (n_thresholds, 2, n_features, n_max + 1)
+        How many tokens of each side of the primary contrast gave each count; None where the run kept means alone.
+    spread : Spread or None
         How the counts of both sides of the primary contrast spread at the primary threshold, relative to the keys that
-        their queries see.
+        their queries see; None likewise.
     unit_values : ndarray of float64, shape (n_units, n_features)
         What the primary contrast was tested on, at the primary threshold.
     record : RunRecord
@@ -119,8 +119,8 @@ class RunResult:
     balance: pd.DataFrame
     sensitivity: Sensitivity | None
     joint: JointModel | None
-    histograms: NDArray[np.int64]
-    spread: Spread = field(repr=False)
+    histograms: NDArray[np.int64] | None
+    spread: Spread | None = field(repr=False)
     unit_values: NDArray[np.float64] = field(repr=False)
     record: RunRecord = field(repr=False)
     claims: tuple[JudgedClaim, ...] = ()

@@ -7,6 +7,7 @@ import pandas as pd
 from metastable.files import write_text, written_whole
 from metastable.heads.modes import founding_bands
 from metastable.heads.results import RunResult
+from metastable.heads.spread import Spread
 from metastable.stats.analysis import primary
 from metastable.study import Sequence
 
@@ -37,12 +38,14 @@ def sequence_table(sequences: tuple[Sequence, ...]) -> pd.DataFrame:
     return table.join(pd.DataFrame([dict(s.covariates) for s in sequences]))
 
 
-def mode_table(result: RunResult) -> pd.DataFrame:
+def mode_table(result: RunResult, spread: Spread) -> pd.DataFrame:
     """Return the operating mode of every head in either condition, as modes.csv holds it.
 
     Parameters
     ----------
     result : RunResult
+    spread : Spread
+        That of the result.
 
     Returns
     -------
@@ -51,7 +54,7 @@ def mode_table(result: RunResult) -> pd.DataFrame:
         most_keys`` that a query sees (of both conditions); ``share_q1, share_median, share_q3``, the quartiles over
         tokens of the count as a share of these keys; ``mode``, by `share_median`; ``founding_band``, from 1.
     """
-    spread, contrast = result.spread, result.contrast
+    contrast = result.contrast
     heads = primary(result.analysis.heads)[["site", "layer", "head"]]
     sides = []
     for side, condition in enumerate((contrast.a, contrast.b)):
@@ -93,7 +96,11 @@ def write_tables(result: RunResult) -> None:
             write_text(result.folder / f"{name}{suffix}.csv", table.to_csv(index=False, lineterminator="\n"))
         with written_whole(result.folder / f"heads{suffix}.parquet") as path:
             analysis.heads.to_parquet(path, index=False)
-    write_text(result.folder / "modes.csv", mode_table(result).to_csv(index=False, lineterminator="\n"))
+    if result.spread is None:
+        (result.folder / "modes.csv").unlink(missing_ok=True)  # of a run that kept tokens
+    else:
+        table = mode_table(result, result.spread)
+        write_text(result.folder / "modes.csv", table.to_csv(index=False, lineterminator="\n"))
     if result.sink_held is not None:
         write_text(result.folder / "sink_held.csv", result.sink_held.to_csv(index=False, lineterminator="\n"))
     if result.packings is not None:

@@ -71,6 +71,11 @@ def check_packings(study: Study, options: Options, material: Material) -> None:
         raise InputError(
             f"{given} with --joint: one model of all heads takes sequences for draws, and here words are; leave one out"
         )
+    if options.keep == "means":
+        raise InputError(
+            f"{given} with --keep means: a word's value is that of the tokens of its own pieces, which a cube of means "
+            "does not hold; leave one out"
+        )
     if study.views or study.design.factor is not None or study.design.clustered:
         raise InputError(f"{given}: study {study.name} has views, clusters or a second factor; leave it out")
     if not material.units:

@@ -102,6 +102,7 @@ class _Instrument:
             queries=options.queries,
             keys=options.keys,
             unit=options.unit,
+            keep=options.keep,
             measures=tuple(dict.fromkeys(("count", options.measure))),
             study=self.study,
         )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from metastable.browser.run_browser import write_run_browser
+from metastable.errors import InputError
 from metastable.extraction import extract
 from metastable.extraction.distributed import current_processes
 from metastable.extraction.summarizing import check_model, check_needs, check_sites
@@ -165,6 +166,12 @@ def count_study(study: Study, options: Options, clock: Clock, *, cube: str = CUB
         For anything that the user can mend.
     """
     folder = Path(options.out) / study.name
+    looking_at_tokens = next((view.name for view in study.views if view.targets_query), None)
+    if options.keep == "means" and looking_at_tokens is not None:
+        raise InputError(
+            f"--keep means: view {looking_at_tokens!r} of study {study.name!r} is of the tokens of target words, "
+            "which a cube of means does not hold; leave --keep at tokens"
+        )
     resolve_device(options.device)  # a missing one is told before the work, and before anything is written
     with clock.stage("sequences", "words to sequences"):
         tokenizer = load_tokenizer(options.model, revision=options.revision)
@@ -190,6 +197,7 @@ def count_study(study: Study, options: Options, clock: Clock, *, cube: str = CUB
             queries=options.queries,
             keys=options.keys,
             unit=options.unit,
+            keep=options.keep,
             measures=measures,
             of_every_run=True,
             study=study,

@@ -62,6 +62,7 @@ def _compute(
             queries=options.queries,
             keys=options.keys,
             unit=options.unit,
+            keep=options.keep,
             measures=("count", *run.row_options.measures),
             study=study,
             callback=advance,

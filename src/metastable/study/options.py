@@ -329,7 +329,22 @@ class Options:
         choices=("float32", "float16", "bfloat16"),
         group=_PLACE,
     )
-    batch_tokens: int = option(4096, natural, "tokens per batch, padding included", affects="nothing", group=_PLACE)
+    keep: str = option(
+        "tokens",
+        str,
+        "what the cube holds: the values of every token, or the means of sequences alone, which for very many of them "
+        "take a fraction of the room; then there are no modes, distributions and mixed models of tokens",
+        choices=("tokens", "means"),
+        affects="counts",
+        group=_PLACE,
+    )
+    batch_tokens: int | None = option(
+        None,
+        natural,
+        "tokens per batch, padding included; by default what the device has room for",
+        affects="nothing",
+        group=_PLACE,
+    )
     out: str = option("reports", str, "folder that receives a folder for the study", affects="nothing", group=_PLACE)
     own: Mapping[str, Any] = field(default_factory=dict)
 

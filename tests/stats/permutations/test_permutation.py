@@ -10,7 +10,7 @@ from scipy import stats
 from threadpoolctl import threadpool_limits
 
 from metastable.errors import InputError
-from metastable.stats.permutations import permutation_input
+from metastable.stats.permutations import permutation_input, relabelings
 from metastable.stats.permutations.permutation import permutation_test, permutation_test_contrast
 
 MASKS = {"all": np.ones(9, dtype=bool), "first": np.arange(9) < 4}
@@ -87,6 +87,27 @@ def test_torch_gives_the_same_for_pairs_and_f():
             expected = paired, f
     same(paired, expected[0], rtol=1e-10)
     same(f, expected[1], rtol=1e-10)
+
+
+LINEAR = np.column_stack([np.ones(40), np.cos(np.arange(40.0)), np.sin(np.arange(40.0)), np.arange(40) % 3])
+CONTRASTS = {
+    "hc3": {},
+    "hc3 of several": {"contrast": np.eye(4)[1:3]},
+    "student": {"statistic": "student"},
+    "f": {"contrast": np.eye(4)[1:3], "statistic": "student"},
+    "cr3": {"cluster": np.arange(40) // 5},
+    "hc3 of signs": {"errors": "symmetric"},
+    "cr3 of signs": {"cluster": np.arange(40) // 5, "errors": "symmetric"},
+}
+
+
+@pytest.mark.parametrize("design", CONTRASTS)
+def test_torch_gives_the_same_of_every_linear_model(design):
+    values, _ = sample()
+    options = {"contrast": np.eye(4)[1:2], "omnibus": MASKS, "n_permutations": 300, "rng": 3} | CONTRASTS[design]
+    here, there = (permutation_test_contrast(values, LINEAR, device=device, **options) for device in ("cpu", "torch"))
+    assert (here.p_perm < 1).any()
+    same(here, there, rtol=1e-9)
 
 
 def test_one_seed_gives_one_answer_and_another_another():
@@ -364,6 +385,40 @@ def test_a_card_that_is_not_there_is_refused(monkeypatch):
     values, condition = sample()
     with pytest.raises(InputError, match="no CUDA device"):
         permutation_test(values, condition, n_permutations=20, device="cuda")
+
+
+@pytest.mark.parametrize("alternative", ["two-sided", "greater", "less"])
+@pytest.mark.parametrize("design", [*DESIGNS, "flips"])
+@pytest.mark.parametrize("block_bytes", [1, 20_000, 1 << 28])
+def test_the_pass_of_devices_is_that_of_the_host(design, alternative, block_bytes):
+    """Families that blocks of features cut through, groups that overlap, flat features, labels kept and drawn anew."""
+    values, condition = sample(n_features=9)
+    values[:, 3] = 1.0
+    options = {"pair": np.cumsum(condition) * condition + np.cumsum(~condition) * ~condition, "statistic": "paired"}
+    if design == "flips":
+        kept = options["pair"] <= min(condition.sum(), (~condition).sum())
+        values, condition, options["pair"] = values[kept], condition[kept], options["pair"][kept]
+    else:
+        options = DESIGNS[design]
+    options = options | {"alternative": alternative, "family": [1, 0, 1, 1, 0, 0, 2, 1, 0], "n_permutations": 200}
+    masks = {**MASKS, "flat": np.arange(9) == 3}
+    here = permutation_test(values, condition, rng=1, omnibus=masks, block_bytes=block_bytes, **options)
+    there = permutation_test(
+        values, condition, rng=1, omnibus=masks, block_bytes=block_bytes, device="torch", **options
+    )
+    same(here, there, rtol=1e-10)
+    for name, group in here.omnibus.items():
+        other = there.omnibus[name]
+        assert group.count == other.count
+        np.testing.assert_allclose((group.max, group.sum_squares), (other.max, other.sum_squares), rtol=1e-10)
+
+
+def test_relabelings_are_drawn_once_for_all_blocks_of_features(monkeypatch):
+    values, condition = sample(n_features=9)
+    drawn, draw = [], relabelings.Exchanges.blocks
+    monkeypatch.setattr(relabelings.Exchanges, "blocks", lambda self, size: drawn.append(size) or draw(self, size))
+    permutation_test(values, condition, n_permutations=100, rng=1, device="torch", block_bytes=12_000)
+    assert len(drawn) == 1
 
 
 @pytest.mark.skipif("not __import__('torch').cuda.is_available()", reason="no CUDA device")

@@ -171,6 +171,10 @@ def limitations(result: CalibrationResult) -> list[str]:
             "The covariates that the study adjusts for are left out here; halves have them alike on average, and the "
             "covariate that is tried is a made-up one."
         )
+    if options.keep == "means" and not (result.table["test"] == "mixed").any():
+        texts.append(
+            "The run kept the means of sequences alone (`--keep means`), so that no mixed model of tokens is tried."
+        )
     return [*texts, *_too_few_relabelings(result)]
 
 

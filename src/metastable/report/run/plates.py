@@ -77,8 +77,8 @@ def _grid(values: NDArray[Any], heads: pd.DataFrame, site: str, missing: float =
 
 def _violins(scene: Scene) -> Given:
     """Return the counts of both conditions on an axis of keys, or of percents where queries see different numbers."""
-    spread, n = scene.result.spread, scene.visible_keys
-    of = scene.result.histograms[0] if n else spread.histograms
+    spread, n = scene.spread, scene.visible_keys
+    of = scene.result.histograms[0] if n and scene.result.histograms is not None else spread.histograms
     grids = [_grid(of[side], scene.heads, scene.site) for side in (0, 1)]
     layers = layer_numbers(scene.heads[scene.of_site])
     if n:
@@ -288,8 +288,14 @@ PLATES: Sequence[Plate[Scene]] = (
         "by simulation from its own data.",
         applies=lambda scene: scene.result.sensitivity is not None,
     ),
-    Plate("modes", "modes", figures.mode_pair, _violins, _modes_caption, parts=_sites),
-    Plate("violins", "founding", figures.violin_pair, _violins, _violins_caption, parts=_sites),
+    Plate(
+        "modes", "modes", figures.mode_pair, _violins, _modes_caption,
+        applies=lambda scene: scene.result.spread is not None, parts=_sites,
+    ),
+    Plate(
+        "violins", "founding", figures.violin_pair, _violins, _violins_caption,
+        applies=lambda scene: scene.result.spread is not None, parts=_sites,
+    ),
     Plate(
         "thresholds", "thresholds", figures.thresholds_plot,
         lambda scene: given(

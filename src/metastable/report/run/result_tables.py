@@ -200,6 +200,8 @@ def contrasts_table(scene: Scene) -> str:
 
 def modes_table(scene: Scene) -> str:
     """Return one row per operating mode: how many heads are in it on either side."""
+    if scene.result.spread is None:
+        return ""
     n = scene.visible_keys
     rows = [
         [

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from metastable.heads.contrasts import Contrast
 from metastable.heads.modes import founding_bands
 from metastable.heads.results import RunResult
+from metastable.heads.spread import Spread
 from metastable.report.measure_words import MeasureWords, measure_words, row_length
 from metastable.report.sides import Sides, sides_of
 from metastable.report.words import short_name
@@ -252,20 +253,27 @@ class Scene:
         return float(np.mean([row_length(sequence, self.options) for sequence in self.result.material.sequences]))
 
     @property
+    def spread(self) -> Spread:
+        """How the counts spread over tokens, of a run that kept these."""
+        if self.result.spread is None:
+            raise TypeError("the run kept no values of tokens")
+        return self.result.spread
+
+    @property
     def modes(self) -> tuple[NDArray[np.str_], NDArray[np.str_]]:
         """Operating mode of every head on either side: classes of the median of count over visible keys."""
-        return self.result.spread.modes
+        return self.spread.modes
 
     @property
     def bands(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The founding figure's band of every head on either side, of the same median."""
-        a, b = founding_bands(self.result.spread.quartiles[..., 1], 1)
+        a, b = founding_bands(self.spread.quartiles[..., 1], 1)
         return a, b
 
     @property
     def visible_keys(self) -> int | None:
         """How many keys every query sees; None where queries see different numbers."""
-        return self.result.spread.visible_keys(self.of_site)
+        return self.spread.visible_keys(self.of_site)
 
     @property
     def of_site(self) -> NDArray[np.bool_]:

@@ -111,7 +111,7 @@ def heads_sentence(scene: Scene) -> str:
     words, n = words_of(effect), int(scene.different.sum())
     within = scene.verdicts[NEGLIGIBLE]
     mixed = (
-        f"there is no mixed model, since {_one_value(scene)}"
+        f"there is no mixed model, since {without_tokens(scene) or _one_value(scene)}"
         if heads["lmm_p_fdr"].isna().all()
         else f"the mixed model finds {int((heads['lmm_p_fdr'] < alpha).sum())}"
     )
@@ -210,11 +210,16 @@ def axis_clause(scene: Scene) -> str:
     """Say on what axis the counts of figures stand where queries see different numbers of keys; empty where not."""
     if scene.visible_keys is not None:
         return ""
-    spread = scene.result.spread
+    spread = scene.spread
     fewest, most = int(spread.fewest[scene.of_site].min()), int(spread.most[scene.of_site].max())
     longest = scene.result.outlying
     by = f" {longest.identifiers[0]} alone has {longest.lengths[0]} tokens." if longest else ""
     return f" Queries see {fewest} to {most} keys, so that each count is a share of the keys that its query sees.{by}"
+
+
+def without_tokens(scene: Scene) -> str:
+    """Say that a run kept no values of tokens; empty where it did."""
+    return "" if scene.result.spread is not None else "the values of tokens were not kept (`--keep means`)"
 
 
 def _of_count(scene: Scene) -> str:
@@ -224,6 +229,12 @@ def _of_count(scene: Scene) -> str:
 
 def modes(scene: Scene) -> str:
     """Say what operating modes are, of which keys, and how many heads change theirs."""
+    if scene.result.spread is None:
+        return (
+            "This run kept the means of sequences alone (`--keep means`), and no values of tokens. So the report has "
+            "no operating modes, no founding figure and no mixed model of tokens, the browser draws no distributions, "
+            "and medians are over units; a run with `--keep tokens` has them all."
+        )
     (modes_a, modes_b), spread = scene.modes, scene.result.spread
     fewest, usual, most = int(spread.fewest.min()), float(np.median(spread.usual)), int(spread.most.max())
     seen = (
@@ -250,6 +261,8 @@ def modes(scene: Scene) -> str:
 
 def violins(scene: Scene) -> str:
     """Say what the founding figure shows and how many heads change the band of their median."""
+    if scene.result.spread is None:
+        return ""
     bands_a, bands_b = scene.bands
     return (
         f"The distribution of the count{_of_count(scene)} over all query tokens, head by head, as in the founding "

@@ -10,6 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metastable.stats.permutations.omnibus import Collector, OmnibusResult, p_value, slack
+from metastable.stats.permutations.on_device import (
+    Labels,
+    add_to_groups,
+    critical_values,
+    null_on_device,
+    number_reaching,
+    running_maxima,
+)
 from metastable.stats.permutations.relabelings import Relabelings
 from metastable.stats.permutations.statistics import CPU, Backend, Prepared, Statistic
 from metastable.stats.permutations.tail import tail_p_values
@@ -164,9 +172,36 @@ def run_permutations(values: Floats, statistic: Statistic, relabelings: Relabeli
     maximum = np.full(n, -np.inf)
     n_blocks = -(-len(order) // sizes.features)
     place = 0
+    labels = Labels(relabelings, plan.backend, plan.block_bytes)
     for index, block in enumerate(_feature_blocks(order, sizes.features)):
         prepared = statistic.prepare(values[:, block], plan.backend)
-        null = _null(statistic, prepared, relabelings, plan, sizes.relabelings, (index, n_blocks))
+        turn = (index, n_blocks)
+        if plan.backend.device is not None and not fit:
+            there = _null_there(statistic, prepared, labels, plan, sizes.relabelings, turn, n)
+            bounds = directed[block] - margin[block]
+            p_perm[block] = _p_values(number_reaching(there, bounds), n, exact=exact)
+            if plan.omnibus:
+                criticals = critical_values(there, directed[block], plan.alpha, exact=exact)
+                criticals += slack(criticals, scale[block], studentized=statistic.studentized)
+                add_to_groups(groups, block, directed[block], there, margin[block], criticals)
+            ends = np.flatnonzero(last[place : place + len(block)]) + 1
+            for part in np.split(np.arange(len(block)), ends):
+                if not len(part):
+                    continue
+                start, stop = int(part[0]), int(part[-1]) + 1
+                reached, maximum = running_maxima(there[start:stop], maximum, bounds[start:stop])
+                p_step[block[part]] = _p_values(reached, n, exact=exact)
+                if last[place + stop - 1]:
+                    family = order[plan.family[order] == plan.family[block[stop - 1]]]
+                    ordered = np.sort(maximum)
+                    n_reaching = n - np.searchsorted(ordered, directed[family] - margin[family], side="left")
+                    p_single[family] = _p_values(n_reaching, n, exact=exact)
+                    rising = np.maximum.accumulate(p_step[family][::-1])[::-1]
+                    p_step[family] = np.minimum(rising, p_single[family])
+                    maximum = np.full(n, -np.inf)
+            place += len(block)
+            continue
+        null = _null(statistic, prepared, relabelings, plan, sizes.relabelings, turn)
         for k, row in zip(block, null, strict=True):
             p_perm[k] = p_value(directed[k], row, margin[k], exact=exact)
             if fit:
@@ -198,6 +233,30 @@ def run_permutations(values: Floats, statistic: Statistic, relabelings: Relabeli
         omnibus=groups.results(exact=exact, tail=plan.tail),
         n_distinct=relabelings.n_distinct,
     )
+
+
+def _p_values(reached: NDArray[np.integer[Any]], n: int, *, exact: bool) -> Floats:
+    """As `p_value`, of the numbers of relabelings that reach."""
+    return np.asarray(reached / n if exact else (reached + 1) / (n + 1))
+
+
+def _null_there(
+    statistic: Statistic,
+    prepared: Prepared,
+    labels: Labels,
+    plan: Plan,
+    size: int,
+    turn: tuple[int, int],
+    n: int,
+) -> Any:
+    """As `_null`, on the device of the backend, where it stays."""
+    null, done = plan.backend.send(np.empty((0, 0))).new_empty(len(prepared.flat), n), 0
+    for part in null_on_device(statistic, prepared, labels, size, plan.backend, plan.alternative):
+        null[:, done : done + part.shape[1]] = part
+        done += part.shape[1]
+        if plan.callback is not None:
+            plan.callback(turn[0] * n + done, turn[1] * n)
+    return null
 
 
 def _null(

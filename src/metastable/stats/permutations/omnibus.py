@@ -128,6 +128,20 @@ class Collector:
             margins[1] += power * reach ** (power - 1) * margin
             reached[2] += observed > critical
 
+    def add_many(self, name: str, observed: Floats, null: Floats, margin: Floats, critical: Floats) -> None:
+        """Add features to one group, whose maxima, sums and numbers over these features are `null`, shape (3, n)."""
+        sums, reached, margins = self._null[name], self._observed[name], self._margin[name]
+        np.maximum(sums[0], null[0], out=sums[0])
+        sums[1:] += null[1:]
+        power = 2 if self.square else 1
+        reach = np.maximum(observed, 0.0)
+        best = int(np.argmax(observed))
+        if observed[best] > reached[0]:
+            reached[0], margins[0] = observed[best], margin[best]
+        reached[1] += np.sum(reach**power)
+        margins[1] += np.sum(power * reach ** (power - 1) * margin)
+        reached[2] += np.count_nonzero(observed > critical)
+
     def results(self, *, exact: bool, tail: bool) -> dict[str, OmnibusResult]:
         """Test every group."""
         found = {}

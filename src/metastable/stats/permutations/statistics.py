@@ -45,20 +45,26 @@ class Backend:
     send : callable
         Array of any type -> the backend's array of the same type.
     real : callable
-        The backend's array -> the same as float64.
+        The backend's array -> the same as float64, row by row in memory.
     fetch : callable
         The backend's float64 array -> NumPy array.
+    library : module
+        NumPy or torch, whose functions of the same names the arithmetic takes.
     grain : int
         Elements of one product that suit it: few enough to stay in the cache, or enough to fill a card.
+    device : str or None
+        The torch device; None for NumPy.
     """
 
-    send: Callable[[NDArray[Any]], Any]
+    send: Callable[[Any], Any]
     real: Callable[[Any], Any]
-    fetch: Callable[[Any], Floats]
+    fetch: Callable[[Any], Any]
+    library: Any
     grain: int
+    device: str | None = None
 
 
-CPU = Backend(np.asarray, lambda x: x.astype(np.float64, copy=False), np.asarray, 1 << 16)
+CPU = Backend(np.asarray, lambda x: np.ascontiguousarray(x, dtype=np.float64), np.asarray, np, 1 << 16)
 
 
 def torch_backend(device: str) -> Backend:
@@ -66,10 +72,13 @@ def torch_backend(device: str) -> Backend:
     import torch
 
     return Backend(
-        lambda x: torch.from_numpy(np.ascontiguousarray(x)).to(device),
-        lambda x: x.double(),
+        # What is there already stays as it is.
+        lambda x: x if isinstance(x, torch.Tensor) else torch.from_numpy(np.ascontiguousarray(x)).to(device),
+        lambda x: x.double().contiguous(),
         lambda x: x.cpu().numpy(),
+        torch,
         1 << 16 if device == "cpu" else 1 << 24,
+        device,
     )
 
 
@@ -103,8 +112,11 @@ class Statistic(Protocol):
     def prepare(self, values: Floats, backend: Backend) -> Prepared:
         """Make a block of features, shape (n_units, n_features), ready."""
 
-    def evaluate(self, prepared: Prepared, relabeled: Any, backend: Backend) -> Floats:
-        """Statistic of every feature under every relabeling, shape (n_features, n_relabelings)."""
+    def evaluate(self, prepared: Prepared, relabeled: Any, backend: Backend) -> Any:
+        """Statistic of every feature under every relabeling, shape (n_features, n_relabelings).
+
+        Relabelings may be the backend's already; what is returned went through ``backend.fetch``.
+        """
 
     def observed(self, prepared: Prepared, backend: Backend) -> Floats:
         """Statistic of every feature as labelled, shape (n_features,)."""
@@ -171,14 +183,14 @@ class TwoSample:
 
     def observed(self, prepared: Prepared, backend: Backend) -> Floats:
         """Statistic under the labels given."""
-        return self.evaluate(prepared, self.condition[None, :], backend)[:, 0]
+        return np.asarray(self.evaluate(prepared, self.condition[None, :], backend)[:, 0])
 
-    def evaluate(self, prepared: Prepared, relabeled: NDArray[np.bool_], backend: Backend) -> Floats:
+    def evaluate(self, prepared: Prepared, relabeled: Any, backend: Backend) -> Any:
         """Statistic under labels, shape (n_relabelings, n_units)."""
-        count = relabeled.sum(axis=1)
-        n_a = backend.send(count.astype(np.float64))
-        n_b = backend.send((relabeled.shape[1] - count).astype(np.float64))
-        labels = backend.real(backend.send(relabeled)).T
+        sent = backend.send(relabeled)
+        n_a = backend.real(sent.sum(axis=1))
+        n_b = relabeled.shape[1] - n_a
+        labels = backend.real(sent).T
         sum_a = prepared.values @ labels
         sum_b = prepared.total - sum_a
         difference = sum_a / n_a - sum_b / n_b
@@ -246,29 +258,28 @@ class ClusteredTwoSample:
 
     def observed(self, prepared: Prepared, backend: Backend) -> Floats:
         """Statistic under the labels given."""
-        return self.evaluate(prepared, self.condition[None, :], backend)[:, 0]
+        return np.asarray(self.evaluate(prepared, self.condition[None, :], backend)[:, 0])
 
-    def evaluate(self, prepared: Prepared, relabeled: NDArray[np.bool_], backend: Backend) -> Floats:
+    def evaluate(self, prepared: Prepared, relabeled: Any, backend: Backend) -> Any:
         """Statistic under labels, shape (n_relabelings, n_units)."""
-        size = np.bincount(self.cluster).astype(np.float64)
+        where, size = backend.library.where, np.bincount(self.cluster).astype(np.float64)
+        n_units = float(size.sum())
         first = np.unique(self.cluster, return_index=True)[1]
-        in_a = np.ascontiguousarray(relabeled[:, first]).astype(np.float64)
-        number_a, units_a = in_a.sum(axis=1), in_a @ size
-        sum_a = prepared.values @ backend.send(in_a).T
-        units = np.stack([units_a, size.sum() - units_a])
-        mean_a = sum_a / backend.send(units[0])
-        mean_b = (prepared.total - sum_a) / backend.send(units[1])
-        number = np.stack([number_a, len(size) - number_a])
-        shrunk = (number - 1) / number
+        in_a = backend.real(backend.send(relabeled)[:, backend.send(first)])
+        number_a, units_a = in_a.sum(axis=1), in_a @ backend.send(size)
+        number_b, units_b = len(size) - number_a, n_units - units_a
+        sum_a = prepared.values @ in_a.T
+        mean_a = sum_a / units_a
+        mean_b = (prepared.total - sum_a) / units_b
+        shrunk_a, shrunk_b = (number_a - 1) / number_a, (number_b - 1) / number_b
         variance: Any = 0.0
-        for code, m in enumerate(size):
+        for code, m in enumerate(size.tolist()):
             label = in_a[:, code]
-            n = np.where(label > 0, units[0], units[1])
-            weight = np.where(label > 0, shrunk[0], shrunk[1]) / (n - m) ** 2
-            sent = backend.send(label)
-            mean = mean_b + (mean_a - mean_b) * sent
-            variance = variance + (prepared.values[:, [code]] - float(m) * mean) ** 2 * backend.send(weight)
-        floor = _FLOOR / size.sum() * prepared.total_squares
+            n = where(label > 0, units_a, units_b)
+            weight = where(label > 0, shrunk_a, shrunk_b) / (n - m) ** 2
+            mean = mean_b + (mean_a - mean_b) * label
+            variance = variance + (prepared.values[:, [code]] - m * mean) ** 2 * weight
+        floor = _FLOOR / n_units * prepared.total_squares
         return backend.fetch((mean_a - mean_b) / variance.clip(floor) ** 0.5)
 
 
@@ -326,12 +337,13 @@ class LinearModel:
 
     def observed(self, prepared: Prepared, backend: Backend) -> Floats:
         """Statistic of the design as given."""
-        return self.evaluate(prepared, np.arange(len(self.basis), dtype=np.int32)[None, :], backend)[:, 0]
+        rows = np.arange(len(self.basis), dtype=np.int32)[None, :]
+        return np.asarray(self.evaluate(prepared, rows, backend)[:, 0])
 
-    def evaluate(self, prepared: Prepared, relabeled: NDArray[Any], backend: Backend) -> Floats:
+    def evaluate(self, prepared: Prepared, relabeled: Any, backend: Backend) -> Any:
         """Statistic under row indices or under signs, shape (n_relabelings, n_units)."""
         moves = backend.send(relabeled)
-        signs = relabeled.dtype == np.float64
+        signs = moves.dtype == backend.send(np.empty(0)).dtype
 
         def product(column: Floats, values: Any) -> Any:
             sent = backend.send(column)
@@ -346,7 +358,7 @@ class LinearModel:
             return backend.fetch(product(self.basis[:, 0], prepared.values) * prepared.scale * self.unit)
         if self.kind == "hc3":
             if self.n_tested == 1 and self.cluster is not None:
-                return self._robust_of_clusters(prepared, relabeled, backend)
+                return self._robust_of_clusters(prepared, moves, backend, signs=signs)
             if self.n_tested == 1:
                 return self._robust(prepared, product, even, backend)
             return self._robust_of_several(prepared, product, even, backend)
@@ -365,7 +377,7 @@ class LinearModel:
             return backend.fetch(first / (within / dof) ** 0.5)
         return backend.fetch((tested / self.n_tested) / (within / dof))
 
-    def _robust(self, prepared: Prepared, product: _Product, even: _Product, backend: Backend) -> Floats:
+    def _robust(self, prepared: Prepared, product: _Product, even: _Product, backend: Backend) -> Any:
         """Estimate over its HC3 standard error.
 
         With q the tested column, h the leverages and M the basis, the variance is the sum of w e^2, w = (q / (1 - h))^2
@@ -375,11 +387,11 @@ class LinearModel:
         # In the basis that makes M'WM diagonal, the square of the fit is a sum of squares.
         size, rotation = np.linalg.eigh(self.basis.T @ (weight[:, None] * self.basis))
         variance, estimate = even(weight, prepared.squares), 0.0
-        for column, part, share in zip((self.basis @ rotation).T, size, rotation[0], strict=True):
+        for column, part, share in zip((self.basis @ rotation).T, size.tolist(), rotation[0].tolist(), strict=True):
             score = product(column, prepared.values)
             variance = variance + score * (part * score - 2 * product(weight * column, prepared.values))
             estimate = estimate + share * score
-        floor = _FLOOR * weight.mean() * prepared.total_squares
+        floor = _FLOOR * float(weight.mean()) * prepared.total_squares
         return backend.fetch(estimate / variance.clip(floor) ** 0.5)
 
     def moved_by_cluster(self) -> Floats:
@@ -402,52 +414,52 @@ class LinearModel:
             moved[rows] = np.linalg.solve(kept, part[:, 0])
         return moved
 
-    def _robust_of_clusters(self, prepared: Prepared, relabeled: NDArray[Any], backend: Backend) -> Floats:
+    def _robust_of_clusters(self, prepared: Prepared, moves: Any, backend: Backend, *, signs: bool) -> Any:
         """Estimate over its CR3 standard error: the squares of what each cluster moves it by, added up."""
         if self.cluster is None:
             raise TypeError("the clusters are not known")
         moved = self.moved_by_cluster()
-        signs = relabeled.dtype == np.float64
 
-        def placed(column: Floats, rows: NDArray[np.intp]) -> Floats:
-            return np.asarray(column[rows] * relabeled[:, rows] if signs else column[relabeled[:, rows]])
+        def placed(column: Floats, rows: NDArray[np.intp]) -> Any:
+            sent, here = backend.send(column), backend.send(rows)
+            return sent[here] * moves[:, here] if signs else sent[moves[:, here]]
 
         every = np.arange(len(self.basis))
-        scores = [prepared.values @ backend.send(placed(column, every)).T for column in self.basis.T]
+        scores = [prepared.values @ placed(column, every).T for column in self.basis.T]
         variance: Any = 0.0
         for code in range(int(self.cluster.max()) + 1):
             rows = np.flatnonzero(self.cluster == code)
             here = placed(moved, rows)
-            part = prepared.values[:, rows] @ backend.send(here).T
+            part = prepared.values[:, backend.send(rows)] @ here.T
             for score, column in zip(scores, self.basis.T, strict=True):
-                part = part - score * backend.send((here * placed(column, rows)).sum(axis=1))
+                part = part - score * (here * placed(column, rows)).sum(axis=1)
             variance = variance + part**2
         floor = _FLOOR / len(self.basis) * prepared.total_squares
         return backend.fetch(scores[0] / variance.clip(floor) ** 0.5)
 
-    def _robust_of_several(self, prepared: Prepared, product: _Product, even: _Product, backend: Backend) -> Floats:
+    def _robust_of_several(self, prepared: Prepared, product: _Product, even: _Product, backend: Backend) -> Any:
         """Wald's statistic of several columns with their HC3 covariance, over their number."""
-        n = self.n_tested
+        n, library = self.n_tested, backend.library
         scaled = self.basis / (1.0 - self.leverage)[:, None]
-        scores = [backend.fetch(product(column, prepared.values)) for column in self.basis.T]
-        tested = np.stack(scores[:n], axis=-1)
-        covariance = np.empty((*tested.shape, n))
+        scores = [product(column, prepared.values) for column in self.basis.T]
+        covariance: list[list[Any]] = [[None] * n for _ in range(n)]
         least = 0.0
         for j in range(n):
             for k in range(j + 1):
                 weight = scaled[:, j] * scaled[:, k]
-                part = backend.fetch(even(weight, prepared.squares)) + np.zeros_like(scores[0])
+                part = even(weight, prepared.squares) + library.zeros_like(scores[0])
                 inner = self.basis.T @ (weight[:, None] * self.basis)
-                for score, column, row in zip(scores, self.basis.T, inner, strict=True):
+                for score, column, row in zip(scores, self.basis.T, inner.tolist(), strict=True):
                     fitted = sum(share * other for share, other in zip(row, scores, strict=True))
-                    part += score * (fitted - 2 * backend.fetch(product(weight * column, prepared.values)))
-                covariance[..., j, k] = covariance[..., k, j] = part
+                    part = part + score * (fitted - 2 * product(weight * column, prepared.values))
+                covariance[j][k] = covariance[k][j] = part
                 if j == k:
                     least = max(least, float(weight.mean()))
-        values, vectors = np.linalg.eigh(covariance)
-        along = np.einsum("...i,...ij->...j", tested, vectors)
-        floor = _FLOOR * least * backend.fetch(prepared.total_squares)[..., None]
-        return np.asarray((along**2 / np.maximum(values, floor)).sum(axis=-1) / n)
+        square = library.stack([library.stack(row, axis=-1) for row in covariance], axis=-2)
+        values, vectors = library.linalg.eigh(square)
+        along = library.einsum("...i,...ij->...j", library.stack(scores[:n], axis=-1), vectors)
+        floor = _FLOOR * least * prepared.total_squares[..., None]
+        return backend.fetch((along**2 / library.maximum(values, floor)).sum(axis=-1) / n)
 
 
 def contrast_model(
