@@ -91,6 +91,30 @@ def test_a_report_whose_tables_are_gone_is_left_out(tmp_path):
     assert "](mt40k_matched/report.md)" in text
 
 
+def test_numbers_that_are_kept_without_their_report_are_answered_with(tmp_path):
+    folder = folder_of(tmp_path, "tvqa_answers")
+    record = json.loads((folder / "run.json").read_text())
+    record["notes"] = [
+        "286 of 3,017 correct answers are an entry of the norms",
+        "concrete: 56 questions with 38 answers",
+    ]
+    (folder / "run.json").write_text(json.dumps(record))
+    whole = page(tmp_path)
+    (folder / "report.md").unlink()
+    text = page(tmp_path)
+    assert "[TVQA's questions behind their answers](tvqa_answers/report.md)" in whole
+    assert "numbers alone" not in whole
+    assert "report.md" not in text
+    assert "[TVQA's questions behind their answers](tvqa_answers/heads.csv)" in text
+    assert "](tvqa_answers/heads.csv) | " in text.partition("## All reports")[2]
+    assert "**What was read of TVQA**. [TVQA's questions behind their answers](tvqa_answers/heads.csv): " in text
+    assert (
+        "concrete: 56 questions with 38 answers. Their reports quote the questions, so that their numbers alone" in text
+    )
+    (folder / "heads.csv").unlink()
+    assert "tvqa_answers" not in page(tmp_path).partition("```sh")[0]
+
+
 def test_other_studies_get_no_answer(tmp_path):
     folder_of(tmp_path, "metaphors")
     assert page(tmp_path).startswith("# Reports\n\n## All reports")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
@@ -80,6 +81,9 @@ class StudyFact:
     items_alone : int or None
         Heads that differ in the run's own measure over items with the contexts as they are; None where the tests are
         not over contexts.
+    page : str
+        What a reader opens, relative to the folder of reports: the report, or the table of heads where the report is
+        not kept.
     """
 
     folder: str
@@ -88,6 +92,7 @@ class StudyFact:
     sink_held: tuple[int, int] | None
     held: str
     items_alone: int | None
+    page: str
 
     @property
     def own(self) -> MeasureFact:
@@ -115,6 +120,15 @@ class AnswerFacts:
     many: Mapping[str, ManyModelsRecord]
 
 
+def page_of(folder: Path) -> str | None:
+    """Return the file of a run's folder that a reader opens: its report, or its table of heads if that alone is kept.
+
+    A report of texts that are not ours to hand on quotes them; its numbers can be kept without it. None if neither is
+    there.
+    """
+    return next((name for name in ("report.md", "heads.csv") if (folder / name).is_file()), None)
+
+
 def read_records(reports: Path, say: Callable[[str], None]) -> dict[str, Record]:
     """Return the record of every folder that holds a report, by its name; those that cannot be read are left out.
 
@@ -133,7 +147,8 @@ def read_records(reports: Path, say: Callable[[str], None]) -> dict[str, Record]
     found: dict[str, Record] = {}
     for folder in sorted(reports.iterdir()):
         path = folder / "run.json"
-        if not (folder / "report.md").is_file() or not path.is_file():
+        page = page_of(folder)
+        if page is None or not path.is_file():
             continue
         try:
             record = read_record(path)
@@ -141,7 +156,8 @@ def read_records(reports: Path, say: Callable[[str], None]) -> dict[str, Record]
         except InputError as error:
             say(f"left out of the list of reports: {error}")
             continue
-        found[folder.name] = record
+        if page == "report.md" or isinstance(record, RunRecord):
+            found[folder.name] = record
     return found
 
 
@@ -215,7 +231,8 @@ def _study_fact(folder: Path, record: RunRecord) -> StudyFact | None:
         # a report that lacks a table says less, and nothing is claimed for it
         return None
     items = int((own["p_items_fdr"] < alpha).sum()) if "p_items_fdr" in own else None
-    return StudyFact(folder.name, record, measures, sink_held, held, items)
+    page = f"{quote(folder.name)}/{page_of(folder)}"
+    return StudyFact(folder.name, record, measures, sink_held, held, items, page)
 
 
 def _measure_fact(name: str, rows: pd.DataFrame, count: pd.DataFrame | None, p: float) -> MeasureFact:

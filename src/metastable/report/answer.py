@@ -101,7 +101,7 @@ def _is_tvqa(founding: Founding) -> bool:
 
 
 def _link(fact: StudyFact, text: str) -> str:
-    return f"[{text}]({quote(fact.folder)}/report.md)"
+    return f"[{text}]({fact.page})"
 
 
 def _model(fact: StudyFact) -> str:
@@ -248,7 +248,11 @@ def _tvqa(known: list[tuple[Founding, StudyFact]]) -> str:
         notes = [note for note in fact.record.notes if "questions with" in note or "founding experiment" in note]
         if _is_tvqa(founding) and notes:
             parts.append(f"{_link(fact, founding.called)}: {'; '.join(map(as_text, notes))}")
-    return f"**What was read of TVQA**. {'. '.join(parts)}." if parts else ""
+    if not parts:
+        return ""
+    numbers_alone = any(_is_tvqa(founding) and not fact.page.endswith(".md") for founding, fact in known)
+    kept = " Their reports quote the questions, so that their numbers alone are kept here." if numbers_alone else ""
+    return f"**What was read of TVQA**. {'. '.join(parts)}.{kept}"
 
 
 def _items(founding: Founding, fact: StudyFact) -> str:

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from metastable.errors import InputError
 from metastable.files import locked, sweep_temporary, write_text
-from metastable.heads.answer_facts import read_conditions, read_facts, read_records
+from metastable.heads.answer_facts import page_of, read_conditions, read_facts, read_records
 from metastable.heads.record import ComparisonRecord, ConditionsRecord, ManyModelsRecord, RunRecord, SweepRecord
 from metastable.progress import Silent
 from metastable.report.answer import answer
@@ -70,7 +70,7 @@ def _row(folder: Path, record: RunRecord | SweepRecord) -> str:
         return ""
     numbers = f"{verdict.different} | {verdict.negligible} | {verdict.equivalent} | {verdict.undecided}"
     title, sentence, model = map(as_text, (record.title, verdict.sentence, record.model.id))
-    return f"| [{title}]({quote(folder.name)}/report.md) | {sentence} | {numbers} | {model} |\n"
+    return f"| [{title}]({quote(folder.name)}/{page_of(folder)}) | {sentence} | {numbers} | {model} |\n"
 
 
 def _comparison_row(folder: Path, record: ComparisonRecord) -> str:

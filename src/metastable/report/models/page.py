@@ -54,7 +54,10 @@ def _models(result: ManyModelsResult) -> Section:
     reports = {one.label: one.report for one in result.record.models}
     rows = [
         [
-            f"[{as_text(row['model'])}]({quote(reports[row['model']])})",
+            # a network of random weights is made again from its seed, and its report is not one that is kept
+            as_text(row["model"])
+            if row["role"] == "untrained"
+            else f"[{as_text(row['model'])}]({quote(reports[row['model']])})",
             as_text(row["family"]),
             row["role"],
             row["reading"],
