@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["InputError", "did_you_mean", "nearest", "one_line"]
+__all__ = ["InputError", "did_you_mean", "nearest", "one_line", "plural"]
 
 
 class InputError(ValueError):
@@ -48,3 +48,14 @@ def one_line(said: object, most: int = 160) -> str:
     """
     line = " ".join(str(said).split())
     return line if len(line) <= most else f"{line[:most]}…"
+
+
+def plural(n: int, one: str, many: str | None = None) -> str:
+    """Return the number with its noun in the right form.
+
+    Examples
+    --------
+    >>> plural(1, "head"), plural(72, "head")
+    ('1 head', '72 heads')
+    """
+    return f"{n:,} {one if n == 1 else (many or one + 's')}"

@@ -39,8 +39,7 @@ def _report_of(word: str, out: str) -> str:
     if not Path(out, name, "run.json").is_file():
         raise InputError(
             f"there is no report of {word} in {out}; run it first: {typed('run', word, '--out', out)}, or name the "
-            "folder "
-            "of its report"
+            "folder of its report"
         )
     return name
 

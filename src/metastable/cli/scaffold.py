@@ -231,9 +231,8 @@ def _text_of_csv(name: str, csv: Path, project: Path) -> str:
     if table.design.factor is not None or table.predictor or len(table.rows[0].words_b) or table.rows[0].target:
         raise InputError(
             f"{csv.name} has a second factor, a predictor, a second text or targets, which a study file that is "
-            "written for "
-            f"you does not hold; {typed('run', str(csv))} takes them, and text_study(read_texts(...)) makes a study of "
-            "them"
+            f"written for you does not hold; {typed('run', str(csv))} takes them, and text_study(read_texts(...)) "
+            "makes a study of them"
         )
     first, second = table.conditions
     return _OF_TEXTS.substitute(

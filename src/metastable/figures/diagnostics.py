@@ -227,8 +227,7 @@ def balance_plot_alt(
     n = int((~table["balanced"].astype(bool)).sum())
     text = (
         f"Balance plot: {n} of {len(table)} covariates differ by {line:g} standard deviations or more and by more than "
-        "chance gives. "
-        f"Standardized mean differences, {conditions[0]} minus {conditions[1]}: {', '.join(parts)}."
+        f"chance gives. Standardized mean differences, {conditions[0]} minus {conditions[1]}: {', '.join(parts)}."
     )
     if before is not None:
         within = [int((one["smd"].abs() < line).sum()) for one in (table, before)]

@@ -130,6 +130,6 @@ def mode_pair_alt(
     ]
     return (
         "Violins of the count per head, the heads of each layer sorted by their median, coloured by operating mode. "
-        f"{'. '.join(parts)}. "
-        f"{count_mode_changes(*modes)} of {int((modes[0] != '').sum())} heads change operating mode."
+        f"{'. '.join(parts)}. {count_mode_changes(*modes)} of {int((modes[0] != '').sum())} heads change operating "
+        "mode."
     )

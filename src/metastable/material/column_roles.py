@@ -139,8 +139,7 @@ def find_columns(table: Table, given: Mapping[str, str | None]) -> tuple[dict[st
         if len(others) > 1:
             raise InputError(
                 f"{table.source}: the columns {' and '.join(others)} may both be the {role.name}, {role.help}; say "
-                "which "
-                f"by {role.option.flag}"
+                f"which by {role.option.flag}"
             )
         if others:
             columns[role.name] = others[0]
@@ -164,8 +163,7 @@ def _with_predictor(
             raise InputError(
                 f"--predictor-column {given['predictor']}: {table.source} has a column of conditions too, "
                 f"{columns['condition']}; add --condition-column none to test the slope over the predictor, or leave "
-                "the "
-                "predictor to the covariates"
+                "the predictor to the covariates"
             )
         columns.pop("predictor", None)
         return columns
@@ -182,8 +180,7 @@ def _with_predictor(
     elif likely:
         raise InputError(
             f"{table.source} has no column of conditions, and its texts may be rated by {' or '.join(likely)}; say "
-            "which "
-            "by --predictor-column, or name the column of conditions by --condition-column"
+            "which by --predictor-column, or name the column of conditions by --condition-column"
         )
     return columns
 
@@ -215,8 +212,7 @@ def could_be(table: Table, column: str, conditions: Iterable[str] | None) -> str
         if numeric:
             return (
                 f"{empty:,} cells hold no number; fill them in, or leave these rows out by --drop-incomplete, and it "
-                "is a "
-                "covariate"
+                "is a covariate"
             )
         return f"{empty:,} cells are empty"
     if len(values) == 2:

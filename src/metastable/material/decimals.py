@@ -125,7 +125,6 @@ def numbers(
         first, second = read[at]
         raise InputError(
             f"{where[at]}: {cells[at].strip()!r} may be {first:g}, with a decimal comma, or {second:,.0f}, with a "
-            "comma "
-            f"for thousands; write {first:g} or {second:.0f}"
+            f"comma for thousands; write {first:g} or {second:.0f}"
         )
     return [values[may[0]] if len(values) == 2 else values[0] for values in read]

@@ -127,8 +127,7 @@ def _of_one_byte(path: Path, data: bytes, row: int) -> tuple[str, tuple[str, ...
     text = read[chosen]
     return text, (
         f"{path.name} is not UTF-8 and names no encoding; it was read as {chosen}, as in {_example(text)!r}: where "
-        "that "
-        "is wrong, name the right one by --encoding",
+        "that is wrong, name the right one by --encoding",
     )
 
 

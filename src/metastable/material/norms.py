@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from metastable.errors import InputError, did_you_mean
+from metastable.errors import InputError, did_you_mean, plural
 from metastable.files import sha256_of
 from metastable.material.covariates import LANGUAGE, lacking_note
 from metastable.material.decimals import is_numeric, numbers, read_number
@@ -60,8 +60,7 @@ NORMS_OPTIONS = (
     Option("rating_column", str, None, "the column of ratings in --norms (none: found by its name)", varies=False),
     Option("rating_scale", _end_of_scale, (),
            "the rating of the most abstract and of the most concrete word in --norms, such as 1 7, or 7 1 where the "
-           "scale "
-           "runs the other way (none: 1 5)", many=True, empty=True),
+           "scale runs the other way (none: 1 5)", many=True, empty=True),
     Option("encoding", known_encoding, None,
            "encoding of --norms (none: found out, and told where it is assumed)", varies=False),
     LANGUAGE,
@@ -272,7 +271,10 @@ def load_norms(
     several = table["n_words"].to_numpy() > 1
     if not two_word and several.any():
         table = table[~several].reset_index(drop=True)
-        notes += (f"{several.sum():,} entries of two words or more are left out of {len(several):,} rated entries",)
+        notes += (
+            f"{plural(int(several.sum()), 'entry', 'entries')} of two words or more "
+            f"{'is' if several.sum() == 1 else 'are'} left out of {len(several):,} rated entries",
+        )
     if table.empty:
         raise InputError(f"{name} holds no single rated word; give a file of words and their ratings")
     return Norms(table, source, sha256, (*notes, *lacking_note(language)), scale, language)
@@ -482,9 +484,8 @@ def _word_and_rating(
         if all(len(row.cells) == 3 and row.cells[1].isdigit() and row.cells[2].isdigit() for row in rows[1:]):
             commas = " (if its ratings have decimal commas, separate the columns by semicolons)"
         raise InputError(
-            f"{name}, row {rows[0].number}: found {n_columns} columns and no header that names Word and Conc.M or "
-            f"word and rating{commas}; name these columns so, or say which they are by --word-column and "
-            "--rating-column, "
+            f"{name}, row {rows[0].number}: found {n_columns} columns and no header that names Word and Conc.M or word "
+            f"and rating{commas}; name these columns so, or say which they are by --word-column and --rating-column, "
             "or give a file of the two columns word and rating"
         )
     if not body:
@@ -495,8 +496,7 @@ def _word_and_rating(
         if len(row.cells) > len(header) and any(row.cells[len(header) :]):
             raise InputError(
                 f"{name}, row {row.number}: it has {len(row.cells)} cells and the first row {len(header)}; where a "
-                "rating "
-                "has a decimal comma put quotation marks around it, or separate columns by semicolons"
+                "rating has a decimal comma put quotation marks around it, or separate columns by semicolons"
             )
     return [Row(row.number, (row.cells[at_word], row.cells[at_rating])) for row in body], notes
 
@@ -551,8 +551,7 @@ def _named_column(header: Sequence[str], named: str | None, flag: str, name: str
         return keys.index(column_key(named))
     raise InputError(
         f"{flag} {named}: {name} has no such column; {did_you_mean(named, [cell for cell in header if cell])}its first "
-        "row "
-        f"holds: {', '.join(cell or '(empty)' for cell in header)}"
+        f"row holds: {', '.join(cell or '(empty)' for cell in header)}"
     )
 
 

@@ -148,7 +148,6 @@ def _check_joined(path: Path, text: str, mark: str, found: list[tuple[str, ...]]
             ):
                 raise InputError(
                     f"{path.name}, row {row + 1}: a quotation mark opens there and closes in line {number} or below, "
-                    "so "
-                    "that rows of their own would be one cell; double the quotation marks that belong to the text and "
-                    "put others around the whole cell, or leave them out"
+                    "so that rows of their own would be one cell; double the quotation marks that belong to the text "
+                    "and put others around the whole cell, or leave them out"
                 )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from metastable.errors import InputError, one_line
+from metastable.errors import InputError, one_line, plural
 from metastable.files import is_file, sha256_of
 from metastable.material.marked_words import composed
 from metastable.material.spreadsheets import SUFFIXES, Row, read_sheet
@@ -63,7 +63,9 @@ class Table:
         object.__setattr__(self, "rows", cleaned)
         if turned:
             named = ", ".join(map(str, turned[:_NAMED])) + (", …" if len(turned) > _NAMED else "")
-            note = f"characters that turn the direction of writing were left out of {len(turned):,} rows: {named}"
+            note = (
+                f"characters that turn the direction of writing were left out of {plural(len(turned), 'row')}: {named}"
+            )
             object.__setattr__(self, "notes", (*self.notes, note))
         if apart:
             hold = "row holds" if apart == 1 else "rows hold"
@@ -147,8 +149,7 @@ def _squared(source: str, header: Row, body: Sequence[Row]) -> tuple[tuple[str, 
         if any(row.cells[width:]):
             raise InputError(
                 f"{source}, row {row.number}: it has {len(row.cells)} cells and the header {width}; put quotation "
-                "marks "
-                "around a cell that holds the character that separates columns"
+                "marks around a cell that holds the character that separates columns"
             )
     rows = [Row(row.number, (*row.cells[:width], *[""] * (width - len(row.cells)))) for row in body]
     kept = [at for at, name in enumerate(header.cells) if name or any(row.cells[at] for row in rows)]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from metastable.errors import InputError
+from metastable.errors import InputError, plural
 from metastable.material.tables import column_key
 from metastable.material.text_rows import TextRow, TextRows
 from metastable.study import Condition, Design, Factor
@@ -170,7 +170,7 @@ def _complete_pairs(texts: TextRows, drop: bool) -> tuple[TextRows, tuple[str, .
     kept = tuple(row for row in texts.rows if row.pair not in lonely)
     note = (
         f"{len(lonely):,} of {len(sides):,} {_noun(texts, 'pair', 'pair')}s have texts in one condition only and were "
-        f"left out, with {len(texts.rows) - len(kept):,} texts"
+        f"left out, with {plural(len(texts.rows) - len(kept), 'text')}"
     )
     return replace(texts, rows=kept), (note,)
 
@@ -207,15 +207,14 @@ def _clusters(texts: TextRows, conditions: tuple[str, str], context: str) -> Des
     if n_lost:
         which = "one condition only" if paired else "both conditions"
         notes = (
-            f"{lost:,} of {len(sides):,} {called}s have texts in {which} and were left out, with {n_lost:,} texts: the "
-            f"others have them in {'both' if paired else 'one'}",
+            f"{lost:,} of {len(sides):,} {called}s have texts in {which} and were left out, with "
+            f"{plural(n_lost, 'text')}: the others have them in {'both' if paired else 'one'}",
         )
     if not paired:
         return Designed(kept, conditions, Design(clustered=True, unit=noun, context=context), notes)
     notes = (
         f"each {called} has texts in both conditions: its means of either side are a pair, so that what sets one "
-        f"{called} "
-        "apart from another is held fixed, and the effect is tested against how it varies between them",
+        f"{called} apart from another is held fixed, and the effect is tested against how it varies between them",
         *notes,
     )
     rows = tuple(replace(row, pair=row.cluster) for row in kept)
@@ -246,22 +245,19 @@ def _items_and_subjects(texts: TextRows, conditions: tuple[str, str], drop: bool
             return Designed(texts.rows, conditions, design, notes)
         note = (
             f"each {item} is of one {subject}, and each {subject} has texts in both conditions: {subject}s are the "
-            "units, "
-            "and their means of either side are a pair"
+            "units, and their means of either side are a pair"
         )
         rows = tuple(replace(row, pair=row.cluster) for row in texts.rows)
         return Designed(rows, conditions, Design(paired=True, unit=subject, context=context), (note, *notes))
     if "context" in texts.columns:
         note = (
             f"{item}s are the units and the column {texts.columns['context']} their contexts; {subject}s are not part "
-            "of "
-            f"the test: --context-column {texts.columns['cluster']} takes them in its place"
+            f"of the test: --context-column {texts.columns['cluster']} takes them in its place"
         )
         return Designed(texts.rows, conditions, Design(paired=True, unit=item, context=context), (note, *notes))
     note = (
         f"{item}s and {subject}s are crossed, and both are draws: {item}s are the units, and {subject}s the contexts "
-        "that "
-        "they are crossed with"
+        "that they are crossed with"
     )
     rows = tuple(replace(row, context=row.cluster) for row in texts.rows)
     design = Design(paired=True, unit=item, context=column_key(subject).replace(" ", "_"))
@@ -275,8 +271,7 @@ def _factorial(texts: TextRows, conditions: tuple[str, str], drop: bool) -> Desi
     if len(levels) != 2:
         raise InputError(
             f"{texts.source}: the column {column} has {len(levels)} levels, {', '.join(levels[:6])}; a second factor "
-            "has two: "
-            "leave rows out, or give --level-column none"
+            "has two: leave rows out, or give --level-column none"
         )
     role = "pair" if "pair" in texts.columns else "cluster" if "cluster" in texts.columns else ""
     if not role:
@@ -299,13 +294,12 @@ def _factorial(texts: TextRows, conditions: tuple[str, str], drop: bool) -> Desi
             needs = "both levels in both conditions" if within else f"both levels of {column}"
             raise InputError(
                 f"{texts.where(lost)}: the {unit} {lost.pair!r} lacks a text; every {unit} needs {needs}: give it one, "
-                "or "
-                "leave such rows out" + ("" if len(lacking) == len(cells) else " by --drop-incomplete")
+                "or leave such rows out" + ("" if len(lacking) == len(cells) else " by --drop-incomplete")
             )
         kept = tuple(row for row in rows if row.pair not in lacking)
         notes = (
             f"{len(lacking):,} of {len(cells):,} {unit}s lack a text of one cell of the design and were left out, with "
-            f"{len(rows) - len(kept):,} texts",
+            f"{plural(len(rows) - len(kept), 'text')}",
         )
         rows = kept
     name = column_key(column)
@@ -357,13 +351,11 @@ def _of_predictor(texts: TextRows) -> Designed:
     if len(sides) - lonely < 2:
         raise InputError(
             f"{texts.source}: no two {unit}s have texts of several values of {column}; give --{role}-column none, or "
-            "more "
-            f"texts of each {unit}"
+            f"more texts of each {unit}"
         )
     notes: tuple[str, ...] = (
         f"the {column} varies between the texts of one {unit}: the texts of each {unit} above and at or below its own "
-        "median "
-        f"are compared, and the {unit}'s means of both are a pair",
+        f"median are compared, and the {unit}'s means of both are a pair",
     )
     if lonely:
         notes = (*notes, f"{lonely:,} {unit}s with one value of {column} were left out")

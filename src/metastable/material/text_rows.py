@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from metastable.errors import InputError
+from metastable.errors import InputError, plural
 from metastable.material.column_roles import could_be, find_columns
 from metastable.material.decimals import MISSING, is_numeric, numbers
 from metastable.material.marked_words import composed, mark_word, split_marked
@@ -144,7 +144,7 @@ def text_rows(
     numeric = _numeric_columns(table, columns)
     body, dropped = _complete(table, list(columns.values()), numeric, drop_incomplete)
     if dropped:
-        notes = (*notes, f"{dropped:,} rows with an empty cell were left out")
+        notes = (*notes, f"{plural(dropped, 'row')} with an empty cell {'was' if dropped == 1 else 'were'} left out")
     table = replace(table, rows=tuple(body))
     covariates = [name for name in numeric if all(table.cells(name))]
     places = [table.where(row) for row in body]
@@ -203,8 +203,7 @@ def _complete(table: Table, needed: list[str], numeric: list[str], drop: bool) -
         if empty is not None and not drop:
             raise InputError(
                 f"{table.where(row)}: the cell of the column {table.columns[empty]} is empty; fill it in, or leave "
-                "such "
-                "rows out by --drop-incomplete"
+                "such rows out by --drop-incomplete"
             )
         if empty is None and not (drop and any(row.cells[at].lower() in MISSING for at in of_numbers)):
             body.append(row)
@@ -224,8 +223,7 @@ def _predictor(table: Table, column: str, places: list[str]) -> list[float]:
     if len(set(values)) < 3:
         raise InputError(
             f"{table.source}: the predictor {column} has {len(set(values))} values; a slope needs three or more, and "
-            "two "
-            "kinds of text are conditions (--condition-column)"
+            "two kinds of text are conditions (--condition-column)"
         )
     return values
 
@@ -291,8 +289,7 @@ def _check_conditions(table: Table, rows: list[TextRow], columns: Mapping[str, s
         if numeric or max(names.values()) == 1:
             raise InputError(
                 f"{table.source}: the column {columns['condition']} has {len(names):,} values, which are no "
-                "conditions; "
-                f"{remedy}"
+                f"conditions; {remedy}"
             )
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from metastable.errors import InputError
+from metastable.errors import InputError, plural
 from metastable.material.column_roles import header_names, names_of
 from metastable.material.covariates import (
     LANGUAGE,
@@ -380,9 +380,8 @@ def _unknown_note(unknown: dict[str, int], tokenizer: Tokenizer) -> tuple[str, .
     more = ", ..." if len(unknown) > 5 else ""
     mark = tokenizer.tokens((tokenizer.unknown_id or 0,))[0].strip("[]<>")
     return (
-        f"the vocabulary of {tokenizer.model_id} lacks a piece of {len(unknown):,} words, which it reads as its token "
-        "for "
-        f"the unknown ({mark}): {shown}{more}",
+        f"the vocabulary of {tokenizer.model_id} lacks a piece of {plural(len(unknown), 'word')}, which it reads as "
+        f"its token for the unknown ({mark}): {shown}{more}",
     )
 
 
@@ -392,7 +391,8 @@ def _letters_note(letters: dict[int, str]) -> tuple[str, ...]:
     named = ", ".join(f"{number} ({_UNSAFE.sub('', name)})" for number, name in list(letters.items())[:5])
     more = ", …" if len(letters) > 5 else ""
     return (
-        f"{len(letters):,} texts hold the name of a special token, read as the letters that it is: rows {named}{more}",
+        f"{plural(len(letters), 'text holds', 'texts hold')} the name of a special token, read as the letters that it "
+        f"is: {'row' if len(letters) == 1 else 'rows'} {named}{more}",
     )
 
 
@@ -448,7 +448,7 @@ def _notes(table: TextTable, shortened: Counter[str], longest: int) -> tuple[str
     notes = [_plain(text) for text in (*table.warnings, *table.notes)]
     for condition in table.conditions:
         total = sum(row.condition == condition for row in table.rows)
-        notes.append(f"{condition}: {total:,} texts, {shortened[condition]:,} cut to {longest} tokens")
+        notes.append(f"{condition}: {plural(total, 'text')}, {shortened[condition]:,} cut to {longest} tokens")
     times = Counter((row.condition, row.text, row.text_b) for row in table.rows)
     again = dict.fromkeys(table.conditions, 0)
     for (condition, *_), n in times.items():
@@ -462,7 +462,7 @@ def _notes(table: TextTable, shortened: Counter[str], longest: int) -> tuple[str
         )
     first, second = ({key[1:] for key in times if key[0] == condition} for condition in table.conditions)
     if first & second:
-        notes.append(f"{len(first & second):,} texts occur in both conditions")
+        notes.append(f"{plural(len(first & second), 'text occurs', 'texts occur')} in both conditions")
     return tuple(notes)
 
 

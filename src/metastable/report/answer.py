@@ -85,8 +85,7 @@ def answer(facts: AnswerFacts) -> str:
         f"Every number is read from the reports beside this page; `{typed('answer')}` writes it anew.",
         _founding_table(known),
         "Each cell: heads that differ (false discovery rate) and the size of the typical head (root of the mean of "
-        "*g*² "
-        "less its sampling variance).",
+        "*g*² less its sampling variance).",
         _keys_table(known),
         bullets([text for text in said if text]),
         "**Undecided**",
@@ -314,8 +313,7 @@ def _untrained(own: MeasureOverModels) -> str:
     )
     text = (
         f"in {plural(own.n_untrained, 'random initialisation')} of the first model's architecture the size of the "
-        "typical "
-        f"head is {format_g(own.untrained_size, sign=False)}{interval}"
+        f"typical head is {format_g(own.untrained_size, sign=False)}{interval}"
     )
     low, high = own.beyond_untrained_low, own.beyond_untrained_high
     if low is None or high is None:
@@ -348,8 +346,7 @@ def _undecided(facts: AnswerFacts, known: list[tuple[Founding, StudyFact]]) -> l
     elif n_draws < 6:
         found.append(
             f"The population of models: {plural(n_draws, 'model')} give wide intervals, and no test over models by "
-            "their "
-            "signs."
+            "their signs."
         )
     ids = [*read, *(one.model.id for record in _of_founding(facts).values() for one in record.models)]
     lacking = [
@@ -368,8 +365,7 @@ def _undecided(facts: AnswerFacts, known: list[tuple[Founding, StudyFact]]) -> l
     if record is not None and record.verdict.p is not None and record.verdict.p >= record.options.alpha:
         found.append(
             "Whether the same heads differ in lists and in sentences: no agreement of their maps was shown "
-            "(permutation "
-            f"{p_phrase(record.verdict.p)}), which does not show that they are others."
+            f"(permutation {p_phrase(record.verdict.p)}), which does not show that they are others."
         )
     undecided = [
         f"{fact.record.verdict.undecided} of {fact.own.n_heads} in {founding.called}"

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from metastable.errors import plural
+
 __all__ = [
     "format_bf",
     "format_g",
@@ -187,17 +189,6 @@ def listed(names: Sequence[str]) -> str:
     ('a', 'a and b', 'a, b and c')
     """
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
-
-
-def plural(n: int, one: str, many: str | None = None) -> str:
-    """Return the number with its noun in the right form.
-
-    Examples
-    --------
-    >>> plural(1, "head"), plural(72, "head")
-    ('1 head', '72 heads')
-    """
-    return f"{n:,} {one if n == 1 else (many or one + 's')}"
 
 
 def still_significant(before: NDArray[np.bool_], after: NDArray[np.bool_], level: str = "") -> str:

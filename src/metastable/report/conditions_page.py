@@ -57,10 +57,8 @@ def condition_sentences(
         word = "differ" if p_all < options.alpha else "were not shown to differ"
         first = (
             f"{named} {word} in the {measure} (Welch's F of all {unit}s summed over {len(omnibus)} heads, permutation "
-            "p "
-            f"{_equal(p_all)}); {plural(differ, 'head')} of {len(omnibus)} {'differs' if differ == 1 else 'differ'} "
-            "over the "
-            f"conditions (false discovery rate {format_level(options.alpha)})."
+            f"p {_equal(p_all)}); {plural(differ, 'head')} of {len(omnibus)} {'differs' if differ == 1 else 'differ'} "
+            f"over the conditions (false discovery rate {format_level(options.alpha)})."
         )
     clear = [row for row in contrasts.to_dict("records") if row["p_all_heads_holm"] < options.alpha]
     pairs = listed([f"{row['a']} from {row['b']}" for row in clear])
@@ -154,10 +152,8 @@ def render_conditions(
             f"The {min(_SHOWN, len(omnibus))} heads with the smallest p; all are in [omnibus.csv](omnibus.csv).",
             table(header, body, ("l" if several else "") + "r" * (len(header) - several)),
             "F is Welch's (1951), which holds with unequal variances; where the same units have texts in every "
-            "condition "
-            "it is that of Hotelling's T-squared of the differences between conditions. p is by permutation: "
-            "conditions are "
-            "exchanged between units, or within them.",
+            "condition it is that of Hotelling's T-squared of the differences between conditions. p is by permutation: "
+            "conditions are exchanged between units, or within them.",
         ]
     blocks += [
         "## Run it again",

@@ -126,8 +126,7 @@ def run_conditions(
     if any(study.design.factor is not None for study in studies.values()):
         raise InputError(
             "several conditions and a second factor are not tested at once; pick two conditions by --a and --b, or "
-            "give "
-            "--level-column none"
+            "give --level-column none"
         )
     results: dict[tuple[str, str], RunResult] = {}
     for place, ((a, b), study) in enumerate(studies.items(), start=1):

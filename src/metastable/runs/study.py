@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from metastable.browser.run_browser import write_run_browser
-from metastable.errors import InputError
+from metastable.errors import InputError, plural
 from metastable.extraction import extract
 from metastable.extraction.distributed import current_processes
 from metastable.extraction.summarizing import check_model, check_needs, check_sites
@@ -389,5 +389,5 @@ def _what(study: Study, sequences: tuple[Sequence, ...]) -> str:
     for condition in study.conditions:
         mine = [s for s in sequences if s.condition == condition.name]
         words = sum(len(s.words) for s in mine)
-        parts.append(f"{len(mine)} {condition.name} sequences of {words:,} words")
+        parts.append(f"{plural(len(mine), f'{condition.name} sequence')} of {plural(words, 'word')}")
     return ", ".join(parts)

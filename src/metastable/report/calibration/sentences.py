@@ -185,8 +185,7 @@ def _too_few_relabelings(result: CalibrationResult) -> list[str]:
     if least * result.n_heads < options.alpha:
         return []
     return [
-        f"With {options.permutations:,} relabelings no permutation p is below {least:.2g}, "
-        f"which is too large for a single head to pass BH or Holm over {result.n_heads} heads: "
-        "their power is understated. "
-        f"More than {int(result.n_heads / options.alpha):,} relabelings (`--permutations`) would do."
+        f"With {options.permutations:,} relabelings no permutation p is below {least:.2g}, which is too large for a "
+        f"single head to pass BH or Holm over {result.n_heads} heads: their power is understated. More than "
+        f"{int(result.n_heads / options.alpha):,} relabelings (`--permutations`) would do."
     ]

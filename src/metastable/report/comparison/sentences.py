@@ -99,9 +99,8 @@ def _one_model(found: Comparison) -> list[str]:
         opening = f"The effect maps of {first} and {second} cannot be correlated: too few heads have effects that vary"
     else:
         opening = (
-            f"{_agreement_opening(first, second, agreed, alpha)} {compared_in(found)} ({_correlations(agreed)}); "
-            "the sign agrees in "
-            f"{agreed.same_sign} of them"
+            f"{_agreement_opening(first, second, agreed, alpha)} {compared_in(found)} ({_correlations(agreed)}); the "
+            f"sign agrees in {agreed.same_sign} of them"
         )
     both = table[table["significant"] == "both"]
     counts = table["significant"].value_counts()
@@ -117,9 +116,8 @@ def _one_model(found: Comparison) -> list[str]:
     return [
         f"{opening}.",
         f"At a false discovery rate of {format_level(alpha)}, {len(both)} of {plural(len(table), 'head')} are "
-        f"different in both "
-        f"({int(both['same_sign'].sum())} with the same sign), {int(counts.get('first', 0))} only in {first}, "
-        f"{int(counts.get('second', 0))} only in {second} and {int(counts.get('neither', 0))} in neither; the "
+        f"different in both ({int(both['same_sign'].sum())} with the same sign), {int(counts.get('first', 0))} only in "
+        f"{first}, {int(counts.get('second', 0))} only in {second} and {int(counts.get('neither', 0))} in neither; the "
         f"typical size of the effect is {_typical(table['size_first'])} in {first} and "
         f"{_typical(table['size_second'])} in {second}, and the two effects of a head differ in {differ}{largest}.",
     ]
@@ -134,9 +132,8 @@ def _two_models(found: Comparison) -> list[str]:
     (first, second), threshold, alpha = found.names, found.thresholds[0], found.alpha
     (x, in_x), (y, in_y) = (_side(report, threshold, alpha) for report in (found.first, found.second))
     numbers = (
-        f"at a false discovery rate of {format_level(alpha)}, {in_x} heads are different in {first} and "
-        f"{in_y} in {second}, and "
-        f"the typical size of the effect is {_typical(x['size'])} and {_typical(y['size'])}"
+        f"at a false discovery rate of {format_level(alpha)}, {in_x} heads are different in {first} and {in_y} in "
+        f"{second}, and the typical size of the effect is {_typical(x['size'])} and {_typical(y['size'])}"
     )
     agreed = found.agreement.get(threshold)
     if found.relation == "other weights":
@@ -301,10 +298,9 @@ def heads(found: Comparison, n_shown: int) -> str:
     known = int(np.isfinite(table["p_difference"]).sum())
     return (
         f"The two effects differ in {format_share(len(differ), known)} heads (FDR {format_level(alpha)}): in "
-        f"{int((differ['size_first'].abs() > differ['size_second'].abs()).sum())} the effect is larger in "
-        f"size in {found.names[0]}, in "
-        f"{int((differ['size_first'].abs() < differ['size_second'].abs()).sum())} in {found.names[1]}. "
-        f"The {plural(n_shown, 'head')} that differ most:"
+        f"{int((differ['size_first'].abs() > differ['size_second'].abs()).sum())} the effect is larger in size in "
+        f"{found.names[0]}, in {int((differ['size_first'].abs() < differ['size_second'].abs()).sum())} in "
+        f"{found.names[1]}. The {plural(n_shown, 'head')} that differ most:"
     )
 
 
@@ -327,12 +323,11 @@ def methods(found: Comparison) -> str:
         )
     return (
         f"{text} Agreement of the two maps is Pearson's correlation over heads, tested two-sidedly by permuting heads "
-        f"over the whole map and, with each layer's mean taken out of both, within layers (Good, 2005), "
+        "over the whole map and, with each layer's mean taken out of both, within layers (Good, 2005), "
         f"{found.n_permutations:,} random permutations each, p = (b + 1) / (m + 1) (Phipson & Smyth, 2010); the "
         "permutations take heads as exchangeable. Significance of a head in either study is that of its report "
-        f"(permutation test, false discovery rate {format_level(found.alpha)}). The difference of a "
-        f"head's two effects has "
-        "the 95% interval that the method of variance estimates recovery gives from the two effects' own intervals "
+        f"(permutation test, false discovery rate {format_level(found.alpha)}). The difference of a head's two effects "
+        "has the 95% interval that the method of variance estimates recovery gives from the two effects' own intervals "
         "(Zou & Donner, 2008) and a p-value from the normal quantile of the arm that points to zero, which takes the "
         "effects as independent; the false discovery rate over the heads of a site was held by the method of Benjamini "
         f"and Hochberg (1995). The seed was {found.seed}."

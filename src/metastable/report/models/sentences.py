@@ -99,9 +99,8 @@ def _size(result: ManyModelsResult) -> str:
     )
     return (
         f"Over {plural(len(drawn), 'model')}{of}, the typical head's {measure} differs between {_conditions(result)} "
-        "by "
-        f"|g| = {_amount(size, sign=False)}, a {_confidence(result)} interval over models and sequences together; of a "
-        f"model's heads {percent(share['estimate'])} [{percent(max(share['low'], 0))}, "
+        f"by |g| = {_amount(size, sign=False)}, a {_confidence(result)} interval over models and sequences together; "
+        f"of a model's heads {percent(share['estimate'])} [{percent(max(share['low'], 0))}, "
         f"{percent(min(share['high'], 1))}] differ."
     )
 
@@ -122,8 +121,7 @@ def _sign(result: ManyModelsResult) -> str:
     else:
         flips = (
             f"{int(mean['n_models'])} models are too few for a test by sign flips, which needs {least_models(alpha)} "
-            "to "
-            f"reach {format_level(alpha)}"
+            f"to reach {format_level(alpha)}"
         )
     return f"Signed, {found} (g = {_amount(mean)}; {flips})."
 
@@ -134,8 +132,7 @@ def _next(result: ManyModelsResult) -> str:
         return ""
     return (
         f"Of the variation of the squared size between models {percent(size['i_squared'])} is more than noise (I²), "
-        "and "
-        f"the next model of this kind is expected at |g| = {format_g(size['prediction_low'], sign=False)} to "
+        f"and the next model of this kind is expected at |g| = {format_g(size['prediction_low'], sign=False)} to "
         f"{format_g(size['prediction_high'], sign=False)}."
     )
 
@@ -200,9 +197,8 @@ def reading(result: ManyModelsResult) -> str:
     """Say how to read the table of models."""
     return (
         f"*a* is {as_text(result.record.a)}, *b* {as_text(result.record.b)}. The size of the typical head is the root "
-        "of "
-        "the mean of *g*² over heads less what noise adds to it; a mean of |*g*| would grow with noise. Intervals in "
-        "this table are over sequences alone and tell of the model as it is. Models of one letter read the same "
+        "of the mean of *g*² over heads less what noise adds to it; a mean of |*g*| would grow with noise. Intervals "
+        "in this table are over sequences alone and tell of the model as it is. Models of one letter read the same "
         "sequences. *Draws* stand for the models that there could be; an earlier *checkpoint* of a training that is "
         "drawn once, and *untrained* networks, do not."
     )
@@ -240,8 +236,7 @@ def families(result: ManyModelsResult) -> str:
     single = [as_text(name) for name in several if names.count(name) == 1]
     text = (
         "A family is a factor: its models are draws from those that it could have, and two families are compared by "
-        "the "
-        "difference of their means, in which what they share by reading the same sequences cancels."
+        "the difference of their means, in which what they share by reading the same sequences cancels."
     )
     if single:
         has = "has" if len(single) == 1 else "have"
@@ -253,10 +248,8 @@ def same_and_other(result: ManyModelsResult) -> str:
     """Say what the table of differences from the first model is."""
     return (
         f"Each model less {as_text(result.runs[0].name.label)}, both taken as they are: the interaction of condition "
-        "and "
-        "model. Where both read the same sequences these are drawn together. A difference here is one of two "
-        "checkpoints, "
-        "not of the kinds of model that they belong to."
+        "and model. Where both read the same sequences these are drawn together. A difference here is one of two "
+        "checkpoints, not of the kinds of model that they belong to."
     )
 
 
@@ -299,20 +292,14 @@ def methods(result: ManyModelsResult) -> str:
     record = result.record
     return (
         f"Each model was tested by itself (its report is linked above). Over models, models and {record.unit}s were "
-        "drawn "
-        f"together, {record.chosen.resamples:,} times (the multi-bootstrap; Sellam et al., 2022), {record.unit}s once "
-        "for "
-        "all models that read the same. The variance of a mean over models is the variance between their estimates "
-        "over "
-        f"their number plus their mean covariance over draws of {record.unit}s, so that what both ways of drawing have "
-        "in "
-        "common is not counted twice (Owen, 2007); limits are those of *t* with Satterthwaite's degrees of freedom, "
-        "because percentiles of few models are too narrow. Heterogeneity is that of Paule and Mandel (1982), with the "
-        "variance that a model does not share with the others; the interval for the next model is that of Higgins et "
-        "al. "
-        "(2009). The mean signed effect was also tested by flipping the signs of whole models, corrected over the "
-        "parts "
-        "of the depth by the largest statistic (Westfall & Young, 1993)."
+        f"drawn together, {record.chosen.resamples:,} times (the multi-bootstrap; Sellam et al., 2022), {record.unit}s "
+        "once for all models that read the same. The variance of a mean over models is the variance between their "
+        f"estimates over their number plus their mean covariance over draws of {record.unit}s, so that what both ways "
+        "of drawing have in common is not counted twice (Owen, 2007); limits are those of *t* with Satterthwaite's "
+        "degrees of freedom, because percentiles of few models are too narrow. Heterogeneity is that of Paule and "
+        "Mandel (1982), with the variance that a model does not share with the others; the interval for the next model "
+        "is that of Higgins et al. (2009). The mean signed effect was also tested by flipping the signs of whole "
+        "models, corrected over the parts of the depth by the largest statistic (Westfall & Young, 1993)."
     )
 
 
@@ -327,8 +314,7 @@ def limitations(result: ManyModelsResult) -> list[str]:
     if len(_draws(result)) == 2:
         found.append(
             "Two models that happen to be alike make an interval narrow, and two that are not make it very wide: how "
-            "much "
-            "models vary is hardly known from two."
+            "much models vary is hardly known from two."
         )
     contexts = {str(run.facts["context"]) for run in result.runs if run.facts["context"]}
     found += [
@@ -343,8 +329,7 @@ def limitations(result: ManyModelsResult) -> list[str]:
     lost = result.models[result.models["left_out"] > 0]
     found += [
         f"{plural(row['left_out'], 'head')} of {as_text(row['model'])} with an infinite effect (constant in both "
-        "conditions, "
-        "but not the same) stand in no mean."
+        "conditions, but not the same) stand in no mean."
         for row in lost.to_dict("records")
     ]
     return found
@@ -354,12 +339,11 @@ def files() -> str:
     """Say what lies beside the report."""
     return (
         "Beside this report: [models.csv](models.csv) (one row per measure and model), "
-        "[over_models.csv](over_models.csv) "
-        "(means over models by family and depth), [without_each.csv](without_each.csv), "
-        "[interactions.csv](interactions.csv), [profiles.csv](profiles.csv), [sorted_heads.csv](sorted_heads.csv) and "
-        "[run.json](run.json). Every model's folder holds its own report and `units.parquet`, the values of its units "
-        "in "
-        "every head and measure, from which all of this can be computed anew."
+        "[over_models.csv](over_models.csv) (means over models by family and depth), "
+        "[without_each.csv](without_each.csv), [interactions.csv](interactions.csv), [profiles.csv](profiles.csv), "
+        "[sorted_heads.csv](sorted_heads.csv) and [run.json](run.json). Every model's folder holds its own report and "
+        "`units.parquet`, the values of its units in every head and measure, from which all of this can be computed "
+        "anew."
     )
 
 

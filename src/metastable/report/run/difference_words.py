@@ -214,11 +214,10 @@ def _effect_size(scene: Scene) -> str:
         second = f"a random {more} {noun} {measure.has_more} than a random {fewer} one {largest}"
     median = measure.amount(float(scene.estimates.abs().median()))
     return (
-        f"{first} (chance is 50; the probability of superiority of Vargha & Delaney, 2000). "
-        f"In the head that differs most ({scene.place(top)}, |*g*| = {format_g(abs(top['hedges_g']), sign=False)}) "
-        f"{second}, by {by} on average. "
-        f"The median difference over heads is {median}. "
-        f"Differences are of {unit} means; single tokens overlap far more."
+        f"{first} (chance is 50; the probability of superiority of Vargha & Delaney, 2000). In the head that differs "
+        f"most ({scene.place(top)}, |*g*| = {format_g(abs(top['hedges_g']), sign=False)}) {second}, by {by} on "
+        f"average. The median difference over heads is {median}. Differences are of {unit} means; single tokens "
+        "overlap far more."
     )
 
 

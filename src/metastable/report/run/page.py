@@ -42,8 +42,8 @@ def _claims(scene: Scene) -> Blocks:
         return ()
     return (
         bullets(claims),
-        f"{frozen_sentence(scene)} "
-        "Everything else below is exploration: it may suggest the next claim, and does not confirm one.",
+        f"{frozen_sentence(scene)} Everything else below is exploration: it may suggest the next claim, and does not "
+        "confirm one.",
     )
 
 
@@ -170,14 +170,11 @@ def _again(scene: Scene) -> Blocks:
     return (
         f"```\n{record.command}\n```",
         table(["recipe", ""], _recipe_rows(record), "ll"),
-        "Beside this report: [heads.html](heads.html) "
-        "(point at a head and see its distributions, its statistics and the sequences where it differs most; "
-        "open it in a browser), "
-        "[heads.csv](heads.csv) (one row per head and measure; also as parquet), [details.csv](details.csv), "
-        "[layers.csv](layers.csv), [omnibus.csv](omnibus.csv), "
-        "[sequences.parquet](sequences.parquet) (what the model read), "
-        "`counts.zarr` (every count; not kept in git) and [run.json](run.json) (the whole recipe). "
-        "Every figure is under [figures/](figures/) as svg and png.",
+        "Beside this report: [heads.html](heads.html) (point at a head and see its distributions, its statistics and "
+        "the sequences where it differs most; open it in a browser), [heads.csv](heads.csv) (one row per head and "
+        "measure; also as parquet), [details.csv](details.csv), [layers.csv](layers.csv), [omnibus.csv](omnibus.csv), "
+        "[sequences.parquet](sequences.parquet) (what the model read), `counts.zarr` (every count; not kept in git) "
+        "and [run.json](run.json) (the whole recipe). Every figure is under [figures/](figures/) as svg and png.",
     )
 
 

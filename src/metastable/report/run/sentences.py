@@ -93,13 +93,10 @@ def joint_sentence(scene: Scene) -> str:
     finds = "finds" if test.p_value < scene.alpha else "does not find"
     varies = "varies" if joint.slope_p < scene.alpha else "does not vary demonstrably"
     return (
-        f"One mixed model over all heads, "
-        f"log {scene.measure.name} ~ condition * layer + (1 + condition | head) + (1 | sequence) "
-        "+ (1 | sequence:layer), "
-        f"{finds} that the effect varies over layers "
-        f"(*F*({test.dof_numerator}, {test.dof_denominator:.1f}) = {test.statistic:.2f}, "
-        f"{p_phrase(float(test.p_value))}) "
-        f"and that it {varies} over the heads of a layer ({p_phrase(float(joint.slope_p))})."
+        f"One mixed model over all heads, log {scene.measure.name} ~ condition * layer + (1 + condition | head) + (1 | "
+        f"sequence) + (1 | sequence:layer), {finds} that the effect varies over layers (*F*({test.dof_numerator}, "
+        f"{test.dof_denominator:.1f}) = {test.statistic:.2f}, {p_phrase(float(test.p_value))}) and that it {varies} "
+        f"over the heads of a layer ({p_phrase(float(joint.slope_p))})."
         + (" The fit is singular: a variance lies at zero." if joint.singular else "")
         + ("" if joint.converged else " **The fit did not converge; do not rely on it.**")
     )
@@ -336,16 +333,13 @@ def methods_paragraph(scene: Scene) -> str:
     correction = CORRECTIONS[options.correction]
     return (
         f"We presented {clauses.presented} to {model_clause(record)}.{ratings_clause(record)} "
-        f"{measured_clause(options)} {clauses.observation} {clauses.tested}; "
-        f"all heads shared the {'rotations' if scene.analysis.over_contexts else 'relabelings'}, "
-        "so that the maximum over heads gave family-wise *p*-values (Westfall & Young, 1993) "
-        "and sums of squares over heads gave one omnibus *p* per layer and for the model."
-        f"{clauses.estimates}{mixed_clause(scene.mixed_model)}{contexts_mixed(scene)} "
-        f"The {correction.rate} was held at {format_level(scene.alpha)} over the heads of a site "
-        f"by the method of {correction.called}. "
-        f"{clauses.sizes} "
-        f"The seed of all random choices was {options.seed}; "
-        f"the analysis was run with metastable {record.packages['metastable']}."
+        f"{measured_clause(options)} {clauses.observation} {clauses.tested}; all heads shared the "
+        f"{'rotations' if scene.analysis.over_contexts else 'relabelings'}, so that the maximum over heads gave "
+        "family-wise *p*-values (Westfall & Young, 1993) and sums of squares over heads gave one omnibus *p* per layer "
+        f"and for the model.{clauses.estimates}{mixed_clause(scene.mixed_model)}{contexts_mixed(scene)} The "
+        f"{correction.rate} was held at {format_level(scene.alpha)} over the heads of a site by the method of "
+        f"{correction.called}. {clauses.sizes} The seed of all random choices was {options.seed}; the analysis was run "
+        f"with metastable {record.packages['metastable']}."
     )
 
 

@@ -126,9 +126,8 @@ def _fairness(scene: Scene) -> str:
         )
     else:
         text = (
-            "Yes, as far as was measured: "
-            f"no covariate correlates with the {noun} by *r* = {format_r(_WORTH_TELLING)} or more and by more than "
-            "chance gives (Holm over the covariates)."
+            f"Yes, as far as was measured: no covariate correlates with the {noun} by *r* = {format_r(_WORTH_TELLING)} "
+            "or more and by more than chance gives (Holm over the covariates)."
         )
     if scene.held:
         text += (
@@ -156,15 +155,13 @@ def _adjustment(scene: Scene) -> str:
     left_out = f" Left out, since the others determine it: {listed(determined)}." if determined else ""
     turned = np.sign(slope) != np.sign(adjusted)
     return (
-        f"Unadjusted, {format_share(int(before.sum()), n)} heads have a slope "
-        f"(permutation test, FDR {format_level(alpha)}; median |*d*| = {details['d_unadjusted'].abs().median():.2f}). "
-        f"With {listed([short_name(name) for name in held])} held fixed (Freedman and Lane; {chosen}), "
-        f"{format_share(int(after.sum()), n)} have one "
-        f"(median |*d*| = {details['d_adjusted'].abs().median():.2f}); "
-        f"{int((before & after).sum())} have both, "
-        f"and {int((before & after & turned).sum())} of these change their sign. "
-        f"Over all heads the adjustment turns the sign of {int(turned.sum())} "
-        f"and shrinks {int((adjusted.abs() < slope.abs()).sum())} of {n} slopes.{left_out}"
+        f"Unadjusted, {format_share(int(before.sum()), n)} heads have a slope (permutation test, FDR "
+        f"{format_level(alpha)}; median |*d*| = {details['d_unadjusted'].abs().median():.2f}). With "
+        f"{listed([short_name(name) for name in held])} held fixed (Freedman and Lane; {chosen}), "
+        f"{format_share(int(after.sum()), n)} have one (median |*d*| = {details['d_adjusted'].abs().median():.2f}); "
+        f"{int((before & after).sum())} have both, and {int((before & after & turned).sum())} of these change their "
+        f"sign. Over all heads the adjustment turns the sign of {int(turned.sum())} and shrinks "
+        f"{int((adjusted.abs() < slope.abs()).sum())} of {n} slopes.{left_out}"
     )
 
 
@@ -245,13 +242,11 @@ def _methods(scene: Scene) -> MethodClauses:
             "studentize the permuted ones (DiCiccio & Romano, 2017)."
         ),
         sizes=(
-            "Effects are the *d* of the partial correlation, *d* = 2*r* / √(1 − *r*²) (Borenstein et al., 2009), "
-            "with 95% BCa bootstrap intervals (Efron, 1987); "
-            f"two one-sided tests with jackknife errors compare Fisher's *z* with a smallest effect of interest of "
-            f"*d* = ±{scene.margin:g} "
-            "(Goertzen & Cribbie, 2010); "
-            "JZS Bayes factors have a Cauchy prior of scale 0.354 on the standardized slope "
-            "(Liang et al., 2008; Rouder & Morey, 2012), which is the prior of scale 0.707 on d."
+            "Effects are the *d* of the partial correlation, *d* = 2*r* / √(1 − *r*²) (Borenstein et al., 2009), with "
+            "95% BCa bootstrap intervals (Efron, 1987); two one-sided tests with jackknife errors compare Fisher's *z* "
+            f"with a smallest effect of interest of *d* = ±{scene.margin:g} (Goertzen & Cribbie, 2010); JZS Bayes "
+            "factors have a Cauchy prior of scale 0.354 on the standardized slope (Liang et al., 2008; Rouder & Morey, "
+            "2012), which is the prior of scale 0.707 on d."
         ),
     )
 

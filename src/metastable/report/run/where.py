@@ -119,9 +119,8 @@ def maps_table(scene: Scene) -> str:
         "gained",
     ]
     note = (
-        f"*Kept*, *turned* and *lost* are heads that differ in the {scene.measure.name} "
-        "and differ in the other measure in the same direction, in the opposite one, or not demonstrably; "
-        "*gained* differ in the other alone. "
+        f"*Kept*, *turned* and *lost* are heads that differ in the {scene.measure.name} and differ in the other "
+        "measure in the same direction, in the opposite one, or not demonstrably; *gained* differ in the other alone. "
         "The interval of *r* takes heads as independent draws (Fisher's *z*)."
     )
     return f"{table(header, rows, 'lrrrrrrrr')}\n\n{note}"

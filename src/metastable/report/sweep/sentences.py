@@ -68,13 +68,11 @@ def verdict(result: SweepResult) -> list[str]:
     # no bars for absolute values: the sentence also stands in a table
     return [
         f"The omnibus test finds {_compared(result)} in {share} settings of {axes} (permutation p after Holm's "
-        f"correction over the settings, the largest {p_phrase(largest_p, 'p')}; α = {format_level(alpha)}), "
-        f"and the median "
-        f"absolute {letter} over heads runs from {sizes.min():.2f} to {sizes.max():.2f}.",
+        f"correction over the settings, the largest {p_phrase(largest_p, 'p')}; α = {format_level(alpha)}), and the "
+        f"median absolute {letter} over heads runs from {sizes.min():.2f} to {sizes.max():.2f}.",
         f"The effect keeps its sign over {every} in {format_share(same, len(table))} heads, and "
         f"{format_share(always, len(table))} are different in all of them: at a false discovery rate of "
-        f"{format_level(alpha)} over "
-        f"the whole sweep, {tests:,} of {len(result.heads):,} tests are significant.",
+        f"{format_level(alpha)} over the whole sweep, {tests:,} of {len(result.heads):,} tests are significant.",
     ]
 
 
@@ -220,9 +218,9 @@ def corrections(result: SweepResult) -> list[str]:
         f"**Heads.** The {n_tests:,} tests of {n} settings are one family, corrected by the method of "
         f"{correction.called}. A discovery is one head in one setting; a false discovery rate of {format_level(alpha)} "
         f"means that of all discoveries of the sweep at most {100 * alpha:g}% are expected to be false, not of each "
-        "setting's. Settings with much to "
-        f"find make the bar lower for the others, so a head found in one setting alone is weak evidence. Corrected one "
-        f"by one, the settings would call {alone:,} heads different; together they call {together:,}.",
+        "setting's. Settings with much to find make the bar lower for the others, so a head found in one setting alone "
+        f"is weak evidence. Corrected one by one, the settings would call {alone:,} heads different; together they "
+        f"call {together:,}.",
         f"**Settings.** Whether a setting shows any difference is decided before its heads by one omnibus permutation "
         f"test each. Holm's correction over the {n} settings holds the chance of even one false alarm in the whole "
         f"sweep at {format_level(alpha)}, under any dependence.",
@@ -289,9 +287,8 @@ def limitations(result: SweepResult) -> list[str]:
     if floor > alpha:
         texts.append(
             f"With {settings['n_permutations'].min():,} relabelings the least p after Holm's correction over "
-            f"{len(settings)} settings is about {format_p(min(1.0, floor))}, above α = {format_level(alpha)}: "
-            f"no omnibus test "
-            "could find a difference. Give more --permutations."
+            f"{len(settings)} settings is about {format_p(min(1.0, floor))}, above α = {format_level(alpha)}: no "
+            "omnibus test could find a difference. Give more --permutations."
         )
     if not settings["exact"].all():
         texts.append("Permutation p-values are drawn at random; near α they would move with another seed.")
