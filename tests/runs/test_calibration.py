@@ -122,7 +122,7 @@ def counted(design, rows, monkeypatch, *, n_tokens=3):
     monkeypatch.setattr(calibrated_side, "token_values", lambda *given: (tokens, owner))
     found = SimpleNamespace(
         contrasts=contrasts_of(study, sequences), material=SimpleNamespace(sequences=sequences),
-        extraction=SimpleNamespace(dataset=None), options=OPTIONS,
+        extraction=SimpleNamespace(dataset={"count": None}), options=OPTIONS,
     )  # fmt: skip
     return found, means, tokens, owner
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,8 +11,9 @@ from scipy import stats
 from threadpoolctl import threadpool_limits
 
 from metastable.errors import InputError
-from metastable.stats.permutations import permutation_input, relabelings
+from metastable.stats.permutations import on_device, permutation_input, relabelings
 from metastable.stats.permutations.permutation import permutation_test, permutation_test_contrast
+from metastable.stats.permutations.statistics import torch_backend
 
 MASKS = {"all": np.ones(9, dtype=bool), "first": np.arange(9) < 4}
 FIELDS = ("statistic", "p_perm", "p_fwer", "p_fwer_stepdown")
@@ -557,3 +559,15 @@ def test_bad_contrasts_are_refused(change, message):
     arguments = {"values": VALUES, "design": np.column_stack([np.ones(40), HALF]), "contrast": [0, 1]} | change
     with pytest.raises(InputError, match=message):
         permutation_test_contrast(**arguments)
+
+
+@pytest.mark.parametrize("alternative", ["two-sided", "greater", "less"])
+def test_a_relabeling_without_a_number_reaches_everything_on_a_device_too(alternative):
+    class Lost:
+        def evaluate(self, _prepared, relabeled, _backend):
+            return relabeled * float("nan")
+
+    backend = torch_backend("cpu")
+    labels = SimpleNamespace(blocks=lambda _size: [backend.send(np.ones((2, 3)))])
+    (null,) = on_device.null_on_device(Lost(), None, labels, 2, backend, alternative)
+    assert (null == float("inf")).all()
