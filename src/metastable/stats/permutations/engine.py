@@ -112,12 +112,13 @@ class _Blocks:
     relabelings: int
 
 
-def _block_sizes(n_units: int, n_features: int, n_relabelings: int, block_bytes: int, grain: int) -> _Blocks:
+def _block_sizes(n_units: int, n_features: int, n_relabelings: int, plan: Plan) -> _Blocks:
     # Half of the memory for what a feature holds all along (values, squares, a copy or two, and its null
     # distribution), half for the blocks of relabelings at work side by side (their labels and a few products).
-    half = block_bytes // 2 // 8
+    half = plan.block_bytes // 2 // 8
+    at_work = blas_threads() if plan.backend is CPU else 1
     features = int(np.clip(half // (5 * n_units + n_relabelings), 1, n_features))
-    relabelings = min(half // blas_threads() // (3 * n_units + 10 * features), max(grain // features, 64))
+    relabelings = min(half // at_work // (3 * n_units + 10 * features), max(plan.backend.grain // features, 64))
     return _Blocks(features, max(1, min(relabelings, n_relabelings)))
 
 
@@ -145,8 +146,7 @@ def run_permutations(values: Floats, statistic: Statistic, relabelings: Relabeli
     PermutationResult
     """
     n_units, n_features = values.shape
-    n = relabelings.n
-    sizes = _block_sizes(n_units, n_features, n, plan.block_bytes, plan.backend.grain)
+    sizes = _block_sizes(n_units, n_features, relabelings.n, plan)
     observed, scale = np.empty(n_features), np.empty(n_features)
     flat = np.empty(n_features, dtype=bool)
     for block in _feature_blocks(np.arange(n_features), sizes.features):
@@ -158,81 +158,144 @@ def run_permutations(values: Floats, statistic: Statistic, relabelings: Relabeli
     # What has no finite statistic shows nothing: its p stays 1, and no maximum or sum has it.
     lost = ~np.isfinite(observed)
     directed = plan.directed(np.where(lost, 0.0, observed))
-    margin = slack(directed, scale, studentized=statistic.studentized)
-
-    exact = relabelings.exact
-    fit = plan.tail and not exact
-    square = not statistic.quadratic
-    p_perm, p_single, p_step = np.ones(n_features), np.ones(n_features), np.ones(n_features)
-    groups = Collector(plan.omnibus, n, square)
     order = np.lexsort((directed, plan.family))
     order = order[~(flat | lost)[order]]
-    # The last feature of a family has the largest statistic, and the maximum by then is the family's.
-    last = np.append(np.diff(plan.family[order]) != 0, True)
-    maximum = np.full(n, -np.inf)
-    n_blocks = -(-len(order) // sizes.features)
-    place = 0
-    labels = Labels(relabelings, plan.backend, plan.block_bytes)
-    for index, block in enumerate(_feature_blocks(order, sizes.features)):
-        prepared = statistic.prepare(values[:, block], plan.backend)
-        turn = (index, n_blocks)
-        if plan.backend.device is not None and not fit:
-            there = _null_there(statistic, prepared, labels, plan, sizes.relabelings, turn, n)
-            bounds = directed[block] - margin[block]
-            p_perm[block] = _p_values(number_reaching(there, bounds), n, exact=exact)
-            if plan.omnibus:
-                criticals = critical_values(there, directed[block], plan.alpha, exact=exact)
-                criticals += slack(criticals, scale[block], studentized=statistic.studentized)
-                add_to_groups(groups, block, directed[block], there, margin[block], criticals)
-            ends = np.flatnonzero(last[place : place + len(block)]) + 1
-            for part in np.split(np.arange(len(block)), ends):
-                if not len(part):
-                    continue
-                start, stop = int(part[0]), int(part[-1]) + 1
-                reached, maximum = running_maxima(there[start:stop], maximum, bounds[start:stop])
-                p_step[block[part]] = _p_values(reached, n, exact=exact)
-                if last[place + stop - 1]:
-                    family = order[plan.family[order] == plan.family[block[stop - 1]]]
-                    ordered = np.sort(maximum)
-                    n_reaching = n - np.searchsorted(ordered, directed[family] - margin[family], side="left")
-                    p_single[family] = _p_values(n_reaching, n, exact=exact)
-                    rising = np.maximum.accumulate(p_step[family][::-1])[::-1]
-                    p_step[family] = np.minimum(rising, p_single[family])
-                    maximum = np.full(n, -np.inf)
-            place += len(block)
-            continue
-        null = _null(statistic, prepared, relabelings, plan, sizes.relabelings, turn)
-        for k, row in zip(block, null, strict=True):
-            p_perm[k] = p_value(directed[k], row, margin[k], exact=exact)
-            if fit:
-                p_perm[k] = tail_p_values(directed[[k]], row, p_perm[[k]], square=square)[0]
-            if plan.omnibus:
-                critical = _critical(directed[k], row, plan.alpha, exact=exact)
-                critical += float(slack(critical, scale[k], studentized=statistic.studentized))
-                groups.add(k, directed[k], row, margin=margin[k], critical=critical)
-            np.maximum(maximum, row, out=maximum)
-            p_step[k] = p_value(directed[k], maximum, margin[k], exact=exact)
-            if last[place]:
-                family = order[plan.family[order] == plan.family[k]]
-                p_single[family] = [p_value(directed[j], maximum, margin[j], exact=exact) for j in family]
-                if fit:
-                    p_single[family] = tail_p_values(directed[family], maximum, p_single[family], square=square)
-                # A hypothesis is only rejected once all before it are: p rises as the statistic falls.
-                rising = np.maximum.accumulate(p_step[family][::-1])[::-1]
-                p_step[family] = np.minimum(rising, p_single[family])
-                maximum.fill(-np.inf)
-            place += 1
+    found = _Found(
+        statistic=statistic,
+        relabelings=relabelings,
+        plan=plan,
+        sizes=sizes,
+        directed=directed,
+        margin=slack(directed, scale, studentized=statistic.studentized),
+        scale=scale,
+        order=order,
+        # The last feature of a family has the largest statistic, and the maximum by then is the family's.
+        last=np.append(np.diff(plan.family[order]) != 0, True),
+        p_perm=np.ones(n_features),
+        p_single=np.ones(n_features),
+        p_step=np.ones(n_features),
+        groups=Collector(plan.omnibus, relabelings.n, not statistic.quadratic),
+    )
+    # A tail is fitted where the null distributions are.
+    if plan.backend.device is not None and not found.fit:
+        _compare_there(values, found)
+    else:
+        _compare_here(values, found)
     return PermutationResult(
         statistic=observed,
-        p_perm=p_perm,
-        p_fwer=p_single,
-        p_fwer_stepdown=p_step,
-        n_permutations=n,
-        exact=exact,
+        p_perm=found.p_perm,
+        p_fwer=found.p_single,
+        p_fwer_stepdown=found.p_step,
+        n_permutations=relabelings.n,
+        exact=relabelings.exact,
         flat=flat,
-        omnibus=groups.results(exact=exact, tail=plan.tail),
+        omnibus=found.groups.results(exact=relabelings.exact, tail=plan.tail),
         n_distinct=relabelings.n_distinct,
     )
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A pass over relabelings: what it compares, and the p-values that it fills.
+
+    `directed, margin, scale, p_perm, p_single, p_step` have shape (n_features,); `order` lists the features that are
+    compared, each family from the smallest observed statistic up, and `last` says of each whether it ends its family.
+    """
+
+    statistic: Statistic
+    relabelings: Relabelings
+    plan: Plan
+    sizes: _Blocks
+    directed: Floats
+    margin: Floats
+    scale: Floats
+    order: NDArray[np.intp]
+    last: NDArray[np.bool_]
+    p_perm: Floats
+    p_single: Floats
+    p_step: Floats
+    groups: Collector
+
+    @property
+    def fit(self) -> bool:
+        """Whether small p come from a fitted tail."""
+        return self.plan.tail and not self.relabelings.exact
+
+    def blocks(self) -> Iterator[tuple[NDArray[np.intp], tuple[int, int]]]:
+        """Yield the blocks of features in order, each with its number and that of all."""
+        n_blocks = -(-len(self.order) // self.sizes.features)
+        for index, block in enumerate(_feature_blocks(self.order, self.sizes.features)):
+            yield block, (index, n_blocks)
+
+    def end_family(self, feature: int, single: Callable[[NDArray[np.intp]], Floats]) -> None:
+        """Fill the single-step p of the family of its last feature, and let those of the step-down rise."""
+        family = self.order[self.plan.family[self.order] == self.plan.family[feature]]
+        self.p_single[family] = single(family)
+        # A hypothesis is only rejected once all before it are: p rises as the statistic falls.
+        rising = np.maximum.accumulate(self.p_step[family][::-1])[::-1]
+        self.p_step[family] = np.minimum(rising, self.p_single[family])
+
+
+def _compare_here(values: Floats, found: _Found) -> None:
+    """Compare null distributions that lie in the host's memory, feature by feature."""
+    statistic, plan, exact, directed = found.statistic, found.plan, found.relabelings.exact, found.directed
+    square = not statistic.quadratic
+    maximum = np.full(found.relabelings.n, -np.inf)
+
+    def single(family: NDArray[np.intp]) -> Floats:
+        p = np.array([p_value(directed[j], maximum, found.margin[j], exact=exact) for j in family])
+        return tail_p_values(directed[family], maximum, p, square=square) if found.fit else p
+
+    place = 0
+    for block, turn in found.blocks():
+        prepared = statistic.prepare(values[:, block], plan.backend)
+        null = _null(statistic, prepared, found.relabelings, plan, found.sizes.relabelings, turn)
+        for k, row in zip(block, null, strict=True):
+            found.p_perm[k] = p_value(directed[k], row, found.margin[k], exact=exact)
+            if found.fit:
+                found.p_perm[k] = tail_p_values(directed[[k]], row, found.p_perm[[k]], square=square)[0]
+            if plan.omnibus:
+                critical = _critical(directed[k], row, plan.alpha, exact=exact)
+                critical += float(slack(critical, found.scale[k], studentized=statistic.studentized))
+                found.groups.add(k, directed[k], row, margin=found.margin[k], critical=critical)
+            np.maximum(maximum, row, out=maximum)
+            found.p_step[k] = p_value(directed[k], maximum, found.margin[k], exact=exact)
+            if found.last[place]:
+                found.end_family(k, single)
+                maximum.fill(-np.inf)
+            place += 1
+
+
+def _compare_there(values: Floats, found: _Found) -> None:
+    """Compare null distributions that stay on the device of the backend, a block of features at a time."""
+    statistic, plan, n, exact = found.statistic, found.plan, found.relabelings.n, found.relabelings.exact
+    labels = Labels(found.relabelings, plan.backend, plan.block_bytes)
+    maximum, place = np.full(n, -np.inf), 0
+    bounds = found.directed - found.margin
+    for block, turn in found.blocks():
+        prepared = statistic.prepare(values[:, block], plan.backend)
+        there = _null_there(statistic, prepared, labels, plan, found.sizes.relabelings, turn, n)
+        found.p_perm[block] = _p_values(number_reaching(there, bounds[block]), n, exact=exact)
+        if plan.omnibus:
+            criticals = critical_values(there, found.directed[block], plan.alpha, exact=exact)
+            criticals += slack(criticals, found.scale[block], studentized=statistic.studentized)
+            add_to_groups(found.groups, block, found.directed[block], there, found.margin[block], criticals)
+        ends = np.flatnonzero(found.last[place : place + len(block)]) + 1
+        for part in np.split(np.arange(len(block)), ends):
+            if not len(part):
+                continue
+            start, stop = int(part[0]), int(part[-1]) + 1
+            reached, maximum = running_maxima(there[start:stop], maximum, bounds[block[start:stop]])
+            found.p_step[block[part]] = _p_values(reached, n, exact=exact)
+            if found.last[place + stop - 1]:
+                ordered = np.sort(maximum)
+
+                def single(family: NDArray[np.intp], ordered: Floats = ordered) -> Floats:
+                    return _p_values(n - np.searchsorted(ordered, bounds[family], side="left"), n, exact=exact)
+
+                found.end_family(int(block[stop - 1]), single)
+                maximum = np.full(n, -np.inf)
+        place += len(block)
 
 
 def _p_values(reached: NDArray[np.integer[Any]], n: int, *, exact: bool) -> Floats:
