@@ -28,6 +28,7 @@ from .effects import hedges_g as hedges_g
 from .effects import mean_difference as mean_difference
 from .equivalence import equivalence_test as equivalence_test
 from .hierarchical import hierarchical_test as hierarchical_test
+from .intraclass import intraclass_correlation as intraclass_correlation
 from .mixed_models.joint import fit_joint_model as fit_joint_model
 from .mixed_models.mixed import MixedModels as MixedModels
 from .mixed_models.mixed import fit_mixed_models as fit_mixed_models
