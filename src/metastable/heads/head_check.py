@@ -171,10 +171,15 @@ def _bootstrapped(rows: SideBySide, one: OneHead, symbol: str, found: Any, facto
     from scipy import stats
 
     drawn = np.sort(factor * np.asarray(found.bootstrap_distribution).ravel())
+    # of few units a resample may not vary at all
+    drawn = drawn[np.isfinite(drawn)]
     draws = np.sqrt(1 / _OURS + 1 / len(drawn))
     limits = factor * found.confidence_interval.low, factor * found.confidence_interval.high
     for side, limit in zip(("low", "high"), limits, strict=True):
         ours = one.row[f"{symbol}_{side}"]
+        if not np.isfinite(limit):
+            rows.none(f"{symbol}, 95% BCa CI, {side}", ours, "scipy's is not finite: resamples do not vary")
+            continue
         level = float(np.clip(np.searchsorted(drawn, limit) / len(drawn), 1 / len(drawn), 1 - 1 / len(drawn)))
         # of the level: that of a share of the draws, and twice that of the bias correction, z of the share below
         density = float(stats.norm.pdf(stats.norm.ppf(level)))
