@@ -15,6 +15,7 @@ from metastable.extraction.store import load_counts
 from metastable.heads.contrasts import Contrast
 from metastable.heads.cube import feature_table, unit_means
 from metastable.heads.head_tests import observations_of, token_rows, view_cube
+from metastable.heads.record import RunRecord
 from metastable.heads.results import RunResult
 from metastable.measures import measure_named
 from metastable.models.sites import Site
@@ -25,7 +26,7 @@ from metastable.study import Options, Sequence
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["OneHead", "one_head", "pick_head"]
+__all__ = ["OneHead", "one_head", "pick_head", "sites_read"]
 
 _KEYS = ["site", "layer", "head", "threshold", "measure"]
 _LABELS = ("pair", "cluster", "context", "level", "packing")
@@ -185,13 +186,13 @@ def _at_threshold(table: pd.DataFrame, threshold: float | None) -> float:
     return near[0]
 
 
-def _sites(result: RunResult) -> tuple[Site, ...]:
-    """Return the sites of the model that was run, as far as a view of target words asks: which of them decode."""
-    names = [site.name for site in result.record.model.sites]
+def sites_read(record: RunRecord) -> tuple[Site, ...]:
+    """Return the sites of the model that was run, as far as values of words ask: which of them decode."""
+    names = [site.name for site in record.model.sites]
     decoding = {"decoder", *(() if "vision" in names else ("cross",))}
     return tuple(
         Site(site.name, site.layers, site.heads, queries="decoder" if site.name in decoding else "text")
-        for site in result.record.model.sites
+        for site in record.model.sites
     )
 
 
@@ -280,7 +281,7 @@ def _cube(result: RunResult, view: str | None) -> tuple[xr.Dataset, tuple[Sequen
     cube = load_counts(result.folder / "counts.zarr")
     if view is not None:
         chosen = next(one for one in result.study.views if one.name == view)
-        cube = view_cube(cube, chosen, result.material.sequences, _sites(result))
+        cube = view_cube(cube, chosen, result.material.sequences, sites_read(result.record))
     return cube, result.material.sequences
 
 

@@ -12,10 +12,21 @@ from scipy import special
 from metastable.stats.corrections import adjust_p_values
 from metastable.stats.samples import is_constant
 
-__all__ = ["Draws", "Rule", "Source", "centred_source", "paired_draws", "resample", "welch_draws"]
+__all__ = ["Draws", "Rule", "Source", "centred_source", "count_relabelings", "paired_draws", "resample", "welch_draws"]
 
 # A variance of a draw below this share of the sample's own is that of equal values.
 _ROUNDING = 1e-12
+
+
+# Beyond this many units there are far more relabelings than are ever drawn, and numbers with as many digits are slow.
+_UNITS, _COUNTED = 100, 10**18
+
+
+def count_relabelings(n_a: int, n_b: int, *, paired: bool) -> int:
+    """Count the distinct relabelings of two groups, or sign flips of `n_a` pairs; at most 10^18."""
+    if n_a + n_b > _UNITS and min(n_a, n_b) > 3:
+        return _COUNTED
+    return min(_COUNTED, int(2**n_a) if paired else math.comb(n_a + n_b, n_a))
 
 
 @dataclass(frozen=True)
@@ -42,9 +53,8 @@ class Source:
         return len(self.a), len(self.a if self.b is None else self.b)
 
     def n_relabelings(self, size: tuple[int, int] | None = None) -> int:
-        """Distinct relabelings of a sample of this size; of the sample's own if None."""
-        n_a, n_b = self.size if size is None else size
-        return int(2**n_a) if self.b is None else math.comb(n_a + n_b, n_a)
+        """Distinct relabelings of a sample of this size, at most 10^18; of the sample's own if None."""
+        return count_relabelings(*(self.size if size is None else size), paired=self.b is None)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from metastable.errors import InputError
 from metastable.stats.samples import split_samples
 from metastable.stats.simulation.monte_carlo import estimate_rate
 from metastable.stats.simulation.planting import check_share, family_codes, plant_effects
-from metastable.stats.simulation.resampling import Draws, Rule, Source, centred_source, resample
+from metastable.stats.simulation.resampling import Draws, Rule, Source, centred_source, count_relabelings, resample
 
 __all__ = [
     "TESTS",
@@ -40,6 +40,8 @@ _MOST = 2_000_000
 _NULL = 2000
 _POINTS = 16
 _AT_ONCE = 100
+# Units of which there are more orders than are ever drawn.
+_ORDERED = 20
 
 
 class Population(Protocol):
@@ -183,7 +185,9 @@ class NormalPopulation:
 
     def n_relabelings(self, n: int) -> int:
         """As `Population` says."""
-        return _n_relabelings(self.design, self.size(n))
+        if self.design == "slope":
+            return math.factorial(min(n, _ORDERED))
+        return count_relabelings(*self.size(n), paired=self.design == "paired")
 
     def draw(self, n: int, n_draws: int, rng: np.random.Generator) -> Draws:
         """As `Population` says."""
@@ -233,7 +237,7 @@ class SlopePopulation:
 
     def n_relabelings(self, n: int) -> int:
         """As `Population` says."""
-        return _n_relabelings("slope", (n, n))
+        return math.factorial(min(n, _ORDERED))
 
     def draw(self, n: int, n_draws: int, rng: np.random.Generator) -> Draws:
         """As `Population` says: estimates of all features together from a multivariate normal distribution."""
@@ -280,13 +284,6 @@ def _slope_draws(z: Floats, n: int, n_covariates: int, rng: np.random.Generator)
     along = np.sqrt(n * rng.chisquare(n - 1 - n_covariates, (len(z), 1)) / n) / 2
     error = np.sqrt(rng.chisquare(dof, z.shape) / dof)
     return Draws(z / along, error / along, np.full(z.shape, dof))
-
-
-def _n_relabelings(design: str, size: tuple[int, int]) -> int:
-    n_a, n_b = size
-    if design == "two":
-        return math.comb(n_a + n_b, n_a)
-    return int(2**n_a) if design == "paired" else math.factorial(min(n_a, 170))
 
 
 @dataclass(frozen=True)
