@@ -34,8 +34,8 @@ class PlanFound:
     options : PlanOptions
     table : pandas.DataFrame
         One row per effect and test (and number of contexts): ``effect``; ``test``, one of
-        `metastable.stats.simulation.sample_size.TESTS`, ``"formula"`` or ``"bonferroni"``; ``n_a`` and ``n_b``, units of
-        either condition, the same of pairs, all in ``n_a`` of a slope; ``low`` and ``high``, the interval of n_a that
+        `metastable.stats.simulation.sample_size.TESTS`, `FORMULA` or `BONFERRONI`; ``n_a`` and ``n_b``, units of either
+        condition, the same of pairs, all in ``n_a`` of a slope; ``low`` and ``high``, the interval of n_a that
         Monte Carlo error leaves, NaN where nothing was drawn; ``how``, "formula" or "simulation"; of designs with
         contexts ``contexts``. Infinite where no number is enough.
     curves : pandas.DataFrame

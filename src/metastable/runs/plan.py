@@ -175,6 +175,8 @@ def plan(study: str | Study | Path | pd.DataFrame, *, progress: bool = True, **o
     """
     stages: Stages = RichStages(Console()) if progress else Silent()
     entries = {entry.name: entry for entry in PLAN_OPTIONS}
+    shown = "frame" if isinstance(study, pd.DataFrame) else repr(study.name if isinstance(study, Study) else str(study))
+    arguments = ", ".join([shown, *(f"{name}={value!r}" for name, value in options.items())])
     file: TableFile | None = None
     if isinstance(study, pd.DataFrame | Path) or (isinstance(study, str) and is_table_file(study)):
         file = _table(study, options)
@@ -190,8 +192,6 @@ def plan(study: str | Study | Path | pd.DataFrame, *, progress: bool = True, **o
         chosen = None if file.has_several else study_of(file)
     else:
         chosen = study if isinstance(study, Study) else all_studies().get(str(study))
-    shown = "frame" if isinstance(study, pd.DataFrame) else repr(getattr(study, "name", study))
-    arguments = ", ".join([shown, *(f"{name}={value!r}" for name, value in options.items())])
     return run_plan(chosen, given, file=file, stages=stages, command=f"metastable.plan({arguments})")
 
 

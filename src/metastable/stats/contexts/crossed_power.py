@@ -29,7 +29,7 @@ class CrossedSpread:
         Variance of the effect in one cell of one item and one context: what differs between items, between contexts,
         and what is left. Of m items and k contexts its squared error is item / m + context / k + residual / (m k).
     scale : ndarray of float64, shape (n_features,)
-        Standard deviation that Hedges' g divides by.
+        What an effect is divided by for Hedges' g, its small-sample factor with it.
     n_items, n_contexts : int
         Of the pilot; where items lie in one condition each, items of either condition.
     between : bool
@@ -77,7 +77,7 @@ def crossed_spread(found: CrossedTest, *, between: bool, per_condition: int | No
     InputError
         If no feature varies.
     """
-    kept = ~found.flat & found.converged & (found.standardizer > 0) & (found.se > 0)
+    kept = ~found.flat & found.converged & (found.standardizer > 0) & (found.se > 0) & (found.g != 0)
     if not kept.any():
         raise InputError("no feature of the pilot varies over items and contexts; no effect has a size in it")
 
@@ -90,7 +90,7 @@ def crossed_spread(found: CrossedTest, *, between: bool, per_condition: int | No
         item=item,
         context=known(found.variance_context_slope),
         residual=known(found.variance_residual) * (1 if of_differences else 2),
-        scale=found.standardizer[kept],
+        scale=found.estimate[kept] / found.g[kept],
         n_items=found.n_items if per_condition is None else per_condition,
         n_contexts=found.n_contexts,
         between=between,
