@@ -146,7 +146,7 @@ finally:
         ("run", "--csv", "no_such_file.csv"),
         ("plan", "--help"),
         ("plan", "mt40k_topbotk", "--power", "1"),
-        ("plan", "carrier_pairs"),
+        ("plan", "carrier_pairs", "--out", "nowhere"),
     ],
 )
 def test_what_is_refused_or_shown_at_once_loads_nothing_heavy(words):

@@ -202,6 +202,16 @@ def test_a_pilot_of_another_study_or_of_other_material_is_refused(out, pilots, t
         _plan(out, "two", heads=5)
 
 
+def test_a_report_without_its_cube_is_no_pilot_and_the_plan_says_so(tmp_path):
+    ran = metastable.run("null_split", k=40, permutations=99, progress=False, out=tmp_path)
+    (ran.report.parent / "counts.zarr").rename(tmp_path / "elsewhere")
+    found = metastable.plan("null_split", effect=1.0, heads=4, progress=False, out=tmp_path, simulations=100)
+    assert found.found.pilot is None
+    assert any("is no pilot, since its cube" in text for text in found.assumptions)
+    with pytest.raises(InputError, match="is gone"):
+        metastable.plan("null_split", pilot=tmp_path / "null_split", progress=False, out=tmp_path)
+
+
 def test_the_command_says_what_python_does(out, pilots, capsys):
     pilots("pairs")
     arguments = ["plan", str(out / "pairs.csv"), "--effect", "0.7", "--out", str(out), "--simulations", "200"]

@@ -166,6 +166,20 @@ def chosen_plan(study: Study, typed: Mapping[str, Any], recorded: Options | None
 def pilot_folder(name: str, given: str | None, out: str) -> Path | None:
     """Return the folder of the pilot: the one given, else that of the study's finished run; None for none.
 
+    Parameters
+    ----------
+    name : str
+        Of the study.
+    given : str or None
+        What was given for the pilot.
+    out : str
+        Folder that holds the study's.
+
+    Returns
+    -------
+    Path or None
+        None too where the study's own folder holds a report without its cube, as git keeps it.
+
     Raises
     ------
     InputError
@@ -174,10 +188,15 @@ def pilot_folder(name: str, given: str | None, out: str) -> Path | None:
     if given == FORMULA_ALONE:
         return None
     folder = Path(out) / name if given is None else Path(given)
-    if (folder / "run.json").is_file():
+    if (folder / "run.json").is_file() and (folder / "counts.zarr").is_dir():
         return folder
     if given is None:
         return None
+    if (folder / "run.json").is_file():
+        raise InputError(
+            f"--pilot {given}: its cube, counts.zarr, is gone, which holds what heads did with each text; run it again, "
+            f"or give {FORMULA_ALONE}"
+        )
     raise InputError(f"--pilot {given}: no finished run lies there; give the folder of one, or {FORMULA_ALONE}")
 
 

@@ -350,11 +350,20 @@ def _by_formula(study: Study, options: Options, chosen: PlanOptions, command: st
         _SAMPLED.format(share=chosen.share),
         _OMNIBUS,
         _COVARIATES,
+        *_no_cube(study, chosen),
     ]
     return _simulated(
         study, population, design, unit, chosen, assumptions, command, advance, spread=spread, pilot=None,
         family=np.zeros(n_heads, dtype=int), n_heads=n_heads,
     )  # fmt: skip
+
+
+def _no_cube(study: Study, chosen: PlanOptions) -> list[str]:
+    """Say that a report lies where a pilot was looked for, which cannot be one."""
+    folder = Path(chosen.out) / study.name
+    if chosen.pilot is not None or not (folder / "run.json").is_file():
+        return []
+    return [f"The report in {folder} is no pilot, since its cube (counts.zarr) is gone; run it again to plan from it."]
 
 
 def _heads_of(options: Options) -> int:
