@@ -256,3 +256,12 @@ def test_a_head_in_three_conditions_agrees_with_welch_and_hotelling(tmp_path, pa
     assert len(head.pairs) == 3
     with pytest.raises(InputError, match="layers 1 to 6"):
         result.head(9, 9)
+
+
+def test_words_of_several_packings_are_rows_of_their_own(tmp_path):
+    result = metastable.run("mt40k_topbotk", k=60, packings=2, permutations=199, progress=False, out=tmp_path)
+    head = result.head(2, 3)
+    assert len(head.frame) == len(head.units) == len(result.found.material.units)
+    found = head.check()
+    assert not found["agrees"].map(lambda agrees: agrees is False).any(), found.to_string()
+    assert "words" in head.sentence

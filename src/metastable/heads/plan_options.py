@@ -194,8 +194,8 @@ def pilot_folder(name: str, given: str | None, out: str) -> Path | None:
         return None
     if (folder / "run.json").is_file():
         raise InputError(
-            f"--pilot {given}: its cube, counts.zarr, is gone, which holds what heads did with each text; run it again, "
-            f"or give {FORMULA_ALONE}"
+            f"--pilot {given}: its cube, counts.zarr, is gone, which holds what heads did with each text; run it "
+            f"again, or give {FORMULA_ALONE}"
         )
     raise InputError(f"--pilot {given}: no finished run lies there; give the folder of one, or {FORMULA_ALONE}")
 

@@ -82,7 +82,7 @@ def crossed_spread(found: CrossedTest, *, between: bool, per_condition: int | No
         raise InputError("no feature of the pilot varies over items and contexts; no effect has a size in it")
 
     def known(values: Floats) -> Floats:
-        return np.nan_to_num(values[kept])
+        return np.asarray(np.nan_to_num(values[kept]), dtype=np.float64)
 
     of_differences = found.formula.startswith("difference")
     item = 2 * known(found.variance_item) if between else known(found.variance_item_slope)
