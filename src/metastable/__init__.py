@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from metastable.runs.conditions import ConditionsResult
     from metastable.runs.notebook import Result, run
     from metastable.runs.notebook_models import ModelsResult, run_models
+    from metastable.runs.plan import Plan, plan
 
     __version__: str
 
@@ -27,10 +28,12 @@ __all__ = [
     "ConditionsResult",
     "InputError",
     "ModelsResult",
+    "Plan",
     "Result",
     "__version__",
     "figures",
     "load_counts",
+    "plan",
     "run",
     "run_models",
     "stats",
@@ -41,8 +44,10 @@ _SUBPACKAGES = {"figures", "stats"}
 _HOMES = {
     "ConditionsResult": "metastable.runs.conditions",
     "ModelsResult": "metastable.runs.notebook_models",
+    "Plan": "metastable.runs.plan",
     "Result": "metastable.runs.notebook",
     "load_counts": "metastable.extraction.store",
+    "plan": "metastable.runs.plan",
     "run": "metastable.runs.notebook",
     "run_models": "metastable.runs.notebook_models",
 }

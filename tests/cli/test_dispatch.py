@@ -59,6 +59,16 @@ def test_help_shows_every_option_with_its_default(capsys):
         (["swep"], "did you mean the command 'sweep'"),
         (["calibrate", "mt40k_topbot"], "did you mean 'mt40k_topbotk'"),
         (["sweep"], "sweep needs a study"),
+        (["plan"], "plan needs a study"),
+        (["plan", "mt40k_topbotk", "--effect", "0"], "--effect 0: no number of units finds an effect of that size"),
+        (["plan", "mt40k_topbotk", "--power", "1"], "--power 1: no number of units finds an effect always"),
+        (["plan", "mt40k_topbotk", "--power", "0.04"], "--power 0.04: a test at --alpha 0.05 finds as much"),
+        (["plan", "mt40k_topbotk", "--pilot", "nowhere"], "--pilot nowhere: no finished run lies there"),
+        (["plan", "mt40k_topbotk", "--per-cluster", "3"], "the units of mt40k_topbotk are no clusters"),
+        (["plan", "mt40k_topbotk", "--contexts", "9"], "mt40k_topbotk has no items in contexts"),
+        (["plan", "carrier_pairs"], "only a pilot tells how much the effect varies over items and contexts"),
+        (["plan", "tvqa_pools"], "cannot be planned by formula"),
+        (["plan", "mt40k_topbotk", "--efect", "1"], "did you mean --effect?"),
         (["tvqa_answers"], "tvqa_answers needs TVQA's question files by --tvqa"),
         (["tvqa_pools", "--tvqa", "file", "--low", "0.99"], "--low 0.99 is not below --high 0.95"),
         (["mt40k_topbotk", "--model", "./no_such_folder"], "no_such_folder"),
@@ -91,7 +101,7 @@ def test_the_options_stand_under_headings(capsys):
         assert f"  --{option.name.replace('_', '-')}" in out
 
 
-@pytest.mark.parametrize("command", ["sweep", "calibrate", "compare", "run", "new"])
+@pytest.mark.parametrize("command", ["sweep", "calibrate", "compare", "run", "new", "plan"])
 def test_every_command_shows_its_options(capsys, command):
     with pytest.raises(SystemExit) as stop:
         main([command, "--help"], package=studies, program="metastable")
@@ -134,6 +144,9 @@ finally:
         ("mt40k_topbotk", "--norms", "no_such_file.csv"),
         ("tvqa_answers",),
         ("run", "--csv", "no_such_file.csv"),
+        ("plan", "--help"),
+        ("plan", "mt40k_topbotk", "--power", "1"),
+        ("plan", "carrier_pairs", "--out", "nowhere"),
     ],
 )
 def test_what_is_refused_or_shown_at_once_loads_nothing_heavy(words):

@@ -211,6 +211,13 @@ def test_sensitivity_curve_finds_where_power_reaches_its_target():
     )
 
 
+def test_power_curve_names_the_first_size_that_reaches_its_target():
+    table = pd.DataFrame({"test": ["t", "t", "t", "u"], "n": [10, 40, 90, 90], "power": [0.1, 0.6, 0.9, 0.5]})
+    assert figures.power_curve_alt(table, unit="pairs") == (
+        "Power over the number of pairs. Tests reach 80% power: t from 90; u never."
+    )
+
+
 def test_thresholds_and_sweeps(three):
     both = pd.concat([three, three.assign(threshold=0.5, p_perm_fdr=1.0)])
     assert figures.thresholds_plot_alt(both) == (

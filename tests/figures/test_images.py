@@ -142,6 +142,12 @@ def test_sensitivity_curve(power):
 
 
 @image
+def test_power_curve(power):
+    sizes = power.assign(n=(20 + 400 * power["effect"]).round())
+    return figures.power_curve(sizes, unit="pairs")
+
+
+@image
 def test_thresholds_plot(thresholds):
     return figures.thresholds_plot(thresholds)
 

@@ -58,6 +58,11 @@ COMMANDS: dict[str, Command] = {
     ),
     "new": Command("new NAME", "write a study file and its test to start from", "metastable.cli.new_command"),
     "freeze": Command("freeze STUDY", "record its claims and recipe before it is run", "metastable.cli.freeze_command"),
+    "plan": Command(
+        "plan STUDY --effect 0.3",
+        "how many texts, pairs or items find an effect, by formula or from a pilot",
+        "metastable.cli.plan_command",
+    ),
     "calibrate": Command(
         "calibrate STUDY",
         "run its tests where the truth is known: error rates and power",

@@ -30,6 +30,8 @@ from .mode_violins import mode_pair as mode_pair
 from .mode_violins import mode_pair_alt as mode_pair_alt
 from .packing_verdicts import packings_plot as packings_plot
 from .packing_verdicts import packings_plot_alt as packings_plot_alt
+from .power_curves import power_curve as power_curve
+from .power_curves import power_curve_alt as power_curve_alt
 from .profiles import effect_profiles as effect_profiles
 from .profiles import effect_profiles_alt as effect_profiles_alt
 from .profiles import effect_shares as effect_shares

@@ -54,11 +54,13 @@ __all__ = [
     "joint_model",
     "lone_head",
     "measures_beside",
+    "observations_of",
     "power_of",
     "require_resolution",
     "side_histograms",
     "side_spread",
     "thresholds_of",
+    "token_rows",
     "unit_values",
     "view_cube",
 ]
@@ -153,7 +155,7 @@ def lone_head(contrast: Contrast, options: Options, n_heads: int) -> str:
     )
 
 
-def _token_rows(
+def token_rows(
     cube: xr.Dataset,
     features: pd.DataFrame,
     threshold: float,
@@ -162,6 +164,25 @@ def _token_rows(
     covariates: tuple[str, ...],
     measure: str,
 ) -> TokenRows | None:
+    """Return the rows of the mixed model; None where they would say no more than the sequences' own tests.
+
+    Parameters
+    ----------
+    cube, contrast, sequences
+        As `analyse_cube` takes them.
+    features : pandas.DataFrame of n_features rows
+        With columns ``site, layer, head``.
+    threshold : float
+        One of the cube's thresholds.
+    covariates : tuple of str
+        Nuisance covariates.
+    measure : str
+        Which summary of the attention row.
+
+    Returns
+    -------
+    TokenRows or None
+    """
     design = contrast.design
     if covariates:
         nuisance = np.array([[s.covariates[name] for name in covariates] for s in sequences], dtype=np.float64)
@@ -196,7 +217,7 @@ def _token_rows(
     )
 
 
-def _observations(
+def observations_of(
     cube: xr.Dataset, features: pd.DataFrame, threshold: float, contrast: Contrast, options: Options
 ) -> Observations | None:
     """Sequence by sequence what tests over items and contexts take; None where they are over units."""
@@ -294,14 +315,14 @@ def analyse_cube(
             advance(int(100 * (2 * index + part + done / max(total, 1))), 200 * len(thresholds))
 
         values = contrast.values(unit_means(cube, features, threshold, measure))
-        observations = _observations(cube, features, threshold, contrast, options)
+        observations = observations_of(cube, features, threshold, contrast, options)
         arguments: dict[str, Any] = {
             "threshold": threshold,
             "measure": measure,
             "medians": _medians(
                 cube, features, threshold, contrast, measure, None if histograms is None else histograms[index]
             ),
-            "tokens": _token_rows(cube, features, threshold, contrast, sequences, options.covariates, measure)
+            "tokens": token_rows(cube, features, threshold, contrast, sequences, options.covariates, measure)
             if with_mixed_models and observations is None
             else None,
             # What holding all recorded covariates fixed would do is asked of the run's own measure.

@@ -17,6 +17,7 @@ from metastable.errors import InputError
 from metastable.extraction.store import load_counts
 from metastable.files import write_text, written_together
 from metastable.heads.cube import feature_table, unit_means
+from metastable.heads.one_head import pick_head
 from metastable.heads.record import ConditionsRecord, with_files, write_record
 from metastable.heads.results import RunResult
 from metastable.progress import Silent, Stages
@@ -26,6 +27,7 @@ from metastable.report.index import write_index
 from metastable.report.one_file import write_html
 from metastable.report.plate import placed_plates, save_plates
 from metastable.runs.clock import Clock
+from metastable.runs.notebook_head import ConditionsHead
 from metastable.runs.study import run_study
 from metastable.runs.writing_alone import writing_alone
 from metastable.stats.analysis import primary
@@ -71,6 +73,61 @@ class ConditionsResult:
     p_all: float
     results: dict[tuple[str, str], RunResult] = field(repr=False)
     sentences: tuple[str, ...] = ()
+
+    def head(self, layer: int, head: int, *, site: str | None = None) -> ConditionsHead:
+        """Return one head in all conditions: its data, the standard tools beside its numbers, and a paragraph.
+
+        Parameters
+        ----------
+        layer, head : int
+            Counted from 1, as in omnibus.csv.
+        site : str or None
+            Attention site; needed where several have such a head.
+
+        Returns
+        -------
+        ConditionsHead
+
+        Raises
+        ------
+        InputError
+            If there is no such head, with the ranges that there are; or no test of all conditions at once.
+        """
+        if self.omnibus.empty:
+            a, b = next(iter(self.results))
+            raise InputError(
+                f"the conditions were not tested all at once; look at two: metastable.Result(result.results[{a!r}, "
+                f"{b!r}]).head({layer}, {head})"
+            )
+        keys = pick_head(self.omnibus, layer, head, site)
+        first = next(iter(self.results.values()))
+        settled = first.record.options
+        columns = [str(column) for column in self.omnibus.columns]
+        names = tuple(column.removeprefix("mean_") for column in columns if column.startswith("mean_"))
+        features, values = _unit_values(names, self.results, settled.measure, settled.threshold[0])
+        values, block = _whole_blocks(values, len(names), paired=first.study.design.paired)
+        at = int(np.flatnonzero(np.all([features[name] == value for name, value in keys.items()], axis=0))[0])
+        frame = pd.DataFrame(
+            {
+                "unit": values.index.get_level_values("unit"),
+                "condition": values.index.get_level_values("condition"),
+                "value": values.iloc[:, at].to_numpy(dtype=np.float64),
+            }
+        )
+        frame.attrs.update(keys, measure=settled.measure, unit=first.contrast.unit, conditions=list(names))
+        mine = np.all([self.omnibus[name] == value for name, value in keys.items()], axis=0)
+        of_pairs = np.all([self.pairs[name] == value for name, value in keys.items()], axis=0)
+        return ConditionsHead(
+            row=self.omnibus[mine].iloc[0],
+            frame=frame,
+            conditions=names,
+            blocks=block is not None,
+            n_permutations=settled.permutations,
+            seed=settled.seed,
+            alpha=settled.alpha,
+            model=first.record.model.id,
+            pairs=self.pairs[of_pairs].reset_index(drop=True),
+        )
 
     def __str__(self) -> str:
         return " ".join(self.sentences)
@@ -222,6 +279,18 @@ def _unit_values(
     return features, pd.concat(parts, ignore_index=True).set_index(["condition", "unit"])
 
 
+def _whole_blocks(
+    values: pd.DataFrame, n_conditions: int, *, paired: bool
+) -> tuple[pd.DataFrame, NDArray[np.str_] | None]:
+    """Keep of units that are compared within themselves those that every condition has; and which unit a row is of."""
+    if not paired:
+        return values, None
+    sizes = values.groupby(level="unit").size()
+    whole = sizes.index[sizes == n_conditions]
+    kept = values[values.index.get_level_values("unit").isin(whole)]
+    return kept, kept.index.get_level_values("unit").to_numpy().astype(str)
+
+
 def _omnibus(
     conditions: Sequence[str], results: dict[tuple[str, str], RunResult]
 ) -> tuple[pd.DataFrame, float, str, str]:
@@ -235,14 +304,9 @@ def _omnibus(
         return pd.DataFrame(), float("nan"), "the effect is a slope", unit
     settled = first.record.options
     features, values = _unit_values(conditions, results, settled.measure, settled.threshold[0])
-    block: NDArray[np.str_] | None = None
-    if first.study.design.paired:
-        sizes = values.groupby(level="unit").size()
-        whole = sizes.index[sizes == len(conditions)]
-        if len(whole) <= len(conditions):
-            return pd.DataFrame(), float("nan"), f"{len(whole)} {unit}s have texts in every condition", unit
-        values = values[values.index.get_level_values("unit").isin(whole)]
-        block = values.index.get_level_values("unit").to_numpy().astype(str)
+    values, block = _whole_blocks(values, len(conditions), paired=first.study.design.paired)
+    if block is not None and len(set(block)) <= len(conditions):
+        return pd.DataFrame(), float("nan"), f"{len(set(block))} {unit}s have texts in every condition", unit
     labels = values.index.get_level_values("condition").to_numpy().astype(str)
     kept = values.to_numpy(dtype=np.float64)
     found = several_groups_test(

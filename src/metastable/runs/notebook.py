@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from rich.console import Console
 
+from metastable.heads.one_head import one_head
 from metastable.heads.record import RunVerdict
 from metastable.heads.results import RunResult
 from metastable.material.table_study import FILE_OPTIONS, TableFile, read_file, study_name, study_of
@@ -22,6 +23,7 @@ from metastable.report.plate import draw_named
 from metastable.report.run.plates import run_plates
 from metastable.report.run.verdict_sentences import verdict_sentences
 from metastable.runs.conditions import ConditionsResult, run_conditions
+from metastable.runs.notebook_head import Head
 from metastable.runs.progress_bars import RichStages
 from metastable.runs.study import run_study
 from metastable.stats.verdict import VERDICTS
@@ -60,6 +62,57 @@ class Result:
     def layers(self) -> pd.DataFrame:
         """Tests of every layer in every measure, as layers.csv holds them."""
         return self.found.tables.layers
+
+    def head(
+        self,
+        layer: int,
+        head: int,
+        *,
+        site: str | None = None,
+        threshold: float | None = None,
+        measure: str | None = None,
+        contrast: str | None = None,
+        view: str | None = None,
+    ) -> Head:
+        """Return one head: its data, the standard tools beside its numbers, and a paragraph for a paper.
+
+        Parameters
+        ----------
+        layer, head : int
+            Counted from 1, as in heads.csv.
+        site : str or None
+            Attention site; needed where several have such a head.
+        threshold : float or None
+            One of those that were tested; the primary one if None.
+        measure : str or None
+            One of those that were tested; the run's own if None.
+        contrast : str or None
+            Of a two-by-two design: ``"interaction"``, ``"condition"`` or the second factor's name; the primary one if
+            None.
+        view : str or None
+            One of the study's views; the whole sequences if None.
+
+        Returns
+        -------
+        Head
+
+        Raises
+        ------
+        InputError
+            If there is no such head, with the ranges that there are; or no such site, threshold, measure, contrast or
+            view.
+
+        Examples
+        --------
+        >>> result.head(5, 9).frame                 # doctest: +SKIP
+        >>> result.head(5, 9).check()               # doctest: +SKIP
+        >>> print(result.head(5, 9).sentence)       # doctest: +SKIP
+        """
+        return Head(
+            one_head(
+                self.found, layer, head, site=site, threshold=threshold, measure=measure, contrast=contrast, view=view
+            )
+        )
 
     @property
     def verdict(self) -> RunVerdict:

@@ -28,6 +28,7 @@ from .effects import hedges_g as hedges_g
 from .effects import mean_difference as mean_difference
 from .equivalence import equivalence_test as equivalence_test
 from .hierarchical import hierarchical_test as hierarchical_test
+from .intraclass import intraclass_correlation as intraclass_correlation
 from .mixed_models.joint import fit_joint_model as fit_joint_model
 from .mixed_models.mixed import MixedModels as MixedModels
 from .mixed_models.mixed import fit_mixed_models as fit_mixed_models
@@ -42,6 +43,7 @@ from .permutations.permutation import permutation_test as permutation_test
 from .permutations.permutation import permutation_test_contrast as permutation_test_contrast
 from .permutations.resolution import Resolution as Resolution
 from .permutations.resolution import resolution as resolution
+from .power_formulas import formula_sample_size as formula_sample_size
 from .several_groups import SeveralGroups as SeveralGroups
 from .several_groups import several_groups_test as several_groups_test
 from .several_groups import welch_anova as welch_anova
@@ -51,6 +53,9 @@ from .shared_noise import shared_noise as shared_noise
 from .sign_flips import SignFlips as SignFlips
 from .sign_flips import sign_flip_test as sign_flip_test
 from .simulation.calibrating import calibrate as calibrate
+from .simulation.sample_size import pilot_population as pilot_population
+from .simulation.sample_size import power_curves as power_curves
+from .simulation.sample_size import sample_sizes as sample_sizes
 from .simulation.sensitivity import sensitivity as sensitivity
 from .superiority import probability_of_superiority as probability_of_superiority
 from .transforms import transform_counts as transform_counts

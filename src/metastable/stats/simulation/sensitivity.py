@@ -12,18 +12,16 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from metastable.errors import InputError
-from metastable.stats.corrections import adjust_p_values
-from metastable.stats.samples import is_constant, split_samples
+from metastable.stats.samples import split_samples
 from metastable.stats.simulation.monte_carlo import estimate_rate
 from metastable.stats.simulation.planting import check_share, family_codes, plant_effects
+from metastable.stats.simulation.resampling import Draws, Rule, Source, centred_source, resample, welch_draws
 
 __all__ = ["Sensitivity", "sensitivity"]
 
 _STEPS = 25
 _SIMULATIONS_AT_ONCE = 64
 _RELABELINGS = 1000
-# A variance of a draw below this share of the sample's own is that of equal values.
-_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -60,67 +58,6 @@ class Sensitivity:
     correction: str
     alpha: float
     n_simulations: int
-
-
-@dataclass(frozen=True)
-class _Source:
-    """Two samples about their means (or the differences of partners about theirs), and the unit of effects.
-
-    With b None the sample is one of differences.
-    """
-
-    a: NDArray[np.float64]
-    b: NDArray[np.float64] | None
-    deviation: NDArray[np.float64]
-
-    @property
-    def n_relabelings(self) -> int:
-        if self.b is None:
-            return int(2 ** len(self.a))
-        return math.comb(len(self.a) + len(self.b), len(self.a))
-
-
-@dataclass(frozen=True)
-class _Draws:
-    """Difference of means, its standard error and degrees of freedom: of draws by features, or of one draw."""
-
-    difference: NDArray[np.float64]
-    se: NDArray[np.float64]
-    dof: NDArray[np.float64]
-
-    def row(self, i: int) -> _Draws:
-        return _Draws(self.difference[i], self.se[i], self.dof[i])
-
-    def t(self, shift: NDArray[np.float64] | float = 0.0) -> NDArray[np.float64]:
-        """T after adding `shift` to every unit of a: the error stays as it is."""
-        moved = self.difference + shift
-        undefined = np.where(moved == 0, 0.0, np.copysign(np.inf, moved))
-        return np.divide(moved, self.se, out=undefined, where=self.se > 0)
-
-
-@dataclass(frozen=True)
-class _Rule:
-    """How t becomes a corrected p: `maxima` are sorted null maxima of each family, for max-T only."""
-
-    correction: str
-    alpha: float
-    families: NDArray[np.intp]
-    resolution: int
-    maxima: list[NDArray[np.float64]] | None
-
-    def adjusted(self, t: NDArray[np.float64], dof: NDArray[np.float64]) -> NDArray[np.float64]:
-        if self.maxima is not None:
-            p = np.empty_like(t)
-            for code, null in enumerate(self.maxima):
-                members = self.families == code
-                below = np.searchsorted(null, np.abs(t[members]))
-                p[members] = (len(null) - below + 1) / (len(null) + 1)
-            return p
-        p = 2 * special.stdtr(dof, -np.abs(t))
-        p = np.asarray((self.resolution * p + 1) / (self.resolution + 1), dtype=np.float64)
-        if self.correction == "none":
-            return p
-        return adjust_p_values(p, method=self.correction, family=self.families, alpha=self.alpha)
 
 
 def sensitivity(
@@ -206,22 +143,22 @@ def sensitivity(
     _check(alpha=alpha, power=power, share=share, n_simulations=n_simulations, n_permutations=n_permutations)
     n_features = samples.a.shape[1]
     families = family_codes(family, n_features)
-    source = _centre(samples.a, samples.b, paired=samples.paired)
+    source = centred_source(samples.a, samples.b, paired=samples.paired)
     if not (source.deviation > 0).any():
         raise InputError("values has no feature that varies within a condition; no effect has a size in it")
     generator = np.random.default_rng(rng)
     grid = _grid(effects, source, alpha)
-    rule = _Rule(
+    rule = Rule(
         correction=correction,
         alpha=alpha,
         families=families,
-        resolution=min(n_permutations, source.n_relabelings - 1),
+        resolution=min(n_permutations, source.n_relabelings() - 1),
         maxima=_null_maxima(source, families, generator) if correction == "max-t" else None,
     )
     found = np.empty((n_simulations, len(grid)))
     for i in range(n_simulations):
         if i % _SIMULATIONS_AT_ONCE == 0:
-            draws = _draw(source, min(_SIMULATIONS_AT_ONCE, n_simulations - i), generator)
+            draws = resample(source, min(_SIMULATIONS_AT_ONCE, n_simulations - i), generator)
         sign = plant_effects(source.deviation > 0, families, share, generator)
         one = draws.row(i % _SIMULATIONS_AT_ONCE)
         for j, effect in enumerate(grid):
@@ -261,20 +198,7 @@ def _check(*, alpha: float, power: float, share: float, n_simulations: int, n_pe
             raise InputError(f"{name} is {count}; give at least {fewest}")
 
 
-def _centre(a: NDArray[np.float64], b: NDArray[np.float64], *, paired: bool) -> _Source:
-    flat = is_constant(a) & is_constant(b)
-    a, b = a - a.mean(axis=0), b - b.mean(axis=0)
-    # The population drawn from is the sample itself, so its variances divide by n.
-    if paired:
-        deviation = np.sqrt(((a**2).mean(axis=0) + (b**2).mean(axis=0)) / 2)
-    else:
-        deviation = np.sqrt(((a**2).sum(axis=0) + (b**2).sum(axis=0)) / (len(a) + len(b)))
-    deviation = np.where(flat, 0.0, deviation)
-    a, b = np.where(flat, 0.0, a), np.where(flat, 0.0, b)
-    return _Source(a - b, None, deviation) if paired else _Source(a, b, deviation)
-
-
-def _grid(effects: ArrayLike | None, source: _Source, alpha: float) -> NDArray[np.float64]:
+def _grid(effects: ArrayLike | None, source: Source, alpha: float) -> NDArray[np.float64]:
     if effects is not None:
         grid = np.asarray(effects, dtype=np.float64)
         if grid.ndim != 1 or len(grid) < 2 or not (np.isfinite(grid) & (grid >= 0)).all() or (np.diff(grid) <= 0).any():
@@ -291,62 +215,20 @@ def _grid(effects: ArrayLike | None, source: _Source, alpha: float) -> NDArray[n
     return np.linspace(0.0, float(top), _STEPS)
 
 
-def _mean_and_error(
-    values: NDArray[np.float64], weight: NDArray[np.float64], n: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean of every draw and its squared standard error; weight (n_draws, n_units) sums to n."""
-    mean = weight @ values / n
-    squares = weight @ values**2 - n * mean**2
-    floor = _ROUNDING * (values**2).sum(axis=0)
-    return mean, np.where(squares <= floor, 0.0, squares) / (n * (n - 1))
-
-
-def _paired(source: _Source, weight: NDArray[np.float64]) -> _Draws:
-    n = len(source.a)
-    mean, squared = _mean_and_error(source.a, weight, n)
-    return _Draws(mean, np.sqrt(squared), np.full_like(mean, n - 1.0))
-
-
-def _welch(
-    values_a: NDArray[np.float64],
-    values_b: NDArray[np.float64],
-    weight_a: NDArray[np.float64],
-    weight_b: NDArray[np.float64],
-) -> _Draws:
-    n_a, n_b = round(weight_a[0].sum()), round(weight_b[0].sum())
-    mean_a, part_a = _mean_and_error(values_a, weight_a, n_a)
-    mean_b, part_b = _mean_and_error(values_b, weight_b, n_b)
-    total = part_a + part_b
-    share_a = np.divide(part_a, total, out=np.full_like(total, 0.5), where=total > 0)
-    dof = 1.0 / (share_a**2 / (n_a - 1) + (1 - share_a) ** 2 / (n_b - 1))
-    return _Draws(mean_a - mean_b, np.sqrt(total), dof)
-
-
-def _draw(source: _Source, n_draws: int, rng: np.random.Generator) -> _Draws:
-    """Draw units with replacement from each condition, or pairs."""
-
-    def weights(n: int) -> NDArray[np.float64]:
-        return rng.multinomial(n, np.full(n, 1 / n), size=n_draws).astype(np.float64)
-
-    if source.b is None:
-        return _paired(source, weights(len(source.a)))
-    return _welch(source.a, source.b, weights(len(source.a)), weights(len(source.b)))
-
-
-def _null_maxima(source: _Source, families: NDArray[np.intp], rng: np.random.Generator) -> list[NDArray[np.float64]]:
+def _null_maxima(source: Source, families: NDArray[np.intp], rng: np.random.Generator) -> list[NDArray[np.float64]]:
     """Sorted maxima of |t| over each family under random relabelings (sign flips of pairs)."""
     if source.b is None:
         signs = rng.choice([-1.0, 1.0], size=(_RELABELINGS, len(source.a)))
         n = len(source.a)
         mean = signs @ source.a / n
         squares = np.maximum((source.a**2).sum(axis=0) - n * mean**2, 0.0)
-        draws = _Draws(mean, np.sqrt(squares / (n * (n - 1))), np.full_like(mean, n - 1.0))
+        draws = Draws(mean, np.sqrt(squares / (n * (n - 1))), np.full_like(mean, n - 1.0))
     else:
         both = np.concatenate([source.a, source.b])
         side = np.zeros((_RELABELINGS, len(both)))
         side[:, : len(source.a)] = 1.0
         side = rng.permuted(side, axis=1)
-        draws = _welch(both, both, side, 1.0 - side)
+        draws = welch_draws(both, both, side, 1.0 - side)
     size = np.abs(draws.t())
     return [np.sort(size[:, families == code].max(axis=1)) for code in np.unique(families)]
 
