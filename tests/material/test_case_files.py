@@ -166,7 +166,7 @@ def test_words_of_any_script_are_one_word_each_and_what_is_unknown_is_told(tmp_p
     assert material.sequences[1].token_ids == material.sequences[2].token_ids
     notes = " / ".join(material.notes)
     assert "1 row holds letters that are written apart from their marks" in notes
-    assert "lacks a piece of 1 words" in notes
+    assert "lacks a piece of 1 word," in notes
     assert "🙂🙂 (row 6)" in notes
 
 

@@ -67,7 +67,7 @@ def test_subjects_of_both_kinds_are_counted_and_never_refused(n_crossed, paired)
     frame.loc[nested, "subject"] += frame.loc[nested, "condition"]
     table = taken(frame)
     assert (table.design.paired, table.design.clustered) == (paired, not paired)
-    assert "were left out" in " ".join(table.notes)
+    assert "was left out" in " ".join(table.notes)
     assert len(contrasts(frame)) == 1
 
 
@@ -103,7 +103,7 @@ def test_a_pair_without_partner_is_refused_by_row_or_dropped_and_counted():
         taken(frame)
     table = taken(frame, drop_incomplete=True)
     assert len(table.rows) == 8
-    assert "1 of 5 items have texts in one condition only and were left out, with 1 texts" in table.notes
+    assert "1 of 5 items has texts in one condition only and was left out, with 1 text" in table.notes
 
 
 def test_empty_cells_are_refused_by_row_or_dropped_and_counted():

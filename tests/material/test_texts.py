@@ -98,7 +98,7 @@ def test_the_notes_count_what_was_cut_and_what_occurs_again(tmp_path):
     assert "x: 3 texts, 1 cut to 4 tokens" in notes
     assert "y: 2 texts, 0 cut to 4 tokens" in notes
     assert "occur more than once: 1 of x;" in notes
-    assert "1 texts occur in both conditions" in notes
+    assert "1 text occurs in both conditions" in notes
     assert "the column more is not used" in notes
 
 
@@ -145,13 +145,13 @@ def test_names_of_special_tokens_are_letters_and_are_told(tmp_path):
     inner = TOKENIZER.tokens(sequence.token_ids[1:-1])
     assert not {"[SEP]", "[CLS]", "[PAD]", "[MASK]"} & set(inner)
     assert len(sequence.words) == 9
-    assert "1 texts hold the name of a special token, read as the letters that it is: rows 2 (SEP)" in made.notes
+    assert "1 text holds the name of a special token, read as the letters that it is: row 2 (SEP)" in made.notes
 
 
 def test_what_the_vocabulary_lacks_is_told(tmp_path):
     made = material_of(tmp_path, "🙂🙂 smiles", "Wie geht's?", "مرحبا", "plain words")
     (note,) = [note for note in made.notes if "lacks" in note]
-    assert "lacks a piece of 1 words" in note
+    assert "lacks a piece of 1 word," in note
     assert "🙂🙂 (row 2)" in note
     assert [len(sequence.words) for sequence in made.sequences] == [2, 2, 1, 2]
     assert not [note for note in material_of(tmp_path, "one", "two").notes if "hold" in note]
@@ -160,13 +160,13 @@ def test_what_the_vocabulary_lacks_is_told(tmp_path):
 def test_composed_and_decomposed_letters_are_one_word(tmp_path):
     made = material_of(tmp_path, "nai\u0308ve", "na\u00efve")
     assert {sequence.words for sequence in made.sequences} == {("na\u00efve",)}
-    assert "1 texts occur in both conditions" in made.notes
+    assert "1 text occurs in both conditions" in made.notes
 
 
 def test_characters_that_turn_the_direction_of_writing_are_left_out_and_told(tmp_path):
     made = material_of(tmp_path, "safe \u202eevil\u202c words", "others")
     assert made.sequences[0].text == "safe evil words"
-    assert any("turn the direction of writing were left out of 1 rows: 2" in note for note in made.notes)
+    assert any("turn the direction of writing were left out of 1 row: 2" in note for note in made.notes)
     assert read_texts(write(tmp_path, "condition,text\na\u202eb,x\nc,y\n")).conditions == ("ab", "c")
 
 
@@ -174,7 +174,7 @@ def test_a_text_of_a_book_is_read_and_cut(tmp_path):
     table = read_texts(write(tmp_path, "condition,text\na," + "word " * 32_000 + "\nb,short\n"))
     made = text_material(table, TOKENIZER)
     assert len(made.sequences[0].token_ids) <= TOKENIZER.max_length
-    assert "a: 1 texts, 1 cut to 512 tokens" in made.notes
+    assert "a: 1 text, 1 cut to 512 tokens" in made.notes
 
 
 def test_contexts_of_a_file_reach_the_sequences_and_none_may_be_empty(tmp_path):

@@ -168,9 +168,10 @@ def _complete_pairs(texts: TextRows, drop: bool) -> tuple[TextRows, tuple[str, .
             f"condition{every}; give it a partner, or leave such rows out" + ("" if every else " by --drop-incomplete")
         )
     kept = tuple(row for row in texts.rows if row.pair not in lonely)
+    has, was = ("has", "was") if len(lonely) == 1 else ("have", "were")
     note = (
-        f"{len(lonely):,} of {len(sides):,} {_noun(texts, 'pair', 'pair')}s have texts in one condition only and were "
-        f"left out, with {plural(len(texts.rows) - len(kept), 'text')}"
+        f"{len(lonely):,} of {len(sides):,} {_noun(texts, 'pair', 'pair')}s {has} texts in one condition only and "
+        f"{was} left out, with {plural(len(texts.rows) - len(kept), 'text')}"
     )
     return replace(texts, rows=kept), (note,)
 
@@ -206,8 +207,9 @@ def _clusters(texts: TextRows, conditions: tuple[str, str], context: str) -> Des
     notes: tuple[str, ...] = ()
     if n_lost:
         which = "one condition only" if paired else "both conditions"
+        has, was = ("has", "was") if lost == 1 else ("have", "were")
         notes = (
-            f"{lost:,} of {len(sides):,} {called}s have texts in {which} and were left out, with "
+            f"{lost:,} of {len(sides):,} {called}s {has} texts in {which} and {was} left out, with "
             f"{plural(n_lost, 'text')}: the others have them in {'both' if paired else 'one'}",
         )
     if not paired:
@@ -297,9 +299,10 @@ def _factorial(texts: TextRows, conditions: tuple[str, str], drop: bool) -> Desi
                 "or leave such rows out" + ("" if len(lacking) == len(cells) else " by --drop-incomplete")
             )
         kept = tuple(row for row in rows if row.pair not in lacking)
+        lack, was = ("lacks", "was") if len(lacking) == 1 else ("lack", "were")
         notes = (
-            f"{len(lacking):,} of {len(cells):,} {unit}s lack a text of one cell of the design and were left out, with "
-            f"{plural(len(rows) - len(kept), 'text')}",
+            f"{len(lacking):,} of {len(cells):,} {unit}s {lack} a text of one cell of the design and {was} left out, "
+            f"with {plural(len(rows) - len(kept), 'text')}",
         )
         rows = kept
     name = column_key(column)
