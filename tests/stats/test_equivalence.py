@@ -159,6 +159,14 @@ def test_partners_that_differ_by_a_constant_are_decided_by_the_margin():
     assert equivalence_test(far, condition, pair=pair) > 0.999
 
 
+def test_two_pairs_that_differ_by_the_same_show_nothing():
+    # neither the error of the difference nor that of the standard deviation can be told from them
+    base = np.array([[1.0], [4.0]])
+    for shift in (0.0, 2.0**-10, 2.0**10):
+        values = np.concatenate([base + shift, base])
+        assert equivalence_test(values, np.arange(4) < 2, pair=np.tile([0, 1], 2)) == 1
+
+
 @pytest.mark.parametrize("margin", [0.0, -0.2, np.nan, np.inf])
 def test_margin_must_be_positive(margin):
     with pytest.raises(InputError, match="margin is"):

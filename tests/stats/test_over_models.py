@@ -304,3 +304,10 @@ def test_joint_draws_are_of_models_and_units_together():
     some = np.arange(8) < 3
     assert found.joint(some)[:, where].mean() == pytest.approx(estimate[some].mean(), abs=0.02)
     assert found.percentile(some)[0][where] >= estimate[some].min() - 4 * np.sqrt(cov.max())
+
+
+def test_models_that_agree_exactly_do_not_vary_and_shapes_must_fit():
+    found = stats.heterogeneity([0.3, 0.3, 0.3], [0.01, 0.02, 0.03], mean=0.3, se=0.05)
+    assert (found.tau, found.i_squared, found.q, found.p) == (0, 0, 0, 1)
+    with pytest.raises(InputError, match="give one of each a model"):
+        stats.heterogeneity([0.1, 0.2, 0.3], [0.01, 0.02], mean=0.2, se=0.05)

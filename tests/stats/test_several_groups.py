@@ -102,3 +102,11 @@ def test_a_feature_that_does_not_vary_is_no_finding():
 def test_what_can_not_be_tested_is_refused(values, label, block, complaint):
     with pytest.raises(InputError, match=complaint):
         several_groups_test(values, label, block=block, n_permutations=9)
+
+
+def test_within_blocks_a_feature_that_does_not_vary_is_no_finding():
+    varied = np.random.default_rng(12).normal(size=(30, 1))
+    block, label = np.repeat(np.arange(10), 3), np.tile(list("xyz"), 10)
+    found = several_groups_test(np.column_stack([np.ones(30), varied]), label, block=block, n_permutations=99)
+    assert (found.statistic[0], found.p[0]) == (0, 1)
+    assert found.statistic[1] > 0

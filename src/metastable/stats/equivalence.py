@@ -47,7 +47,7 @@ def equivalence_test(
     ndarray of float64, shape (n_features,)
         The larger p of the two one-sided tests: small where the difference is shown to lie inside the
         margin. A feature in which both samples are constant has p = 1: without a standard deviation the
-        margin has no size and nothing is shown.
+        margin has no size and nothing is shown; nor is it by two pairs that differ by the same, which have no error.
 
     Raises
     ------
@@ -102,7 +102,7 @@ def equivalence_test(
     else:
         se, dof = welch(moments)
     room = margin * scale - np.abs(difference)
-    t = np.divide(room, se, out=np.copysign(np.inf, room), where=se > 0)
+    t = np.divide(room, se, out=np.full_like(room, -np.inf), where=se > 0)
     return np.where(scale > 0, special.stdtr(dof, -t), 1.0)
 
 
