@@ -1,10 +1,32 @@
-"""Where there is no card, Triton's kernels are run by its interpreter, which it is told before it is first imported."""
+"""What all tests share: Triton's interpreter where there is no card, and reports without drawing their figures."""
 
 from __future__ import annotations
 
+import base64
 import os
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
 
+import pytest
 import torch
 
 if not torch.cuda.is_available():
+    # Triton reads it when it is first imported
     os.environ.setdefault("TRITON_INTERPRET", "1")
+
+_DOT = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+A8AAQUBAScY42YAAAAASUVORK5CYII=")
+
+
+@pytest.fixture(scope="module")
+def undrawn_figures() -> Iterator[None]:
+    """Runs of studies save a dot for each figure, which takes most of a small run's time; no test here looks at them."""
+
+    def save(figure: object, folder: Path, stem: str, *, alt: str | None = None) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{stem}.png").write_bytes(_DOT)
+        (folder / f"{stem}.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>", encoding="utf-8")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("metastable.runs.study.saving_beside", lambda _=None: nullcontext(save))
+        yield

@@ -65,7 +65,7 @@ def test_more_different_counts_than_rounding_explains_are_a_failure(monkeypatch,
         gpu.main()
 
 
-@pytest.mark.slow
+@pytest.mark.benchmark
 def test_every_line_for_a_card_runs_dry():
     pytest.importorskip("triton", reason="Triton is not installed; it comes with the extra dev on Linux")
     done = run("gpu.py", "--dry")
@@ -77,7 +77,7 @@ def test_every_line_for_a_card_runs_dry():
     assert "settings, bfloat16 4 x 12" in done.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.benchmark
 def test_both_sides_of_the_main_job_find_the_same_means():
     done = run("main_job.py", "--k", "60", "--permutations", "99", "--turns", "1", "--threads", "1")
     assert done.returncode == 0, done.stderr

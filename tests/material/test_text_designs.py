@@ -67,7 +67,7 @@ def test_subjects_of_both_kinds_are_counted_and_never_refused(n_crossed, paired)
     frame.loc[nested, "subject"] += frame.loc[nested, "condition"]
     table = taken(frame)
     assert (table.design.paired, table.design.clustered) == (paired, not paired)
-    assert "was left out" in " ".join(table.notes)
+    assert " left out, with " in " ".join(table.notes)
     assert len(contrasts(frame)) == 1
 
 

@@ -17,6 +17,8 @@ from metastable.study import Options
 from metastable.study.definition import View
 from metastable.study.registry import find_studies
 
+pytestmark = pytest.mark.usefixtures("undrawn_figures")
+
 ARGUMENTS = ["mt40k_topbotk", "--k", "100", "--permutations", "200"]
 
 

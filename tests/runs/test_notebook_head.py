@@ -13,6 +13,8 @@ from scipy import stats
 import metastable
 from metastable.errors import InputError
 
+pytestmark = pytest.mark.usefixtures("undrawn_figures")
+
 NEAR = ["apple", "bridge", "candle", "desert", "engine", "forest", "garden", "hammer", "island", "jacket"]
 FAR = ["idea", "hope", "truth", "theory", "justice", "reason", "belief", "doubt", "honor", "mercy"]
 FRAMES = ("They think that the {} is near", "We spoke of the {} again today", "Nobody knew the {} at all", "A {} stays")

@@ -14,6 +14,8 @@ from metastable.cli import main
 from metastable.errors import InputError
 from metastable.stats.power_formulas import formula_sample_size
 
+pytestmark = pytest.mark.usefixtures("undrawn_figures")
+
 NEAR = ["apple", "bridge", "candle", "desert", "engine", "forest", "garden", "hammer", "island", "jacket"]
 FAR = ["idea", "hope", "truth", "theory", "justice", "reason", "belief", "doubt", "honor", "mercy"]
 FRAMES = ("They think that the {} is near", "We spoke of the {} again today", "Nobody knew the {} at all", "A {} stays")
