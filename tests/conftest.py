@@ -20,7 +20,7 @@ _DOT = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR
 
 @pytest.fixture(scope="module")
 def undrawn_figures() -> Iterator[None]:
-    """Runs of studies save a dot for each figure, which takes most of a small run's time; no test here looks at them."""
+    """Runs of studies save a dot for each figure: drawing takes most of a small run, and no test here looks at them."""
 
     def save(figure: object, folder: Path, stem: str, *, alt: str | None = None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
