@@ -216,6 +216,7 @@ def test_power_curve_names_the_first_size_that_reaches_its_target():
     assert figures.power_curve_alt(table, unit="pairs") == (
         "Power over the number of pairs. Tests reach 80% power: t from 90; u never."
     )
+    assert "t from 71; u never" in figures.power_curve_alt(table, unit="pairs", reached={"t": 71.0, "u": np.nan})
 
 
 def test_thresholds_and_sweeps(three):

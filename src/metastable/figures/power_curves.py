@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -14,7 +16,12 @@ __all__ = ["power_curve", "power_curve_alt"]
 
 @drawing
 def power_curve(
-    table: pd.DataFrame, *, target: float = 0.8, unit: str = "units of each condition", title: str | None = None
+    table: pd.DataFrame,
+    *,
+    target: float = 0.8,
+    unit: str = "units of each condition",
+    reached: Mapping[str, float] | None = None,
+    title: str | None = None,
 ) -> Figure:
     """Show how often an effect is found by each test with each number of units.
 
@@ -27,6 +34,9 @@ def power_curve(
         The power that is marked.
     unit : str
         What is counted.
+    reached : mapping of str to float, optional
+        The size at which each test reaches the target, where it is known between those that were tried; without it the
+        smallest size tried that does.
     title : str, optional
         Instead of one that states the smallest number that reaches the target.
 
@@ -59,32 +69,39 @@ def power_curve(
     axes.set_xlabel(unit)
     axes.set_ylabel("power")
     axes.legend(loc="lower right", fontsize=FONT - 0.5, frameon=False)
-    axes.set_title(title or f"{target:.0%} power: {_finding(table, target)}", loc="left")
+    axes.set_title(title or f"{target:.0%} power: {_finding(table, target, reached)}", loc="left")
     return figure
 
 
-def _reached(rows: pd.DataFrame, target: float) -> int | None:
-    """Return the smallest size of those tried whose power is the target's or more."""
-    ordered = rows.sort_values("n")
-    at = np.flatnonzero(ordered["power"].to_numpy(dtype=float) >= target)
-    return int(ordered["n"].iloc[at[0]]) if len(at) else None
+def _sizes(table: pd.DataFrame, target: float, reached: Mapping[str, float] | None) -> dict[str, int | None]:
+    """Return for each test the size that reaches the target; None where none does."""
+    found: dict[str, int | None] = {}
+    for name, rows in table.groupby("test", sort=False):
+        ordered = rows.sort_values("n")
+        at = np.flatnonzero(ordered["power"].to_numpy(dtype=float) >= target)
+        found[str(name)] = int(ordered["n"].iloc[at[0]]) if len(at) else None
+        if reached is not None and np.isfinite(known := reached.get(str(name), np.nan)):
+            found[str(name)] = int(known)
+    return found
 
 
-def _finding(table: pd.DataFrame, target: float) -> str:
-    found = {str(name): _reached(rows, target) for name, rows in table.groupby("test", sort=False)}
-    known = {name: n for name, n in found.items() if n is not None}
+def _finding(table: pd.DataFrame, target: float, reached: Mapping[str, float] | None) -> str:
+    known = {name: n for name, n in _sizes(table, target, reached).items() if n is not None}
     if not known:
         return "no test reaches it with these numbers"
     best = min(known, key=lambda name: known[name])
-    return f"from {known[best]:,} ({best})"
+    return f"{best} from {known[best]:,}"
 
 
 @alt_of(power_curve)
-def power_curve_alt(table: pd.DataFrame, *, target: float = 0.8, unit: str = "units of each condition") -> str:
+def power_curve_alt(
+    table: pd.DataFrame,
+    *,
+    target: float = 0.8,
+    unit: str = "units of each condition",
+    reached: Mapping[str, float] | None = None,
+) -> str:
     """Say in words what `power_curve` shows; parameters as there."""
     require_columns(table, ["test", "n", "power"], "the table of power")
-    parts = []
-    for name, rows in table.groupby("test", sort=False):
-        n = _reached(rows, target)
-        parts.append(f"{name} {'never' if n is None else f'from {n:,}'}")
+    parts = [f"{name} {'never' if n is None else f'from {n:,}'}" for name, n in _sizes(table, target, reached).items()]
     return f"Power over the number of {unit}. Tests reach {target:.0%} power: {'; '.join(parts)}."

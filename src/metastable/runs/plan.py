@@ -670,12 +670,19 @@ def _figure(found: PlanFound, effect: float | None) -> Figure:
     size = planned[0] if effect is None else effect
     if size not in planned:
         raise InputError(f"effect={effect!r}: it was not planned for; there are {', '.join(f'{e:g}' for e in planned)}")
-    return figures.power_curve(_curve(found, size), target=found.options.power, unit=counted(found))
+    return figures.power_curve(_curve(found, size), **_shown(found, size))
 
 
 def _curve(found: PlanFound, effect: float) -> pd.DataFrame:
     rows = found.curves[found.curves["effect"] == effect]
     return rows.assign(test=rows["test"].map(_TEST_NAMES))
+
+
+def _shown(found: PlanFound, effect: float) -> dict[str, Any]:
+    """Return what the figure of power is told beside its curves: the sizes are those of the table."""
+    rows = found.table[(found.table["effect"] == effect) & found.table["test"].isin(_TEST_NAMES)]
+    sizes = dict(zip(rows["test"].map(_TEST_NAMES), rows["n_a"], strict=True))
+    return {"target": found.options.power, "unit": counted(found), "reached": sizes}
 
 
 def _written(found: PlanFound) -> Plan:
@@ -690,7 +697,7 @@ def _written(found: PlanFound) -> Plan:
         write_text(folder / "plan_curves.csv", found.curves.to_csv(index=False, lineterminator="\n"))
         effect = found.options.effect[0]
         figures.save_figure(_figure(found, effect), folder / "figures", "plan")
-        alt = figures.power_curve_alt(_curve(found, effect), target=found.options.power, unit=counted(found))
+        alt = figures.power_curve_alt(_curve(found, effect), **_shown(found, effect))
         figure = "figures/plan.png", f"{alt} The effect is {effect:g}."
     write_text(folder / "plan.md", render_plan(found, figure))
     return Plan(found)
