@@ -55,8 +55,8 @@ print(textwrap.fill(head.sentence, 76))
 # %%
 # The same numbers by other hands
 # -------------------------------
-# ``check`` runs scipy, pingouin and statsmodels on this head. ``agrees`` is empty where no tool answers the same question;
-# the column ``why`` says so.
+# ``check`` runs scipy, pingouin and statsmodels on this head. ``agrees`` is empty where no tool answers the same
+# question; the column ``why`` says so.
 
 check = head.check()
 check[["quantity", "ours", "theirs", "agrees"]].round(4)
