@@ -18,15 +18,21 @@ if not torch.cuda.is_available():
 _DOT = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+A8AAQUBAScY42YAAAAASUVORK5CYII=")
 
 
+def _save_a_dot(figure: object, folder: Path, stem: str, *, alt: str | None = None) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{stem}.png").write_bytes(_DOT)
+    (folder / f"{stem}.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>", encoding="utf-8")
+
+
 @pytest.fixture(scope="module")
 def undrawn_figures() -> Iterator[None]:
     """Runs of studies save a dot for each figure: drawing takes most of a small run, and no test here looks at them."""
-
-    def save(figure: object, folder: Path, stem: str, *, alt: str | None = None) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{stem}.png").write_bytes(_DOT)
-        (folder / f"{stem}.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>", encoding="utf-8")
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("metastable.runs.study.saving_beside", lambda _=None: nullcontext(save))
+        patch.setattr("metastable.runs.study.saving_beside", lambda _=None: nullcontext(_save_a_dot))
         yield
+
+
+@pytest.fixture
+def undrawn_within(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same for the runs within a test, while those of the module's fixtures are drawn."""
+    monkeypatch.setattr("metastable.runs.study.saving_beside", lambda _=None: nullcontext(_save_a_dot))

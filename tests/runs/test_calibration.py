@@ -29,6 +29,8 @@ from metastable.study.options import natural
 from metastable.study.own_options import options_for
 from metastable.study.registry import find_studies
 
+pytestmark = pytest.mark.usefixtures("undrawn_within")
+
 STUDY = ["--k", "150", "--permutations", "200"]
 
 

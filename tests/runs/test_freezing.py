@@ -13,6 +13,8 @@ from metastable.heads.frozen import freeze, frozen_note, read_frozen, sequences_
 from metastable.study import Claim, Condition, Material, Sequence, Study
 from metastable.study.own_options import options_for
 
+pytestmark = pytest.mark.usefixtures("undrawn_figures")
+
 RUN = ["null_split", "--k", "60", "--permutations", "99"]
 
 STUDY = Study(

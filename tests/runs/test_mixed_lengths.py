@@ -11,6 +11,8 @@ import pytest
 import studies
 from metastable.cli import main
 
+pytestmark = pytest.mark.usefixtures("undrawn_figures")
+
 WORDS = {
     "concrete": [
         "river",

@@ -10,6 +10,8 @@ from metastable.cli import main
 from metastable.errors import InputError
 from metastable.heads.record import RunRecord
 
+pytestmark = pytest.mark.usefixtures("undrawn_within")
+
 
 @pytest.fixture(scope="module")
 def result(tmp_path_factory):

@@ -8,6 +8,8 @@ import pytest
 from metastable.runs.own_measure import named_measures, settle_measures
 from metastable.study import Claim, Condition, Material, Options, Sequence, Study, View
 
+pytestmark = pytest.mark.usefixtures("undrawn_figures")
+
 STUDY = Study(
     "s",
     "T",

@@ -13,6 +13,8 @@ from metastable.extraction.store import load_counts
 from metastable.heads.finished_report import read_report
 from metastable.stats.analysis import primary
 
+pytestmark = pytest.mark.usefixtures("undrawn_within")
+
 ARGUMENTS = ["--packings", "3", "--permutations", "300"]
 
 

@@ -14,6 +14,8 @@ from metastable.report.index import write_index
 from metastable.stats import welch_anova
 from tests.model_folders import model_folder
 
+pytestmark = pytest.mark.usefixtures("undrawn_figures")
+
 NOUNS = ["cup", "tree", "river", "stone", "horse", "bridge", "window", "apple", "hammer", "candle", "boat", "garden"]
 IDEAS = ["hope", "truth", "fear", "idea", "duty", "mercy", "honor", "belief", "reason", "guilt", "pride", "virtue"]
 VERBS = ["saw", "liked", "found", "lost", "took", "left"]

@@ -21,6 +21,8 @@ from metastable.stats.effect_kinds import DIFFERENCE, head_columns
 from metastable.typed_json import plain, typed
 from tests.model_folders import model_folder
 
+pytestmark = pytest.mark.usefixtures("undrawn_within")
+
 K, THRESHOLDS = 150, (0.9, 0.5, 0.99)
 ARGUMENTS = ["mt40k_topbotk", "--k", str(K), "--permutations", "2000", "--threshold", *map(str, THRESHOLDS)]
 

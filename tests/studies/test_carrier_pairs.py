@@ -10,6 +10,8 @@ import studies
 from metastable.cli import main
 from metastable.stats.analysis import of_primary_measure
 
+pytestmark = pytest.mark.usefixtures("undrawn_figures")
+
 CARRIERS = "I thought about the {word} again.\nThe {word} was not what we had expected.\n"
 
 

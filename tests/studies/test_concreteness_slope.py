@@ -19,6 +19,8 @@ from metastable.stats.effect_kinds import SLOPE, head_columns
 from metastable.study.own_options import options_for
 from studies.concreteness_slope import STUDY
 
+pytestmark = pytest.mark.usefixtures("undrawn_within")
+
 ARGUMENTS = ["concreteness_slope", "--words", "900", "--bands", "10", "--permutations", "300"]
 HELD = ["word_pieces", "characters", "zipf"]
 

@@ -16,6 +16,8 @@ from metastable.models.encoders import load_tokenizer
 from metastable.study.own_options import check_options, options_for
 from studies.running_text import STUDY
 
+pytestmark = pytest.mark.usefixtures("undrawn_figures")
+
 WORDS = [
     *("river", "stone", "law", "hope", "window", "justice", "bread", "the", "of", "and", "under", "slowly"),
     *("remembers", "unthinkable", "parliament", "a", "to", "whether", "engineers", "reservoir"),

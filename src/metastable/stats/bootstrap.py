@@ -17,8 +17,8 @@ from metastable.stats.adjustment import adjusted_difference, difference_design
 from metastable.stats.correlation import correlation_effect, partial_correlation, slope_design
 from metastable.stats.effects import EffectSize, check_confidence, hedges_g, small_sample_factor
 from metastable.stats.labels import check_labels, label_codes
+from metastable.stats.parallel_blocks import side_by_side
 from metastable.stats.samples import covariate_frame, sample_moments, split_samples, unit_scaled
-from metastable.stats.side_by_side import side_by_side
 
 __all__ = ["bootstrap_g", "bootstrap_slope", "jackknife_error"]
 

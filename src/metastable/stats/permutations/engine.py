@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from metastable.stats.parallel_blocks import blas_threads, side_by_side
 from metastable.stats.permutations.omnibus import Collector, OmnibusResult, p_value, slack
 from metastable.stats.permutations.on_device import (
     Labels,
@@ -21,7 +22,6 @@ from metastable.stats.permutations.on_device import (
 from metastable.stats.permutations.relabelings import Relabelings
 from metastable.stats.permutations.statistics import CPU, Backend, Prepared, Statistic
 from metastable.stats.permutations.tail import tail_p_values
-from metastable.stats.side_by_side import blas_threads, side_by_side
 
 __all__ = ["Alternative", "PermutationResult", "Plan", "Progress", "run_permutations"]
 

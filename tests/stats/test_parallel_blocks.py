@@ -8,7 +8,7 @@ import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from metastable.stats import permutation_test
-from metastable.stats.side_by_side import blas_threads, side_by_side
+from metastable.stats.parallel_blocks import blas_threads, side_by_side
 
 
 def _blas_now() -> list[int]:
