@@ -16,7 +16,10 @@ from metastable.stats.analysis import of_primary_measure
 
 DATA = Path(os.environ.get("METASTABLE_DATA", Path(__file__).parents[3] / "shared" / "data"))
 FILE = DATA / "tvqa_plus_val.jsonl"
-pytestmark = pytest.mark.skipif(not FILE.is_file(), reason=f"{FILE.name} is not at {DATA}; set METASTABLE_DATA")
+pytestmark = [
+    pytest.mark.skipif(not FILE.is_file(), reason=f"{FILE.name} is not at {DATA}; set METASTABLE_DATA"),
+    pytest.mark.usefixtures("undrawn_figures"),
+]
 
 
 @pytest.fixture(scope="module")
