@@ -27,6 +27,10 @@ GAIN_TOLERANCE = 1e-12
 CONVERGED_GAIN = 1e-6
 # Relative standard deviations of the random effects to start from, common to all features.
 START = (0.03, 0.2, 0.7, 2.5, 10.0)
+# Off the diagonal of a start's symmetric root, relative to the diagonal, where intercepts and slopes are correlated.
+LEANING = 0.7
+# Up to this many rows, less the fixed effects, a fit is begun at several points.
+FEW_ROWS = 500
 # A relative standard deviation above this is one of a residual that vanishes.
 LARGEST_THETA = 1e6
 # Floats of the largest array of one batch of features.
@@ -369,15 +373,43 @@ def fit_two_factors(sums: TwoFactorSums) -> CriterionFit:
     if n_features == 0:
         return _described(sums, np.zeros((0, sum(sums.n_theta))), np.zeros(0, dtype=np.int64))
     deviance = np.stack([_common_deviance(sums, point) for point in grid])
-    start = np.stack(grid)[deviance.argmin(axis=0)]
+    points = np.stack(grid)
     parts = []
     for rows in _batches(sums, n_features):
         mine = sums.features(rows)
-        theta, iterations = _descend(mine, start[rows])
+        found = [_descend(mine, start) for start in _starts(points, deviance[:, rows], sums)]
+        ends = np.stack([_expand(mine, theta, ROOT).deviance(sums.dof) for theta, _ in found])
+        lowest, column = ends.argmin(axis=0), np.arange(len(rows))
+        theta, iterations = (np.stack(part)[lowest, column] for part in zip(*found, strict=True))
         parts.append(_described(mine, theta, iterations))
     return CriterionFit(
         *(np.concatenate([getattr(part, name) for part in parts]) for name in CriterionFit.__dataclass_fields__)
     )
+
+
+def _starts(points: Floats, deviance: Floats, sums: TwoFactorSums) -> list[Floats]:
+    """Return where to start from for every feature, once or several times, each of shape (n_features, n_theta).
+
+    Of few rows the criterion can have several minima: with hardly any variance of a factor, or with intercepts and
+    slopes that go along with each other or against each other. The best points of the grid of each of these kinds are
+    then started from as well.
+    """
+    best = points[deviance.argmin(axis=0)]
+    if sums.dof > FEW_ROWS:
+        return [best]
+    starts, cut, least = [best], sums.n_theta[0], START[0]
+    for part in (points[:, :cut], points[:, cut:]):
+        little = np.flatnonzero(part.max(axis=1, initial=0.0) == least)
+        if part.shape[1] and len(little) < len(points):
+            starts.append(points[little[deviance[little].argmin(axis=0)]])
+    # the element off the diagonal of a symmetric root
+    off = [first + 1 for first, width in zip((0, cut), sums.widths, strict=True) if width == 2]
+    for signs in product((-1.0, 1.0), repeat=len(off)) if off else ():
+        leaning = best.copy()
+        for place, sign in zip(off, signs, strict=True):
+            leaning[:, place] = sign * LEANING * leaning[:, place - 1]
+        starts.append(leaning)
+    return starts
 
 
 def _diagonal_point(width: int, size: float) -> Floats:
