@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metastable.errors import InputError
-from metastable.stats.adjustment import adjustment_table, robust_regression
+from metastable.stats.adjustment import adjusted_difference, adjustment_table, robust_regression
 
 
 def confounded(seed, n=80, n_features=4):
@@ -171,3 +171,32 @@ def test_bad_input_is_told(covariates, options, message):
     values = np.random.default_rng(8).normal(size=(6, 2))
     with pytest.raises(InputError, match=message):
         adjustment_table(values, np.arange(6) < 3, covariates, **options)
+
+
+@pytest.mark.parametrize("paired", [False, True])
+def test_the_influence_of_a_unit_is_what_the_difference_loses_without_it(paired):
+    values, condition, covariates = confounded(8, n=30)
+    if paired:
+        condition = np.arange(30) < 15
+    pair = np.tile(np.arange(15), 2) if paired else None
+    found = adjusted_difference(values, condition, covariates, pair=pair)
+    table = covariates.to_numpy()
+    if paired:
+        outcome, design = values[:15] - values[15:], np.column_stack([np.ones(15), table[:15] - table[15:]])
+    else:
+        outcome, design = values, np.column_stack([condition, np.ones(30), table])
+    for unit in range(len(outcome)):
+        without = np.delete(np.arange(len(outcome)), unit)
+        left = np.linalg.lstsq(design[without], outcome[without], rcond=None)[0][0]
+        np.testing.assert_allclose(found.influence[unit], found.difference - left, rtol=1e-7)
+    np.testing.assert_allclose((found.influence**2).sum(axis=0), found.se**2, rtol=1e-9)
+
+
+def test_one_pair_in_two_clusters_is_refused():
+    values, condition, covariates = confounded(8, n=30)
+    condition, pair = np.arange(30) < 15, np.tile(np.arange(15), 2)
+    cluster = pair // 3
+    adjustment_table(values, condition, covariates, pair=pair, cluster=cluster)
+    cluster = np.where(np.arange(30) == 4, 0, cluster)
+    with pytest.raises(InputError, match="a pair has partners in two clusters"):
+        adjustment_table(values, condition, covariates, pair=pair, cluster=cluster)

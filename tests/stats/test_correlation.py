@@ -159,3 +159,14 @@ def test_a_margin_without_size_is_refused(margin):
     values, predictor, _ = sample()
     with pytest.raises(InputError, match="give a positive effect"):
         correlation_equivalence(partial_correlation(values, predictor), margin=margin)
+
+
+def test_a_value_that_the_predictor_determines_correlates_perfectly_whatever_its_size():
+    rng = np.random.default_rng(3)
+    predictor, held = rng.normal(size=50), rng.normal(size=(50, 2))
+    line = 3 * predictor + held @ [2.0, -1.0]
+    values = np.column_stack([line, line - line.mean(), -1e6 * line, line + 1e-4 * rng.normal(size=50)])
+    found = correlation_effect(partial_correlation(values, predictor, held)).estimate
+    assert found[0] == found[1] == np.inf
+    assert found[2] == -np.inf
+    assert np.isfinite(found[3])

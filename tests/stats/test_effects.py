@@ -194,3 +194,13 @@ def test_bad_input_is_told(change, message):
     given_ = {"values": np.arange(4.0)[:, None], "condition": np.array([True, True, False, False]), **change}
     with pytest.raises(InputError, match=message):
         hedges_g(given_.pop("values"), given_.pop("condition"), **given_)
+
+
+def test_pairs_that_do_not_vary_have_no_effect_and_no_warning():
+    values = np.column_stack([np.full(12, 4.0), np.random.default_rng(1).normal(size=12)])
+    condition, pair = np.arange(12) < 6, np.tile(np.arange(6), 2)
+    with np.errstate(all="raise"):
+        found = hedges_g(values, condition, pair=pair)
+    assert found.estimate[0] == 0
+    assert found.flat.tolist() == [True, False]
+    assert np.isfinite(found.estimate[1])

@@ -311,3 +311,37 @@ def test_models_that_agree_exactly_do_not_vary_and_shapes_must_fit():
     assert (found.tau, found.i_squared, found.q, found.p) == (0, 0, 0, 1)
     with pytest.raises(InputError, match="give one of each a model"):
         stats.heterogeneity([0.1, 0.2, 0.3], [0.01, 0.02], mean=0.2, se=0.05)
+
+
+def test_the_difference_of_two_models_has_the_errors_of_both_less_what_they_share():
+    values, side = simulated(np.random.default_rng(31), n_models=2, n_units=60, n_heads=5, common=0.8)
+    found = stats.multi_bootstrap(values, side, rng=32, n_resamples=2000)
+    between = found.fixed_difference(0, 1)
+    mean = found.index("mean", "all")
+    cov = found.covariance[mean]
+    assert between.se[mean] ** 2 == pytest.approx(cov[0, 0] + cov[1, 1] - 2 * cov[0, 1], rel=1e-9)
+    # the same units drawn anew, one resample at a time
+    rng = np.random.default_rng(33)
+    drawn = []
+    for _ in range(1500):
+        rows = np.concatenate([rng.integers(30, size=30), 30 + rng.integers(30, size=30)])
+        g = [stats.hedges_g(table[rows], side[0]).estimate.mean() for table in values]
+        drawn.append(g[0] - g[1])
+    assert between.se[mean] == pytest.approx(np.std(drawn), rel=0.15)
+    # of models that read units of their own, nothing is shared
+    apart = simulated(np.random.default_rng(34), n_models=2, n_units=60, n_heads=5, common=0.8, private=True)
+    independent = stats.multi_bootstrap(*apart, rng=35, n_resamples=2000).fixed_difference(0, 1)
+    assert independent.se[mean] > 1.5 * between.se[mean]
+
+
+def test_flat_heads_of_pairs_are_read_without_a_warning():
+    rng = np.random.default_rng(36)
+    values = [rng.normal(size=(16, 3)) for _ in range(2)]
+    values[0][:, 0] = 2.0
+    side, pair = [np.arange(16) < 8] * 2, [np.tile(np.arange(8), 2)] * 2
+    with np.errstate(all="raise"):
+        found = stats.multi_bootstrap(values, side, pair=pair, rng=37, n_resamples=100)
+    assert np.isfinite(found.covariance).all()
+    told = []
+    stats.multi_bootstrap(values, side, rng=37, n_resamples=100, callback=lambda done, all_: told.append((done, all_)))
+    assert told == [(1, 2), (2, 2)]
