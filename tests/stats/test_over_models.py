@@ -345,3 +345,41 @@ def test_flat_heads_of_pairs_are_read_without_a_warning():
     told = []
     stats.multi_bootstrap(values, side, rng=37, n_resamples=100, callback=lambda done, all_: told.append((done, all_)))
     assert told == [(1, 2), (2, 2)]
+
+
+def test_limits_of_a_mean_square_are_those_of_the_test_that_they_invert():
+    values, side = simulated(np.random.default_rng(41), n_models=1, n_units=40, n_heads=6, effect=0.8)
+    found = stats.multi_bootstrap(values, side, rng=42, n_resamples=800).alone(0)
+    at = stats.multi_bootstrap(values, side, rng=42, n_resamples=800).index("size2", "all")
+    q, variance, dof = found.estimate[at], found.shared[at], found.dof[at]
+    # squares of effects with noise n have variance 6 n^2 + 4 n q as estimated, and 2 n^2 + 4 n L where L is true
+    noise = max(np.roots([6, 4 * q, -variance]).real)
+    t = scipy_stats.t.ppf(0.975, dof)
+    for limit in (found.low[at], found.high[at]):
+        assert (q - limit) ** 2 == pytest.approx(t**2 * (4 * noise * limit + 2 * noise**2), rel=1e-8)
+    assert found.low[at] < q < found.high[at]
+
+
+def test_percentile_limits_leave_out_as_much_on_either_side():
+    values, side = simulated(np.random.default_rng(43), n_models=4, n_units=40, n_heads=3)
+    found = stats.multi_bootstrap(values, side, rng=44, n_resamples=400)
+    low, high = found.percentile()
+    joint = found.joint()
+    np.testing.assert_allclose((joint < low).mean(axis=0), 0.025, atol=0.005)
+    np.testing.assert_allclose((joint > high).mean(axis=0), 0.025, atol=0.005)
+
+
+def test_two_models_own_variances_are_those_less_their_covariance():
+    values, side = simulated(np.random.default_rng(45), n_models=2, n_units=40, n_heads=3)
+    found = stats.multi_bootstrap(values, side, rng=46, n_resamples=400)
+    cov = found.covariance
+    own = found.own_variance()
+    for m in range(2):
+        np.testing.assert_allclose(own[m], np.maximum(cov[:, m, m] - cov[:, 0, 1], 0), rtol=1e-9, atol=1e-9)
+    assert (own > 1e-6).any()
+    np.testing.assert_allclose(found.own_variance([True, False])[0], cov[:, 0, 0], rtol=1e-12)
+
+
+def test_no_model_at_all_is_refused():
+    with pytest.raises(InputError):
+        stats.multi_bootstrap([], [], rng=1)
