@@ -91,6 +91,13 @@ def test_a_report_whose_tables_are_gone_is_left_out(tmp_path):
     assert "](mt40k_matched/report.md)" in text
 
 
+def test_what_was_not_matched_is_no_answer_about_concreteness(tmp_path):
+    folder_of(tmp_path, "mt40k_topbotk")
+    assert " None of these holds length, frequency and word pieces alike" in page(tmp_path)
+    folder_of(tmp_path, "mt40k_matched", seed=1)
+    assert " Of these, only matched lists hold length, frequency and word pieces alike." in page(tmp_path)
+
+
 def test_numbers_that_are_kept_without_their_report_are_answered_with(tmp_path):
     folder = folder_of(tmp_path, "tvqa_answers")
     record = json.loads((folder / "run.json").read_text())

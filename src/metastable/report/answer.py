@@ -28,17 +28,20 @@ class Founding:
         What its material is called in a sentence.
     contexts : str
         What its items stand in.
+    matched : bool
+        Whether its words are alike in length, frequency and word pieces.
     """
 
     study: str
     called: str
     contexts: str = "contexts"
+    matched: bool = False
 
 
 FOUNDING = (
     Founding("mt40k_topbotk", "raw lists"),
-    Founding("mt40k_matched", "matched lists"),
-    Founding("carrier_pairs", "matched nouns in sentences", "sentences"),
+    Founding("mt40k_matched", "matched lists", matched=True),
+    Founding("carrier_pairs", "matched nouns in sentences", "sentences", matched=True),
     Founding("tvqa_answers", "TVQA's questions behind their answers", "clips"),
     Founding("tvqa_pools", "TVQA's questions before pools of answers", "clips"),
 )
@@ -136,6 +139,13 @@ def _in_short(facts: AnswerFacts, known: list[tuple[Founding, StudyFact]]) -> st
     text = f"> In {models} they do in {listed([founding.called for founding, _ in shown])}"
     both = all(fact.own.more_a and fact.own.more_b for _, fact in shown)
     text += ", some heads one way and some the other." if both else "."
+    alike = [founding.called for founding, _ in shown if founding.matched]
+    if not alike:
+        text += (
+            " None of these holds length, frequency and word pieces alike, so that none is about concreteness alone."
+        )
+    elif len(alike) < len(shown):
+        text += f" Of these, only {listed(alike)} hold length, frequency and word pieces alike."
     for record in _of_founding(facts).values():
         own = record.verdict.measures[0] if record.verdict else None
         if own is None or own.size is None or own.n_models < 2 or own.size_low is None or own.size_high is None:
