@@ -360,6 +360,21 @@ def test_limits_of_a_mean_square_are_those_of_the_test_that_they_invert():
     assert found.low[at] < q < found.high[at]
 
 
+def test_limits_over_models_take_the_variance_between_them_to_grow_with_the_square():
+    values, side = simulated(np.random.default_rng(51), n_models=6, n_units=40, n_heads=6, effect=0.5, tau=0.3)
+    boot = stats.multi_bootstrap(values, side, rng=52, n_resamples=400)
+    found, at = boot.pooled(), boot.index("size2", "all")
+    q, between, shared = found.estimate[at], found.between[at], found.shared[at]
+    assert 0 < q < 1
+    assert between > 0
+    noise = max(np.roots([6, 4 * q, -shared]).real)
+    growing = q**2 / (q**2 + between)
+    t = scipy_stats.t.ppf(0.975, found.dof[at])
+    for limit in (found.low[at], found.high[at]):
+        of_models = between * (growing * limit / q + 1 - growing)
+        assert (q - limit) ** 2 == pytest.approx(t**2 * (4 * noise * limit + 2 * noise**2 + of_models), rel=1e-8)
+
+
 def test_percentile_limits_leave_out_as_much_on_either_side():
     values, side = simulated(np.random.default_rng(43), n_models=4, n_units=40, n_heads=3)
     found = stats.multi_bootstrap(values, side, rng=44, n_resamples=400)
