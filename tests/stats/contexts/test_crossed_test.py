@@ -14,6 +14,7 @@ from scipy import stats
 
 from metastable.errors import InputError
 from metastable.stats import crossed_equivalence, crossed_test, fit_mixed_models
+from metastable.stats.contexts.crossed_test import crossed_parts, from_parts
 
 LME4 = Path(__file__).parent / "lme4"
 FITS = json.loads((LME4 / "fits.json").read_text())
@@ -324,3 +325,23 @@ def test_differences_without_partners_are_refused():
         crossed_test(*GOOD, outcome="means")
     with pytest.raises(InputError, match="no differences"):
         crossed_test(values, condition, item * 2 + condition, context, outcome="differences")
+
+
+def test_a_fit_gives_the_interval_of_95_percent_unless_told():
+    rng = np.random.default_rng(5)
+    item, context, side = (axis.ravel() for axis in np.indices((12, 5, 2)))
+    data = (rng.normal(size=(120, 2)), side == 1, item, context)
+    parts = crossed_parts(*data)
+    found = from_parts(parts)
+    reach = stats.t.ppf(0.975, found.dof) * found.se
+    np.testing.assert_allclose(found.high - found.estimate, reach, rtol=1e-9)
+    np.testing.assert_allclose(found.low, crossed_test(*data).low, rtol=1e-12)
+    assert (from_parts(parts, confidence=0.99).low < found.low).all()
+
+
+def test_items_that_do_not_vary_have_an_effect_of_zero_or_an_infinite_one():
+    item, context, side = (axis.ravel() for axis in np.indices((6, 4, 2)))
+    rest = np.random.default_rng(6).normal(size=4)[context]
+    values = np.column_stack([rest, rest + side, rest - side])
+    found = crossed_test(values, side == 1, item, context)
+    assert found.g.tolist() == [0, np.inf, -np.inf]
