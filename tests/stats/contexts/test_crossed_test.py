@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import statsmodels.formula.api as smf
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import stats
@@ -345,3 +346,22 @@ def test_items_that_do_not_vary_have_an_effect_of_zero_or_an_infinite_one():
     values = np.column_stack([rest, rest + side, rest - side])
     found = crossed_test(values, side == 1, item, context)
     assert found.g.tolist() == [0, np.inf, -np.inf]
+
+
+def test_items_of_which_some_are_in_both_conditions_have_an_f_of_the_difference():
+    rng = np.random.default_rng(7)
+    rows = [(i, k, s) for i in range(24) for k in range(4) for s in (0, 1) if i < 8 or (i < 16) == bool(s)]
+    item, context, side = np.array(rows).T
+    level = 0.7 * rng.normal(size=(24, 3))[item] + rng.normal(size=(len(rows), 3)) + side[:, None] * [0, 0.8, 2.0]
+    found, shifted = (crossed_test(values, side == 1, item, context) for values in (level, level + 50))
+    np.testing.assert_allclose(shifted.f_items, found.f_items, rtol=1e-6, atol=1e-9)
+    # a model of the means of items in each condition, with an intercept of each item
+    means = pd.DataFrame(level).assign(item=item, side=side).groupby(["item", "side"]).mean().reset_index()
+    for feature in range(3):
+        data = means.rename(columns={feature: "value"})[["item", "side", "value"]]
+        fit = smf.mixedlm("value ~ side", data, groups="item").fit(reml=True, method="powell")
+        design = np.column_stack([np.ones(len(data)), data["side"]])
+        alike = np.equal.outer(data["item"].to_numpy(), data["item"].to_numpy())
+        covariance = fit.scale * np.eye(len(data)) + float(fit.cov_re.iloc[0, 0]) * alike
+        error = np.linalg.inv(design.T @ np.linalg.solve(covariance, design))[1, 1]
+        assert found.f_items[feature] == pytest.approx(fit.params["side"] ** 2 / error, rel=1e-3)

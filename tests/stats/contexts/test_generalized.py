@@ -58,6 +58,11 @@ def test_the_columns_are_those_of_the_tests_over_both():
     }.items():  # fmt: skip
         np.testing.assert_allclose(heads[column], expected, err_msg=column)
     np.testing.assert_allclose(details["g_low"], test.g_low)
+    # as many units as would give the standard error that was found
+    n_effective = (test.standardizer / test.se) ** 2
+    log_bf = log_effective_bayes_factor(test.statistic, n_effective, test.dof, scale=0.707)
+    np.testing.assert_allclose(heads["log10_bf10"], log_bf / np.log(10), rtol=1e-6)
+    assert not found.exact
     np.testing.assert_allclose(heads["p_items_fdr"], adjust_p_values(test.p_items))
     family = crossed_family_test(*arguments, n_rotations=999, rng=20)
     np.testing.assert_allclose(heads["p_perm"], family.p)
