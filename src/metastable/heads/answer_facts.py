@@ -216,9 +216,9 @@ def read_facts(reports: Path, records: Mapping[str, Record]) -> AnswerFacts:
 def _study_fact(folder: Path, record: RunRecord) -> StudyFact | None:
     threshold, alpha = record.options.threshold[0], record.options.alpha
     try:
-        heads = rows_at(pd.read_csv(folder / "heads.csv"), threshold)
-        details = rows_at(pd.read_csv(folder / "details.csv"), threshold)
-        omnibus = rows_at(pd.read_csv(folder / "omnibus.csv"), threshold)
+        heads = rows_at(pd.read_csv(folder / "heads.csv", low_memory=False), threshold)
+        details = rows_at(pd.read_csv(folder / "details.csv", low_memory=False), threshold)
+        omnibus = rows_at(pd.read_csv(folder / "omnibus.csv", low_memory=False), threshold)
         limits = details[[*_KEYS, DIFFERENCE.size_low, DIFFERENCE.size_high]]
         heads = heads.merge(limits, on=_KEYS, validate="one_to_one")
         whole = omnibus[omnibus["site"] == "all"].set_index("measure")["p_sum_squares"]
@@ -264,7 +264,7 @@ def _sink_held(folder: Path, own: pd.DataFrame, alpha: float) -> tuple[str, tupl
     path = folder / "sink_held.csv"
     if not path.is_file():
         return "", None
-    held = pd.read_csv(path)
+    held = pd.read_csv(path, low_memory=False)
     both = own.merge(held, on=["site", "layer", "head"], suffixes=("", "_of_held"))
     found = both[both["verdict"].isin(_FOUND)]
     return str(held["held"].iloc[0]), (int((found["p_held_fdr"] < alpha).sum()), len(found))

@@ -132,7 +132,11 @@ def _record(folder: Path, contents: Mapping[str, bytes]) -> RunRecord:
 
 def _table(path: Path, content: bytes, columns: tuple[str, ...]) -> pd.DataFrame:
     try:
-        table = pd.read_parquet(BytesIO(content)) if path.suffix == ".parquet" else pd.read_csv(BytesIO(content))
+        table = (
+            pd.read_parquet(BytesIO(content))
+            if path.suffix == ".parquet"
+            else pd.read_csv(BytesIO(content), low_memory=False)
+        )
     except Exception as error:  # of pandas and pyarrow, each of which raises what it likes
         raise InputError(f"{path} cannot be read ({one_line(error)}); run its study again") from None
     missing = [column for column in columns if column not in table.columns]

@@ -212,7 +212,7 @@ def _kept(home: Path, key: str, name: NamedModel) -> ModelRun | None:
             return None
         report = home / facts["report"]
         record = RunRecord.read(report.parent / "run.json")
-        heads = rows_at(pd.read_csv(report.parent / "heads.csv"), record.options.threshold[0])
+        heads = rows_at(pd.read_csv(report.parent / "heads.csv", low_memory=False), record.options.threshold[0])
         return ModelRun(name, read_units(home / "units.parquet"), heads, facts.pop("reading"), facts)
     except (OSError, ValueError, KeyError):
         # a damaged result is computed anew
@@ -240,7 +240,7 @@ def _model_run(result: RunResult, name: NamedModel, reading: str, home: Path) ->
         "packages": dict(result.record.packages),
     }
     # as the file holds them, so that a run that is kept gives the same to the last digit
-    heads = rows_at(pd.read_csv(result.folder / "heads.csv"), threshold)
+    heads = rows_at(pd.read_csv(result.folder / "heads.csv", low_memory=False), threshold)
     return ModelRun(name, units, heads, reading, facts)
 
 

@@ -242,7 +242,7 @@ def _read_pilot(study: Study, folder: Path) -> _Pilot:
     if same:
         tested = unit_cube(cube, material, contrast, sites_read(record), options)
         values = contrast.values(unit_means(tested.cube, feature_table(cube), options.threshold[0], options.measure))
-        heads = primary(pd.read_csv(folder / "heads.csv"))
+        heads = primary(pd.read_csv(folder / "heads.csv", low_memory=False))
         same = len(heads) == values.shape[1] and np.allclose(
             values[contrast.condition].mean(axis=0), heads["mean_a"], rtol=1e-6, atol=1e-9
         )
