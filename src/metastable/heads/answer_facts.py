@@ -26,7 +26,7 @@ from metastable.heads.record import (
 from metastable.stats.effect_kinds import DIFFERENCE
 from metastable.stats.verdict import DIFFERENT, NEGLIGIBLE
 
-__all__ = ["AnswerFacts", "MeasureFact", "StudyFact", "read_conditions", "read_facts", "read_records"]
+__all__ = ["AnswerFacts", "MeasureFact", "StudyFact", "page_of", "read_conditions", "read_facts", "read_records"]
 
 _KEYS = ["site", "layer", "head", "threshold", "measure"]
 _FOUND = [DIFFERENT, NEGLIGIBLE]

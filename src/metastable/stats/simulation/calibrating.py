@@ -172,19 +172,19 @@ def calibrate(
         split = divide(len(data.table), paired, generator)
         sign = plant_effects(varies, data.families, share, generator)
         seed = int(generator.integers(2**63))
-        for name, p in further_tests(data.table, split, deviation, data.families, more, seed).items():
-            by_measure = rates((p < alpha)[varies], np.zeros(int(varies.sum()), bool), data.families[varies])
-            rate = by_measure["false_positive_rate"]
-            records.setdefault((name, "none", "null", "false_positive_rate"), []).append(rate)
+        false = {
+            (name, "none"): p
+            for name, p in further_tests(data.table, split, deviation, data.families, more, seed).items()
+        }
         if data.contexts is not None and "contexts" in more.tests and done < n_models:
-            over_both = context_tests(
+            false |= context_tests(
                 data.contexts, split, deviation, data.families,
                 n_permutations=more.n_permutations, alpha=alpha, seed=seed,
             )  # fmt: skip
-            for (name, correction), p in over_both.items():
-                which = "false_positive_rate" if correction == "none" else "fwer"
-                by_measure = rates((p < alpha)[varies], np.zeros(int(varies.sum()), bool), data.families[varies])
-                records.setdefault((name, correction, "null", which), []).append(by_measure[which])
+        for (name, correction), p in false.items():
+            measure = "false_positive_rate" if correction == "none" else "fwer"
+            rate = rates((p < alpha)[varies], np.zeros(int(varies.sum()), bool), data.families[varies])[measure]
+            records.setdefault((name, correction, "null", measure), []).append(rate)
         if "joint" in more.tests and done < n_models:
             for name, p_joint in joint_tests(data.table, split, np.asarray(layer)).items():
                 records.setdefault((name, "none", "null", "false_positive_rate"), []).append(float(p_joint < alpha))
