@@ -234,8 +234,9 @@ def settings(plan: Plan) -> None:
         base = seconds(plan, forward(encoder, inputs, "sdpa"), 3)
         found = []
         for module, name, values in (
-            (triton_rows, "_KEYS_OF_LANE", (4, 8, 16, 32)),
-            (fused, "_SCORES_IN_CACHE_OF_CARD", (1 << 21, 1 << 23, 1 << 25, 1 << 27)),
+            (triton_rows, "_KEYS_OF_LANE", (8, 16, 32)),
+            (triton_rows, "_MOST_KEYS_OF_LANE", (16, 32, 64)),
+            (fused, "_SCORES_ON_CARD", (1 << 22, 1 << 24, 1 << 25, 1 << 26)),
         ):
             before = getattr(module, name)
             for value in values:

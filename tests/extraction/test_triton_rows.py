@@ -19,7 +19,8 @@ from metastable.extraction import fused, row_kernels, triton_rows
 from metastable.extraction.fused import attend_and_measure
 from metastable.extraction.kernels import COUNTS, MASSES, NOT_FINITE
 from metastable.extraction.row_kernels import RowKernel, choose_row_kernel
-from metastable.extraction.row_measures import ROW_MEASURES, Rows
+from metastable.extraction.row_measures import ROW_MEASURES, Rows, lengths_if_finite
+from metastable.extraction.triton_lengths import lengths_if_finite_on_card
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 NAMES = (*COUNTS, *MASSES)
@@ -211,7 +212,7 @@ def test_attention_by_the_kernel_is_attention(monkeypatch, in_parts):
         monkeypatch.setattr(triton_rows, "_KEYS_OF_PART", 4)
         if DEVICE == "cpu":
             monkeypatch.setattr(triton_rows, "_ROWS_IN_PARTS", 64)
-    monkeypatch.setattr(fused, "_SCORES_IN_CACHE_OF_CARD", 300)
+    monkeypatch.setattr(fused, "_SCORES_ON_CARD", 300)
     if DEVICE == "cpu":
         monkeypatch.setattr(triton_rows, "_LANES_OF_WARP", 1024)  # many rows at a time, for the interpreter's sake
     generator = torch.Generator().manual_seed(5)
@@ -238,6 +239,20 @@ def test_attention_by_the_kernel_is_attention(monkeypatch, in_parts):
         for name in ROW_MEASURES:
             exactly = {"atol": 1e-6, "rtol": 1e-5} if name in MASSES else {"atol": 0, "rtol": 0}
             torch.testing.assert_close(measured.values[name].cpu(), compiled.values[name], equal_nan=True, **exactly)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("n_keys", [1, 20, 150])
+def test_lengths_of_values_are_those_of_the_host(dtype, n_keys):
+    value = torch.randn(2, n_keys, 3, 20, generator=torch.Generator().manual_seed(6)).to(dtype).transpose(1, 2)
+    value[0, 1] = 0
+    value[1, 2] *= 1e30  # whose squares no float32 holds
+    lengths, finite = lengths_if_finite_on_card(value.to(DEVICE))
+    torch.testing.assert_close(lengths.cpu(), lengths_if_finite(value)[0], rtol=2e-6, atol=1e-7)
+    assert bool(finite)
+    for fault in (torch.nan, -torch.inf):
+        value[1, 0, 0, 5] = fault
+        assert not bool(lengths_if_finite_on_card(value.to(DEVICE))[1])
 
 
 def test_faults_can_be_told_later(monkeypatch):
@@ -284,10 +299,10 @@ from triton.compiler import ASTSource
 from metastable.extraction import triton_rows
 
 pointers = {"counts": "*i32", "masses": "*fp32", "plan": "*fp64", "bias": "*fp32", "sinks": "*fp32", "lengths": "*fp32"}
-pointers |= dict.fromkeys(("visible", "asked", "words"), "*u8") | {"scale": "fp32"}
-whole = dict(ROWS=4, LANES=8, KEYS_OF_LANE=16, ERROR=4e-6)
-several = dict(ROWS=1, LANES=64, KEYS_OF_LANE=16, ERROR=4e-6)
-in_parts = dict(ROWS=triton_rows._ROWS_IN_PARTS, PART=triton_rows._KEYS_OF_PART)
+pointers |= dict.fromkeys(("visible", "asked", "words"), "*u8") | {"scale": "fp32", "apart": "fp32"}
+whole = dict(KINDS=3, ROWS=4, LANES=8, GROUPS=2, SIDE_BY_SIDE=8, FULL=False, ERROR=4e-6)
+several = dict(KINDS=1, ROWS=1, LANES=64, GROUPS=4, SIDE_BY_SIDE=4, FULL=True, ERROR=4e-6)
+in_parts = dict(KINDS=3, ROWS=triton_rows._ROWS_IN_PARTS, PART=triton_rows._KEYS_OF_PART)
 for kernel, dtype, warps, has, at, fixed in (
     (triton_rows._rows, "bf16", 1, True, (1, 2, 0, 1, 2), whole),
     (triton_rows._rows, "fp32", 2, False, (-1, -1, -1, -1, -1), several),
@@ -295,7 +310,7 @@ for kernel, dtype, warps, has, at, fixed in (
     (triton_rows._rows_in_parts, "fp16", triton_rows._WARPS_OF_PART, False, (-1, -1, -1, -1, -1), in_parts),
 ):
     names = kernel.arg_names
-    fixed = fixed | dict(HAS_VISIBLE=has, HAS_BIAS=has, HAS_SINKS=has)
+    fixed = fixed | dict(HEADS_FIRST=has, HAS_VISIBLE=has, HAS_BIAS=has, HAS_SINKS=has)
     fixed |= dict(zip(("WORDS_AT", "CONTRIBUTIONS_AT", "OTHERS_AT", "FIRST_AT", "SINK_AT"), at))
     types = pointers | {"scores": "*" + dtype, "weights": "*" + dtype}
     signature = {name: "constexpr" if name in fixed else types.get(name, "i32") for name in names}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -33,10 +35,10 @@ __all__ = [
 ]
 
 # Scores that exist at a time: on the CPU few enough for each thread's to stay in its cache, elsewhere enough to
-# keep the device busy; where a kernel takes them in one pass, few enough to stay in the card's own cache.
+# keep the device busy.
 _SCORES_IN_CACHE = 1 << 19
 _SCORES_ON_DEVICE = 1 << 26
-_SCORES_IN_CACHE_OF_CARD = 1 << 23
+_SCORES_ON_CARD = 1 << 25
 
 # An additive mask or bias that takes as much as this off a score hides the key: masks add -10000 (-9984 in bfloat16),
 # the least number of their type, or minus infinity; position biases stay far from it.
@@ -210,11 +212,10 @@ def attend_and_measure(
     scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
     groups = query.shape[1] // key.shape[1]
     lengths, finite = None, None
+    kernel = choose_row_kernel(query.device, key.shape[2]).name
     if "count_contributions" in names:
-        lengths, finite = lengths_if_finite(value)
+        lengths, finite = _value_lengths(value, kernel)
     if groups > 1:
-        key = key.repeat_interleave(groups, dim=1)
-        value = value.repeat_interleave(groups, dim=1)
         lengths = None if lengths is None else lengths.repeat_interleave(groups, dim=1)
     n_batch, n_heads, n_queries, _ = query.shape
     n_keys = key.shape[2]
@@ -225,21 +226,9 @@ def attend_and_measure(
     if checks and finite is not None and not bool(finite):
         refuse_values()
     output = value.new_empty(n_batch, n_queries, n_heads, value.shape[-1])
-    way = _WAYS[choose_row_kernel(query.device, n_keys).name]
     filled = _empty_values(names, (n_batch, n_heads, n_queries), len(shares), query.device)
-
-    def attend(tile: tuple[slice, slice, slice]) -> None:
-        b, h, q = tile
-        scores = torch.matmul(query[b, h, q], key[b, h].transpose(-1, -2))
-        factor = scaling
-        if softcap is not None:
-            scores = scores.float().mul_(scaling / softcap).tanh_().mul_(softcap)
-            factor = 1.0
-        weights = way.weigh(scores, factor, rows.cut(b, h, q), filled.cut(b, h, q), value.dtype)
-        output[b, q, h] = torch.matmul(weights, value[b, h]).transpose(1, 2)
-
-    tiles = list(_tiles(n_batch, n_heads, n_queries, n_keys, way.n_scores()))
-    share_out(attend, tiles, min(most_threads(), len(tiles)) if query.device.type == "cpu" else 1)
+    attend = _WAYS[kernel]
+    attend(_Heads(query, key, value, scaling, softcap, output), rows, filled)
     values = filled.by_name(names)
     broken = (values["count"] == NOT_FINITE).any()
     if sinks is not None:
@@ -251,6 +240,14 @@ def attend_and_measure(
         visible_keys = _number_of_visible_keys(visible, bias, n_keys, asked.device) * asked[:, None]
         values[N_VISIBLE] = visible_keys.int().expand(n_batch, n_heads, n_queries)
     return Measured(output, values, faults)
+
+
+def _value_lengths(value: torch.Tensor, kernel: str) -> tuple[torch.Tensor, torch.Tensor]:
+    if kernel != "triton":
+        return lengths_if_finite(value)
+    from metastable.extraction.triton_lengths import lengths_if_finite_on_card
+
+    return lengths_if_finite_on_card(value)
 
 
 def refuse_faults(faults: torch.Tensor) -> None:
@@ -334,6 +331,86 @@ def _compact(tensor: torch.Tensor, n_keys: int) -> torch.Tensor:
     return tensor.expand(*tensor.shape[:3], n_keys).contiguous()
 
 
+@dataclass(frozen=True)
+class _Heads:
+    """What attends, how, and where the output goes: (batch, queries, heads, size)."""
+
+    query: torch.Tensor
+    key: torch.Tensor
+    value: torch.Tensor
+    scaling: float
+    softcap: float | None
+    output: torch.Tensor
+
+    def capped(self, products: torch.Tensor) -> tuple[torch.Tensor, float]:
+        """Give products the softcap, if there is one, and the factor that makes them scores."""
+        if self.softcap is None:
+            return products, self.scaling
+        return products.float().mul_(self.scaling / self.softcap).tanh_().mul_(self.softcap), 1.0
+
+
+def _attend_in_tiles(heads: _Heads, rows: Rows, filled: _Filled, weigh: _Weigh, n_scores: int) -> None:
+    """Attend a tile at a time, of which a function makes weights and measures; on the CPU on all threads."""
+    query, key, value = heads.query, heads.key, heads.value
+    n_batch, n_heads, n_queries, _ = query.shape
+    groups = n_heads // key.shape[1]
+    if groups > 1:
+        key = key.repeat_interleave(groups, dim=1)
+        value = value.repeat_interleave(groups, dim=1)
+
+    def attend(tile: tuple[slice, slice, slice]) -> None:
+        b, h, q = tile
+        scores, factor = heads.capped(torch.matmul(query[b, h, q], key[b, h].transpose(-1, -2)))
+        weights = weigh(scores, factor, rows.cut(b, h, q), filled.cut(b, h, q), value.dtype)
+        heads.output[b, q, h] = torch.matmul(weights, value[b, h]).transpose(1, 2)
+
+    tiles = list(_tiles(n_batch, n_heads, n_queries, key.shape[2], n_scores))
+    share_out(attend, tiles, min(most_threads(), len(tiles)) if query.device.type == "cpu" else 1)
+
+
+def _attend_on_card(heads: _Heads, rows: Rows, filled: _Filled) -> None:
+    """Attend by products without copies and one kernel between them: a head at a time, or a sequence at a time."""
+    from metastable.extraction.triton_rows import room_of_row, softmax_and_measure
+
+    query, key, value, output = heads.query, heads.key, heads.value, heads.output
+    n_batch, n_heads, n_queries, _ = query.shape
+    n_keys, groups = key.shape[2], n_heads // key.shape[1]
+    room = room_of_row(n_keys)
+    # Matrices that are multiplied together lie at equal steps: those of one head, or those of one sequence.
+    of_head = n_batch >= n_heads or groups > 1
+    axis, n_outer, n_inner = (1, n_heads, n_batch) if of_head else (0, n_batch, n_heads)
+    queries, outputs = query.unbind(axis), output.transpose(1, 2).unbind(axis)
+    keys, values = key.transpose(-1, -2).unbind(axis), value.unbind(axis)
+    n_rows = max(1, _SCORES_ON_CARD // room)
+    most_q = min(n_queries, n_rows)
+    most_inner = min(n_inner, max(1, n_rows // n_queries))
+    most_outer = min(n_outer, max(1, n_rows // (n_queries * n_inner)))
+    buffer = query.new_empty(most_outer * most_inner * most_q * room)
+    for outer, inner, q in _parts(n_outer, most_outer, n_inner, most_inner, n_queries, most_q):
+        shape = (outer.stop - outer.start, inner.stop - inner.start, q.stop - q.start)
+        products = buffer[: math.prod(shape) * room].view(*shape, room)[..., :n_keys]
+        of_part = range(outer.start, outer.stop)
+        for product, one in zip(products.unbind(0), of_part, strict=True):
+            torch.bmm(queries[one][inner, q], keys[one // groups][inner], out=product)
+        scores, factor = heads.capped(products)
+        weights = scores
+        if scores.dtype != value.dtype:
+            scores = scores.contiguous()
+            weights = torch.empty_like(scores, dtype=value.dtype)
+        turned = (scores.transpose(0, 1), weights.transpose(0, 1)) if of_head else (scores, weights)
+        first = (inner.start, outer.start, q.start) if of_head else (outer.start, inner.start, q.start)
+        softmax_and_measure(*turned, factor, rows, filled.counts, filled.masses, first=first)
+        for weight, one in zip(weights.unbind(0), of_part, strict=True):
+            torch.bmm(weight, values[one // groups][inner], out=outputs[one][inner, q])
+
+
+def _parts(*lengths: int) -> Iterator[tuple[slice, ...]]:
+    """Cut axes, given by their lengths and the most of each in a part, into parts."""
+    n, most = lengths[::2], lengths[1::2]
+    cuts = [[slice(i, min(i + step, end)) for i in range(0, end, step)] for end, step in zip(n, most, strict=True)]
+    yield from itertools.product(*cuts)
+
+
 def _tiles(
     n_batch: int, n_heads: int, n_queries: int, n_keys: int, n_scores: int
 ) -> Iterator[tuple[slice, slice, slice]]:
@@ -345,6 +422,9 @@ def _tiles(
         for first_h in range(0, n_heads, h):
             for first_q in range(0, n_queries, q):
                 yield slice(first_b, first_b + b), slice(first_h, first_h + h), slice(first_q, first_q + q)
+
+
+_Weigh = Callable[[torch.Tensor, float, Rows, _Filled, torch.dtype], torch.Tensor]
 
 
 def _weigh_compiled(
@@ -372,17 +452,6 @@ def _as_array(tensor: torch.Tensor | None) -> Any:
     return None if tensor is None else np.ascontiguousarray(tensor.numpy())
 
 
-def _weigh_by_triton(
-    scores: torch.Tensor, scaling: float, rows: Rows, filled: _Filled, dtype: torch.dtype
-) -> torch.Tensor:
-    """As `_weigh_compiled`, by one kernel on the device, in place where scores and weights are of one type."""
-    from metastable.extraction.triton_rows import softmax_and_measure
-
-    weights = scores if scores.dtype == dtype else torch.empty_like(scores, dtype=dtype)
-    softmax_and_measure(scores, weights, scaling, rows, filled.counts, filled.masses)
-    return weights
-
-
 def _weigh_by_torch(
     scores: torch.Tensor, scaling: float, rows: Rows, filled: _Filled, dtype: torch.dtype
 ) -> torch.Tensor:
@@ -407,15 +476,8 @@ def _weigh_by_torch(
     return scores.mul_(on_keys).to(dtype)
 
 
-class _Way(NamedTuple):
-    """How a tile is measured, and the most scores of a tile."""
-
-    weigh: Callable[[torch.Tensor, float, Rows, _Filled, torch.dtype], torch.Tensor]
-    n_scores: Callable[[], int]
-
-
-_WAYS = {
-    "compiled": _Way(_weigh_compiled, lambda: _SCORES_IN_CACHE),
-    "triton": _Way(_weigh_by_triton, lambda: _SCORES_IN_CACHE_OF_CARD),
-    "torch": _Way(_weigh_by_torch, lambda: _SCORES_ON_DEVICE),
+_WAYS: dict[str, Callable[[_Heads, Rows, _Filled], None]] = {
+    "compiled": lambda heads, rows, filled: _attend_in_tiles(heads, rows, filled, _weigh_compiled, _SCORES_IN_CACHE),
+    "triton": _attend_on_card,
+    "torch": lambda heads, rows, filled: _attend_in_tiles(heads, rows, filled, _weigh_by_torch, _SCORES_ON_DEVICE),
 }

@@ -34,7 +34,7 @@ from metastable.extraction.kernels import COUNTS, MASSES, NOT_FINITE
 from metastable.extraction.mass import TOLERANCE
 from metastable.extraction.row_measures import Rows
 
-__all__ = ["MOST_KEYS", "softmax_and_measure"]
+__all__ = ["MOST_KEYS", "room_of_row", "softmax_and_measure"]
 
 MOST_KEYS = 1 << 14
 """The longest row that one program holds; a longer one is measured in parts."""
@@ -44,16 +44,27 @@ _KEYS_OF_PART = 1 << 10
 _WARPS_OF_PART = 4
 _ROWS_IN_PARTS = 1
 
-# Entries that a lane holds: few enough for its registers, and enough that the steps of a search weigh little.
+# How many deviations the first pivots lie to both sides of a guess, up to so many keys.
+_MOST_APART = 0.1
+_KEYS_MOST_APART = 256
+
+# Entries that a lane holds: few of a short row; more of a long one, of which a second warp would have to be waited for.
 _KEYS_OF_LANE = 16
+_MOST_KEYS_OF_LANE = 32
+# What a lane reads at a time.
+_BYTES_SIDE_BY_SIDE = 16
+_MOST_REGISTERS = None
 _LANES_OF_WARP = 32
 _FEWEST_LANES = 4
 
 _BITS_OF_ONE = tl.constexpr(0x3F800000)
 _BITS_PER_OCTAVE = tl.constexpr(2.0**23)
+_LOG2_OF_E = tl.constexpr(1.4426950408889634)
+# Stands for minus infinity, of which zero times would be no number.
+_HIDDEN = tl.constexpr(-1e30)
 _PAIRS = tl.constexpr(10)
 _INTERPOLATIONS = tl.constexpr(4)
-_APART = tl.constexpr(0.1)
+_SNAP = tl.constexpr(3)
 _NOT_FINITE = tl.constexpr(NOT_FINITE)
 _SMALLEST = tl.constexpr(1e-37)
 # Relative error of float64 sums over a row, with room to spare.
@@ -73,79 +84,95 @@ def _as_bits(number):
 @triton.jit
 def _of_rows(numbers):
     """Give one number a row the axes of the entries."""
-    return numbers[None, :, None]
+    return numbers[None, :, None, None]
 
 
 @triton.jit
 def _sum(lines):
     """Sum each row: first what a lane holds of it, then over lanes."""
-    return tl.sum(tl.sum(lines, 0), 1)
+    return tl.sum(tl.sum(tl.sum(lines, 3), 0), 1)
 
 
 @triton.jit
 def _largest(lines):
-    return tl.max(tl.max(lines, 0), 1)
+    return tl.max(tl.max(tl.max(lines, 3), 0), 1)
+
+
+@triton.jit
+def _smallest(lines):
+    return tl.min(tl.min(tl.min(lines, 3), 0), 1)
 
 
 @triton.jit
 def _above(lines, pivots):
     """Mass and number of each row's entries above its pivot, in float32."""
-    above = lines > _of_rows(_as_float(pivots))
-    return _sum(tl.where(above, lines, 0.0)), _sum(above.to(tl.float32))
+    # Ones and zeros take half the instructions of a choice.
+    above = tl.where(lines > _of_rows(_as_float(pivots)), 1.0, 0.0)
+    return _sum(lines * above), _sum(above)
 
 
 @triton.jit
-def _mass_above_exactly(lines, pivots):
+def _missing_exactly(lines, pivots, share, plan):
+    """What the entries above each row's pivot lack of its goal, by float64 sums; 0 or less where they reach it."""
+    # The number before the plan is a one that the compiler does not know: else it would make float64 numbers of
+    # every row beforehand, whether they are needed or not.
+    lines = lines * tl.load(plan - 1, volatile=True).to(tl.float32)
     above = lines > _of_rows(_as_float(pivots))
-    return _sum(tl.where(above, lines, 0.0).to(tl.float64))
+    mass = _sum(tl.where(above, lines, 0.0).to(tl.float64))
+    rest = _sum(tl.where(above, 0.0, lines).to(tl.float64))
+    return share * (mass + rest) - mass
 
 
 @triton.jit
-def _search_exactly(lines, near, share, high, low):
+def _search_exactly(lines, near, share, high, low, plan):
     """Count the rows marked near by halving their brackets with float64 sums; other rows get nonsense.
 
     A share of 0 or less needs one entry.
     """
-    goal = share * _sum(lines.to(tl.float64))
     high = tl.where(near, high, _BITS_OF_ONE)
     low = tl.where(near, low, _BITS_OF_ONE - 1)
     while tl.max(high - low, 0) > 1:
         middle = low + (high - low) // 2
-        reaches = _mass_above_exactly(lines, middle) >= goal
+        reaches = _missing_exactly(lines, middle, share, plan) <= 0.0
         is_open = high - low > 1
         low = tl.where(is_open & reaches, middle, low)
         high = tl.where(is_open & (reaches == 0), middle, high)
     # No number lies between the pivots, so all entries there are equal.
-    needed = tl.ceil((goal - _mass_above_exactly(lines, high)) / _as_float(high).to(tl.float64)).to(tl.float32)
+    needed = tl.ceil(_missing_exactly(lines, high, share, plan) / _as_float(high).to(tl.float64)).to(tl.float32)
     _, number_above = _above(lines, high)
     _, number_reached = _above(lines, low)
     return number_above + tl.maximum(tl.minimum(needed, number_reached - number_above), 1.0)
 
 
 @triton.jit
-def _store_counts(lines, is_counted, places, is_row, plan, n_shares, ERROR: tl.constexpr):
+def _store_counts(
+    lines, logs, number, apart, is_counted, places, is_row, plan, n_shares, LARGEST_IS_ONE: tl.constexpr, ERROR: tl.constexpr
+):
     """Count rows of non-negative entries at rising shares; `places` points to each row's first count.
 
-    `plan` holds share, normal quantile and place among the counts of each threshold. ERROR bounds the relative error
-    of a float32 sum.
+    `logs` are the logarithms of the entries to the base 2, or what comes near; `number` is the most entries that are not
+    0; the first pivots lie `apart` deviations to
+    both sides of a guess; `plan` holds share, normal quantile and place among the counts of each threshold. ERROR bounds
+    the relative error of a float32 sum.
     """
     total = _sum(lines)
-    log_2 = _as_bits(lines).to(tl.float32) * (1 / _BITS_PER_OCTAVE) - 127.0
-    weighed = lines * log_2
-    number = _sum((lines > 0.0).to(tl.float32))
+    weighed = lines * logs
+    # NaN is no mass, and its row is not counted.
     has_mass = total > 0.0
     is_counted = is_counted & has_mass
     divisor = tl.where(has_mass, total, 1.0)
     center = _sum(weighed) / divisor
-    deviation = tl.sqrt(tl.maximum(_sum(weighed * log_2) / divisor - center * center, 1e-4))
+    deviation = tl.sqrt(tl.maximum(_sum(weighed * logs) / divisor - center * center, 1e-4))
     slack = total * ERROR
     # Of the entries above `high` the mass falls short of the goal; with those above `low` it does not.
-    high = _largest(_as_bits(lines))
+    high = (total * 0.0).to(tl.int32) + _BITS_OF_ONE
+    if not LARGEST_IS_ONE:
+        high = _largest(_as_bits(lines))
     high_mass = total * 0.0
     high_number = total * 0.0
     low = high * 0
     low_mass = total
-    low_number = number
+    low_number = total * 0.0 + number
     for t in range(n_shares):
         share = tl.load(plan + 3 * t)
         quantile = tl.load(plan + 3 * t + 1).to(tl.float32)
@@ -160,13 +187,55 @@ def _store_counts(lines, is_counted, places, is_row, plan, n_shares, ERROR: tl.c
         low_mass = tl.where(unsure, total, low_mass)
         low_number = tl.where(unsure, number, low_number)
         # All entries up to this one together are less than what may be missing.
-        least = _as_bits(0.999 * (total - goal) / tl.maximum(number, 1.0))
+        least = _as_bits(0.999 * (total - goal) / number)
         guess = center - quantile * deviation
         is_open = is_counted & (goal > slack)
         near = is_counted & (is_open == 0)
         count = total * 0.0
         step = 0
         while tl.max(is_open.to(tl.int32), 0) > 0:
+            if step == 0:
+                upper = _as_bits(tl.exp2(guess + apart * deviation))
+                lower = _as_bits(tl.exp2(guess - apart * deviation))
+            else:
+                span = (high - low).to(tl.float32)
+                part = (goal - high_mass) / tl.maximum(low_mass - high_mass, _SMALLEST)
+                margin = 1.0 / tl.maximum(low_number - high_number, 1.0) + 0.1 * part * (1.0 - part)
+                # Thirds end every search, whatever the row.
+                part = tl.where(step > _INTERPOLATIONS, 0.5, part)
+                margin = tl.where(step > _INTERPOLATIONS, 1 / 6, margin)
+                upper = high - (tl.maximum(part - margin, 0.0) * span).to(tl.int32)
+                lower = high - (tl.minimum(part + margin, 1.0) * span).to(tl.int32)
+            first = tl.maximum(low + 1, least)
+            upper = tl.minimum(tl.maximum(upper, first), high - 1)
+            lower = tl.minimum(tl.maximum(lower, first), high - 1)
+            upper_mass, upper_number = _above(lines, upper)
+            lower_mass, lower_number = _above(lines, lower)
+            step += 1
+
+            reached_by_upper = upper_mass >= goal
+            reached_by_lower = lower_mass >= goal
+            close = is_open & ((tl.abs(upper_mass - goal) <= slack) | (tl.abs(lower_mass - goal) <= slack))
+            if tl.max(close.to(tl.int32), 0) > 0:
+                reached_by_upper = _missing_exactly(lines, upper, share, plan) <= 0.0
+                reached_by_lower = _missing_exactly(lines, lower, share, plan) <= 0.0
+            upper_reaches = is_open & reached_by_upper
+            upper_short = is_open & (reached_by_upper == 0)
+            lower_reaches = upper_short & reached_by_lower
+            lower_short = upper_short & (reached_by_lower == 0)
+            low = tl.where(upper_reaches, upper, tl.where(lower_reaches, lower, low))
+            low_mass = tl.where(upper_reaches, upper_mass, tl.where(lower_reaches, lower_mass, low_mass))
+            low_number = tl.where(upper_reaches, upper_number, tl.where(lower_reaches, lower_number, low_number))
+            high = tl.where(lower_short, lower, tl.where(upper_short, upper, high))
+            high_mass = tl.where(lower_short, lower_mass, tl.where(upper_short, upper_mass, high_mass))
+            high_number = tl.where(lower_short, lower_number, tl.where(upper_short, upper_number, high_number))
+            if step == _SNAP:
+                # Equal entries keep a bracket open however narrow it is, until it ends at entries.
+                top = _largest(tl.where(_as_bits(lines) <= _of_rows(high), lines, 0.0))
+                bottom = _smallest(tl.where(_as_bits(lines) > _of_rows(low), lines, float("inf")))
+                high = tl.where(is_open, _as_bits(top), high)
+                low = tl.where(is_open, _as_bits(bottom) - 1, low)
+
             between = low_number - high_number
             mass = low_mass - high_mass
             missing = goal - high_mass
@@ -185,49 +254,17 @@ def _store_counts(lines, is_counted, places, is_row, plan, n_shares, ERROR: tl.c
             stuck = is_open & ((high - low <= 1) | (step >= _PAIRS))
             near = near | stuck
             is_open = is_open & (stuck == 0)
-
-            span = (high - low).to(tl.float32)
-            part = missing / tl.maximum(mass, _SMALLEST)
-            margin = 1.0 / tl.maximum(between, 1.0) + 0.1 * part * (1.0 - part)
-            # Thirds end every search, whatever the row.
-            part = tl.where(step > _INTERPOLATIONS, 0.5, part)
-            margin = tl.where(step > _INTERPOLATIONS, 1 / 6, margin)
-            upper = high - (tl.maximum(part - margin, 0.0) * span).to(tl.int32)
-            lower = high - (tl.minimum(part + margin, 1.0) * span).to(tl.int32)
-            if step == 0:
-                upper = ((guess + _APART * deviation) * _BITS_PER_OCTAVE).to(tl.int32) + _BITS_OF_ONE
-                lower = ((guess - _APART * deviation) * _BITS_PER_OCTAVE).to(tl.int32) + _BITS_OF_ONE
-            first = tl.maximum(low + 1, least)
-            upper = tl.minimum(tl.maximum(upper, first), high - 1)
-            lower = tl.minimum(tl.maximum(lower, first), high - 1)
-            upper_mass, upper_number = _above(lines, upper)
-            lower_mass, lower_number = _above(lines, lower)
-            step += 1
-
-            close = is_open & ((tl.abs(upper_mass - goal) <= slack) | (tl.abs(lower_mass - goal) <= slack))
-            near = near | close
-            is_open = is_open & (close == 0)
-            upper_reaches = is_open & (upper_mass >= goal)
-            upper_short = is_open & (upper_mass < goal)
-            lower_reaches = upper_short & (lower_mass >= goal)
-            lower_short = upper_short & (lower_mass < goal)
-            low = tl.where(upper_reaches, upper, tl.where(lower_reaches, lower, low))
-            low_mass = tl.where(upper_reaches, upper_mass, tl.where(lower_reaches, lower_mass, low_mass))
-            low_number = tl.where(upper_reaches, upper_number, tl.where(lower_reaches, lower_number, low_number))
-            high = tl.where(lower_short, lower, tl.where(upper_short, upper, high))
-            high_mass = tl.where(lower_short, lower_mass, tl.where(upper_short, upper_mass, high_mass))
-            high_number = tl.where(lower_short, lower_number, tl.where(upper_short, upper_number, high_number))
         if tl.max(near.to(tl.int32), 0) > 0:
-            count = tl.where(near, _search_exactly(lines, near, share, high, low), count)
+            count = tl.where(near, _search_exactly(lines, near, share, high, low, plan), count)
         tl.store(places + tl.load(plan + 3 * t + 2).to(tl.int32), count.to(tl.int32), mask=is_row)
 
 
 @triton.jit
 def _scores_of_part(at, at_bias, at_visible, key, there, scale, HAS_BIAS: tl.constexpr, HAS_VISIBLE: tl.constexpr):
-    """Load a part of every row's scores; minus infinity where a key is hidden."""
+    """Load a part of every row's scores, as logarithms to the base 2; minus infinity where a key is hidden."""
     line = tl.load(at + key, mask=there, other=0.0).to(tl.float32) * scale
     if HAS_BIAS:
-        line += tl.load(at_bias + key, mask=there, other=0.0)
+        line += tl.load(at_bias + key, mask=there, other=0.0) * _LOG2_OF_E
     seen = there
     if HAS_VISIBLE:
         seen = there & (tl.load(at_visible + key, mask=there, other=0) != 0)
@@ -253,7 +290,7 @@ def _entries_of_part(
 ):
     """Make a part of every row's entries of one kind: what is counted, relative to the largest weight."""
     line = _scores_of_part(at, at_bias, at_visible, key, there, scale, HAS_BIAS, HAS_VISIBLE)
-    line = tl.exp(line - largest)
+    line = tl.exp2(line - largest)
     if WORDS_AT >= 0:
         is_word = tl.load(at_words + key, mask=there & (kind == WORDS_AT), other=1) != 0
         line = tl.where(is_word, line, 0.0)
@@ -271,6 +308,7 @@ def _store_counts_in_parts(
     at_lengths,
     largest,
     kind,
+    apart,
     is_row,
     is_asked,
     places,
@@ -365,8 +403,8 @@ def _store_counts_in_parts(
             upper = high - (tl.maximum(part - margin, 0.0) * span).to(tl.int32)
             lower = high - (tl.minimum(part + margin, 1.0) * span).to(tl.int32)
             if step == 0:
-                upper = ((guess + _APART * deviation) * _BITS_PER_OCTAVE).to(tl.int32) + _BITS_OF_ONE
-                lower = ((guess - _APART * deviation) * _BITS_PER_OCTAVE).to(tl.int32) + _BITS_OF_ONE
+                upper = ((guess + apart * deviation) * _BITS_PER_OCTAVE).to(tl.int32) + _BITS_OF_ONE
+                lower = ((guess - apart * deviation) * _BITS_PER_OCTAVE).to(tl.int32) + _BITS_OF_ONE
             first = tl.maximum(low + 1, least)
             upper = tl.minimum(tl.maximum(upper, first), high - 1)
             lower = tl.minimum(tl.maximum(lower, first), high - 1)
@@ -408,20 +446,24 @@ def _store_counts_in_parts(
     return total
 
 
-# Steps are not specialized: a lane would then load several keys side by side, and rows be summed over more lanes.
+# That a number is 1, or divides by 16, makes no other program of it.
 _NOT_SPECIALIZED = (
     "scale",
+    "apart",
     "n_rows",
     "n_heads",
+    "n_sequences",
     "n_queries",
     "n_keys",
-    "n_kinds",
+    "first_b",
+    "first_h",
+    "first_q",
     "n_shares",
     *(f"count_{axis}" for axis in ("kind", "b", "h", "q")),
     *(f"mass_{axis}" for axis in ("kind", "b", "h", "q")),
     *(f"visible_{axis}" for axis in "bhq"),
     *(f"bias_{axis}" for axis in "bhq"),
-    *("asked_b", "words_b", "lengths_b", "lengths_h"),
+    "asked_b",
 )
 
 
@@ -439,11 +481,16 @@ def _rows(
     words,
     lengths,
     scale,
+    apart,
     n_rows,
     n_heads,
+    n_sequences,
     n_queries,
     n_keys,
-    n_kinds,
+    step,
+    first_b,
+    first_h,
+    first_q,
     n_shares,
     count_kind,
     count_b,
@@ -463,6 +510,7 @@ def _rows(
     words_b,
     lengths_b,
     lengths_h,
+    HEADS_FIRST: tl.constexpr,
     HAS_VISIBLE: tl.constexpr,
     HAS_BIAS: tl.constexpr,
     HAS_SINKS: tl.constexpr,
@@ -471,50 +519,64 @@ def _rows(
     OTHERS_AT: tl.constexpr,
     FIRST_AT: tl.constexpr,
     SINK_AT: tl.constexpr,
+    KINDS: tl.constexpr,
     ROWS: tl.constexpr,
     LANES: tl.constexpr,
-    KEYS_OF_LANE: tl.constexpr,
+    GROUPS: tl.constexpr,
+    SIDE_BY_SIDE: tl.constexpr,
+    FULL: tl.constexpr,
     ERROR: tl.constexpr,
 ):
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     is_row = row < n_rows
-    q = (row % n_queries).to(tl.int64)
-    h = ((row // n_queries) % n_heads).to(tl.int64)
-    b = (row // (n_queries * n_heads)).to(tl.int64)
-    key = tl.arange(0, KEYS_OF_LANE)[:, None, None] * LANES + tl.arange(0, LANES)[None, None, :]
+    q = (first_q + row % n_queries).to(tl.int64)
+    if HEADS_FIRST:
+        h = first_h + row // (n_queries * n_sequences)
+        b = first_b + (row // n_queries) % n_sequences
+    else:
+        h = first_h + (row // n_queries) % n_heads
+        b = first_b + row // (n_queries * n_heads)
+    h = h.to(tl.int64)
+    b = b.to(tl.int64)
+    # A lane holds groups of keys that lie side by side.
+    group = tl.arange(0, GROUPS)[:, None, None, None] * LANES + tl.arange(0, LANES)[None, None, :, None]
+    key = group * SIDE_BY_SIDE + tl.arange(0, SIDE_BY_SIDE)[None, None, None, :]
     there = _of_rows(is_row) & (key < n_keys)
-    at = _of_rows(row.to(tl.int64) * n_keys) + key
+    # What lies between the keys of two rows is read and overwritten: a mask would break up what lies side by side.
+    within = _of_rows(is_row) & (key < step)
+    at = _of_rows(row.to(tl.int64) * step) + key
 
-    line = tl.load(scores + at, mask=there, other=0.0).to(tl.float32) * scale
+    logs = tl.load(scores + at, mask=within, other=0.0).to(tl.float32) * scale
     if HAS_BIAS:
         at_bias = _of_rows(b * bias_b + h * bias_h + q * bias_q) + key
-        line += tl.load(bias + at_bias, mask=there, other=0.0)
-    seen = there
+        logs += tl.load(bias + at_bias, mask=there, other=0.0) * _LOG2_OF_E
+        logs = tl.maximum(logs, _HIDDEN, propagate_nan=tl.PropagateNan.ALL)
     if HAS_VISIBLE:
         at_visible = _of_rows(b * visible_b + h * visible_h + q * visible_q) + key
-        seen = there & (tl.load(visible + at_visible, mask=there, other=0) != 0)
-    line = tl.where(seen, line, float("-inf"))
-    largest = _largest(line)
+        logs = tl.where(tl.load(visible + at_visible, mask=there, other=0) != 0, logs, _HIDDEN)
+    elif not FULL:
+        logs = tl.where(key < n_keys, logs, _HIDDEN)
+    largest = _largest(logs)
     # Without a visible key there is nothing to take off; NaN and infinity make the total NaN.
-    line = tl.exp(line - _of_rows(tl.where(largest == float("-inf"), 0.0, largest)))
+    logs -= _of_rows(tl.where(largest <= _HIDDEN, 0.0, largest))
+    line = tl.exp2(logs)
     total = _sum(line)
     is_broken = (total < float("inf")) == 0
     sees_some = total > 0.0
     whole = total
     on_sink = total * 0.0
     if HAS_SINKS:
-        on_sink = tl.exp(tl.load(sinks + h, mask=is_row, other=0.0) - largest)
+        on_sink = tl.exp2(tl.load(sinks + h, mask=is_row, other=0.0) * _LOG2_OF_E - largest)
         whole = total + on_sink
     whole = tl.where(sees_some, whole, 1.0)
     share_each = tl.where(is_broken, float("nan"), tl.where(sees_some, 1.0 / whole, 0.0))
-    tl.store(weights + at, (line * _of_rows(share_each)).to(weights.dtype.element_ty), mask=there)
+    tl.store(weights + at, (line * _of_rows(share_each)).to(weights.dtype.element_ty), mask=within)
 
     is_asked = is_row & (tl.load(asked + b * asked_b + q, mask=is_row, other=0) != 0)
-    if OTHERS_AT >= 0 or WORDS_AT >= 0:
-        is_word = tl.load(words + _of_rows(b * words_b) + key, mask=there, other=0) != 0
     has_masses = is_asked & sees_some
     at_masses = masses + b * mass_b + h * mass_h + q * mass_q
     if OTHERS_AT >= 0:
+        is_word = tl.load(words + _of_rows(b * words_b) + key, mask=there, other=0) != 0
         others = _sum(tl.where(is_word, 0.0, line)) / whole
         tl.store(at_masses + OTHERS_AT * mass_kind, tl.where(has_masses, others, float("nan")), mask=is_row)
     if FIRST_AT >= 0:
@@ -526,16 +588,23 @@ def _rows(
         tl.store(at_masses + SINK_AT * mass_kind, tl.where(has_masses, sink, float("nan")), mask=is_row)
 
     # A row that is not finite is counted as if it were empty, and marked.
-    line = tl.where(_of_rows(is_broken), 0.0, line)
+    is_counted = is_asked & (is_broken == 0)
     at_counts = counts + b * count_b + h * count_h + q * count_q
-    for kind in range(n_kinds):
-        counted = line
-        if WORDS_AT >= 0:
-            counted = tl.where(is_word | (kind != WORDS_AT), counted, 0.0)
-        if CONTRIBUTIONS_AT >= 0:
+    number = n_keys.to(tl.float32)
+    _store_counts(line, logs, number, apart, is_counted, at_counts, is_row, plan, n_shares, True, ERROR)
+    for kind in tl.static_range(1, KINDS):
+        # Loaded again, since registers are few.
+        if kind == WORDS_AT:
+            counted = tl.where(tl.load(words + _of_rows(b * words_b) + key, mask=there, other=0) != 0, line, 0.0)
+        else:
             at_lengths = _of_rows(b * lengths_b + h * lengths_h) + key
-            counted *= tl.load(lengths + at_lengths, mask=there & (kind == CONTRIBUTIONS_AT), other=1.0)
-        _store_counts(counted, is_asked, at_counts + kind * count_kind, is_row, plan, n_shares, ERROR)
+            counted = line * tl.load(lengths + at_lengths, mask=there, other=0.0)
+        # To within a tenth: a number's bits, as a whole number, rise as its logarithm does.
+        near_logs = _as_bits(counted).to(tl.float32) * (1 / _BITS_PER_OCTAVE) - 127.0
+        places = at_counts + kind * count_kind
+        _store_counts(
+            counted, near_logs, number, apart, is_counted, places, is_row, plan, n_shares, kind == WORDS_AT, ERROR
+        )
     for t in range(n_shares):
         tl.store(at_counts + t, tl.zeros([ROWS], tl.int32) + _NOT_FINITE, mask=is_row & is_broken)
 
@@ -554,11 +623,16 @@ def _rows_in_parts(
     words,
     lengths,
     scale,
+    apart,
     n_rows,
     n_heads,
+    n_sequences,
     n_queries,
     n_keys,
-    n_kinds,
+    step,
+    first_b,
+    first_h,
+    first_q,
     n_shares,
     count_kind,
     count_b,
@@ -578,6 +652,7 @@ def _rows_in_parts(
     words_b,
     lengths_b,
     lengths_h,
+    HEADS_FIRST: tl.constexpr,
     HAS_VISIBLE: tl.constexpr,
     HAS_BIAS: tl.constexpr,
     HAS_SINKS: tl.constexpr,
@@ -586,16 +661,23 @@ def _rows_in_parts(
     OTHERS_AT: tl.constexpr,
     FIRST_AT: tl.constexpr,
     SINK_AT: tl.constexpr,
+    KINDS: tl.constexpr,
     ROWS: tl.constexpr,
     PART: tl.constexpr,
 ):
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     is_row = row < n_rows
-    q = (row % n_queries).to(tl.int64)
-    h = ((row // n_queries) % n_heads).to(tl.int64)
-    b = (row // (n_queries * n_heads)).to(tl.int64)
-    at = scores + (row.to(tl.int64) * n_keys)[:, None]
-    at_weights = weights + (row.to(tl.int64) * n_keys)[:, None]
+    q = (first_q + row % n_queries).to(tl.int64)
+    if HEADS_FIRST:
+        h = first_h + row // (n_queries * n_sequences)
+        b = first_b + (row // n_queries) % n_sequences
+    else:
+        h = first_h + (row // n_queries) % n_heads
+        b = first_b + row // (n_queries * n_heads)
+    h = h.to(tl.int64)
+    b = b.to(tl.int64)
+    at = scores + (row.to(tl.int64) * step)[:, None]
+    at_weights = weights + (row.to(tl.int64) * step)[:, None]
     at_bias = bias + (b * bias_b + h * bias_h + q * bias_q)[:, None]
     at_visible = visible + (b * visible_b + h * visible_h + q * visible_q)[:, None]
     at_words = words + (b * words_b)[:, None]
@@ -613,9 +695,9 @@ def _rows_in_parts(
     is_asked = is_row & (tl.load(asked + b * asked_b + q, mask=is_row, other=0) != 0)
     at_counts = counts + b * count_b + h * count_h + q * count_q
     total = tl.zeros([ROWS], tl.float64)
-    for kind in range(n_kinds):
+    for kind in range(KINDS):
         of_kind = _store_counts_in_parts(
-            at, at_bias, at_visible, at_words, at_lengths, taken_off, kind, is_row, is_asked,
+            at, at_bias, at_visible, at_words, at_lengths, taken_off, kind, apart, is_row, is_asked,
             at_counts + kind * count_kind, plan, n_shares, n_keys, scale,
             HAS_BIAS, HAS_VISIBLE, WORDS_AT, CONTRIBUTIONS_AT, ROWS, PART,
         )  # fmt: skip
@@ -629,7 +711,7 @@ def _rows_in_parts(
     whole = total
     on_sink = total * 0.0
     if HAS_SINKS:
-        on_sink = tl.exp(tl.load(sinks + h, mask=is_row, other=0.0) - largest).to(tl.float64)
+        on_sink = tl.exp2(tl.load(sinks + h, mask=is_row, other=0.0) * _LOG2_OF_E - largest).to(tl.float64)
         whole = total + on_sink
     whole = tl.where(sees_some, whole, 1.0)
     share_each = tl.where(is_broken, float("nan"), tl.where(sees_some, 1.0 / whole, 0.0)).to(tl.float32)
@@ -639,7 +721,7 @@ def _rows_in_parts(
         key = start + tl.arange(0, PART)[None, :]
         there = is_row[:, None] & (key < n_keys)
         line = _scores_of_part(at, at_bias, at_visible, key, there, scale, HAS_BIAS, HAS_VISIBLE)
-        line = tl.exp(line - taken_off)
+        line = tl.exp2(line - taken_off)
         if OTHERS_AT >= 0:
             is_word = tl.load(at_words + key, mask=there, other=1) != 0
             others += tl.where(is_word, 0.0, line).to(tl.float64)
@@ -667,13 +749,13 @@ def _next_power(number: int) -> int:
 
 @lru_cache(maxsize=64)
 def _plan(shares: tuple[float, ...], device: torch.device) -> torch.Tensor:
-    """Rising shares, the normal quantiles where their search begins, and their places in the order given."""
+    """Rising shares, the normal quantiles where their search begins, and their places in the order given, behind a 1."""
     normal = NormalDist()
-    rows = []
+    rows: list[tuple[float, float, float]] = []
     for place in sorted(range(len(shares)), key=shares.__getitem__):
         share = shares[place] - TOLERANCE
         rows.append((share, normal.inv_cdf(min(max(share, 1e-6), 1 - 1e-6)), float(place)))
-    return torch.tensor(rows, dtype=torch.float64, device=device)
+    return torch.tensor([1.0, *sum(rows, ())], dtype=torch.float64, device=device)[1:]
 
 
 def _strides(tensor: torch.Tensor | None, n: int) -> tuple[int, ...]:
@@ -695,6 +777,7 @@ def softmax_and_measure(
     counts: torch.Tensor,
     masses: torch.Tensor,
     *,
+    first: tuple[int, int, int] = (0, 0, 0),
     rows_at_once: int | None = None,
     in_parts: bool | None = None,
 ) -> None:
@@ -703,9 +786,12 @@ def softmax_and_measure(
     Parameters
     ----------
     scores : torch.Tensor
-        (batch, heads, queries, keys), contiguous, of any float type: products of queries and keys.
+        (batch, heads, queries, keys), of any float type: products of queries and keys. Rows lie one after another,
+        those of a sequence or those of a head together, each with as much room behind its keys as `room_of_row` says
+        or with none.
     weights : torch.Tensor
-        Of the same shape, contiguous, of any float type: filled with the weights. May be the scores.
+        Of the same shape and steps, of any float type: filled with the weights, and the room with anything. May be
+        the scores.
     scaling : float
         What the scores are multiplied with.
     rows : Rows
@@ -716,6 +802,8 @@ def softmax_and_measure(
     masses : torch.Tensor
         (kinds, batch, heads, queries) float32, the kinds those of `MASSES` that are named: filled with shares of the
         softmax with its sink, NaN for rows that were not asked, see no key, or are not finite.
+    first : tuple of int
+        Sequence, head and query of `rows`, `counts` and `masses` that the first of the scores are of.
     rows_at_once : int, optional
         Rows of a program, a power of two; by default what suits a card.
     in_parts : bool, optional
@@ -743,12 +831,16 @@ def softmax_and_measure(
         nothing if rows.sinks is None else rows.sinks.float(),
         _bytes(rows.word_keys, nothing),
         nothing if rows.lengths is None else rows.lengths,
-        scaling,
+        scaling * _LOG2_OF_E.value,
+        # The more keys, the nearer to a guess made of moments is the quantile.
+        min(_MOST_APART, _MOST_APART * (_KEYS_MOST_APART / n_keys) ** 0.5),
         n_rows,
         n_heads,
+        n_batch,
         n_queries,
         n_keys,
-        len(counts),
+        scores.stride(2),
+        *first,
         len(rows.shares),
         *counts.stride()[:4],
         *masses.stride(),
@@ -757,24 +849,42 @@ def softmax_and_measure(
         rows.asked.stride(0),
         *_strides(rows.word_keys, 1),
         *_strides(rows.lengths, 2),
+        scores.stride(1) > scores.stride(0),
         rows.visible is not None,
         rows.bias is not None,
         rows.sinks is not None,
         *places,
+        len(counted),
     )
     if n_keys > MOST_KEYS if in_parts is None else in_parts:
         at_once = rows_at_once or _ROWS_IN_PARTS
         part = min(_KEYS_OF_PART, _next_power(n_keys))
         _rows_in_parts[(-(-n_rows // at_once),)](*arguments, at_once, part, num_warps=_WARPS_OF_PART)
         return
-    lanes = max(_FEWEST_LANES, _next_power(-(-n_keys // _KEYS_OF_LANE)))
+    side_by_side = _BYTES_SIDE_BY_SIDE // scores.element_size()
+    lanes = _lanes(n_keys)
+    groups = max(1, _next_power(-(-n_keys // lanes)) // side_by_side)
     at_once = rows_at_once or max(1, _LANES_OF_WARP // lanes)
     _rows[(-(-n_rows // at_once),)](
         *arguments,
         at_once,
         lanes,
-        _next_power(-(-n_keys // lanes)),
+        groups,
+        side_by_side,
+        n_keys == lanes * groups * side_by_side,
         # Sums of a lane's entries, over lanes and warps, and the product of share and total.
-        (_KEYS_OF_LANE + 16) * 2 * 2.0**-24,
+        (groups + side_by_side + 16) * 2 * 2.0**-24,
         num_warps=max(1, lanes // _LANES_OF_WARP),
+        maxnreg=_MOST_REGISTERS,
     )
+
+
+def room_of_row(n_keys: int) -> int:
+    """Return the numbers that a row of scores should take, so that lanes read several of them at a time."""
+    return -(-n_keys // _KEYS_OF_LANE) * _KEYS_OF_LANE
+
+
+def _lanes(n_keys: int) -> int:
+    """Choose the lanes of a row: of a short one a part of a warp, then a whole warp, and several of a long one."""
+    lanes = min(_next_power(-(-n_keys // _KEYS_OF_LANE)), _LANES_OF_WARP)
+    return max(_FEWEST_LANES, lanes, _next_power(-(-n_keys // _MOST_KEYS_OF_LANE)))
