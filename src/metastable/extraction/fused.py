@@ -38,7 +38,7 @@ __all__ = [
 # keep the device busy.
 _SCORES_IN_CACHE = 1 << 19
 _SCORES_ON_DEVICE = 1 << 26
-_SCORES_ON_CARD = 1 << 25
+_SCORES_ON_CARD = 1 << 26
 
 # An additive mask or bias that takes as much as this off a score hides the key: masks add -10000 (-9984 in bfloat16),
 # the least number of their type, or minus infinity; position biases stay far from it.
@@ -369,29 +369,28 @@ def _attend_in_tiles(heads: _Heads, rows: Rows, filled: _Filled, weigh: _Weigh, 
 
 
 def _attend_on_card(heads: _Heads, rows: Rows, filled: _Filled) -> None:
-    """Attend by products without copies and one kernel between them: a head at a time, or a sequence at a time."""
+    """Attend by products without copies and one kernel between them: some heads at a time, or some sequences."""
+    from metastable.extraction.triton_products import multiplies
     from metastable.extraction.triton_rows import room_of_row, softmax_and_measure
 
-    query, key, value, output = heads.query, heads.key, heads.value, heads.output
+    query, key, value = heads.query, heads.key, heads.value
     n_batch, n_heads, n_queries, _ = query.shape
-    n_keys, groups = key.shape[2], n_heads // key.shape[1]
+    n_keys = key.shape[2]
     room = room_of_row(n_keys)
-    # Matrices that are multiplied together lie at equal steps: those of one head, or those of one sequence.
-    of_head = n_batch >= n_heads or groups > 1
-    axis, n_outer, n_inner = (1, n_heads, n_batch) if of_head else (0, n_batch, n_heads)
-    queries, outputs = query.unbind(axis), output.transpose(1, 2).unbind(axis)
-    keys, values = key.transpose(-1, -2).unbind(axis), value.unbind(axis)
+    # Matrices that a library multiplies together lie at equal steps: those of one head, or those of one sequence.
+    of_head = n_batch >= n_heads or n_heads > key.shape[1]
+    n_outer, n_inner = (n_heads, n_batch) if of_head else (n_batch, n_heads)
     n_rows = max(1, _SCORES_ON_CARD // room)
     most_q = min(n_queries, n_rows)
     most_inner = min(n_inner, max(1, n_rows // n_queries))
     most_outer = min(n_outer, max(1, n_rows // (n_queries * n_inner)))
     buffer = query.new_empty(most_outer * most_inner * most_q * room)
+    multiply = _multiply_by_triton if multiplies(query, key, value) else _multiply_by_library
+    by_keys, by_values = multiply(heads, of_head)
     for outer, inner, q in _parts(n_outer, most_outer, n_inner, most_inner, n_queries, most_q):
         shape = (outer.stop - outer.start, inner.stop - inner.start, q.stop - q.start)
         products = buffer[: math.prod(shape) * room].view(*shape, room)[..., :n_keys]
-        of_part = range(outer.start, outer.stop)
-        for product, one in zip(products.unbind(0), of_part, strict=True):
-            torch.bmm(queries[one][inner, q], keys[one // groups][inner], out=product)
+        by_keys(products, outer, inner, q)
         scores, factor = heads.capped(products)
         weights = scores
         if scores.dtype != value.dtype:
@@ -400,8 +399,49 @@ def _attend_on_card(heads: _Heads, rows: Rows, filled: _Filled) -> None:
         turned = (scores.transpose(0, 1), weights.transpose(0, 1)) if of_head else (scores, weights)
         first = (inner.start, outer.start, q.start) if of_head else (outer.start, inner.start, q.start)
         softmax_and_measure(*turned, factor, rows, filled.counts, filled.masses, first=first)
-        for weight, one in zip(weights.unbind(0), of_part, strict=True):
+        by_values(weights, outer, inner, q)
+
+
+# Fills (outer, inner, queries, keys) scores, or takes such weights: of heads and sequences, or the other way round.
+_Multiply = Callable[[torch.Tensor, slice, slice, slice], None]
+
+
+def _multiply_by_library(heads: _Heads, of_head: bool) -> tuple[_Multiply, _Multiply]:
+    """Make functions that multiply a part's queries by keys and weights by values, a head or sequence at a time."""
+    axis = 1 if of_head else 0
+    groups = heads.query.shape[1] // heads.key.shape[1] if of_head else 1
+    queries, outputs = heads.query.unbind(axis), heads.output.transpose(1, 2).unbind(axis)
+    keys, values = heads.key.transpose(-1, -2).unbind(axis), heads.value.unbind(axis)
+
+    def by_keys(scores: torch.Tensor, outer: slice, inner: slice, q: slice) -> None:
+        for product, one in zip(scores.unbind(0), range(outer.start, outer.stop), strict=True):
+            torch.bmm(queries[one][inner, q], keys[one // groups][inner], out=product)
+
+    def by_values(weights: torch.Tensor, outer: slice, inner: slice, q: slice) -> None:
+        for weight, one in zip(weights.unbind(0), range(outer.start, outer.stop), strict=True):
             torch.bmm(weight, values[one // groups][inner], out=outputs[one][inner, q])
+
+    return by_keys, by_values
+
+
+def _multiply_by_triton(heads: _Heads, of_head: bool) -> tuple[_Multiply, _Multiply]:
+    """As `_multiply_by_library`, all heads and sequences of the part by one kernel each."""
+    from metastable.extraction.triton_products import add_up_values, multiply_queries_by_keys
+
+    def placed(matrices: torch.Tensor, outer: slice, inner: slice, q: slice) -> tuple[Any, tuple[int, int, int]]:
+        if of_head:
+            return matrices.transpose(0, 1), (inner.start, outer.start, q.start)
+        return matrices, (outer.start, inner.start, q.start)
+
+    def by_keys(scores: torch.Tensor, outer: slice, inner: slice, q: slice) -> None:
+        part, first = placed(scores, outer, inner, q)
+        multiply_queries_by_keys(heads.query, heads.key, part, first)
+
+    def by_values(weights: torch.Tensor, outer: slice, inner: slice, q: slice) -> None:
+        part, first = placed(weights, outer, inner, q)
+        add_up_values(part, heads.value, heads.output, first)
+
+    return by_keys, by_values
 
 
 def _parts(*lengths: int) -> Iterator[tuple[slice, ...]]:

@@ -53,7 +53,8 @@ _KEYS_OF_LANE = 16
 _MOST_KEYS_OF_LANE = 32
 # What a lane reads at a time.
 _BYTES_SIDE_BY_SIDE = 16
-_MOST_REGISTERS = None
+# What a lane may use, so that many rows are at work at a time.
+_MOST_REGISTERS = 80
 _LANES_OF_WARP = 32
 _FEWEST_LANES = 4
 
@@ -113,7 +114,7 @@ def _above(lines, pivots):
 
 @triton.jit
 def _missing_exactly(lines, pivots, share, plan):
-    """What the entries above each row's pivot lack of its goal, by float64 sums; 0 or less where they reach it."""
+    """Find what the entries above each row's pivot lack of its goal, by float64 sums: 0 or less where they reach it."""
     # The number before the plan is a one that the compiler does not know: else it would make float64 numbers of
     # every row beforehand, whether they are needed or not.
     lines = lines * tl.load(plan - 1, volatile=True).to(tl.float32)
@@ -145,15 +146,12 @@ def _search_exactly(lines, near, share, high, low, plan):
 
 
 @triton.jit
-def _store_counts(
-    lines, logs, number, apart, is_counted, places, is_row, plan, n_shares, LARGEST_IS_ONE: tl.constexpr, ERROR: tl.constexpr
-):
-    """Count rows of non-negative entries at rising shares; `places` points to each row's first count.
+def _store_counts(lines, logs, number, apart, is_counted, places, is_row, plan, n_shares, ERROR: tl.constexpr):
+    """Count rows of entries from zero to one at rising shares; `places` points to each row's first count.
 
-    `logs` are the logarithms of the entries to the base 2, or what comes near; `number` is the most entries that are not
-    0; the first pivots lie `apart` deviations to
-    both sides of a guess; `plan` holds share, normal quantile and place among the counts of each threshold. ERROR bounds
-    the relative error of a float32 sum.
+    `logs` are the logarithms of the entries to the base 2, and `number` is the most entries that are not 0. The first
+    pivots lie `apart` deviations to both sides of a guess. `plan` holds share, normal quantile and place among the
+    counts of each threshold. ERROR bounds the relative error of a float32 sum.
     """
     total = _sum(lines)
     weighed = lines * logs
@@ -166,8 +164,6 @@ def _store_counts(
     slack = total * ERROR
     # Of the entries above `high` the mass falls short of the goal; with those above `low` it does not.
     high = (total * 0.0).to(tl.int32) + _BITS_OF_ONE
-    if not LARGEST_IS_ONE:
-        high = _largest(_as_bits(lines))
     high_mass = total * 0.0
     high_number = total * 0.0
     low = high * 0
@@ -591,20 +587,22 @@ def _rows(
     is_counted = is_asked & (is_broken == 0)
     at_counts = counts + b * count_b + h * count_h + q * count_q
     number = n_keys.to(tl.float32)
-    _store_counts(line, logs, number, apart, is_counted, at_counts, is_row, plan, n_shares, True, ERROR)
-    for kind in tl.static_range(1, KINDS):
-        # Loaded again, since registers are few.
-        if kind == WORDS_AT:
-            counted = tl.where(tl.load(words + _of_rows(b * words_b) + key, mask=there, other=0) != 0, line, 0.0)
-        else:
-            at_lengths = _of_rows(b * lengths_b + h * lengths_h) + key
-            counted = line * tl.load(lengths + at_lengths, mask=there, other=0.0)
-        # To within a tenth: a number's bits, as a whole number, rise as its logarithm does.
-        near_logs = _as_bits(counted).to(tl.float32) * (1 / _BITS_PER_OCTAVE) - 127.0
-        places = at_counts + kind * count_kind
-        _store_counts(
-            counted, near_logs, number, apart, is_counted, places, is_row, plan, n_shares, kind == WORDS_AT, ERROR
-        )
+    if KINDS == 1:
+        _store_counts(line, logs, number, apart, is_counted, at_counts, is_row, plan, n_shares, ERROR)
+    else:
+        # One search for all kinds: the program of three would be too long for the card's cache of instructions.
+        for kind in range(KINDS):
+            counted = line
+            if kind == WORDS_AT:
+                is_word = tl.load(words + _of_rows(b * words_b) + key, mask=there, other=0) != 0
+                counted = tl.where(is_word, line, 0.0)
+            if kind == CONTRIBUTIONS_AT:
+                at_lengths = _of_rows(b * lengths_b + h * lengths_h) + key
+                # Relative to the longest value, so that no entry is above one.
+                counted = line * tl.load(lengths + at_lengths, mask=there, other=0.0)
+            logs = tl.log2(tl.maximum(counted, _SMALLEST))
+            places = at_counts + kind * count_kind
+            _store_counts(counted, logs, number, apart, is_counted, places, is_row, plan, n_shares, ERROR)
     for t in range(n_shares):
         tl.store(at_counts + t, tl.zeros([ROWS], tl.int32) + _NOT_FINITE, mask=is_row & is_broken)
 
@@ -749,7 +747,7 @@ def _next_power(number: int) -> int:
 
 @lru_cache(maxsize=64)
 def _plan(shares: tuple[float, ...], device: torch.device) -> torch.Tensor:
-    """Rising shares, the normal quantiles where their search begins, and their places in the order given, behind a 1."""
+    """Rising shares, the quantiles where their search begins, and their places in the order given, behind a 1."""
     normal = NormalDist()
     rows: list[tuple[float, float, float]] = []
     for place in sorted(range(len(shares)), key=shares.__getitem__):
