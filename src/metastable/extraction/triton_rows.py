@@ -1,14 +1,14 @@
 """The pass over attention rows on a graphics card: softmax, counts and masses by one Triton kernel.
 
-A warp takes one row, or several short ones side by side (a row of more than 512 keys is shared by several warps), holds
-them in registers, and writes weights, counts and masses; the scores are read once and the weights written once, in
-their place. The count at a threshold is found as
-`metastable.extraction.kernels` finds that of a long row: by pivots that close in on the entry where the goal is
-reached, pairs of them around a linear interpolation, and by bounds that end the search as soon as they meet. Rising
-thresholds take over the bracket of the one before.
+A warp takes one row, or several short ones side by side (a row of more than 1,024 keys is shared by several warps),
+holds them in registers, and writes weights, counts and masses; the scores are read once and the weights written once,
+in their place. The count at a threshold is found as `metastable.extraction.kernels` finds that of a long row: by pivots
+that close in on the entry where the goal is reached. The first pair lies around the quantile of a lognormal distribution
+with the row's moments, which settles three rows of four; later pairs lie around a linear interpolation, and bounds end
+the search as soon as they meet. Rising thresholds take over the bracket of the one before.
 
-Sums run in float32. Where rounding could decide, which a bound of their error tells, the search goes on by float64
-sums, so that the result is that of float64 sums.
+Sums run in float32. Where rounding could decide, which a bound of their error tells, float64 sums do, so that the
+result is that of float64 sums.
 
 A row that is longer than the registers of one program hold is measured in parts: the program goes over its scores once
 for the largest, once for the moments of each kind of count, once for every pair of pivots of a search, and once to
@@ -873,7 +873,8 @@ def softmax_and_measure(
         # Sums of a lane's entries, over lanes and warps, and the product of share and total.
         (groups + side_by_side + 16) * 2 * 2.0**-24,
         num_warps=max(1, lanes // _LANES_OF_WARP),
-        maxnreg=_MOST_REGISTERS,
+        # Triton limits registers on cards of one maker alone.
+        **({} if torch.version.hip else {"maxnreg": _MOST_REGISTERS}),
     )
 
 
