@@ -130,6 +130,17 @@ def test_p_are_the_same_whatever_the_memory_threads_and_device(n_permutations):
         np.testing.assert_array_equal(other.p_fwer_stepdown, results[0].p_fwer_stepdown)
 
 
+@pytest.mark.parametrize("block_bytes", [1, 100_000, 1 << 28])
+def test_torch_gives_the_same_where_a_tail_is_fitted(block_bytes):
+    values, condition = sample(n=300)
+    options = {"tail": "gpd", "n_permutations": 400, "rng": 3, "omnibus": MASKS, "block_bytes": block_bytes}
+    here = permutation_test(values, condition, device="cpu", **options)
+    there = permutation_test(values, condition, device="torch", **options)
+    assert here.p_perm.min() < 1 / 401
+    for name in FIELDS:
+        np.testing.assert_allclose(getattr(here, name), getattr(there, name), rtol=1e-6)
+
+
 @pytest.mark.parametrize("design", DESIGNS)
 def test_torch_gives_the_same(design):
     values, condition = sample()

@@ -321,8 +321,8 @@ class Exchanges:
     def _draw(self, chunk: int, n: int) -> NDArray[Any]:
         """Draw what moves to each item, by sorting random keys.
 
-        A key has the stratum in its first bits, what moves in its last, and random bits between. Of 2,000 items 53 or
-        more are random, so that two of them are equal, and then not in random order, in one relabeling of 10^9.
+        A key has the stratum in its first bits, what moves in its last, and random bits between: 53 of them where the
+        rows of 2,000 units move freely, so that one relabeling of 10^9 has two that are equal, and in no random order.
         """
         random, keys, n_items = _stream(self.sampling.seed, chunk), self._keys, len(self.stratum)
         moved = np.empty((n, n_items), dtype=self._moving.dtype)
