@@ -19,6 +19,7 @@ __all__ = [
     "check_values",
     "covariate_frame",
     "covariate_matrix",
+    "far_exponents",
     "is_constant",
     "sample_moments",
     "split_samples",
@@ -132,11 +133,26 @@ def unit_scaled(values: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.floa
         As `check_values`.
     """
     table = check_values(values)
-    exponent = np.frexp(np.abs(table).max(axis=0, initial=0.0))[1]
-    exponent = np.where(np.abs(exponent) > _FAR, exponent, 0)
+    exponent = far_exponents(np.abs(table).max(axis=0, initial=0.0))
     if not exponent.any():
         return table, np.ones(table.shape[1])
     return np.ldexp(table, -exponent), np.ldexp(1.0, exponent)
+
+
+def far_exponents(largest: NDArray[np.float64]) -> NDArray[np.int32]:
+    """Return the exponents of the powers of two that `unit_scaled` takes as units, 0 where it leaves the values.
+
+    Parameters
+    ----------
+    largest : ndarray of float64, shape (n_features,)
+        The largest absolute value of each feature.
+
+    Returns
+    -------
+    ndarray of int32, shape (n_features,)
+    """
+    exponent = np.frexp(largest)[1]
+    return np.where(np.abs(exponent) > _FAR, exponent, np.int32(0))
 
 
 def split_samples(

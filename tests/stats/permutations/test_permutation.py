@@ -11,9 +11,9 @@ from scipy import stats
 from threadpoolctl import threadpool_limits
 
 from metastable.errors import InputError
-from metastable.stats.permutations import on_device, permutation_input, relabelings
+from metastable.stats.permutations import engine, on_device, permutation_input, relabelings
 from metastable.stats.permutations.permutation import permutation_test, permutation_test_contrast
-from metastable.stats.permutations.statistics import torch_backend
+from metastable.stats.permutations.statistics import TwoSample, torch_backend
 
 MASKS = {"all": np.ones(9, dtype=bool), "first": np.arange(9) < 4}
 FIELDS = ("statistic", "p_perm", "p_fwer", "p_fwer_stepdown")
@@ -66,6 +66,79 @@ def test_threads_change_nothing():
         with threadpool_limits(n_threads):
             results.append(permutation_test(values, condition, omnibus=MASKS, n_permutations=2_000, rng=3))
     same(*results, rtol=1e-12)
+
+
+@pytest.mark.parametrize("design", DESIGNS)
+def test_features_made_ready_on_threads_are_the_same(design, monkeypatch):
+    values, condition = sample()
+    values[:, 4] = 2.0
+    values[:, 6] *= 1e200
+    options = DESIGNS[design] | {"n_permutations": 211, "rng": 3}
+    together = permutation_test(values, condition, **options)
+    monkeypatch.setattr(engine, "_WORTH_A_THREAD", 1)
+    for n_threads in (1, 2, 4):
+        with threadpool_limits(n_threads, user_api="blas"):
+            same(permutation_test(values, condition, **options), together, rtol=1e-12)
+
+
+@pytest.mark.parametrize("scale", [1e-310, 1e-200, 1.0, 1e150, 1e300])
+@pytest.mark.parametrize("design", DESIGNS)
+def test_torch_takes_very_large_and_very_small_values_in_units_of_their_size(design, scale):
+    values, condition = sample()
+    values[:, :6] = np.round(values[:, :6], 3) * scale
+    values[:, 3] = scale
+    options = DESIGNS[design] | {"n_permutations": 150, "rng": 3}
+    here = permutation_test(values, condition, device="cpu", **options)
+    there = permutation_test(values, condition, device="torch", **options)
+    assert np.isfinite(there.statistic).all()
+    np.testing.assert_array_equal(there.flat, np.arange(9) == 3)
+    same(here, there, rtol=1e-9)
+
+
+@pytest.mark.parametrize(("block_bytes", "once"), [(1 << 20, True), (40 * 9 * 8, True), (40 * 9 * 8 - 1, False)])
+def test_values_leave_for_a_device_once_where_they_fit(block_bytes, once, monkeypatch):
+    values, condition = sample()
+    there, prepare = [], TwoSample.prepare
+
+    def noted(self, table, backend):
+        there.append(not isinstance(table, np.ndarray))
+        return prepare(self, table, backend)
+
+    monkeypatch.setattr(TwoSample, "prepare", noted)
+    permutation_test(values, condition, n_permutations=50, rng=1, device="torch", block_bytes=block_bytes)
+    assert set(there) == {once}
+
+
+@pytest.mark.parametrize("n_permutations", [1, 63, 64, 65, 129, 300])
+def test_p_are_the_same_whatever_the_memory_threads_and_device(n_permutations):
+    """Three hundred units, whose relabelings are drawn by 64."""
+    values, condition = sample(n=300)
+    results = [
+        permutation_test(values, condition, n_permutations=n_permutations, rng=4, omnibus=MASKS, device="cpu"),
+    ]
+    for device, block_bytes in (("cpu", 1), ("cpu", 300_000), ("torch", 1), ("torch", 300_000), ("torch", 1 << 28)):
+        for n_threads in (1, 2, 3):
+            with threadpool_limits(n_threads, user_api="blas"):
+                results.append(
+                    permutation_test(
+                        values, condition, n_permutations=n_permutations, rng=4, omnibus=MASKS, device=device,
+                        block_bytes=block_bytes,
+                    )
+                )  # fmt: skip
+    for other in results[1:]:
+        same(other, results[0], rtol=1e-9)
+        np.testing.assert_array_equal(other.p_fwer_stepdown, results[0].p_fwer_stepdown)
+
+
+@pytest.mark.parametrize("block_bytes", [1, 100_000, 1 << 28])
+def test_torch_gives_the_same_where_a_tail_is_fitted(block_bytes):
+    values, condition = sample(n=300)
+    options = {"tail": "gpd", "n_permutations": 400, "rng": 3, "omnibus": MASKS, "block_bytes": block_bytes}
+    here = permutation_test(values, condition, device="cpu", **options)
+    there = permutation_test(values, condition, device="torch", **options)
+    assert here.p_perm.min() < 1 / 401
+    for name in FIELDS:
+        np.testing.assert_allclose(getattr(here, name), getattr(there, name), rtol=1e-6)
 
 
 @pytest.mark.parametrize("design", DESIGNS)

@@ -29,6 +29,9 @@ Floats = NDArray[np.float64]
 Progress = Callable[[int, int], None]
 Alternative = Literal["two-sided", "greater", "less"]
 
+# Values that a thread of its own repays to make ready.
+_WORTH_A_THREAD = 1 << 17
+
 
 @dataclass(frozen=True)
 class PermutationResult:
@@ -127,6 +130,29 @@ def _feature_blocks(order: NDArray[np.intp], size: int) -> Iterator[NDArray[np.i
         yield order[start : start + size]
 
 
+def _prepare(statistic: Statistic, values: Floats, plan: Plan) -> Callable[[NDArray[np.intp]], Prepared]:
+    """Return what makes a block of features ready.
+
+    A device gets the values once, where a copy of them takes no more memory than it may, and makes ready there what it
+    is asked for; the host does it on threads side by side.
+    """
+    backend = plan.backend
+    if backend is not CPU:
+        if values.nbytes > plan.block_bytes:
+            return lambda block: statistic.prepare(values[:, block], backend)
+        there = backend.send(values)
+        return lambda block: statistic.prepare(there[:, backend.send(block)], backend)
+
+    def here(block: NDArray[np.intp]) -> Prepared:
+        size = max(_WORTH_A_THREAD // len(values), -(-len(block) // blas_threads()))
+        if size >= len(block):
+            return statistic.prepare(values[:, block], backend)
+        parts = side_by_side(lambda part: statistic.prepare(values[:, part], backend), _feature_blocks(block, size))
+        return Prepared.of_parts(list(parts))
+
+    return here
+
+
 def run_permutations(values: Floats, statistic: Statistic, relabelings: Relabelings, plan: Plan) -> PermutationResult:
     """Compute the statistics of all features under all relabelings, and their p-values.
 
@@ -147,10 +173,11 @@ def run_permutations(values: Floats, statistic: Statistic, relabelings: Relabeli
     """
     n_units, n_features = values.shape
     sizes = _block_sizes(n_units, n_features, relabelings.n, plan)
+    prepare = _prepare(statistic, values, plan)
     observed, scale = np.empty(n_features), np.empty(n_features)
     flat = np.empty(n_features, dtype=bool)
     for block in _feature_blocks(np.arange(n_features), sizes.features):
-        prepared = statistic.prepare(values[:, block], plan.backend)
+        prepared = prepare(block)
         observed[block] = statistic.observed(prepared, plan.backend)
         scale[block] = plan.backend.fetch(prepared.scale)[:, 0]
         flat[block] = prepared.flat
@@ -162,6 +189,7 @@ def run_permutations(values: Floats, statistic: Statistic, relabelings: Relabeli
     order = order[~(flat | lost)[order]]
     found = _Found(
         statistic=statistic,
+        prepare=prepare,
         relabelings=relabelings,
         plan=plan,
         sizes=sizes,
@@ -178,9 +206,9 @@ def run_permutations(values: Floats, statistic: Statistic, relabelings: Relabeli
     )
     # A tail is fitted where the null distributions are.
     if plan.backend.device is not None and not found.fit:
-        _compare_there(values, found)
+        _compare_there(found)
     else:
-        _compare_here(values, found)
+        _compare_here(found)
     return PermutationResult(
         statistic=observed,
         p_perm=found.p_perm,
@@ -203,6 +231,7 @@ class _Found:
     """
 
     statistic: Statistic
+    prepare: Callable[[NDArray[np.intp]], Prepared]
     relabelings: Relabelings
     plan: Plan
     sizes: _Blocks
@@ -236,7 +265,7 @@ class _Found:
         self.p_step[family] = np.minimum(rising, self.p_single[family])
 
 
-def _compare_here(values: Floats, found: _Found) -> None:
+def _compare_here(found: _Found) -> None:
     """Compare null distributions that lie in the host's memory, feature by feature."""
     statistic, plan, exact, directed = found.statistic, found.plan, found.relabelings.exact, found.directed
     square = not statistic.quadratic
@@ -248,7 +277,7 @@ def _compare_here(values: Floats, found: _Found) -> None:
 
     place = 0
     for block, turn in found.blocks():
-        prepared = statistic.prepare(values[:, block], plan.backend)
+        prepared = found.prepare(block)
         null = _null(statistic, prepared, found.relabelings, plan, found.sizes.relabelings, turn)
         for k, row in zip(block, null, strict=True):
             found.p_perm[k] = p_value(directed[k], row, found.margin[k], exact=exact)
@@ -266,14 +295,14 @@ def _compare_here(values: Floats, found: _Found) -> None:
             place += 1
 
 
-def _compare_there(values: Floats, found: _Found) -> None:
+def _compare_there(found: _Found) -> None:
     """Compare null distributions that stay on the device of the backend, a block of features at a time."""
     statistic, plan, n, exact = found.statistic, found.plan, found.relabelings.n, found.relabelings.exact
     labels = Labels(found.relabelings, plan.backend, plan.block_bytes)
     maximum, place = np.full(n, -np.inf), 0
     bounds = found.directed - found.margin
     for block, turn in found.blocks():
-        prepared = statistic.prepare(values[:, block], plan.backend)
+        prepared = found.prepare(block)
         there = _null_there(statistic, prepared, labels, plan, found.sizes.relabelings, turn, n)
         found.p_perm[block] = _p_values(number_reaching(there, bounds[block]), n, exact=exact)
         if plan.omnibus:
@@ -332,19 +361,29 @@ def _null(
 ) -> Floats:
     """Directed statistics of a block of features, shape (n_features, n_relabelings)."""
     n = relabelings.n
+    null = np.empty((len(prepared.flat), n))
 
-    def evaluate(relabeled: NDArray[Any]) -> Floats:
+    def fill(start: int, relabeled: NDArray[Any]) -> int:
         part = plan.directed(np.array(statistic.evaluate(prepared, relabeled, plan.backend)))
         # A relabeling without a number counts as reaching whatever was observed.
         part[np.isnan(part)] = np.inf
-        return part
+        stop = start + len(relabeled)
+        null[:, start:stop] = part
+        return stop
 
-    null = np.empty((len(prepared.flat), n))
-    done = 0
-    blocks = relabelings.blocks(size)
-    for part in side_by_side(evaluate, blocks) if plan.backend is CPU else map(evaluate, blocks):
-        null[:, done : done + part.shape[1]] = part
-        done += part.shape[1]
+    def draw_and_fill(start: int) -> int:
+        relabeled = relabelings.part(start, min(start + span, n))
+        for done in range(0, len(relabeled), size):
+            stop = fill(start + done, relabeled[done : done + size])
+        return stop
+
+    if plan.backend is CPU:
+        # Each thread draws what it evaluates, whole chunks of relabelings, in products that suit the cache.
+        span = max(size // relabelings.grain, 1) * relabelings.grain
+        parts = side_by_side(draw_and_fill, range(0, n, span))
+    else:
+        parts = map(fill, range(0, n, size), relabelings.blocks(size))
+    for done in parts:
         if plan.callback is not None:
             plan.callback(turn[0] * n + done, turn[1] * n)
     return null

@@ -1,7 +1,8 @@
 """The pass over relabelings where torch computes: null distributions are made, compared and summed on the device.
 
 Relabelings are drawn on the host, since one seed is to give one answer on every device; they are drawn once, not once
-for every block of features, and leave for the device while it computes. What comes back are counts and maxima.
+for every block of features, on threads side by side, and leave for the device while it computes. So do the values,
+which are made ready there. What comes back are counts and maxima.
 """
 
 from __future__ import annotations

@@ -329,8 +329,8 @@ def _paired(
         raise InputError("there is only one pair; a paired test needs at least two.")
     differences = values[in_a] - values[in_b]
     # The size against which a difference counts as rounding is that of the values, not of the differences.
-    largest = np.maximum(np.abs(values).max(axis=0), np.finfo(np.float64).tiny)
-    differences[:, np.abs(differences).max(axis=0) <= 1e-12 * largest] = 0.0
+    largest = np.maximum(_largest(values), np.finfo(np.float64).tiny)
+    differences[:, _largest(differences) <= 1e-12 * largest] = 0.0
     design = np.ones((len(in_a), 1))
     if layout.covariates is not None:
         design = np.hstack([design, layout.covariates[in_a] - layout.covariates[in_b]])
@@ -349,6 +349,11 @@ def _paired(
     if layout.block is not None:
         check_same("block", layout.block[in_a], layout.block[in_b])
     return differences, model, flip_signs(cluster, len(in_a), sampling)
+
+
+def _largest(values: Floats) -> Floats:
+    """Largest absolute value of each feature, shape (n_features,)."""
+    return np.asarray(np.maximum(values.max(axis=0), -values.min(axis=0)))
 
 
 def _two_samples(layout: Layout, statistic: Literal["welch", "student", "mean"]) -> Statistic:

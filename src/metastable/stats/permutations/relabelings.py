@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from metastable.errors import InputError
+from metastable.stats.parallel_blocks import blas_threads, side_by_side
 
 __all__ = ["COUNTED", "Exchanges", "Flips", "Relabelings", "Sampling", "exchange_labels", "exchange_rows", "flip_signs"]
 
@@ -20,6 +21,12 @@ Ints = NDArray[np.intp]
 
 #: Relabelings are counted up to here: factorials soon have more digits than anyone prints.
 COUNTED = 10**18
+
+# What is drawn from one stream: so many relabelings, or more of few items, until a stream's start costs little.
+_TOGETHER = 64
+_ITEMS_TOGETHER = 1 << 14
+# Keys that are sorted at a time, few enough to stay in the cache.
+_KEYS_AT_A_TIME = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -39,7 +46,11 @@ class Sampling:
 
 
 class Relabelings(Protocol):
-    """A set of relabelings, handed out in blocks; the order does not depend on the block size."""
+    """A set of relabelings in a fixed order, of which any part can be had on any thread.
+
+    Drawn ones come in chunks of `grain`, each with a random stream of its own, so that a seed gives the same ones in
+    whatever parts they are taken, and on however many threads.
+    """
 
     @property
     def n_distinct(self) -> int:
@@ -55,15 +66,59 @@ class Relabelings(Protocol):
 
     @property
     def n(self) -> int:
-        """Number of relabelings that `blocks` hands out."""
+        """Number of relabelings that there are."""
+
+    @property
+    def grain(self) -> int:
+        """Relabelings that are drawn together; a part that starts or ends between multiples of it draws more."""
+
+    def part(self, start: int, stop: int) -> NDArray[Any]:
+        """Return those from `start` to before `stop`, shape (stop - start, n_units)."""
 
     def blocks(self, size: int) -> Iterator[NDArray[Any]]:
-        """Yield arrays of shape (at most `size`, n_units), always the same ones in the same order."""
+        """Yield all of them in order, in arrays of shape (at most `size`, n_units), made on threads side by side."""
 
 
 def _ranges(n: int, size: int) -> Iterator[tuple[int, int]]:
     for start in range(0, n, size):
         yield start, min(start + size, n)
+
+
+def _grain(n_items: int) -> int:
+    return max(_TOGETHER, _ITEMS_TOGETHER // n_items)
+
+
+def _stream(seed: int, chunk: int) -> np.random.PCG64:
+    """Random numbers of one chunk. Those of NumPy's bit generators stay the same in all its versions."""
+    return np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(chunk,)))
+
+
+def _drawn(draw: Callable[[int, int], NDArray[Any]], grain: int, start: int, stop: int) -> NDArray[Any]:
+    """Put together a part of what `draw` makes: the first relabelings of a chunk, given its number and how many."""
+    pieces = []
+    for chunk in range(start // grain, -(-stop // grain)):
+        first = chunk * grain
+        pieces.append(draw(chunk, min(grain, stop - first))[max(start - first, 0) :])
+    return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+
+
+def _in_blocks(relabelings: Relabelings, size: int) -> Iterator[NDArray[Any]]:
+    """Yield all relabelings in blocks; while the caller works on one, the next one's are under way on threads."""
+    step = max(size // blas_threads() // relabelings.grain, 1) * relabelings.grain
+    held: list[NDArray[Any]] = []
+    n_held = 0
+    for piece in side_by_side(lambda part: relabelings.part(*part), _ranges(relabelings.n, step)):
+        held.append(piece)
+        n_held += len(piece)
+        if n_held < size:
+            continue
+        together = np.concatenate(held)
+        whole = n_held - n_held % size
+        for start in range(0, whole, size):
+            yield together[start : start + size]
+        held, n_held = [together[whole:]], n_held - whole
+    if n_held:
+        yield np.concatenate(held)
 
 
 # --- sign flips -----------------------------------------------------------------------------------
@@ -73,7 +128,7 @@ def _ranges(n: int, size: int) -> Iterator[tuple[int, int]]:
 class Flips:
     """Sign flips of whole groups of units.
 
-    Blocks are float64 arrays of +1 and -1, shape (size, n_units).
+    They are int8 arrays of +1 and -1, one row each, shape (size, n_units).
 
     Attributes
     ----------
@@ -110,16 +165,30 @@ class Flips:
         """Number of flips used."""
         return self.n_distinct if self.exact else self.sampling.n_permutations
 
-    def blocks(self, size: int) -> Iterator[NDArray[np.float64]]:
+    @property
+    def grain(self) -> int:
+        """Flips that are drawn together."""
+        return _grain(self.n_groups)
+
+    def part(self, start: int, stop: int) -> NDArray[np.int8]:
+        """Return signs, shape (stop - start, n_units)."""
+        if self.exact:
+            flipped = ((np.arange(start, stop)[:, None] >> np.arange(self.n_groups)) & 1).astype(np.int8)
+        else:
+            flipped = _drawn(self._draw, self.grain, start, stop)
+        return (1 - 2 * flipped)[:, self.group]
+
+    def blocks(self, size: int) -> Iterator[NDArray[np.int8]]:
         """Yield signs, shape (at most `size`, n_units)."""
-        rng = np.random.default_rng(self.sampling.seed)
-        bits = np.arange(self.n_groups)
-        for start, stop in _ranges(self.n, size):
-            if self.exact:
-                flipped = (np.arange(start, stop)[:, None] >> bits) & 1 == 1
-            else:
-                flipped = rng.random((stop - start, self.n_groups)) < 0.5
-            yield np.where(flipped, -1.0, 1.0)[:, self.group]
+        return _in_blocks(self, size)
+
+    def _draw(self, chunk: int, n: int) -> NDArray[np.int8]:
+        """Draw whether each group flips, a random bit for each."""
+        words = -(-self.n_groups // 64)
+        random = _stream(self.sampling.seed, chunk).random_raw(n * words)
+        # Bytes in one order on every machine.
+        in_bytes = np.asarray(random, dtype="<u8").view(np.uint8).reshape(n, 8 * words)
+        return np.unpackbits(in_bytes, axis=1, count=self.n_groups, bitorder="little").view(np.int8)
 
 
 def flip_signs(cluster: NDArray[Any] | None, n_units: int, sampling: Sampling) -> Flips:
@@ -143,11 +212,21 @@ def flip_signs(cluster: NDArray[Any] | None, n_units: int, sampling: Sampling) -
 # --- exchanges ------------------------------------------------------------------------------------
 
 
+class _Keys(NamedTuple):
+    """How items are drawn by sorting 64-bit keys: `slots` their places in that order, `fixed` what is not random."""
+
+    slots: Ints | slice
+    above: np.uint64
+    random: np.uint64
+    fixed: NDArray[np.uint64]
+    low: np.uint64
+
+
 @dataclass(frozen=True)
 class Exchanges:
     """Exchanges of items (units, or whole clusters) within strata.
 
-    Blocks have shape (size, n_units). Where `labels` are given, entry i is the label that unit i takes
+    They have one row each, shape (size, n_units). Where `labels` are given, entry i is the label that unit i takes
     over (bool), otherwise the unit whose row of the design it takes over (int32).
 
     Attributes
@@ -207,44 +286,74 @@ class Exchanges:
         """Number of arrangements used."""
         return self.n_distinct if self.exact else self.sampling.n_permutations
 
+    @property
+    def grain(self) -> int:
+        """Arrangements that are drawn together."""
+        return _grain(len(self.stratum))
+
+    def part(self, start: int, stop: int) -> NDArray[Any]:
+        """Return labels or row indices, shape (stop - start, n_units)."""
+        moved = self._enumerated(start, stop) if self.exact else _drawn(self._draw, self.grain, start, stop)
+        single = len(self.stratum) == len(self.item)
+        if self.labels is not None:
+            return moved if single else moved[:, self.item]
+        return moved if single else self.members[moved[:, self.item], self.place].astype(np.int32)
+
     def blocks(self, size: int) -> Iterator[NDArray[Any]]:
         """Yield labels or row indices, shape (at most `size`, n_units)."""
-        moving = np.arange(len(self.stratum), dtype=np.int32) if self.labels is None else self.labels
-        single = len(moving) == len(self.item)
-        for moved in self._enumerated(size, moving) if self.exact else self._drawn(size, moving):
-            if self.labels is not None:
-                yield moved if single else moved[:, self.item]
-            else:
-                yield moved if single else self.members[moved[:, self.item], self.place].astype(np.int32)
+        return _in_blocks(self, size)
 
-    def _drawn(self, size: int, moving: NDArray[Any]) -> Iterator[NDArray[Any]]:
-        rng = np.random.default_rng(self.sampling.seed)
-        if self.stratum.min() == self.stratum.max():
-            for start, stop in _ranges(self.n, size):
-                yield rng.permuted(np.tile(moving, (stop - start, 1)), axis=1)
-            return
-        # Sorting stratum + a random key in [0, 1) shuffles all strata in one go.
-        slots = np.argsort(self.stratum, kind="stable")
-        for start, stop in _ranges(self.n, size):
-            moved = np.empty((stop - start, len(moving)), dtype=moving.dtype)
-            order = np.argsort(self.stratum + rng.random(moved.shape), axis=1)
-            moved[:, slots] = moving[order]
-            yield moved
+    @property
+    def _moving(self) -> NDArray[Any]:
+        return np.arange(len(self.stratum), dtype=np.int32) if self.labels is None else self.labels
 
-    def _enumerated(self, size: int, moving: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    @cached_property
+    def _keys(self) -> _Keys:
+        moving, highest = self._moving.astype(np.uint64), int(self.stratum.max())
+        # Places of the items in the order of the keys, whose first bits are the stratum.
+        slots = np.argsort(self.stratum, kind="stable") if highest else slice(None)
+        above, below = highest.bit_length(), max(int(moving.max()).bit_length(), 1)
+        low = (1 << below) - 1
+        random = (1 << (64 - above)) - 1 - low
+        fixed = (self.stratum.astype(np.uint64) << np.uint64(64 - above)) | moving if highest else moving
+        return _Keys(slots, np.uint64(above), np.uint64(random), fixed, np.uint64(low))
+
+    def _draw(self, chunk: int, n: int) -> NDArray[Any]:
+        """Draw what moves to each item, by sorting random keys.
+
+        A key has the stratum in its first bits, what moves in its last, and random bits between: 53 of them where the
+        rows of 2,000 units move freely, so that one relabeling of 10^9 has two that are equal, and in no random order.
+        """
+        random, keys, n_items = _stream(self.sampling.seed, chunk), self._keys, len(self.stratum)
+        moved = np.empty((n, n_items), dtype=self._moving.dtype)
+        for start, stop in _ranges(n, max(_KEYS_AT_A_TIME // n_items, 1)):
+            rows = random.random_raw((stop - start) * n_items).reshape(-1, n_items)
+            rows >>= keys.above
+            rows &= keys.random
+            rows |= keys.fixed
+            rows.sort(axis=1)
+            rows &= keys.low
+            moved[start:stop, keys.slots] = rows
+        return moved
+
+    @cached_property
+    def _choices(self) -> list[tuple[Ints, NDArray[Any]]]:
+        """Strata that hold different items: their places, and all arrangements, shape (count, n_places)."""
         strata = []
         for stratum in np.unique(self.stratum):
             slots = np.flatnonzero(self.stratum == stratum)
             kinds, first = np.unique(self.content[slots], return_index=True)
             if len(kinds) > 1:
-                strata.append((slots, moving[slots[first]][_arrangements(self.content[slots])]))
-        for start, stop in _ranges(self.n, size):
-            moved = np.tile(moving, (stop - start, 1))
-            code = np.arange(start, stop)
-            for slots, arrangements in strata:
-                code, chosen = np.divmod(code, len(arrangements))
-                moved[:, slots] = arrangements[chosen]
-            yield moved
+                strata.append((slots, self._moving[slots[first]][_arrangements(self.content[slots])]))
+        return strata
+
+    def _enumerated(self, start: int, stop: int) -> NDArray[Any]:
+        moved = np.tile(self._moving, (stop - start, 1))
+        code = np.arange(start, stop)
+        for slots, arrangements in self._choices:
+            code, chosen = np.divmod(code, len(arrangements))
+            moved[:, slots] = arrangements[chosen]
+        return moved
 
 
 def _arrangements(content: NDArray[Any]) -> Ints:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from itertools import pairwise
 from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from metastable.stats.samples import unit_scaled
+from metastable.stats.samples import far_exponents
 
 __all__ = [
     "CPU",
@@ -105,12 +106,19 @@ class Prepared:
     scale: Any
     flat: NDArray[np.bool_]
 
+    @classmethod
+    def of_parts(cls, parts: Sequence[Prepared]) -> Prepared:
+        """Put features that were prepared on the host in parts next to one another."""
+        if len(parts) == 1:
+            return parts[0]
+        return cls(*(np.concatenate([getattr(part, entry.name) for part in parts]) for entry in fields(cls)))
+
 
 class Statistic(Protocol):
     """What the permutation engine needs of a statistic."""
 
-    def prepare(self, values: Floats, backend: Backend) -> Prepared:
-        """Make a block of features, shape (n_units, n_features), ready."""
+    def prepare(self, values: Any, backend: Backend) -> Prepared:
+        """Make a block of features ready: finite float64, shape (n_units, n_features), the backend's already or not."""
 
     def evaluate(self, prepared: Prepared, relabeled: Any, backend: Backend) -> Any:
         """Statistic of every feature under every relabeling, shape (n_features, n_relabelings).
@@ -130,24 +138,46 @@ class Statistic(Protocol):
         """Whether the statistic is a square already, as F is."""
 
 
-def _prepare(residuals: Floats, reference: Floats, unit: Floats, backend: Backend) -> Prepared:
+def _sent(values: Any, backend: Backend) -> tuple[Any, Any, Floats]:
+    """Send features in units in which squares are numbers, as `unit_scaled` does.
+
+    Returns
+    -------
+    table : array, shape (n_units, n_features)
+    largest : array, shape (n_features,)
+        The largest absolute value, in the units.
+    unit : ndarray of float64, shape (n_features,)
+    """
+    table, library = backend.send(values), backend.library
+    largest = library.maximum(library.amax(table, 0), -library.amin(table, 0))
+    exponent = far_exponents(backend.fetch(largest))
+    if exponent.any():
+        # In two steps, since the inverse of the unit of denormal numbers is none of float64.
+        for part in (exponent // 2, exponent - exponent // 2):
+            share = backend.send(np.ldexp(1.0, -part))
+            table, largest = table * share, largest * share
+    return table, largest, np.ldexp(1.0, exponent)
+
+
+def _prepare(residuals: Any, reference: Any, unit: Floats, backend: Backend) -> Prepared:
     """Scale residuals, shape (n_units, n_features), next to the size of the values that they come from.
 
-    All are in units of `unit`, shape (n_features,).
+    All are in units of `unit`, shape (n_features,), and the backend's but for the units.
     """
-    scale = np.sqrt(np.mean(residuals**2, axis=0))
+    library = backend.library
+    scale = library.sqrt((residuals**2).mean(0))
     flat = scale <= 1e-12 * reference
-    scale = np.where(flat, 1.0, scale)
-    values = np.ascontiguousarray(np.where(flat, 0.0, residuals / scale).T)
+    scale = library.where(flat, 1.0, scale)
+    values = backend.real((library.where(flat, 0.0, residuals) / scale).T)
     squares = values**2
     return Prepared(
-        backend.send(values),
-        backend.send(squares),
-        backend.send(values.sum(axis=1, keepdims=True)),
+        values,
+        squares,
+        values.sum(axis=1)[:, None],
         # One for a flat feature, whose variance is then positive and whose statistic is 0.
-        backend.send(np.where(flat, 1.0, squares.sum(axis=1))[:, None]),
-        backend.send((unit * scale)[:, None]),
-        flat,
+        library.where(flat, 1.0, squares.sum(axis=1))[:, None],
+        (backend.send(unit) * scale)[:, None],
+        backend.fetch(flat),
     )
 
 
@@ -176,10 +206,10 @@ class TwoSample:
         """None of them is."""
         return False
 
-    def prepare(self, values: Floats, backend: Backend) -> Prepared:
+    def prepare(self, values: Any, backend: Backend) -> Prepared:
         """Center and scale the features."""
-        table, unit = unit_scaled(values)
-        return _prepare(table - table.mean(axis=0), np.abs(table).max(axis=0), unit, backend)
+        table, largest, unit = _sent(values, backend)
+        return _prepare(table - table.mean(0), largest, unit, backend)
 
     def observed(self, prepared: Prepared, backend: Backend) -> Floats:
         """Statistic under the labels given."""
@@ -239,22 +269,16 @@ class ClusteredTwoSample:
         """Never."""
         return False
 
-    def prepare(self, values: Floats, backend: Backend) -> Prepared:
+    def prepare(self, values: Any, backend: Backend) -> Prepared:
         """Center and scale the features, and add up the units of each cluster."""
-        table, unit = unit_scaled(values)
-        of_units = _prepare(table - table.mean(axis=0), np.abs(table).max(axis=0), unit, CPU)
-        sums = np.zeros((len(of_units.flat), int(self.cluster.max()) + 1))
-        np.add.at(sums.T, self.cluster, of_units.values.T)
-        squares = sums**2
-        return Prepared(
-            backend.send(sums),
-            backend.send(squares),
-            backend.send(sums.sum(axis=1, keepdims=True)),
-            # By the units, so that clusters whose sums agree but for rounding leave no variance.
-            backend.send(of_units.total_squares),
-            backend.send(of_units.scale),
-            of_units.flat,
-        )
+        table, largest, unit = _sent(values, backend)
+        of_units = _prepare(table - table.mean(0), largest, unit, backend)
+        by_cluster = of_units.values[:, backend.send(np.argsort(self.cluster, kind="stable"))]
+        stops = np.cumsum(np.bincount(self.cluster)).tolist()
+        each = [by_cluster[:, start:stop].sum(axis=1) for start, stop in pairwise([0, *stops])]
+        sums = backend.library.stack(each, axis=1)
+        # The squares are summed by the units, so that clusters whose sums agree but for rounding leave no variance.
+        return replace(of_units, values=sums, squares=sums**2, total=sums.sum(axis=1)[:, None])
 
     def observed(self, prepared: Prepared, backend: Backend) -> Floats:
         """Statistic under the labels given."""
@@ -328,12 +352,11 @@ class LinearModel:
         """Leverage of each unit, shape (n_units,)."""
         return np.asarray((self.basis**2).sum(axis=1))
 
-    def prepare(self, values: Floats, backend: Backend) -> Prepared:
+    def prepare(self, values: Any, backend: Backend) -> Prepared:
         """Take the nuisance out of the features and scale them."""
-        nuisance = self.basis[:, self.n_tested :]
-        table, unit = unit_scaled(values)
-        residuals = table - nuisance @ (nuisance.T @ table)
-        return _prepare(residuals, np.abs(table).max(axis=0), unit, backend)
+        nuisance = backend.send(self.basis[:, self.n_tested :])
+        table, largest, unit = _sent(values, backend)
+        return _prepare(table - nuisance @ (nuisance.T @ table), largest, unit, backend)
 
     def observed(self, prepared: Prepared, backend: Backend) -> Floats:
         """Statistic of the design as given."""
@@ -341,9 +364,11 @@ class LinearModel:
         return np.asarray(self.evaluate(prepared, rows, backend)[:, 0])
 
     def evaluate(self, prepared: Prepared, relabeled: Any, backend: Backend) -> Any:
-        """Statistic under row indices or under signs, shape (n_relabelings, n_units)."""
+        """Statistic under row indices (int32) or under signs (any other type), shape (n_relabelings, n_units)."""
         moves = backend.send(relabeled)
-        signs = moves.dtype == backend.send(np.empty(0)).dtype
+        signs = moves.dtype != backend.send(np.empty(0, dtype=np.int32)).dtype
+        if signs:
+            moves = backend.real(moves)
 
         def product(column: Floats, values: Any) -> Any:
             sent = backend.send(column)
