@@ -55,7 +55,7 @@ def test_a_card_whose_rows_triton_does_not_measure_is_refused_in_one_sentence(mo
 def test_more_different_counts_than_rounding_explains_are_a_failure(monkeypatch, n_wrong, fails):
     gpu = load("gpu")
     monkeypatch.setattr(gpu, "check", lambda _: (n_wrong, 500_000))
-    for part in ("table", "end_to_end", "permutations", "long_rows", "settings", "short_rows"):
+    for part in ("table", "end_to_end", "permutations", "long_rows", "short_rows"):
         monkeypatch.setattr(gpu, part, lambda *_: None)
     monkeypatch.setattr(sys, "argv", ["gpu.py", "--dry"])
     if fails:

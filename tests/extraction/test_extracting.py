@@ -18,6 +18,7 @@ import xarray as xr
 from metastable.errors import InputError
 from metastable.extraction import Extraction, extract, load_counts
 from metastable.extraction import counting as counting_module
+from metastable.extraction import store as store_module
 from metastable.extraction.extracting import extraction_key
 from metastable.extraction.store import CountStore, open_store
 from metastable.extraction.summarizing import RowOptions
@@ -297,6 +298,45 @@ def test_a_disk_that_fills_up_while_the_next_block_is_counted_is_told_and_made_g
     store = open_store(tmp_path / "counts.zarr")
     assert store is not None
     assert store.damage() == ""
+
+
+def test_a_block_without_its_digests_is_counted_again(
+    encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = _run(encoder, tmp_path / "whole").dataset.load()
+    writes = CountStore.write_digests
+
+    def cut_short(self: CountStore, block: slice) -> None:
+        if block.start == 5:
+            raise _Killed
+        writes(self, block)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(CountStore, "write_digests", cut_short)
+        with pytest.raises(_Killed):
+            _run(encoder, tmp_path)
+    again = _run(encoder, tmp_path)
+    assert again.n_resumed == 5
+    assert again.dataset.load().equals(whole)
+
+
+def test_a_run_does_not_read_again_what_it_wrote_or_found_whole(
+    encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+    digests = store_module.digests_of
+
+    def counted(path: Path, arrays: Any, numbers: Any) -> Any:
+        read.extend(numbers := list(numbers))
+        return digests(path, arrays, numbers)
+
+    monkeypatch.setattr(store_module, "digests_of", counted)
+    _run(encoder, tmp_path)
+    assert read == []
+    assert _run(encoder, tmp_path).reused
+    assert read == [0, 1, 2, 3, 4]
+    load_counts(tmp_path / "counts.zarr")
+    assert read == [0, 1, 2, 3, 4] * 2
 
 
 def test_the_recipe_is_recorded(encoder: Encoder, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from metastable.extraction.store import (
     Layout,
     create_store,
     load_counts,
+    load_verified,
     open_store,
     publish,
     renewed_store,
@@ -91,6 +92,45 @@ def test_a_damaged_chunk_is_found(tmp_path: Path, name: str, damage: str) -> Non
         flipped = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
         chunk.write_bytes({"flip": flipped, "cut": content[:middle], "empty": b""}[damage])
     assert [store.is_whole(block) for block in blocks] == [True, False, True]
+
+
+def test_a_damaged_chunk_is_told_to_users_and_not_looked_for_again_by_the_run_that_wrote_it(tmp_path: Path) -> None:
+    path = tmp_path / "counts.zarr"
+    _filled(path)
+    chunk = _deepest(path / "mean_entropy" / "c" / "2")
+    content = chunk.read_bytes()
+    chunk.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(InputError, match=r"block 3 of mean_entropy is not as it was written; run the study again"):
+        load_counts(path)
+    assert load_verified(path).sizes["sequence"] == 7
+    description = path / "count" / "zarr.json"
+    description.write_text(description.read_text() + "\n")
+    with pytest.raises(InputError, match="the description of count"):
+        load_verified(path)
+    _deepest(path / "count" / "c" / "0").unlink()
+    with pytest.raises(InputError, match="lacks 1 chunks"):
+        load_verified(path)
+
+
+def test_a_block_is_whole_when_its_digests_are_written(tmp_path: Path) -> None:
+    store = create_store(tmp_path / "counts.zarr", LAYOUT, {"key": "k"})
+    block = plan_blocks(7, 3)[1]
+    for name, values in LAYOUT.empty_block(3).items():
+        store.write_array(block, name, values)
+    assert not store.is_whole(block)
+    store.write_digests(block)
+    assert store.is_whole(block)
+    # of what another process wrote the digests are read from the files, and are the same
+    table = store.read("checks/digests")
+    renewed_store(tmp_path / "counts.zarr", "k", LAYOUT).write_digests(block)
+    np.testing.assert_array_equal(store.read("checks/digests"), table)
+
+
+def test_an_unfilled_block_is_of_the_same_arrays() -> None:
+    filled, unfilled = LAYOUT.empty_block(2), LAYOUT.unfilled_block(2)
+    assert list(filled) == list(unfilled)
+    assert all(filled[name].shape == unfilled[name].shape for name in filled)
+    assert all(filled[name].dtype == unfilled[name].dtype for name in filled)
 
 
 def test_a_missing_chunk_is_not_read_as_zeros(tmp_path: Path) -> None:

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from metastable.errors import InputError
 from metastable.extraction.batches import Batch, make_batch, plan_batches
-from metastable.extraction.departure import Writer, depart
+from metastable.extraction.departure import Departure, HostMemory, Writer, depart, on_card
 from metastable.extraction.fused import LayerMeasures, Measuring, refuse_faults
 from metastable.extraction.row_measures import N_VISIBLE
-from metastable.extraction.store import Layout
+from metastable.extraction.store import Layout, fill_of
 from metastable.extraction.summarizing import RowOptions, select_queries, summarize_rows
 from metastable.measures import COUNT, SHARE, measure_named
 from metastable.models.capture import LayerAttention, Listener, Read, accepts, is_out_of_memory
@@ -146,6 +146,7 @@ class Counter:
         self._options = options
         self._sites = {site.name: site for site in reader.encoder.sites}
         self.batch_tokens = batch_tokens
+        self._memory = HostMemory()
 
     def count_block(self, block: slice, progress: Callable[[int], None], writer: Writer) -> dict[str, NDArray[Any]]:
         """Count one block.
@@ -162,14 +163,15 @@ class Counter:
         Returns
         -------
         dict of str to ndarray
-            The arrays of `Layout.empty_block`, which the writer fills.
+            Those of `Layout.empty_block`, which the writer fills.
 
         Raises
         ------
         InputError
             If memory does not hold one sequence.
         """
-        arrays = self._layout.empty_block(block.stop - block.start)
+        # The writer fills them whole, the rows of each batch when it has them.
+        arrays = self._layout.unfilled_block(block.stop - block.start)
         lengths = self._lengths[block]
         waiting = np.arange(len(lengths))
         while len(waiting):
@@ -190,20 +192,20 @@ class Counter:
     def _fits(self, arrays: dict[str, NDArray[Any]], start: int, rows: NDArray[np.intp], writer: Writer) -> bool:
         """Count one batch; False if memory ran out."""
         try:
-            arrive = self._count_batch(start, rows)
+            counted = self._count_batch(start, rows)
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
         else:
-            writer.submit(lambda: self._keep_batch(arrays, rows, arrive(), writer))
+            writer.submit(lambda: self._keep_batch(arrays, rows, counted, writer))
             return True
         # Outside the handler, since the traceback keeps the tensors alive.
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         return False
 
-    def _count_batch(self, start: int, rows: NDArray[np.intp]) -> Callable[[], list[_Kept]]:
-        """Run one batch; what is returned waits for its measures, which the device may still be at."""
+    def _count_batch(self, start: int, rows: NDArray[np.intp]) -> _Counted:
+        """Run one batch, whose measures the device may still be at."""
         batch = self._reader.batch(start + rows)
         options = self._options
         kept: list[_Kept] = []
@@ -247,72 +249,208 @@ class Counter:
         self._reader.read(batch.inputs, listener)
         with torch.inference_mode():
             # Outside the layers, since in each of them the device would be waited for.
-            averaged_there = any(one.values.device.type != "cpu" for one in kept)
-            rows_leave = self._layout.keep == "tokens" or not averaged_there
-            leaving = [self._smaller(one.values) for one in kept] if rows_leave else []
-            means = [_mean_of_rows(one) for one in kept if one.values.device.type != "cpu"]
-            together = [torch.stack(faults)] if faults else []
-            arrive = depart([*leaving, *means, *together])
-
-        def unpack() -> list[_Kept]:
-            arrays = arrive()
-            if faults:
-                refuse_faults(torch.from_numpy(arrays[-1]))
-            nothing: list[Any] = [None] * len(kept_names)
-            values = arrays[:n_leaving] or nothing
-            averages = arrays[n_leaving:][:n_means] or nothing
-            found = zip(kept_names, values, averages, strict=True)
-            return [one._replace(values=of_rows, mean=mean) for one, of_rows, mean in found]
-
-        n_leaving, n_means = len(leaving), len(means)
-        # Without the tensors, whose memory the next batch needs.
-        kept_names = [one._replace(values=None) for one in kept]
+            counted = self._depart(kept, faults)
+        # Their memory the next batch needs.
         kept.clear()
-        return unpack
+        return counted
+
+    def _depart(self, kept: SequenceOf[_Kept], faults: SequenceOf[torch.Tensor]) -> _Counted:
+        """Send the measures of a batch to the host, in the shape of the cube: there they are only copied."""
+        averaged_there = any(on_card(one.values) for one in kept)
+        rows_leave = self._layout.keep == "tokens" or not averaged_there
+        # The CPU has its layers where they are; to put them together is one more copy.
+        together = _alike(kept) if averaged_there else [[one] for one in kept]
+        parts, leaving = [], []
+        for layers in together:
+            site = self._sites[layers[0].site]
+            numbers = tuple(site.layer_numbers[one.layer] for one in layers)
+            parts.append(_Part(site.name, numbers, layers[0].name))
+            if rows_leave:
+                leaving.append(_stack([_queries_last(one.name, self._smaller(one.values)) for one in layers]))
+            if averaged_there:
+                leaving.append(_stack([_mean_of_rows(one) for one in layers]))
+        if faults:
+            leaving.append(torch.stack(list(faults)))
+        departure = depart(leaving, self._memory)
+        return _Counted(departure, parts, rows_leave, averaged_there, checked=bool(faults))
 
     def _smaller(self, values: torch.Tensor) -> torch.Tensor:
         """Give counts that leave a card the fewest bytes that hold them."""
-        if values.device.type == "cpu" or values.is_floating_point():
+        if not on_card(values) or values.is_floating_point():
             return values
         most = self._layout.max_count
         return values.to(torch.uint8 if most < 1 << 8 else torch.int16 if most < 1 << 15 else torch.int32)
 
     def _keep_batch(
-        self, arrays: dict[str, NDArray[Any]], rows: NDArray[np.intp], batch: list[_Kept], writer: Writer
+        self, arrays: dict[str, NDArray[Any]], rows: NDArray[np.intp], counted: _Counted, writer: Writer
     ) -> None:
-        writer.share([partial(self._keep, arrays, rows, one) for one in batch])
+        try:
+            parts = counted.arrive()
+            shares = np.array_split(np.arange(len(rows)), min(writer.n_threads, len(rows)))
+            names = (COUNT.name, *self._layout.measures)
+            works = [(name, slice(int(share[0]), int(share[-1]) + 1)) for share in shares for name in names]
+            writer.share([partial(self._keep, arrays, rows[share], name, parts, share) for name, share in works])
+        finally:
+            counted.departure.release()
 
-    def _keep(self, arrays: dict[str, NDArray[Any]], rows: NDArray[np.intp], kept: _Kept) -> None:
-        site = self._layout.sites.index(kept.site)
-        plane = self._layout.layers.index(self._sites[kept.site].layer_numbers[kept.layer])
-        measure, values, mean = measure_named(kept.name), kept.values, kept.mean
-        if mean is None:
-            mean = _mean_of_array(values, whole=measure.whole, of_threshold=measure.of_threshold)
-        n_heads = mean.shape[1]
-        if kept.name in arrays:
-            values = values.swapaxes(-1, -2) if measure.of_threshold else values
-            n_queries = values.shape[-1]
-            arrays[kept.name][rows, site, plane, :n_heads, ..., :n_queries] = values
-        arrays[f"mean_{kept.name}"][rows, site, plane, :n_heads] = mean
+    def _keep(
+        self,
+        arrays: dict[str, NDArray[Any]],
+        rows: NDArray[np.intp],
+        name: str,
+        parts: SequenceOf[_Part],
+        share: slice,
+    ) -> None:
+        """Fill the rows of a block with one measure of some sequences of a batch."""
+        where = _as_slice(rows)
+        parts = [part for part in parts if part.name == name]
+        targets = [arrays[one] for one in (name, f"mean_{name}") if one in arrays]
+        if not self._covered(parts):
+            for target in targets:
+                target[where] = fill_of(target.dtype)
+        for part in parts:
+            site = self._layout.sites.index(part.site)
+            mean = _mean_of_array(part.values[share], whole=measure_named(name).whole) if part.mean is None else (
+                part.mean[share]
+            )  # fmt: skip
+            for among, planes in _runs([self._layout.layers.index(number) for number in part.layers]):
+                heads = (slice(None), site, planes, slice(mean.shape[2]))
+                arrays[f"mean_{name}"][heads][where] = mean[:, among]
+                if name in arrays:
+                    rest = arrays[name][heads]
+                    n_queries = part.values.shape[-1]
+                    rest[..., :n_queries][where] = part.values[share, among]
+                    if n_queries < rest.shape[-1]:
+                        rest[..., n_queries:][where] = fill_of(rest.dtype)
+
+    def _covered(self, parts: SequenceOf[_Part]) -> bool:
+        """Whether parts are of every head of every layer of every site."""
+        layout = self._layout
+        n_heads = [part.n_heads for part in parts]
+        n_layers = sum(len(part.layers) for part in parts)
+        return n_layers == len(layout.sites) * len(layout.layers) and all(n == layout.n_heads for n in n_heads)
 
 
 class _Kept(NamedTuple):
-    """A measure of one layer of one batch: (batch, heads, queries), with a last axis of thresholds where it has some.
-
-    A tensor until it has left its device, with the mean over queries where that was taken there.
-    """
+    """A measure of one layer of one batch: (batch, heads, queries), then an axis of thresholds where it has some."""
 
     site: str
     layer: int
     name: str
-    values: Any
+    values: torch.Tensor
+
+
+class _Part(NamedTuple):
+    """A measure of layers of one batch, in the shape of the cube.
+
+    Attributes
+    ----------
+    site : str
+        Name of the site.
+    layers : tuple of int
+        Their numbers in the model.
+    name : str
+        The measure.
+    values : ndarray or None
+        (batch, layers, heads, queries), with an axis of thresholds before the queries where it has some; None where
+        the means alone leave.
+    mean : ndarray or None
+        The mean over queries, where it was taken on the device.
+    """
+
+    site: str
+    layers: tuple[int, ...]
+    name: str
+    values: Any = None
     mean: Any = None
 
+    @property
+    def n_heads(self) -> int:
+        """Heads of these layers."""
+        return int((self.mean if self.values is None else self.values).shape[2])
 
-def _mean_of_array(values: NDArray[Any], *, whole: bool, of_threshold: bool) -> NDArray[np.float64]:
-    """Average over queries: those above 0 of whole numbers, those that are not NaN of others; NaN where none is."""
-    if of_threshold:
-        values = values.swapaxes(-1, -2)
+
+@dataclass(frozen=True)
+class _Counted:
+    """Measures of a batch on their way to the host.
+
+    Attributes
+    ----------
+    departure : Departure
+        Gives the arrays of the parts, one part after another, and last the faults.
+    parts : sequence of _Part
+        Without their arrays.
+    rows_leave, averaged_there : bool
+        Which arrays each part has: values, means.
+    checked : bool
+        Whether there are faults.
+    """
+
+    departure: Departure
+    parts: SequenceOf[_Part]
+    rows_leave: bool
+    averaged_there: bool
+    checked: bool
+
+    def arrive(self) -> list[_Part]:
+        """Wait for the device; the arrays are to be read until the departure is released.
+
+        Raises
+        ------
+        InputError
+            If the model's scores or values are not finite.
+        """
+        arrays = self.departure()
+        if self.checked:
+            refuse_faults(torch.from_numpy(arrays[-1]))
+        coming = iter(arrays)
+        return [
+            part._replace(
+                values=next(coming) if self.rows_leave else None, mean=next(coming) if self.averaged_there else None
+            )
+            for part in self.parts
+        ]
+
+
+def _alike(kept: SequenceOf[_Kept]) -> list[list[_Kept]]:
+    """Gather the layers of each measure of each site that have one shape."""
+    groups: dict[Any, list[_Kept]] = {}
+    for one in kept:
+        groups.setdefault((one.site, one.name, one.values.shape, one.values.dtype), []).append(one)
+    return list(groups.values())
+
+
+def _stack(layers: SequenceOf[torch.Tensor]) -> torch.Tensor:
+    """Put layers along an axis of their own behind that of the batch; of one nothing is copied."""
+    return torch.stack(list(layers), dim=1) if len(layers) > 1 else layers[0][:, None]
+
+
+def _queries_last(name: str, values: torch.Tensor) -> torch.Tensor:
+    return values.swapaxes(-1, -2) if measure_named(name).of_threshold else values
+
+
+def _as_slice(rows: NDArray[np.intp]) -> slice | NDArray[np.intp]:
+    """Return positions as a slice where they follow each other, which numpy copies several times faster."""
+    first, last = int(rows[0]), int(rows[-1])
+    follow = last - first == len(rows) - 1 and bool((np.diff(rows) == 1).all())
+    return slice(first, last + 1) if follow else rows
+
+
+def _runs(planes: SequenceOf[int]) -> list[tuple[slice, slice]]:
+    """Cut ascending positions into those that follow each other: where they stand, and what they are."""
+    starts = [0, *(at for at in range(1, len(planes)) if planes[at] != planes[at - 1] + 1)]
+    stops = [*starts[1:], len(planes)]
+    return [
+        (slice(start, stop), slice(planes[start], planes[start] + stop - start))
+        for start, stop in zip(starts, stops, strict=True)
+    ]
+
+
+def _mean_of_array(values: NDArray[Any], *, whole: bool) -> NDArray[np.float64]:
+    """Average over queries, the last axis: those above 0 of whole numbers, those that are not NaN of others.
+
+    NaN where there is none.
+    """
     if whole:
         return _mean(values.sum(-1, dtype=np.int64), np.count_nonzero(values, axis=-1))
     return _mean(np.nansum(values, axis=-1, dtype=np.float64), np.count_nonzero(~np.isnan(values), axis=-1))

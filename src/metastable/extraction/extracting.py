@@ -29,7 +29,7 @@ from metastable.extraction.store import (
     Keep,
     Layout,
     create_store,
-    load_counts,
+    load_verified,
     open_store,
     publish,
     renewed_store,
@@ -213,7 +213,7 @@ def extract(
     made = path if finished or in_place else partial
     n_missing = sum(block.stop - block.start for block in missing)
     return Extraction(
-        dataset=load_counts(made),
+        dataset=load_verified(made),
         path=made,
         key=key,
         reused=finished and not missing,
@@ -298,10 +298,12 @@ def _survey(
     try:
         finished = renewed_store(path, key, layout)
         store = finished or renewed_store(partial, key, layout)
+        known = store is not None
         if store is None:
             path.parent.mkdir(parents=True, exist_ok=True)
             store = create_store(partial, layout, attributes)
-        store.write_labels(layout)
+        else:
+            store.write_labels(layout)
         # the key does not say what the sequences are called, so that a finished cube may be of other names
         store.write_sequence_labels(labels)
         if any(store.attributes.get(name) != value for name, value in names.items()):
@@ -311,7 +313,7 @@ def _survey(
             f"the cube of counts cannot be written to {path.parent} ({error.strerror}); choose another folder"
         ) from error
     blocks = plan_blocks(store.n_sequences, store.block)
-    return finished is not None, [block for block in blocks if not store.is_whole(block)]
+    return finished is not None, [block for block in blocks if not (known and store.is_whole(block))]
 
 
 def _require_store(path: Path) -> CountStore:
@@ -365,7 +367,9 @@ def _count_blocks(
 
 def _write(store: CountStore, block: slice, arrays: Mapping[str, NDArray[Any]], writer: Writer) -> None:
     try:
-        writer.share([partial(store.write_array, block, name, values) for name, values in arrays.items()])
+        # The largest first, so that no thread begins one when the others have ended.
+        largest_first = sorted(arrays.items(), key=lambda array: -array[1].nbytes)
+        writer.share([partial(store.write_array, block, name, values) for name, values in largest_first])
         store.write_digests(block)
     except OSError as error:
         raise InputError(

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,12 +19,24 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from metastable.errors import InputError, one_line
 from metastable.extraction.batches import plan_blocks
+from metastable.extraction.chunks import digest_of, digests_of, encode_chunk, key_of, put_chunk
 from metastable.extraction.descriptions import describe
 from metastable.extraction.sequence_labels import GROUPINGS, LATER, SequenceLabels
 from metastable.files import replace_folder, sha256_of, written_whole
 from metastable.measures import COUNT, measure_named
 
-__all__ = ["CountStore", "Keep", "Layout", "create_store", "load_counts", "open_store", "publish", "renewed_store"]
+__all__ = [
+    "CountStore",
+    "Keep",
+    "Layout",
+    "create_store",
+    "fill_of",
+    "load_counts",
+    "load_verified",
+    "open_store",
+    "publish",
+    "renewed_store",
+]
 
 Keep = Literal["tokens", "means"]
 # An array that every cube has, whatever it keeps.
@@ -95,16 +106,26 @@ class Layout:
 
     def empty_block(self, n_sequences: int) -> dict[str, NDArray[Any]]:
         """Make the arrays of a block, as if no token queried."""
+        shapes = self._shapes(n_sequences)
+        return {name: np.full(shape, fill_of(dtype), dtype=dtype) for name, shape, dtype in shapes}
+
+    def unfilled_block(self, n_sequences: int) -> dict[str, NDArray[Any]]:
+        """Make the arrays of a block for someone who fills all of them, with any values."""
+        return {name: np.empty(shape, dtype=dtype) for name, shape, dtype in self._shapes(n_sequences)}
+
+    def _shapes(self, n_sequences: int) -> Iterator[tuple[str, tuple[int, ...], np.dtype[Any]]]:
         heads = (n_sequences, len(self.sites), len(self.layers), self.n_heads)
-        arrays: dict[str, NDArray[Any]] = {}
         for name in (COUNT.name, *self.measures):
             measure = measure_named(name)
             rows = (*heads, len(self.thresholds)) if measure.of_threshold else heads
-            fill, dtype = (0, self.count_dtype) if measure.whole else (np.nan, np.dtype(np.float32))
             if self.keep == "tokens":
-                arrays[name] = np.full((*rows, self.n_tokens), fill, dtype=dtype)
-            arrays[f"mean_{name}"] = np.full(rows, np.nan)
-        return arrays
+                yield name, (*rows, self.n_tokens), self.count_dtype if measure.whole else np.dtype(np.float32)
+            yield f"mean_{name}", rows, np.dtype(np.float64)
+
+
+def fill_of(dtype: np.dtype[Any]) -> float:
+    """Return what an array of a cube holds where there is nothing: 0 of whole numbers, NaN of others."""
+    return np.nan if dtype.kind == "f" else 0
 
 
 @dataclass(frozen=True)
@@ -121,6 +142,8 @@ class CountStore:
 
     path: Path
     group: zarr.Group
+    # Of chunks that were written here, by block and array, until the digests of their block are.
+    _digested: dict[tuple[int, str], int] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def key(self) -> str:
@@ -202,7 +225,11 @@ class CountStore:
 
     def write_array(self, block: slice, name: str, values: NDArray[Any]) -> None:
         """Write one array of a block; its chunk is checked by its own CRC-32C. Arrays may be written side by side."""
-        _write_whole(self._array(name), values, block)
+        array = self._array(name)
+        number = block.start // array.chunks[0]
+        key, parts = key_of(array, number), encode_chunk(array, values)
+        put_chunk(self.path / name / key, parts)
+        self._digested[number, name] = digest_of(name, key, parts)
 
     def is_whole(self, block: slice) -> bool:
         """Whether every chunk of a block is there, passes its checksum and is the one that was written there."""
@@ -231,22 +258,26 @@ class CountStore:
 
     def _digests(self, number: int) -> NDArray[np.uint64]:
         """Return a digest of every chunk of a block: of its bytes, its array and its place."""
-        found = []
-        for name in self._checked:
-            array = self._array(name)
-            key = array.metadata.encode_chunk_key((number, *(0,) * (array.ndim - 1)))
-            digest = hashlib.sha256(f"{name}/{key}".encode())
-            digest.update((self.path / name / key).read_bytes())
-            found.append(int.from_bytes(digest.digest()[:8], "big"))
-        return np.array(found, dtype=np.uint64)
+        (digests,) = digests_of(self.path, [self._array(name) for name in self._checked], [number])
+        return digests
 
     def write_digests(self, block: slice) -> None:
-        """Write, of a block whose arrays are all written, a digest of each that knows its place: the block is whole."""
-        number = block.start // self.block
-        _write_whole(self._array(_CHECKS), self._digests(number)[None], slice(number, number + 1))
+        """Write, of a block whose arrays are all written, a digest of each that knows its place: the block is whole.
 
-    def damage(self) -> str:
+        Those of arrays that `write_array` wrote are known; others are read.
+        """
+        number = block.start // self.block
+        known = [self._digested.pop((number, name), None) for name in self._checked]
+        row = self._digests(number) if None in known else np.array(known, dtype=np.uint64)
+        _write_whole(self._array(_CHECKS), row[None], slice(number, number + 1))
+
+    def damage(self, *, of_chunks: bool = True) -> str:
         """Say what of the cube is not as it was written; empty if all is, or if an older version wrote it.
+
+        Parameters
+        ----------
+        of_chunks : bool
+            Whether the chunks are read, or the descriptions and the table of checks alone.
 
         Returns
         -------
@@ -261,10 +292,13 @@ class CountStore:
                 if sha256_of(self.path / name / "zarr.json") != digest:
                     return f"the description of {name}"
             table = self.read(_CHECKS)
-            for number, row in enumerate(table):
-                others = np.flatnonzero(row != self._digests(number))
+            names = self._checked
+            arrays = [self._array(name) for name in names]
+            found = digests_of(self.path, arrays, range(len(table) if of_chunks else 0))
+            for number, digests in enumerate(found):
+                others = np.flatnonzero(table[number] != digests)
                 if others.size:
-                    return f"block {number + 1} of {self._checked[int(others[0])]}"
+                    return f"block {number + 1} of {names[int(others[0])]}"
         except _DAMAGED:
             return "its table of checks"
         return ""
@@ -296,11 +330,7 @@ class CountStore:
 
     def _n_absent(self, block: slice) -> int:
         number = block.start // self.block
-        keys = ((name, self._array(name)) for name in self._checked)
-        paths = (
-            self.path / name / array.metadata.encode_chunk_key((number, *(0,) * (array.ndim - 1)))
-            for name, array in keys
-        )
+        paths = (self.path / name / key_of(self._array(name), number) for name in self._checked)
         return sum(not path.is_file() for path in paths)
 
     def _former_block(self, layout: Layout) -> int:
@@ -505,14 +535,28 @@ def load_counts(path: str | Path) -> xr.Dataset:
     InputError
         If there is no cube at `path`, or chunks of it are missing.
     """
-    path = Path(path)
+    return _load(Path(path), of_chunks=True)
+
+
+def load_verified(path: Path) -> xr.Dataset:
+    """Open a cube whose blocks this run wrote, or found whole, as `load_counts` does, without reading them again.
+
+    Raises
+    ------
+    InputError
+        If chunks are missing, or labels or descriptions are damaged.
+    """
+    return _load(path, of_chunks=False)
+
+
+def _load(path: Path, *, of_chunks: bool) -> xr.Dataset:
     if not path.is_dir():
         raise InputError(f"there is no cube of counts at {path}; give the counts.zarr that a study wrote")
     store = open_store(path, "r")
     if store is None:
         raise InputError(f"{path} is not a cube of counts, or is damaged; run the study again to write it anew")
     _require_chunks(store)
-    if damaged := store.damage():
+    if damaged := store.damage(of_chunks=of_chunks):
         raise InputError(f"{path} is damaged: {damaged} is not as it was written; run the study again to mend it")
     try:
         axes = {name: np.array(store.read(name).tolist(), dtype=str) for name in ("sequence", "site")}

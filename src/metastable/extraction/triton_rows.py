@@ -3,9 +3,9 @@
 A warp takes one row, or several short ones side by side (a row of more than 1,024 keys is shared by several warps),
 holds them in registers, and writes weights, counts and masses; the scores are read once and the weights written once,
 in their place. The count at a threshold is found as `metastable.extraction.kernels` finds that of a long row: by pivots
-that close in on the entry where the goal is reached. The first pair lies around the quantile of a lognormal distribution
-with the row's moments, which settles three rows of four; later pairs lie around a linear interpolation, and bounds end
-the search as soon as they meet. Rising thresholds take over the bracket of the one before.
+that close in on the entry where the goal is reached. The first pair lies around the quantile of a lognormal
+distribution with the row's moments, which settles three rows of four; later pairs lie around a linear interpolation,
+and bounds end the search as soon as they meet. Rising thresholds take over the bracket of the one before.
 
 Sums run in float32. Where rounding could decide, which a bound of their error tells, float64 sums do, so that the
 result is that of float64 sums.
