@@ -83,6 +83,18 @@ def _as_bits(number):
 
 
 @triton.jit
+def _logs_by_bits(numbers):
+    """Give numbers what is to within a tenth their logarithm to the base 2, and rises with them in the same order."""
+    return _as_bits(numbers).to(tl.float32) * (1 / _BITS_PER_OCTAVE) - 127.0
+
+
+@triton.jit
+def _bits_by_log(log):
+    """Undo `_logs_by_bits`, but for the last step to a number."""
+    return (log * _BITS_PER_OCTAVE).to(tl.int32) + _BITS_OF_ONE
+
+
+@triton.jit
 def _of_rows(numbers):
     """Give one number a row the axes of the entries."""
     return numbers[None, :, None, None]
@@ -146,11 +158,14 @@ def _search_exactly(lines, near, share, high, low, plan):
 
 
 @triton.jit
-def _store_counts(lines, logs, number, apart, is_counted, places, is_row, plan, n_shares, ERROR: tl.constexpr):
+def _store_counts(
+    lines, logs, number, apart, is_counted, places, is_row, plan, n_shares, BY_BITS: tl.constexpr, ERROR: tl.constexpr
+):
     """Count rows of entries from zero to one at rising shares; `places` points to each row's first count.
 
-    `logs` are the logarithms of the entries to the base 2, and `number` is the most entries that are not 0. The first
-    pivots lie `apart` deviations to both sides of a guess. `plan` holds share, normal quantile and place among the
+    `logs` are the logarithms of the entries to the base 2, or where they are made of bits BY_BITS what `_logs_by_bits`
+    gives, and `number` is the most entries that are not 0. The first pivots lie `apart` deviations to both sides of a
+    guess. `plan` holds share, normal quantile and place among the
     counts of each threshold. ERROR bounds the relative error of a float32 sum.
     """
     total = _sum(lines)
@@ -191,8 +206,12 @@ def _store_counts(lines, logs, number, apart, is_counted, places, is_row, plan, 
         step = 0
         while tl.max(is_open.to(tl.int32), 0) > 0:
             if step == 0:
-                upper = _as_bits(tl.exp2(guess + apart * deviation))
-                lower = _as_bits(tl.exp2(guess - apart * deviation))
+                if BY_BITS:
+                    upper = _bits_by_log(guess + apart * deviation)
+                    lower = _bits_by_log(guess - apart * deviation)
+                else:
+                    upper = _as_bits(tl.exp2(guess + apart * deviation))
+                    lower = _as_bits(tl.exp2(guess - apart * deviation))
             else:
                 span = (high - low).to(tl.float32)
                 part = (goal - high_mass) / tl.maximum(low_mass - high_mass, _SMALLEST)
@@ -257,10 +276,10 @@ def _store_counts(lines, logs, number, apart, is_counted, places, is_row, plan, 
 
 @triton.jit
 def _scores_of_part(at, at_bias, at_visible, key, there, scale, HAS_BIAS: tl.constexpr, HAS_VISIBLE: tl.constexpr):
-    """Load a part of every row's scores, as logarithms to the base 2; minus infinity where a key is hidden."""
+    """Load a part of every row's scores; minus infinity where a key is hidden."""
     line = tl.load(at + key, mask=there, other=0.0).to(tl.float32) * scale
     if HAS_BIAS:
-        line += tl.load(at_bias + key, mask=there, other=0.0) * _LOG2_OF_E
+        line += tl.load(at_bias + key, mask=there, other=0.0)
     seen = there
     if HAS_VISIBLE:
         seen = there & (tl.load(at_visible + key, mask=there, other=0) != 0)
@@ -286,7 +305,7 @@ def _entries_of_part(
 ):
     """Make a part of every row's entries of one kind: what is counted, relative to the largest weight."""
     line = _scores_of_part(at, at_bias, at_visible, key, there, scale, HAS_BIAS, HAS_VISIBLE)
-    line = tl.exp2(line - largest)
+    line = tl.exp2((line - largest) * _LOG2_OF_E)
     if WORDS_AT >= 0:
         is_word = tl.load(at_words + key, mask=there & (kind == WORDS_AT), other=1) != 0
         line = tl.where(is_word, line, 0.0)
@@ -334,7 +353,7 @@ def _store_counts_in_parts(
             at, at_bias, at_visible, at_words, at_lengths, largest, kind, key, there & (key < n_keys), scale,
             HAS_BIAS, HAS_VISIBLE, WORDS_AT, CONTRIBUTIONS_AT,
         )  # fmt: skip
-        log_2 = _as_bits(line).to(tl.float32) * (1 / _BITS_PER_OCTAVE) - 127.0
+        log_2 = _logs_by_bits(line)
         sums += line.to(tl.float64)
         numbers += (line > 0.0).to(tl.int32)
         logs += line * log_2
@@ -399,8 +418,8 @@ def _store_counts_in_parts(
             upper = high - (tl.maximum(part - margin, 0.0) * span).to(tl.int32)
             lower = high - (tl.minimum(part + margin, 1.0) * span).to(tl.int32)
             if step == 0:
-                upper = ((guess + apart * deviation) * _BITS_PER_OCTAVE).to(tl.int32) + _BITS_OF_ONE
-                lower = ((guess - apart * deviation) * _BITS_PER_OCTAVE).to(tl.int32) + _BITS_OF_ONE
+                upper = _bits_by_log(guess + apart * deviation)
+                lower = _bits_by_log(guess - apart * deviation)
             first = tl.maximum(low + 1, least)
             upper = tl.minimum(tl.maximum(upper, first), high - 1)
             lower = tl.minimum(tl.maximum(lower, first), high - 1)
@@ -440,6 +459,24 @@ def _store_counts_in_parts(
             high_number = tl.where(lower_short, lower_number, tl.where(upper_short, upper_number, high_number))
         tl.store(places + tl.load(plan + 3 * t + 2).to(tl.int32), count.to(tl.int32), mask=is_row)
     return total
+
+
+@triton.jit
+def _of_row(row, n_sequences, n_heads, n_queries, HEADS_FIRST: tl.constexpr):
+    """Say which sequence, head and query rows are of, by no more divisions than it takes."""
+    row = row.to(tl.uint32)
+    matrix = row // n_queries.to(tl.uint32)
+    q = row - matrix * n_queries.to(tl.uint32)
+    inner = n_heads.to(tl.uint32)
+    if HEADS_FIRST:
+        inner = n_sequences.to(tl.uint32)
+    outer = matrix // inner
+    rest = matrix - outer * inner
+    if HEADS_FIRST:
+        b, h = rest, outer
+    else:
+        b, h = outer, rest
+    return b.to(tl.int32), h.to(tl.int32), q.to(tl.int32)
 
 
 # That a number is 1, or divides by 16, makes no other program of it.
@@ -525,15 +562,10 @@ def _rows(
 ):
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     is_row = row < n_rows
-    q = (first_q + row % n_queries).to(tl.int64)
-    if HEADS_FIRST:
-        h = first_h + row // (n_queries * n_sequences)
-        b = first_b + (row // n_queries) % n_sequences
-    else:
-        h = first_h + (row // n_queries) % n_heads
-        b = first_b + row // (n_queries * n_heads)
-    h = h.to(tl.int64)
-    b = b.to(tl.int64)
+    b, h, q = _of_row(row, n_sequences, n_heads, n_queries, HEADS_FIRST)
+    b = (first_b + b).to(tl.int64)
+    h = (first_h + h).to(tl.int64)
+    q = (first_q + q).to(tl.int64)
     # A lane holds groups of keys that lie side by side.
     group = tl.arange(0, GROUPS)[:, None, None, None] * LANES + tl.arange(0, LANES)[None, None, :, None]
     key = group * SIDE_BY_SIDE + tl.arange(0, SIDE_BY_SIDE)[None, None, None, :]
@@ -545,7 +577,7 @@ def _rows(
     logs = tl.load(scores + at, mask=within, other=0.0).to(tl.float32) * scale
     if HAS_BIAS:
         at_bias = _of_rows(b * bias_b + h * bias_h + q * bias_q) + key
-        logs += tl.load(bias + at_bias, mask=there, other=0.0) * _LOG2_OF_E
+        logs += tl.load(bias + at_bias, mask=there, other=0.0)
         logs = tl.maximum(logs, _HIDDEN, propagate_nan=tl.PropagateNan.ALL)
     if HAS_VISIBLE:
         at_visible = _of_rows(b * visible_b + h * visible_h + q * visible_q) + key
@@ -554,7 +586,7 @@ def _rows(
         logs = tl.where(key < n_keys, logs, _HIDDEN)
     largest = _largest(logs)
     # Without a visible key there is nothing to take off; NaN and infinity make the total NaN.
-    logs -= _of_rows(tl.where(largest <= _HIDDEN, 0.0, largest))
+    logs = (logs - _of_rows(tl.where(largest <= _HIDDEN, 0.0, largest))) * _LOG2_OF_E
     line = tl.exp2(logs)
     total = _sum(line)
     is_broken = (total < float("inf")) == 0
@@ -562,7 +594,7 @@ def _rows(
     whole = total
     on_sink = total * 0.0
     if HAS_SINKS:
-        on_sink = tl.exp2(tl.load(sinks + h, mask=is_row, other=0.0) * _LOG2_OF_E - largest)
+        on_sink = tl.exp2((tl.load(sinks + h, mask=is_row, other=0.0) - largest) * _LOG2_OF_E)
         whole = total + on_sink
     whole = tl.where(sees_some, whole, 1.0)
     share_each = tl.where(is_broken, float("nan"), tl.where(sees_some, 1.0 / whole, 0.0))
@@ -571,7 +603,7 @@ def _rows(
     is_asked = is_row & (tl.load(asked + b * asked_b + q, mask=is_row, other=0) != 0)
     has_masses = is_asked & sees_some
     at_masses = masses + b * mass_b + h * mass_h + q * mass_q
-    if OTHERS_AT >= 0:
+    if OTHERS_AT >= 0 and WORDS_AT < 0:
         is_word = tl.load(words + _of_rows(b * words_b) + key, mask=there, other=0) != 0
         others = _sum(tl.where(is_word, 0.0, line)) / whole
         tl.store(at_masses + OTHERS_AT * mass_kind, tl.where(has_masses, others, float("nan")), mask=is_row)
@@ -588,21 +620,25 @@ def _rows(
     at_counts = counts + b * count_b + h * count_h + q * count_q
     number = n_keys.to(tl.float32)
     if KINDS == 1:
-        _store_counts(line, logs, number, apart, is_counted, at_counts, is_row, plan, n_shares, ERROR)
+        _store_counts(line, logs, number, apart, is_counted, at_counts, is_row, plan, n_shares, False, ERROR)
     else:
-        # One search for all kinds: the program of three would be too long for the card's cache of instructions.
+        # One search for all kinds: the program of three would be long for the card's cache of instructions.
         for kind in range(KINDS):
             counted = line
             if kind == WORDS_AT:
                 is_word = tl.load(words + _of_rows(b * words_b) + key, mask=there, other=0) != 0
                 counted = tl.where(is_word, line, 0.0)
+                if OTHERS_AT >= 0:
+                    others = _sum(line - counted) / whole
+                    tl.store(at_masses + OTHERS_AT * mass_kind, tl.where(has_masses, others, float("nan")), mask=is_row)
             if kind == CONTRIBUTIONS_AT:
                 at_lengths = _of_rows(b * lengths_b + h * lengths_h) + key
                 # Relative to the longest value, so that no entry is above one.
                 counted = line * tl.load(lengths + at_lengths, mask=there, other=0.0)
-            logs = tl.log2(tl.maximum(counted, _SMALLEST))
             places = at_counts + kind * count_kind
-            _store_counts(counted, logs, number, apart, is_counted, places, is_row, plan, n_shares, ERROR)
+            _store_counts(
+                counted, _logs_by_bits(counted), number, apart, is_counted, places, is_row, plan, n_shares, True, ERROR
+            )
     for t in range(n_shares):
         tl.store(at_counts + t, tl.zeros([ROWS], tl.int32) + _NOT_FINITE, mask=is_row & is_broken)
 
@@ -665,15 +701,10 @@ def _rows_in_parts(
 ):
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     is_row = row < n_rows
-    q = (first_q + row % n_queries).to(tl.int64)
-    if HEADS_FIRST:
-        h = first_h + row // (n_queries * n_sequences)
-        b = first_b + (row // n_queries) % n_sequences
-    else:
-        h = first_h + (row // n_queries) % n_heads
-        b = first_b + row // (n_queries * n_heads)
-    h = h.to(tl.int64)
-    b = b.to(tl.int64)
+    b, h, q = _of_row(row, n_sequences, n_heads, n_queries, HEADS_FIRST)
+    b = (first_b + b).to(tl.int64)
+    h = (first_h + h).to(tl.int64)
+    q = (first_q + q).to(tl.int64)
     at = scores + (row.to(tl.int64) * step)[:, None]
     at_weights = weights + (row.to(tl.int64) * step)[:, None]
     at_bias = bias + (b * bias_b + h * bias_h + q * bias_q)[:, None]
@@ -709,7 +740,7 @@ def _rows_in_parts(
     whole = total
     on_sink = total * 0.0
     if HAS_SINKS:
-        on_sink = tl.exp2(tl.load(sinks + h, mask=is_row, other=0.0) * _LOG2_OF_E - largest).to(tl.float64)
+        on_sink = tl.exp2((tl.load(sinks + h, mask=is_row, other=0.0) - largest) * _LOG2_OF_E).to(tl.float64)
         whole = total + on_sink
     whole = tl.where(sees_some, whole, 1.0)
     share_each = tl.where(is_broken, float("nan"), tl.where(sees_some, 1.0 / whole, 0.0)).to(tl.float32)
@@ -719,7 +750,7 @@ def _rows_in_parts(
         key = start + tl.arange(0, PART)[None, :]
         there = is_row[:, None] & (key < n_keys)
         line = _scores_of_part(at, at_bias, at_visible, key, there, scale, HAS_BIAS, HAS_VISIBLE)
-        line = tl.exp2(line - taken_off)
+        line = tl.exp2((line - taken_off) * _LOG2_OF_E)
         if OTHERS_AT >= 0:
             is_word = tl.load(at_words + key, mask=there, other=1) != 0
             others += tl.where(is_word, 0.0, line).to(tl.float64)
@@ -829,7 +860,7 @@ def softmax_and_measure(
         nothing if rows.sinks is None else rows.sinks.float(),
         _bytes(rows.word_keys, nothing),
         nothing if rows.lengths is None else rows.lengths,
-        scaling * _LOG2_OF_E.value,
+        scaling,
         # The more keys, the nearer to a guess made of moments is the quantile.
         min(_MOST_APART, _MOST_APART * (_KEYS_MOST_APART / n_keys) ** 0.5),
         n_rows,
