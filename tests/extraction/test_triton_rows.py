@@ -204,27 +204,31 @@ def test_a_sink_far_above_the_keys_takes_everything(in_parts):
     assert values["count"].flatten().tolist() == [5, 5]
 
 
-@pytest.mark.parametrize("in_parts", [False, True])
-def test_attention_by_the_kernel_is_attention(monkeypatch, in_parts):
-    """Through the whole of `attend_and_measure`: grouped heads, tiles, softcap, a mask, sinks, every type."""
+@pytest.mark.parametrize(
+    ("in_parts", "n_batch", "n_key_heads", "most_scores"),
+    # Parts of some heads, of one sequence's queries, and all at once; grouped heads, and more heads than sequences.
+    [(False, 2, 2, 300), (True, 2, 2, 300), (False, 2, 4, 80), (False, 5, 4, 1000), (False, 2, 4, 1 << 20)],
+)
+def test_attention_by_the_kernel_is_attention(monkeypatch, in_parts, n_batch, n_key_heads, most_scores):
+    """Through the whole of `attend_and_measure`: grouped heads, parts, softcap, a mask, sinks, every type."""
     if in_parts:  # rows of eleven keys are then too long for one program
         monkeypatch.setattr(triton_rows, "MOST_KEYS", 10)
         monkeypatch.setattr(triton_rows, "_KEYS_OF_PART", 4)
         if DEVICE == "cpu":
             monkeypatch.setattr(triton_rows, "_ROWS_IN_PARTS", 64)
-    monkeypatch.setattr(fused, "_SCORES_ON_CARD", 300)
+    monkeypatch.setattr(fused, "_SCORES_ON_CARD", most_scores)
     if DEVICE == "cpu":
         monkeypatch.setattr(triton_rows, "_LANES_OF_WARP", 1024)  # many rows at a time, for the interpreter's sake
     generator = torch.Generator().manual_seed(5)
-    query = torch.randint(-2, 3, (2, 4, 6, 8), generator=generator).float()
-    key = torch.randint(-2, 3, (2, 2, 11, 8), generator=generator).float()
-    value = torch.randn(2, 2, 11, 8, generator=generator)
-    mask = torch.rand(2, 1, 6, 11, generator=generator) < 0.7
+    query = torch.randint(-2, 3, (n_batch, 4, 6, 8), generator=generator).float()
+    key = torch.randint(-2, 3, (n_batch, n_key_heads, 11, 8), generator=generator).float()
+    value = torch.randn(n_batch, n_key_heads, 11, 8, generator=generator)
+    mask = torch.rand(n_batch, 1, 6, 11, generator=generator) < 0.7
     options = {
         "softcap": 2.0,
         "sinks": torch.randn(4, generator=generator),
         "bias": torch.randn(1, 4, 6, 11, generator=generator),
-        "word_keys": torch.rand(2, 11, generator=generator) < 0.7,
+        "word_keys": torch.rand(n_batch, 11, generator=generator) < 0.7,
     }
     for dtype, rounding in ((torch.float32, 2e-6), (torch.float16, 2e-3), (torch.bfloat16, 2e-2)):
         tensors = [tensor.to(dtype) for tensor in (query, key, value)]

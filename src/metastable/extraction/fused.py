@@ -394,8 +394,9 @@ def _attend_on_card(heads: _Heads, rows: Rows, filled: _Filled) -> None:
         scores, factor = heads.capped(products)
         weights = scores
         if scores.dtype != value.dtype:
-            scores = scores.contiguous()
-            weights = torch.empty_like(scores, dtype=value.dtype)
+            # Without room; a lone row would keep the step that it had with it.
+            scores = scores.reshape(-1).view(shape[0], shape[1], shape[2], n_keys)
+            weights = torch.empty(scores.shape, dtype=value.dtype, device=scores.device)
         turned = (scores.transpose(0, 1), weights.transpose(0, 1)) if of_head else (scores, weights)
         first = (inner.start, outer.start, q.start) if of_head else (outer.start, inner.start, q.start)
         softmax_and_measure(*turned, factor, rows, filled.counts, filled.masses, first=first)
