@@ -74,7 +74,6 @@ def test_every_line_for_a_card_runs_dry():
     assert "end to end, float32, 12 tokens" in done.stdout
     assert "the same p-values" in done.stdout
     assert "40 keys in parts, bfloat16" in done.stdout
-    assert "settings, bfloat16 4 x 12" in done.stdout
 
 
 @pytest.mark.benchmark
