@@ -230,7 +230,8 @@ def test_attention_by_the_kernel_is_attention(monkeypatch, in_parts, n_batch, n_
         "bias": torch.randn(1, 4, 6, 11, generator=generator),
         "word_keys": torch.rand(n_batch, 11, generator=generator) < 0.7,
     }
-    for dtype, rounding in ((torch.float32, 2e-6), (torch.float16, 2e-3), (torch.bfloat16, 2e-2)):
+    types = ((torch.float32, 2e-6), (torch.float16, 2e-3), (torch.bfloat16, 2e-2))
+    for dtype, rounding in types if n_key_heads == 2 else types[1:2]:
         tensors = [tensor.to(dtype) for tensor in (query, key, value)]
         compiled = attend_and_measure(*tensors, mask, 0.5, (0.9, 0.5), ROW_MEASURES, **options)
         with monkeypatch.context() as patch:
