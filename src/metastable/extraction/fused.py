@@ -397,10 +397,19 @@ def _attend_on_card(heads: _Heads, rows: Rows, filled: _Filled) -> None:
             # Without room; a lone row would keep the step that it had with it.
             scores = scores.reshape(-1).view(shape[0], shape[1], shape[2], n_keys)
             weights = torch.empty(scores.shape, dtype=value.dtype, device=scores.device)
-        turned = (scores.transpose(0, 1), weights.transpose(0, 1)) if of_head else (scores, weights)
-        first = (inner.start, outer.start, q.start) if of_head else (outer.start, inner.start, q.start)
-        softmax_and_measure(*turned, factor, rows, filled.counts, filled.masses, first=first)
+        turned, first = _placed(scores, of_head, outer, inner, q)
+        turned_weights, _ = _placed(weights, of_head, outer, inner, q)
+        softmax_and_measure(turned, turned_weights, factor, rows, filled.counts, filled.masses, first=first)
         by_values(weights, outer, inner, q)
+
+
+def _placed(
+    part: torch.Tensor, of_head: bool, outer: slice, inner: slice, q: slice
+) -> tuple[torch.Tensor, tuple[int, int, int]]:
+    """Turn a part to (batch, heads, queries, keys), and say the sequence, head and query that it begins with."""
+    if of_head:
+        return part.transpose(0, 1), (inner.start, outer.start, q.start)
+    return part, (outer.start, inner.start, q.start)
 
 
 # Fills (outer, inner, queries, keys) scores, or takes such weights: of heads and sequences, or the other way round.
@@ -429,17 +438,12 @@ def _multiply_by_triton(heads: _Heads, of_head: bool) -> tuple[_Multiply, _Multi
     """As `_multiply_by_library`, all heads and sequences of the part by one kernel each."""
     from metastable.extraction.triton_products import add_up_values, multiply_queries_by_keys
 
-    def placed(matrices: torch.Tensor, outer: slice, inner: slice, q: slice) -> tuple[Any, tuple[int, int, int]]:
-        if of_head:
-            return matrices.transpose(0, 1), (inner.start, outer.start, q.start)
-        return matrices, (outer.start, inner.start, q.start)
-
     def by_keys(scores: torch.Tensor, outer: slice, inner: slice, q: slice) -> None:
-        part, first = placed(scores, outer, inner, q)
+        part, first = _placed(scores, of_head, outer, inner, q)
         multiply_queries_by_keys(heads.query, heads.key, part, first)
 
     def by_values(weights: torch.Tensor, outer: slice, inner: slice, q: slice) -> None:
-        part, first = placed(weights, outer, inner, q)
+        part, first = _placed(weights, of_head, outer, inner, q)
         add_up_values(part, heads.value, heads.output, first)
 
     return by_keys, by_values
