@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metastable.errors import InputError
-from metastable.material.decimals import is_numeric, numbers, read_number
+from metastable.material.decimals import is_numeric, numbers, plain_numbers, read_number
 
 
 def read(*cells, **limits):
@@ -66,3 +66,12 @@ def test_what_python_writes_is_read_as_it_is(value):
 def test_a_decimal_comma_means_what_a_point_means(whole, hundredths):
     text = f"{whole}.{hundredths:02d}"
     assert read_number(text.replace(".", ",")) == (float(text),)
+
+
+@given(st.lists(st.sampled_from(["4.5", " 3 ", "4,5", "1_0", "nan", "inf", "-1e3", "−2", "", "dog", "1.234", "٣"])))
+def test_a_column_without_commas_is_read_at_once_as_it_is_cell_by_cell(cells):
+    values = plain_numbers(cells)
+    if values is not None:
+        assert values == read(*cells)
+    else:
+        assert any("," in cell or not read_number(cell) or "−" in cell for cell in cells)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from metastable.errors import InputError
 
-__all__ = ["MISSING", "is_numeric", "numbers", "read_number"]
+__all__ = ["MISSING", "is_numeric", "numbers", "plain_numbers", "read_number"]
 
 MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "-", "--", ".", "#n/a", "missing", "nd"})
 """What cells without a number hold, in small letters."""
@@ -74,6 +74,23 @@ def is_numeric(cells: Sequence[str]) -> bool:
     """Whether a column holds numbers, in all cells but those that say that they hold none."""
     told = [cell for cell in cells if _clean(cell).lower() not in MISSING]
     return bool(told) and all(read_number(cell) for cell in told)
+
+
+def plain_numbers(cells: Sequence[str]) -> list[float] | None:
+    """Return the numbers of a column of which each is written without any comma; None if one is not.
+
+    They are what `numbers` returns, which is slower since it can say what is wrong with a cell.
+
+    Examples
+    --------
+    >>> plain_numbers(["4.5", " 3 "]), plain_numbers(["4.5", "3,5"]), plain_numbers(["4.5", ""])
+    ([4.5, 3.0], None, None)
+    """
+    try:
+        values = list(map(float, cells))
+    except ValueError:
+        return None
+    return values if all(map(math.isfinite, values)) and not any("_" in cell for cell in cells) else None
 
 
 def numbers(

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from metastable.errors import InputError, did_you_mean, plural
 from metastable.files import sha256_of
 from metastable.material.covariates import LANGUAGE, lacking_note
-from metastable.material.decimals import is_numeric, numbers, read_number
+from metastable.material.decimals import is_numeric, numbers, plain_numbers, read_number
 from metastable.material.encodings import known_encoding
 from metastable.material.marked_words import composed
 from metastable.material.spreadsheets import SUFFIXES, Row, read_rows, read_sheet
@@ -590,14 +590,18 @@ def _tidy(
     scaling = f"ratings are numbers from {lowest:g} (abstract) to {highest:g} (concrete)" + (
         "" if given else "; another scale is given by --rating-scale, such as 1 7"
     )
-    ratings, places = [row.cells[1] for row in entries], [f"{name}, row {row.number}" for row in entries]
-    for word, rating, where in zip(first_row, ratings, places, strict=True):
-        found = read_number(rating)
-        if not found:
-            raise InputError(f"{where}: the rating {rating!r} of {word!r} is not a number; {scaling}")
-        if not any(low <= value <= high for value in found):
-            raise InputError(f"{where}: the rating {rating} of {word!r} is outside the scale; {scaling}")
-    scores = np.array(numbers(ratings, places, low=low, high=high))
+    ratings = [row.cells[1] for row in entries]
+    read = plain_numbers(ratings)
+    if read is None or not all(low <= value <= high for value in read):
+        places = [f"{name}, row {row.number}" for row in entries]
+        for word, rating, where in zip(first_row, ratings, places, strict=True):
+            found = read_number(rating)
+            if not found:
+                raise InputError(f"{where}: the rating {rating!r} of {word!r} is not a number; {scaling}")
+            if not any(low <= value <= high for value in found):
+                raise InputError(f"{where}: the rating {rating} of {word!r} is outside the scale; {scaling}")
+        read = numbers(ratings, places, low=low, high=high)
+    scores = np.array(read)
     return pd.DataFrame(
         {
             "word": pd.Series(list(first_row), dtype="str"),

@@ -114,6 +114,7 @@ def read_sheet(path: Path, *, encoding: str | None = None, known: Collection[str
     if suffix not in SUFFIXES:
         raise InputError(f"{path.name}: files end in {', '.join(SUFFIXES)}; save it as one of these")
     notes: tuple[str, ...] = ()
+    text: str | None = None
     try:
         if suffix == ".xlsx":
             cells: Iterable[tuple[str, ...]] = _workbook_cells(path)
@@ -123,8 +124,8 @@ def read_sheet(path: Path, *, encoding: str | None = None, known: Collection[str
         rows = tuple(Row(number, row) for number, row in enumerate(cells, start=1) if any(row))
     except OSError as error:
         raise InputError(f"cannot read {path} ({error.strerror}); give a file that you may read") from None
-    for row in rows:
-        if _HALF.search("".join(row.cells)):
+    if text is None or _HALF.search(text):
+        for row in rows:
             for cell in row.cells:
                 check_characters(cell, f"{path.name}, row {row.number}")
     return Sheet(rows, notes)
