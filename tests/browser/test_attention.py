@@ -79,3 +79,17 @@ def test_tokens_are_spelled_as_a_reader_knows_them() -> None:
 def test_nothing_wanted_runs_no_model() -> None:
     attend = attention_of(wrap_model(tiny_model("bert")), text_sequences(LENGTHS))
     assert list(attend({})) == []
+
+
+def test_no_layer_is_run_behind_the_last_that_is_shown() -> None:
+    model = tiny_model("bert")
+    sequences = text_sequences([6, 6, 6])
+    read = []
+    for number, layer in enumerate(model.encoder.layer, start=1):
+        layer.register_forward_pre_hook(lambda _, inputs, number=number: read.append((number, len(inputs[0]))))
+    attend = attention_of(wrap_model(model), sequences)
+    last = len(model.encoder.layer)
+    read.clear()
+    list(attend({0: [("self", 1, 1)], 2: [("self", 1, 2)], 1: [("self", last, 1), ("self", 1, 1)]}))
+    # the first batches are those that try the model
+    assert read[-1 - last :] == [(1, 2), *((number, 1) for number in range(1, last + 1))]

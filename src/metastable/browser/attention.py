@@ -143,14 +143,25 @@ def attention_of(
             return
         part = choose_part(encoder, sequences, given)
         fitted = fit_lengths(encoder, [len(sequence.token_ids) for sequence in sequences])
-        lengths = np.array([len(sequences[position].token_ids) for position in positions])
-        n_layers = sum(site.n_layers for site in sites_of_part(fitted.sites, part))
-        with reading(fitted.model, fitted.way, part=part, n_layers=n_layers) as read:
-            reader = Reader(fitted, sequences, given, read)
-            for rows in plan_batches(lengths, batch_tokens, pads=fitted.pads):
-                yield from _read_batch(reader, positions[rows], wanted, thresholds)
+        depths = _depths(sites_of_part(fitted.sites, part), [wanted[position] for position in positions])
+        for depth in np.unique(depths):
+            alike = positions[depths == depth]
+            lengths = np.array([len(sequences[position].token_ids) for position in alike])
+            with reading(fitted.model, fitted.way, part=part, n_layers=int(depth)) as read:
+                reader = Reader(fitted, sequences, given, read)
+                for rows in plan_batches(lengths, batch_tokens, pads=fitted.pads):
+                    yield from _read_batch(reader, alike[rows], wanted, thresholds)
 
     return attend
+
+
+def _depths(sites: tuple[Site, ...], wanted: SequenceOf[SequenceOf[Head]]) -> NDArray[np.intp]:
+    """After how many layers of a forward pass each sequence has shown the heads that are wanted of it."""
+    if len(sites) > 1:
+        # which site's layer comes when is the model's own affair
+        return np.full(len(wanted), sum(site.n_layers for site in sites), dtype=np.intp)
+    (site,) = sites
+    return np.array([1 + max(site.layer_numbers.index(layer) for _, layer, _ in heads) for heads in wanted])
 
 
 def _read_batch(
