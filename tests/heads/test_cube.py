@@ -9,6 +9,7 @@ from metastable.errors import InputError
 from metastable.heads.cube import (
     feature_table,
     histogram_medians,
+    in_memory,
     target_rows,
     token_histograms,
     token_values,
@@ -109,3 +110,13 @@ def test_a_sequence_without_a_target_that_queries_is_refused(cube):
     sequences = [Sequence("s", "a", ("u",), "u", (1, 2), (-1, 0))] * N_SEQUENCES
     with pytest.raises(InputError, match="'s' has no target word that queries"):
         target_rows(cube, sequences, [Site(name, LAYERS, HEADS) for name in SITES])
+
+
+def test_a_small_cube_is_read_once_and_a_large_one_where_it_lies(cube, tmp_path, monkeypatch):
+    cube.to_zarr(tmp_path / "c.zarr")
+    for most, read in ((1 << 28, True), (100, False)):
+        monkeypatch.setattr("metastable.heads.cube._SMALL", most)
+        with xr.open_zarr(tmp_path / "c.zarr", chunks=None) as opened:
+            taken = in_memory(opened)
+            xr.testing.assert_equal(taken, cube)
+            assert isinstance(taken["count"].variable._data, np.ndarray) is read

@@ -21,12 +21,22 @@ __all__ = [
     "feature_table",
     "head_positions",
     "histogram_medians",
+    "in_memory",
     "row_blocks",
     "target_rows",
     "token_histograms",
     "token_values",
     "unit_means",
 ]
+
+
+# Bytes of a cube that is read but once.
+_SMALL = 1 << 28
+
+
+def in_memory(cube: xr.Dataset) -> xr.Dataset:
+    """Return a small cube as it is in memory, so that it is read from the disk once; a large one as it is."""
+    return cube.compute() if cube.nbytes <= _SMALL else cube
 
 
 def feature_table(cube: xr.Dataset) -> pd.DataFrame:

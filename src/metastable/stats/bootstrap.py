@@ -478,7 +478,9 @@ def _draws(strata: _Strata, n_resamples: int, size: int, seed: int) -> Iterator[
         n = min(size, n_resamples - start)
         weights = np.empty((n, strata.n_clusters))
         for some, rng in zip(members, streams, strict=True):
-            weights[:, some] = rng.multinomial(len(some), np.full(len(some), 1 / len(some)), size=n)
+            # to count who was drawn takes a fifth of the time of a multinomial draw
+            drawn = rng.integers(len(some), size=(n, len(some))) + len(some) * np.arange(n)[:, None]
+            weights[:, some] = np.bincount(drawn.ravel(), minlength=drawn.size).reshape(drawn.shape)
         yield weights
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cache
 from typing import TypeVar
 
 from threadpoolctl import ThreadpoolController
 
-__all__ = ["blas_threads", "side_by_side"]
+__all__ = ["blas_threads", "on_one_thread", "side_by_side"]
 
 Part = TypeVar("Part")
 Result = TypeVar("Result")
@@ -27,11 +28,21 @@ def blas_threads() -> int:
     return max((library.num_threads for library in _blas().lib_controllers), default=1)
 
 
+@contextmanager
+def on_one_thread() -> Iterator[None]:
+    """Multiply matrices on one thread for as long as the context lasts.
+
+    Threads that share every small product wait for each other after each in busy loops, which costs several times the
+    work where another process wants the cores.
+    """
+    with _blas().limit(limits=1):
+        yield
+
+
 def side_by_side(work: Callable[[Part], Result], parts: Iterable[Part]) -> Iterator[Result]:
     """Yield work(part) of all parts in their order, on as many threads as one product of matrices would take.
 
-    Threads that share every small product wait for each other after each in busy loops, which costs several times the
-    work where another process wants the cores; and what is done to a product's elements runs on one thread anyway.
+    For the reason that `on_one_thread` gives; and what is done to a product's elements runs on one thread anyway.
 
     Parameters
     ----------
@@ -46,7 +57,7 @@ def side_by_side(work: Callable[[Part], Result], parts: Iterable[Part]) -> Itera
         What `work` returned.
     """
     n_threads = blas_threads()
-    with _blas().limit(limits=1):
+    with on_one_thread():
         if n_threads == 1:
             yield from map(work, parts)
             return

@@ -75,7 +75,7 @@ class Draws:
         return Draws(self.difference[i], self.se[i], self.dof[i])
 
     def t(self, shift: NDArray[np.float64] | float = 0.0) -> NDArray[np.float64]:
-        """T after adding `shift` to every unit of a: the error stays as it is."""
+        """T after adding `shift`, which may be several of a feature, to every unit of a: the error stays as it is."""
         moved = self.difference + shift
         undefined = np.where(moved == 0, 0.0, np.copysign(np.inf, moved))
         return np.divide(moved, self.se, out=undefined, where=self.se > 0)
@@ -105,19 +105,23 @@ class Rule:
     maxima: list[NDArray[np.float64]] | None
 
     def adjusted(self, t: NDArray[np.float64], dof: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the corrected p of the t of each feature, both of shape (n_features,)."""
+        """Return the corrected p of the t of each feature; t has the shape (..., n_features), each row a sample."""
         if self.maxima is not None:
             p = np.empty_like(t)
             for code, null in enumerate(self.maxima):
                 members = self.families == code
-                below = np.searchsorted(null, np.abs(t[members]))
-                p[members] = (len(null) - below + 1) / (len(null) + 1)
+                below = np.searchsorted(null, np.abs(t[..., members]))
+                p[..., members] = (len(null) - below + 1) / (len(null) + 1)
             return p
         p = 2 * special.stdtr(dof, -np.abs(t))
         p = np.asarray((self.resolution * p + 1) / (self.resolution + 1), dtype=np.float64)
         if self.correction == "none":
             return p
-        return adjust_p_values(p, method=self.correction, family=self.families, alpha=self.alpha)
+        rows = p.reshape(-1, len(self.families))
+        # the families of every sample are its own
+        families = self.families + (self.families.max() + 1) * np.arange(len(rows))[:, None]
+        adjusted = adjust_p_values(rows.ravel(), method=self.correction, family=families.ravel(), alpha=self.alpha)
+        return adjusted.reshape(p.shape)
 
 
 def centred_source(a: NDArray[np.float64], b: NDArray[np.float64], *, paired: bool) -> Source:

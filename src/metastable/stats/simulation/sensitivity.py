@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from metastable.errors import InputError
+from metastable.stats.parallel_blocks import on_one_thread
 from metastable.stats.samples import split_samples
 from metastable.stats.simulation.monte_carlo import estimate_rate
 from metastable.stats.simulation.planting import check_share, family_codes, plant_effects
@@ -156,16 +157,16 @@ def sensitivity(
         maxima=_null_maxima(source, families, generator) if correction == "max-t" else None,
     )
     found = np.empty((n_simulations, len(grid)))
-    for i in range(n_simulations):
-        if i % _SIMULATIONS_AT_ONCE == 0:
-            draws = resample(source, min(_SIMULATIONS_AT_ONCE, n_simulations - i), generator)
-        sign = plant_effects(source.deviation > 0, families, share, generator)
-        one = draws.row(i % _SIMULATIONS_AT_ONCE)
-        for j, effect in enumerate(grid):
-            p = rule.adjusted(one.t(effect * sign * source.deviation), one.dof)
-            found[i, j] = (p[sign != 0] < alpha).mean()
-        if callback is not None:
-            callback(i + 1, n_simulations)
+    with on_one_thread():
+        for i in range(n_simulations):
+            if i % _SIMULATIONS_AT_ONCE == 0:
+                draws = resample(source, min(_SIMULATIONS_AT_ONCE, n_simulations - i), generator)
+            sign = plant_effects(source.deviation > 0, families, share, generator)
+            one = draws.row(i % _SIMULATIONS_AT_ONCE)
+            p = rule.adjusted(one.t(grid[:, None] * sign * source.deviation), one.dof)
+            found[i] = (p[:, sign != 0] < alpha).mean(axis=1)
+            if callback is not None:
+                callback(i + 1, n_simulations)
     rates = [estimate_rate(column) for column in found.T]
     curve = pd.DataFrame(
         {
