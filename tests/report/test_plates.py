@@ -52,6 +52,34 @@ def test_every_figure_function_knows_its_alternative_text():
     assert {plate.drawing.__name__ for plate in PLATES} <= set(drawn)
 
 
+class NotKnownYet:
+    """Fails whatever is asked of it."""
+
+    def refuse(self, *_: object) -> None:
+        raise AssertionError("a figure that is drawn early asks for what is not known yet")
+
+    __getattr__ = __getitem__ = __len__ = __iter__ = __bool__ = __contains__ = __eq__ = refuse
+    __hash__ = None
+
+
+LATER = ("beside", "views", "sensitivity", "joint", "claims", "sink_held", "learned_sink", "outlying", "packings")
+
+
+@pytest.mark.parametrize("design", STUDIES)
+def test_figures_that_are_drawn_early_need_nothing_that_is_known_later(design):
+    result = fixed_result(design, threshold=(0.9, 0.5))
+    early = [plate for plate in run_plates(result) if plate.plate.early]
+    unknown = replace(result, **dict.fromkeys(LATER, NotKnownYet()))
+    for plate in early:
+        now = replace(plate, part=replace(plate.part, result=replace(plate.part.result, result=unknown)))
+        assert (now.alt, now.stem) == (plate.alt, plate.stem)
+        assert plate.plate.applies(Scene(unknown))
+        now.drawing()
+    late = {plate.stem for plate in placed_plates(PLATES, Scene(result))} - {plate.stem for plate in early}
+    assert {"summary", "heatmap_a", "difference", "significance", "violins"} <= {plate.stem for plate in early}
+    assert late <= {"measures", "views", "packings", "sensitivity"}
+
+
 @pytest.mark.parametrize("design", STUDIES)
 def test_every_figure_of_a_report_is_shown_once_with_its_words(design, report):
     text = report(design, threshold=(0.9, 0.5))

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache, wraps
 from io import BytesIO
 from typing import Any, ParamSpec, Protocol, TypeVar, cast
@@ -116,13 +117,23 @@ P = ParamSpec("P")
 A = TypeVar("A", bound=Callable[..., str])
 
 
+_settled: ContextVar[bool] = ContextVar("settled", default=False)
+
+
 @contextmanager
 def settings() -> Iterator[None]:
-    """Put this module's settings in the place of the reader's own."""
+    """Put this module's settings in the place of the reader's own, once where contexts lie in one another."""
+    if _settled.get():
+        yield
+        return
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(cast("Any", _RC))
-        yield
+        token = _settled.set(True)
+        try:
+            yield
+        finally:
+            _settled.reset(token)
 
 
 class NotebookFigure(Figure):

@@ -73,18 +73,9 @@ class RunResult:
         What was compared, the primary contrast first.
     analyses : tuple of Analysis
         All tests of each contrast, for every threshold, of the measure that the run is about.
-    beside : mapping of str to Analysis
-        The tests of the primary contrast of the measures that every run tests beside its own, by their names, as
-        `metastable.heads.head_tests.analyse_beside` gives them: without mixed models.
-    views : tuple of Analysis
-        The tests of the primary contrast for each of the study's views.
     material : Material
     balance : pandas.DataFrame
         Covariates of the two sides of the primary contrast.
-    sensitivity : Sensitivity or None
-        Power of the primary contrast's test; None where the data have too few units, or for a slope.
-    joint : JointModel or None
-        One model over all heads; None unless it was asked for.
     histograms : ndarray of int64 or None, shape (n_thresholds, 2, n_features, n_max + 1)
         How many tokens of each side of the primary contrast gave each count; None where the run kept means alone.
     spread : Spread or None
@@ -94,6 +85,15 @@ class RunResult:
         What the primary contrast was tested on, at the primary threshold.
     record : RunRecord
         What run.json holds.
+    beside : mapping of str to Analysis
+        The tests of the primary contrast of the measures that every run tests beside its own, by their names, as
+        `metastable.heads.head_tests.analyse_beside` gives them: without mixed models.
+    views : tuple of Analysis
+        The tests of the primary contrast for each of the study's views.
+    sensitivity : Sensitivity or None
+        Power of the primary contrast's test; None where the data have too few units, or for a slope.
+    joint : JointModel or None
+        One model over all heads; None unless it was asked for.
     claims : tuple of JudgedClaim
         What became of the study's claims.
     sink_held : pandas.DataFrame or None
@@ -113,16 +113,16 @@ class RunResult:
     folder: Path
     contrasts: tuple[Contrast, ...]
     analyses: tuple[Analysis, ...]
-    beside: Mapping[str, Analysis]
-    views: tuple[Analysis, ...]
     material: Material
     balance: pd.DataFrame
-    sensitivity: Sensitivity | None
-    joint: JointModel | None
     histograms: NDArray[np.int64] | None
     spread: Spread | None = field(repr=False)
     unit_values: NDArray[np.float64] = field(repr=False)
     record: RunRecord = field(repr=False)
+    beside: Mapping[str, Analysis] = field(default_factory=dict)
+    views: tuple[Analysis, ...] = ()
+    sensitivity: Sensitivity | None = None
+    joint: JointModel | None = None
     claims: tuple[JudgedClaim, ...] = ()
     sink_held: pd.DataFrame | None = field(default=None, repr=False)
     learned_sink: tuple[float, float] | None = None

@@ -103,6 +103,8 @@ class Plate(Generic[R]):
         `applies` of the whole.
     folded : str
         Under these words the figure is folded away, with those beside it that have the same; empty for one in sight.
+    early : bool
+        Whether it is drawn from what is known before the last tests are done, so that it can be saved while they run.
     """
 
     stem: str
@@ -113,6 +115,7 @@ class Plate(Generic[R]):
     applies: Callable[[R], bool] = _always
     parts: Callable[[R], Sequence[Part[R]]] = _whole
     folded: str = ""
+    early: bool = False
 
     def draw(self, result: R) -> Figure:
         """Draw the figure."""

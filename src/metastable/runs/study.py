@@ -16,6 +16,7 @@ from metastable.extraction.threads import fewer_threads
 from metastable.figures.saving_beside import Save, processes_beside, saving_beside
 from metastable.files import require_writable, take_along, written_together
 from metastable.heads.contrasts import Contrast, contrasts_of
+from metastable.heads.cube import in_memory
 from metastable.heads.decomposition import effects_with_sink_held, learned_sink_shares, sink_of
 from metastable.heads.frozen import frozen_note, read_frozen
 from metastable.heads.head_tests import (
@@ -48,7 +49,7 @@ from metastable.models.encoders import Encoder, Tokenizer, load_encoder, load_to
 from metastable.progress import Advance, Silent, Stages
 from metastable.report.index import write_index
 from metastable.report.one_file import write_html
-from metastable.report.run.page import write_page
+from metastable.report.run.page import save_early, write_page
 from metastable.report.run.verdict_sentences import verdict_record
 from metastable.runs.clock import Clock
 from metastable.runs.own_measure import named_measures, settle_measures
@@ -279,7 +280,7 @@ def _run(
     note = None if frozen is None else frozen_note(frozen, study, options, counted.material.sequences)
     study, options = counted.study, counted.options
     material, contrasts = counted.material, counted.contrasts
-    cube = counted.extraction.dataset
+    cube = in_memory(counted.extraction.dataset)
     sides = read_sides(contrasts[0], material)
     with clock.stage("units", "values of the units"):
         tested = unit_cube(cube, material, contrasts[0], counted.encoder.sites, options)
@@ -297,6 +298,22 @@ def _run(
                     with_mixed_models=tested.has_tokens,
                 )
             )  # fmt: skip
+    values = unit_values(tested.cube, contrasts[0], options)
+    known = RunResult(
+        study=study,
+        folder=staged,
+        contrasts=contrasts,
+        analyses=tuple(analyses),
+        material=material,
+        balance=balance_table(contrasts[0].covariates, contrasts[0].condition, pair=contrasts[0].pair),
+        histograms=histograms,
+        spread=side_spread(cube, sides, options),
+        unit_values=values,
+        record=run_record(counted, analyses[0], (), note, seconds=clock.seconds, command=command),
+        word_cube=None if tested.has_tokens else tested.cube,
+    )
+    # drawn beside while the other tests run
+    save_early(known, save)
     with clock.stage("beside", "tests of the other measures") as advance:
         beside, lacking = analyse_beside(tested.cube, contrasts[0], tested.sequences, options, histograms, advance)
     packings: PackingVerdicts | None = None
@@ -324,22 +341,13 @@ def _run(
     if options.joint:
         with clock.stage("joint", "one model of all heads"):
             joint = joint_model(cube, contrasts[0], options)
-    values = unit_values(tested.cube, contrasts[0], options)
     record = run_record(counted, analyses[0], claims, note, seconds=clock.seconds, command=command)
-    result = RunResult(
-        study=study,
-        folder=staged,
-        contrasts=contrasts,
-        analyses=tuple(analyses),
+    result = replace(
+        known,
         beside=beside,
         views=tuple(views),
-        material=material,
-        balance=balance_table(contrasts[0].covariates, contrasts[0].condition, pair=contrasts[0].pair),
         sensitivity=power,
         joint=joint,
-        histograms=histograms,
-        spread=side_spread(cube, sides, options),
-        unit_values=values,
         record=record,
         claims=claims,
         sink_held=sink_held,
@@ -349,7 +357,6 @@ def _run(
         if packings is not None
         else outlying_lengths(contrasts[0], material.sequences, values, adjusting(contrasts[0], options.covariates)),
         packings=packings,
-        word_cube=None if tested.has_tokens else tested.cube,
     )
     with clock.stage("report", "figures and report") as advance:
         write_tables(result)

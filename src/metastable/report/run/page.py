@@ -31,7 +31,7 @@ from metastable.report.templating import environment
 if TYPE_CHECKING:
     from metastable.figures.saving_beside import Save
 
-__all__ = ["SECTIONS", "render_page", "write_page"]
+__all__ = ["SECTIONS", "render_page", "save_early", "write_page"]
 
 Blocks = Sequence[str]
 
@@ -246,8 +246,21 @@ def render_page(result: RunResult, plates: Sequence[PlacedPlate[Scene]]) -> str:
     )
 
 
+def save_early(result: RunResult, save: Save) -> None:
+    """Draw the figures that need no more than the tests of every head, before other tests are done.
+
+    Parameters
+    ----------
+    result : RunResult
+        What is known by then.
+    save : callable
+        As `write_page` takes it.
+    """
+    save_plates([placed for placed in run_plates(result) if placed.plate.early], result.folder, lambda *_: None, save)
+
+
 def write_page(result: RunResult, advance: Callable[[int, int], None], save: Save = save_figure) -> None:
-    """Draw the figures and write report.md and references.bib into the run's folder.
+    """Draw the figures that `save_early` has not, and write report.md and references.bib into the run's folder.
 
     Parameters
     ----------
@@ -259,7 +272,7 @@ def write_page(result: RunResult, advance: Callable[[int, int], None], save: Sav
         Saves a figure, or hands it to a process that will (`metastable.figures.saving_beside`).
     """
     plates = run_plates(result)
-    save_plates(plates, result.folder, advance, save)
+    save_plates([placed for placed in plates if not placed.plate.early], result.folder, advance, save)
     report = render_page(result, plates)
     write_text(result.folder / "references.bib", bibliography(report))
     write_text(result.folder / "report.md", report)

@@ -211,21 +211,21 @@ def _adjusted_slopes_caption(_: Scene) -> str:
 _PANELS = "The panels of the first figure, one by one"
 
 PLATES: Sequence[Plate[Scene]] = (
-    Plate("summary", "verdict", figures.summary_figure, _tested_heads, _caption("summary"), parts=_sites),
+    Plate("summary", "verdict", figures.summary_figure, _tested_heads, _caption("summary"), parts=_sites, early=True),
     Plate(
         "matching", "fairness", figures.balance_plot, _matching,
         lambda _: "Standardized mean difference of every covariate of the words, "
         "before matching (all candidates) and after.",
-        applies=lambda scene: scene.result.material.matched is not None,
+        applies=lambda scene: scene.result.material.matched is not None, early=True,
     ),
     Plate(
         "balance", "fairness", figures.balance_plot, _balance, _caption("balance"),
-        applies=lambda scene: not scene.result.balance.empty,
+        applies=lambda scene: not scene.result.balance.empty, early=True,
     ),
     Plate(
         "adjustment", "fairness", figures.adjustment_plot,
         lambda scene: given(*scene.before_and_after(), alpha=scene.alpha), _caption("adjustment"),
-        applies=lambda scene: not scene.analysis.no_adjustment,
+        applies=lambda scene: not scene.analysis.no_adjustment, early=True,
     ),
     Plate(
         "measures", "where", figures.effect_maps, _measures,
@@ -236,7 +236,7 @@ PLATES: Sequence[Plate[Scene]] = (
     Plate(
         "contrasts", "contrasts", figures.effect_maps, _contrasts,
         lambda _: "The effects of the design, head by head, on one scale.",
-        applies=lambda scene: len(scene.result.analyses) > 1, parts=_sites,
+        applies=lambda scene: len(scene.result.analyses) > 1, parts=_sites, early=True,
     ),
     Plate(
         "views", "views", figures.effect_maps, _views,
@@ -245,36 +245,36 @@ PLATES: Sequence[Plate[Scene]] = (
     ),
     Plate(
         "layers", "layers", figures.layer_plot, lambda scene: _tested_heads(scene, _site_layers(scene)),
-        _caption("layers"), parts=_sites,
+        _caption("layers"), parts=_sites, early=True,
     ),
     Plate(
         "slopes", "heads", figures.slope_plot, lambda scene: _slopes(scene, "unadjusted"), _slopes_caption,
-        applies=lambda scene: scene.effect == SLOPE,
+        applies=lambda scene: scene.effect == SLOPE, early=True,
     ),
     Plate(
         "slopes_adjusted", "heads", figures.slope_plot, lambda scene: _slopes(scene, "adjusted"),
-        _adjusted_slopes_caption, applies=lambda scene: scene.effect == SLOPE and bool(scene.held),
+        _adjusted_slopes_caption, applies=lambda scene: scene.effect == SLOPE and bool(scene.held), early=True,
     ),
     Plate(
         "heatmap_a", "heads", figures.heatmap, lambda scene: _site_heads(scene, "mean_a"), _of_side(0),
-        parts=_sites, folded=_PANELS,
+        parts=_sites, folded=_PANELS, early=True,
     ),
     Plate(
         "heatmap_b", "heads", figures.heatmap, lambda scene: _site_heads(scene, "mean_b"), _of_side(1),
-        parts=_sites, folded=_PANELS,
+        parts=_sites, folded=_PANELS, early=True,
     ),
     Plate(
         "difference", "heads", figures.difference_map, _tested_heads, _caption("difference"),
-        parts=_sites, folded=_PANELS,
+        parts=_sites, folded=_PANELS, early=True,
     ),
     Plate(
         "significance", "heads", figures.significance_mask, _tested_heads, _caption("significance"),
-        parts=_sites, folded=_PANELS,
+        parts=_sites, folded=_PANELS, early=True,
     ),
     Plate(
         "p_values", "heads", figures.p_value_histogram, lambda scene: given(scene.heads, alpha=scene.alpha),
         lambda _: "Permutation p-values of all heads, uncorrected; "
-        "without any difference they would be level at the line.",
+        "without any difference they would be level at the line.", early=True,
     ),
     Plate(
         "packings", "packings", figures.packings_plot, _packings,
@@ -290,18 +290,18 @@ PLATES: Sequence[Plate[Scene]] = (
     ),
     Plate(
         "modes", "modes", figures.mode_pair, _violins, _modes_caption,
-        applies=lambda scene: scene.result.spread is not None, parts=_sites,
+        applies=lambda scene: scene.result.spread is not None, parts=_sites, early=True,
     ),
     Plate(
         "violins", "founding", figures.violin_pair, _violins, _violins_caption,
-        applies=lambda scene: scene.result.spread is not None, parts=_sites,
+        applies=lambda scene: scene.result.spread is not None, parts=_sites, early=True,
     ),
     Plate(
         "thresholds", "thresholds", figures.thresholds_plot,
         lambda scene: given(
             scene.at_every_threshold, site=scene.site, conditions=scene.conditions, alpha=scene.alpha
         ),
-        _caption("thresholds"), applies=lambda scene: scene.several_thresholds, parts=_sites,
+        _caption("thresholds"), applies=lambda scene: scene.several_thresholds, parts=_sites, early=True,
     ),
 )  # fmt: skip
 """Every figure of the report, in the order in which each section shows its own."""
