@@ -11,7 +11,7 @@ __all__ = ["start"]
 
 # New objects between two searches for cycles. Imports make hundreds of thousands of objects that stay, and a search
 # after each 700, as is Python's way, takes a third of the time that they need.
-_OBJECTS = 100_000
+_OBJECTS = 1_000_000
 
 
 def start(program: str = "metastable") -> int:
@@ -27,7 +27,7 @@ def start(program: str = "metastable") -> int:
     int
         Exit code, as `metastable.cli.main` returns it.
     """
-    gc.set_threshold(_OBJECTS, 20, 20)
+    gc.set_threshold(_OBJECTS, 5, 5)
     try:
         with listening():
             import studies
