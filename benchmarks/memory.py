@@ -123,6 +123,7 @@ def run(n_sequences: int, layers: int, heads: int, permutations: int) -> None:
             "interface",
             "made up",
             "made up",
+            "made up",
             4096,
             RowOptions(),
         )

@@ -62,15 +62,18 @@ def build(options: Options, tokenizer: Tokenizer) -> Material:
 
     packings = options.own["packings"]
     sequences, told = in_packings(packings, pack)
-    words, ratings = table["word"].tolist(), table["scaled"].tolist()
-    table_of_words = rated(word_covariates(words, tokenizer.count_pieces, language=norms.language), words, ratings)
+    units: tuple[Sequence, ...] = ()
+    if packings > 1:
+        words, ratings = table["word"].tolist(), table["scaled"].tolist()
+        described = word_covariates(words, tokenizer.count_pieces, language=norms.language)
+        units = units_of_words(sequences, rated(described, words, ratings))
     return Material(
         sequences,
         (*notes, *told, _homogeneity(sequences, table)),
         {"norms": norms.source, "norms SHA-256": norms.sha256},
         of_words=True,
         packings=packings,
-        units=units_of_words(sequences, table_of_words) if packings > 1 else (),
+        units=units,
     )
 
 

@@ -50,16 +50,17 @@ def build(options: Options, tokenizer: Tokenizer) -> Material:
 
     packings = options.own["packings"]
     sequences, notes = in_packings(packings, pack)
-    table = word_covariates(
-        [word for words in lists for word in words], tokenizer.count_pieces, language=norms.language
-    )
+    units: tuple[Sequence, ...] = ()
+    if packings > 1:
+        words = [word for half in lists for word in half]
+        units = units_of_words(sequences, word_covariates(words, tokenizer.count_pieces, language=norms.language))
     return Material(
         sequences,
         (*norms.notes, *extremes.notes, *notes),
         {"norms": norms.source, "norms SHA-256": norms.sha256},
         of_words=True,
         packings=packings,
-        units=units_of_words(sequences, table) if packings > 1 else (),
+        units=units,
     )
 
 

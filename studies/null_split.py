@@ -43,14 +43,17 @@ def build(options: Options, tokenizer: Tokenizer) -> Material:
         return tuple(sequences), tuple(notes)
 
     sequences, notes = in_packings(packings, pack)
-    table = word_covariates([word for half in halves for word in half], tokenizer.count_pieces, language=norms.language)
+    units: tuple[Sequence, ...] = ()
+    if packings > 1:
+        words = [word for half in halves for word in half]
+        units = units_of_words(sequences, word_covariates(words, tokenizer.count_pieces, language=norms.language))
     return Material(
         sequences,
         (*norms.notes, *notes),
         {"norms": norms.source, "norms SHA-256": norms.sha256},
         of_words=True,
         packings=packings,
-        units=units_of_words(sequences, table) if packings > 1 else (),
+        units=units,
     )
 
 

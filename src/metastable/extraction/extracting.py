@@ -38,6 +38,7 @@ from metastable.extraction.summarizing import RowOptions, check_model, check_nee
 from metastable.measures import SPANS, TARGETS, measure_named
 from metastable.models.capture import ForwardError, reading
 from metastable.models.encoders import fit_lengths
+from metastable.models.linear_layers import choose_linear_library
 from metastable.models.positions import read_more
 from metastable.models.sites import Site
 from metastable.stopping import finished_first
@@ -83,6 +84,8 @@ class Extraction:
         Why.
     kernel : str
         What measured the rows, and why it did.
+    linear : str
+        What multiplied in the model's linear layers, and why it did.
     batch_tokens : int
         Tokens of a batch in the end; less than asked for where memory ran out.
     options : RowOptions
@@ -100,6 +103,7 @@ class Extraction:
     capture: str
     capture_reason: str
     kernel: str
+    linear: str
     batch_tokens: int
     options: RowOptions
     left_out: Mapping[str, str] = field(default_factory=dict)
@@ -222,6 +226,7 @@ def extract(
         capture=encoder.way,
         capture_reason=encoder.way_reason,
         kernel=_kernel(encoder, options, int(lengths.max())),
+        linear=str(choose_linear_library(encoder.device, encoder.model.dtype)),
         batch_tokens=counter.batch_tokens,
         options=options,
         left_out=left_out,

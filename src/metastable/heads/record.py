@@ -138,6 +138,8 @@ class ExtractionRecord:
         which none was left out does not hold it.
     kernel : str
         What measured the rows, and why; a file of an older version does not hold it.
+    linear : str
+        What multiplied in the model's linear layers, and why; likewise.
     batch_tokens : int
         Tokens of a batch in the end, where memory may have made them fewer; likewise.
     """
@@ -148,11 +150,12 @@ class ExtractionRecord:
     reused: bool
     left_out: Mapping[str, str] = field(default_factory=dict)
     kernel: str = ""
+    linear: str = ""
     batch_tokens: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Return what `json.dumps` writes."""
-        may_lack = ("left_out", "kernel", "batch_tokens")
+        may_lack = ("left_out", "kernel", "linear", "batch_tokens")
         return {name: plain(value) for name, value in vars(self).items() if name not in may_lack or value}
 
 

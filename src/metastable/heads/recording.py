@@ -119,6 +119,7 @@ def run_record(
             extraction.reused,
             extraction.left_out,
             extraction.kernel,
+            extraction.linear,
             extraction.batch_tokens,
         ),
         device=str(encoder.device),

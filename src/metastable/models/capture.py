@@ -20,6 +20,7 @@ from metastable.models.devices import input_device
 from metastable.models.eager import eager_layers
 from metastable.models.fresh import keep_state
 from metastable.models.inputs import accepts, is_text_reader, text_alone
+from metastable.models.linear_layers import multiplying
 from metastable.models.products import Products
 
 __all__ = [
@@ -279,7 +280,7 @@ def reading(model: Any, way: Way, *, part: str | None = None, n_layers: int | No
     names = {module: name for name, module in model.named_modules()}
 
     def run(inputs: Mapping[str, torch.Tensor], **more: Any) -> Any:
-        with torch.inference_mode():
+        with torch.inference_mode(), multiplying(input_device(network), network.dtype):
             return network(**text_alone(network, inputs), **options, **more)
 
     def read_eager(inputs: Mapping[str, torch.Tensor], listener: Listener) -> None:

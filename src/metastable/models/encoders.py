@@ -311,6 +311,8 @@ class Encoder:
         Inputs beside the tokens that the forward pass cannot do without, such as ``"pixel_values"``.
     has_sink : bool
         Whether a learned sink takes part in its softmax, which is no key.
+    fitted : frozenset of int
+        The lengths at which `fit_lengths` has probed it; none as it was loaded.
     """
 
     model_id: str
@@ -328,6 +330,7 @@ class Encoder:
     values_reason: str = ""
     needs: tuple[str, ...] = ()
     has_sink: bool = False
+    fitted: frozenset[int] = frozenset()
 
     @property
     def gives_values(self) -> bool:
@@ -569,7 +572,8 @@ def fit_lengths(encoder: Encoder, lengths: Sequence[int]) -> Encoder:
     Returns
     -------
     Encoder
-        The same model; `way`, `way_reason` and `pads` are those that hold at these lengths.
+        The same model; `way`, `way_reason` and `pads` are those that hold at these lengths. One that was probed at
+        just these lengths is returned as it is.
 
     Raises
     ------
@@ -578,6 +582,9 @@ def fit_lengths(encoder: Encoder, lengths: Sequence[int]) -> Encoder:
     """
     from metastable.models.probing import Probe, probe_lengths
 
+    wanted = frozenset(lengths)
+    if wanted == encoder.fitted:
+        return encoder
     known = Probe(
         encoder.sites,
         encoder.way,
@@ -588,7 +595,7 @@ def fit_lengths(encoder: Encoder, lengths: Sequence[int]) -> Encoder:
         encoder.has_sink,
     )
     found = probe_lengths(encoder.model, encoder.model_id, known, lengths)
-    return replace(encoder, way=found.way, way_reason=found.reason, pads=found.pads)
+    return replace(encoder, way=found.way, way_reason=found.reason, pads=found.pads, fitted=wanted)
 
 
 def hash_weights(config: Any, files_of_weights: Sequence[Path]) -> str:

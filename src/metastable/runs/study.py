@@ -45,7 +45,7 @@ from metastable.heads.word_units import UnitCube, check_packings, read_sides, un
 from metastable.material.likeness import MODEL_COVARIATES, with_distinct_pieces, with_word_likeness
 from metastable.models.devices import local_rank, resolve_device
 from metastable.models.embeddings import input_embeddings
-from metastable.models.encoders import Encoder, Tokenizer, load_encoder, load_tokenizer
+from metastable.models.encoders import Encoder, Tokenizer, fit_lengths, load_encoder, load_tokenizer
 from metastable.progress import Advance, Silent, Stages
 from metastable.report.index import write_index
 from metastable.report.one_file import write_html
@@ -189,6 +189,7 @@ def count_study(study: Study, options: Options, clock: Clock, *, cube: str = CUB
         clock.stages.say(told)
     require_writable(folder, "--out")  # makes the folder, so only once all else is known to be good
     with clock.stage("extraction", "attention counts") as advance:
+        encoder = fit_lengths(encoder, [len(sequence.token_ids) for sequence in material.sequences])
         extraction = extract(
             encoder,
             material.sequences,
