@@ -96,6 +96,9 @@ def version_text() -> str:
 def _run_study(study: Study, arguments: Sequence[str], console: Console) -> None:
     options = Options.of(read_options(study_parser(study).read(arguments), options_of(study)))
     check_options(study, options)
+    # wordfreq searches all modules that are loaded when it is imported: behind torch it takes three times as long
+    import wordfreq  # noqa: F401
+
     # torch and transformers take seconds to import: only when something will be run
     from metastable.cli.closing import print_summary
     from metastable.runs.study import run_study
