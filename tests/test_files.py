@@ -1,5 +1,7 @@
 import hashlib
 import json
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -182,3 +184,17 @@ def test_a_fault_at_every_event_of_writing_leaves_the_old_the_new_or_no_report(t
         assert sorted(path.name for path in folder.iterdir()) == sorted([*goal, "run.json", ".counts-new.zarr"])
     assert number > 20
     assert len(seen) == 3
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no umask")
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o027, 0o640), (0o077, 0o600)])
+def test_a_file_may_be_read_by_whom_the_umask_allows_and_the_umask_stays(tmp_path, umask, mode):
+    before = os.umask(umask)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda number: write_text(tmp_path / "a" / f"{number}.txt", "text"), range(20)))
+        assert os.umask(umask) == umask
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "a").iterdir()} == {mode}
+    assert len(list((tmp_path / "a").iterdir())) == 20

@@ -288,7 +288,9 @@ def test_words_are_selected_by_rating_with_the_limits_included(tmp_path: Path) -
         select_by_rating(middle, high=0.6)
 
 
-@pytest.mark.parametrize("held", [b"Word,Other\na,1\n", b"\xff\xfe\x00", b"", b'Word,Brysbaert\n"a,1\nb,2\n', b"PK\x03\x04"])
+@pytest.mark.parametrize(
+    "held", [b"Word,Other\na,1\n", b"\xff\xfe\x00", b"", b'Word,Brysbaert\n"a,1\nb,2\n', b"PK\x03\x04"]
+)
 def test_a_damaged_file_of_the_package_is_told_in_one_sentence(held, tmp_path, monkeypatch):
     damaged = tmp_path / "concreteness_ratings.csv"
     damaged.write_bytes(held)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import uuid
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 from zarr.codecs import BytesCodec, Crc32cCodec, ZstdCodec
 
 from metastable.errors import InputError
+from metastable.files import written_whole
 
 __all__ = ["digest_of", "digests_of", "encode_chunk", "key_of", "put_chunk"]
 
@@ -68,15 +68,8 @@ def encode_chunk(array: zarr.Array[Any], values: NDArray[Any]) -> list[bytes]:
 
 def put_chunk(place: Path, parts: Iterable[bytes]) -> None:
     """Write a file whole or not at all; several threads may, side by side."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    temporary = place.with_name(f"{place.name}.{uuid.uuid4().hex}.partial")
-    try:
-        with temporary.open("xb") as file:
-            for part in parts:
-                file.write(part)
-        temporary.replace(place)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with written_whole(place) as temporary, temporary.open("wb") as file:
+        file.writelines(parts)
 
 
 def digest_of(name: str, key: str, content: Iterable[bytes] | Path) -> int:
