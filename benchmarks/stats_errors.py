@@ -36,6 +36,7 @@ Bools = NDArray[np.bool_]
 Rates = tuple[Bools, Bools | None]
 
 ALPHA = 0.05
+SMALL = 0.01
 # Features that share one draw of the design, and relabelings of a test.
 FEATURES = 40
 RELABELINGS = 499
@@ -78,6 +79,19 @@ def slopes(rng: np.random.Generator, n: int, n_units: int) -> Rates:
         test = partial(permutation_test_contrast, values, design, [0, 1], n_permutations=RELABELINGS, rng=rng)
         first.append(test().p_perm <= ALPHA)
         second.append(test(statistic="student").p_perm <= ALPHA)
+    return np.concatenate(first), np.concatenate(second)
+
+
+def small_levels(rng: np.random.Generator, n: int, n_units: int) -> Rates:
+    """Residuals flipped, and exchanged, both studentized by HC3, at a level of .01."""
+    first, second = [], []
+    for _ in range(n // FEATURES):
+        x = rng.normal(size=n_units)
+        values = rng.normal(size=(n_units, FEATURES)) * (0.5 + np.abs(x))[:, None]
+        design = np.column_stack([np.ones(n_units), x])
+        test = partial(permutation_test_contrast, values, design, [0, 1], n_permutations=999, rng=rng)
+        first.append(test().p_perm <= SMALL)
+        second.append(test(errors="exchangeable").p_perm <= SMALL)
     return np.concatenate(first), np.concatenate(second)
 
 
@@ -166,6 +180,8 @@ DESIGNS: tuple[tuple[str, str, float, Callable[[np.random.Generator, int], Rates
     ("coverage of d of a slope, 100 units, SD grows", "Fisher's z", 0.95, partial(coverage_of_d, n_units=100)),
     ("slope, 40 units, SD grows", "Student's t", ALPHA, partial(slopes, n_units=40)),
     ("slope, 100 units, SD grows", "Student's t", ALPHA, partial(slopes, n_units=100)),
+    ("slope, 40 units, SD grows", "exchanged", SMALL, partial(small_levels, n_units=40)),
+    ("slope, 100 units, SD grows", "exchanged", SMALL, partial(small_levels, n_units=100)),
     ("beside a covariate, 20 / 60, SD 2 : 1", "Student's t", ALPHA, partial(covariates, n_a=20, n_b=60)),
     ("beside a covariate, 50 / 150, SD 2 : 1", "Student's t", ALPHA, partial(covariates, n_a=50, n_b=150)),
     ("clusters of 2-30, and 2-30", "Student's t", ALPHA,

@@ -11,7 +11,7 @@ from metastable.report.references import all_references, bibliography, is_cited
 from metastable.stats.corrections import CORRECTIONS
 from tests.report.fixed_results import STUDIES, every_measure
 
-# "(Bates et al., 2015; Winkler et al., 2014)", "Freedman and Lane (1983", "Yekutieli, 2008"
+# "(Bates et al., 2015; Hemerik et al., 2020)", "Ramsauer et al. (2021", "Yekutieli, 2008"
 _NARRATIVE = re.compile(r"([A-Z]\w+(?:(?:,| and| &) [A-Z]\w+)*(?: et al\.)?) \((\d{4})")
 _PARENTHESIS = re.compile(r"([A-Z]\w+)(?: & [A-Z]\w+| et al\.)?, (\d{4})")
 

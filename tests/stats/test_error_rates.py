@@ -77,6 +77,21 @@ def test_slopes_keep_their_level_where_the_error_grows_with_the_predictor(statis
     assert rate < 0.05 + ROOM if statistic == "hc3" else rate > 0.15
 
 
+def test_flipped_residuals_keep_a_small_level_in_a_small_sample_where_exchanged_ones_do_not():
+    rng = np.random.default_rng(11)
+    p = {"auto": [], "exchangeable": []}
+    for draw in range(100):
+        x = rng.normal(size=40)
+        values = rng.normal(size=(40, 40)) * (0.5 + np.abs(x))[:, None]
+        design = np.column_stack([np.ones(40), x])
+        for errors, found in p.items():
+            test = permutation_test_contrast(values, design, [0, 1], errors=errors, n_permutations=399, rng=draw)
+            found.append(test.p_perm)
+    rates = {errors: (np.concatenate(found) <= 0.01).mean() for errors, found in p.items()}
+    assert rates["auto"] < 0.0135
+    assert rates["exchangeable"] > 0.016
+
+
 @pytest.mark.parametrize("paired", [False, True])
 def test_covariates_leave_the_level_where_groups_differ_in_all(paired):
     rng = np.random.default_rng(6)

@@ -110,15 +110,15 @@ def _difference(rows: SideBySide, one: OneHead) -> None:
     _bayes(rows, one, a, b)
     _equivalence(rows, one, a, b)
     if held:
-        rows.none("p by permutation", row["p_perm"], _FREEDMAN_LANE)
+        rows.none("p by permutation", row["p_perm"], _FLIPPED_RESIDUALS)
     else:
         _permuted_difference(rows, one, a, b)
     _regression(rows, one)
 
 
-_FREEDMAN_LANE = (
-    "no tool of pingouin, statsmodels or scipy exchanges residuals beside covariates (Freedman & Lane) with HC3 "
-    "errors; the p of its t stands above"
+_FLIPPED_RESIDUALS = (
+    "no tool of pingouin, statsmodels or scipy flips the residuals of a model without the effect, with HC3 errors; the "
+    "p of its t stands above"
 )
 
 
@@ -353,7 +353,7 @@ def _slope(rows: SideBySide, one: OneHead) -> None:
     rows.none("p of equivalence (TOST)", row["p_tost"], "pingouin's tost is of means; ours is of Fisher's z")
     if held:
         rows.none("d, 95% BCa CI, low", row["d_low"], "scipy's bootstrap would draw the regression anew each time")
-        rows.none("p by permutation", row["p_perm"], _FREEDMAN_LANE)
+        rows.none("p by permutation", row["p_perm"], _FLIPPED_RESIDUALS)
         return
 
     def size(u: Floats, v: Floats, axis: int = -1) -> Floats:

@@ -105,7 +105,7 @@ def require_resolution(contrast: Contrast, options: Options) -> None:
         return
     a, b = contrast.a.name, contrast.b.name
     if contrast.predictor is not None:
-        have, ways = f"{len(contrast.condition)} {contrast.unit}s", "put in order"
+        have, ways = f"{len(contrast.condition)} {contrast.unit}s", "flipped"
     elif contrast.pair is not None:
         have, ways = f"{contrast.n_a} {contrast.unit}s", "flipped"
     else:

@@ -47,8 +47,8 @@ def is_cited(entry: str, text: str) -> bool:
 
     Examples
     --------
-    >>> entry = all_references()["freedman1983nonstochastic"]
-    >>> is_cited(entry, "Freedman and Lane (1983; Winkler et al., 2014)"), is_cited(entry, "Freedman, 1984")
+    >>> entry = all_references()["davidson2008wild"]
+    >>> is_cited(entry, "Davidson and Flachaire (2008; Hemerik et al., 2020)"), is_cited(entry, "Davidson, 2009")
     (True, False)
     """
     surname, year = _SURNAME.search(entry), _YEAR.search(entry)

@@ -90,8 +90,9 @@ def analyse(
         Exchangeability block: labels are exchanged within blocks only.
     covariates : pandas.DataFrame of n_units rows, ndarray of float64 of shape (n_units, n_covariates), or None
         Nuisance covariates. Difference, interval, g, p and verdict are then all of the adjusted difference: of the
-        permutation test by Freedman-Lane with HC3 errors, of the equivalence test and the Bayes factor by regression.
-        Means, medians and the probability of superiority stay as observed. One that others determine is left out.
+        permutation test by flipped residuals with HC3 errors, of the equivalence test and the Bayes factor by
+        regression. Means, medians and the probability of superiority stay as observed. One that others determine is
+        left out.
     recorded : pandas.DataFrame or None, n_units rows
         All covariates that were recorded. Where `covariates` has none, the details show what holding all of these
         fixed would do.

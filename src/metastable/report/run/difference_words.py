@@ -257,13 +257,16 @@ def _methods(scene: Scene) -> MethodClauses:
     paired = contrast.pair is not None
     test = (
         f"the paired *t* statistic, by flipping the signs of the differences of whole {unit}s"
-        if paired
+        if paired and not scene.held
         else f"Welch's *t* statistic (Welch, 1947), by exchanging the condition labels of whole {unit}s"
+        if not scene.held
+        else "the adjusted difference over its HC3 standard error (MacKinnon & White, 1985; DiCiccio & Romano, 2017), "
+        f"by flipping the signs of the residuals of {'differences' if paired else f'whole {unit}s'} from the model "
+        "without the condition, each of which keeps its variance (Davidson & Flachaire, 2008; Hemerik et al., 2020)"
     )
     held = (
-        f" Nuisance covariates ({listed(scene.held_names)}) entered by the method of Freedman and Lane "
-        "(1983; Winkler et al., 2014) with HC3 errors (DiCiccio & Romano, 2017); difference, interval, *g*, Bayes "
-        "factors and equivalence tests hold them fixed by regression, while means are as observed."
+        f" Nuisance covariates were {listed(scene.held_names)}; difference, interval, *g*, Bayes factors and "
+        "equivalence tests hold them fixed by regression, while means are as observed."
         if scene.held
         else ""
     )

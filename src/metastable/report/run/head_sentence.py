@@ -116,7 +116,7 @@ def _statistic(one: OneHead) -> str:
         what = "The paired *t*" if one.contrast.pair is not None else "Welch's *t*"
     moved = (
         "flips of sign" if one.contrast.pair is not None and one.contrast.predictor is None
-        else "exchanges of residuals" if one.options.covariates or one.contrast.predictor is not None
+        else "flips of residuals" if one.options.covariates or one.contrast.predictor is not None
         else "relabelings"
     )  # fmt: skip
     drawn = f"all {m:,} distinct {moved}" if analysis.exact else f"{m:,} random {moved}"

@@ -157,7 +157,7 @@ def _adjustment(scene: Scene) -> str:
     return (
         f"Unadjusted, {format_share(int(before.sum()), n)} heads have a slope (permutation test, FDR "
         f"{format_level(alpha)}; median |*d*| = {details['d_unadjusted'].abs().median():.2f}). With "
-        f"{listed([short_name(name) for name in held])} held fixed (Freedman and Lane; {chosen}), "
+        f"{listed([short_name(name) for name in held])} held fixed ({chosen}), "
         f"{format_share(int(after.sum()), n)} have one (median |*d*| = {details['d_adjusted'].abs().median():.2f}); "
         f"{int((before & after).sum())} have both, and {int((before & after & turned).sum())} of these change their "
         f"sign. Over all heads the adjustment turns the sign of {int(turned.sum())} and shrinks "
@@ -234,12 +234,12 @@ def _methods(scene: Scene) -> MethodClauses:
         ),
         tested=(
             f"In each of the {len(scene.heads)} heads the slope of the mean {name} on the {noun}{beside} "
-            "was tested two-sidedly by exchanging residuals by the method of Freedman and Lane "
-            f"(1983; Winkler et al., 2014) in {relabelings_clause(scene)}"
+            "was tested two-sidedly by flipping the signs of the residuals of the model without it, each of which "
+            f"keeps its variance (Davidson & Flachaire, 2008; Hemerik et al., 2020), in {relabelings_clause(scene)}"
         ),
         estimates=(
             " Slopes are those of ordinary least squares with HC3 intervals (MacKinnon & White, 1985), and HC3 errors "
-            "studentize the permuted ones (DiCiccio & Romano, 2017)."
+            "studentize the flipped ones (DiCiccio & Romano, 2017)."
         ),
         sizes=(
             "Effects are the *d* of the partial correlation, *d* = 2*r* / √(1 − *r*²) (Borenstein et al., 2009), with "

@@ -239,7 +239,7 @@ def methods(result: SweepResult) -> str:
     test = (
         "the paired t statistic, by flipping the signs of the pair differences"
         if contrast.pair is not None
-        else "the slope's partial correlation (Freedman & Lane, 1983, where covariates are held fixed)"
+        else "the slope over its HC3 standard error, by flipping the signs of the residuals of the model without it"
         if contrast.predictor is not None
         else f"Welch's t statistic (Welch, 1947), by exchanging the labels of whole {contrast.unit}s"
     )

@@ -27,7 +27,6 @@ from metastable.stats.permutations.permutation_input import (
     make_sampling,
 )
 from metastable.stats.permutations.relabelings import (
-    Exchanges,
     Relabelings,
     Sampling,
     exchange_labels,
@@ -100,10 +99,12 @@ def permutation_test(
         blocks; give indicators as covariates for that. With `pair`, both partners must lie in one
         block, and flips respect the blocks as they are.
     covariates : array_like of float or None, shape (n_units, n_covariates)
-        Nuisance covariates (an intercept is added), by the procedure of Freedman & Lane (Winkler et al.
-        2014): the residuals of the model without the condition are exchanged. Whole clusters then trade
-        places with clusters of the same size only, and Welch's t becomes the estimate over its CR3 standard
-        error. With `pair`, the covariates' differences are used.
+        Nuisance covariates (an intercept is added): the signs of the residuals of the model without the
+        condition are flipped, so that each keeps its variance (the wild bootstrap with the null imposed, Davidson &
+        Flachaire 2008; Hemerik, Goeman & Finos 2020). With ``"student"`` or ``"mean"``, whose errors have one
+        variance, with clusters and with blocks the residuals are exchanged instead (Freedman & Lane 1983;
+        Winkler et al. 2014). Whole clusters then trade places with clusters of the same size only, and Welch's t
+        becomes the estimate over its CR3 standard error. With `pair`, the covariates' differences are used.
     family : array_like of int or None, shape (n_features,)
         Codes of families: the maximum statistic, and with it the family-wise p, runs within each. One
         family if None.
@@ -165,9 +166,11 @@ def permutation_test(
     References
     ----------
     Chung & Romano (2013), Annals of Statistics 41(2), 484-507; (2016), Journal of Econometrics 193(1), 76-91.
+    Davidson & Flachaire (2008), Journal of Econometrics 146(1), 162-169.
     DiCiccio & Romano (2017), Journal of the American Statistical Association 112(519), 1211-1220.
     Freedman & Lane (1983), Journal of Business & Economic Statistics 1(4), 292-298. Janssen (1997), Statistics &
-    Probability Letters 36(1), 9-21. Phipson & Smyth (2010), Statistical Applications in Genetics and Molecular
+    Probability Letters 36(1), 9-21. Hemerik, Goeman & Finos (2020), Journal of the Royal Statistical Society B
+    82(3), 841-864. Phipson & Smyth (2010), Statistical Applications in Genetics and Molecular
     Biology 9(1), 39. Westfall & Young (1993), Resampling-Based Multiple Testing. Winkler, Ridgway, Webster, Smith
     & Nichols (2014), NeuroImage 92, 381-397. Winkler, Ridgway, Douaud, Nichols & Smith (2016), NeuroImage 141,
     502-516.
@@ -216,7 +219,7 @@ def permutation_test_contrast(
     *,
     statistic: Literal["hc3", "student", "mean"] = "hc3",
     alternative: Alternative = "two-sided",
-    errors: Literal["exchangeable", "symmetric"] = "exchangeable",
+    errors: Literal["auto", "exchangeable", "symmetric"] = "auto",
     cluster: ArrayLike | None = None,
     block: ArrayLike | None = None,
     family: ArrayLike | None = None,
@@ -229,7 +232,7 @@ def permutation_test_contrast(
     device: str = "auto",
     callback: Progress | None = None,
 ) -> PermutationResult:
-    """Test a linear contrast of a design in every feature, by Freedman & Lane.
+    """Test a linear contrast of a design in every feature, by the residuals of the model without it.
 
     Parameters
     ----------
@@ -246,8 +249,10 @@ def permutation_test_contrast(
         variances); or the estimate (one row only).
     alternative : {"two-sided", "greater", "less"}
         Direction, for one row.
-    errors : {"exchangeable", "symmetric"}
-        Whether residuals are exchanged, or their signs flipped (for a one-sample test, or differences).
+    errors : {"auto", "exchangeable", "symmetric"}
+        Whether residuals are exchanged, or their signs flipped. Flipped, each keeps its own variance: ``"auto"`` does
+        so with ``"hc3"``, unless there are clusters or blocks, which exchanges keep together. The other statistics
+        are of errors of one variance, which are exchanged.
     cluster : array_like or None, shape (n_units,)
         Units that move (or flip) together, in their order; clusters of one size trade places. With ``"hc3"`` they
         are studentized by CR3, which lets the units of a cluster depend on one another.
@@ -288,7 +293,7 @@ def permutation_test_contrast(
             "give one finite weight a column."
         )
     check_choice("statistic", statistic, ("hc3", "student", "mean"))
-    check_choice("errors", errors, ("exchangeable", "symmetric"))
+    check_choice("errors", errors, ("auto", "exchangeable", "symmetric"))
     if len(weights) > 1 and (statistic == "mean" or alternative != "two-sided"):
         raise InputError("contrast has several rows, which only the two-sided tests take; give one row.")
     # The t of a mean alone is right whatever the variances.
@@ -297,6 +302,8 @@ def permutation_test_contrast(
     if model is None:
         raise InputError("the design cannot estimate the contrast: its columns are collinear; drop or join some.")
     clusters, blocks = check_codes("cluster", cluster, len(checked)), check_codes("block", block, len(checked))
+    if errors == "auto":
+        errors = "symmetric" if model.kind == "hc3" and clusters is None and blocks is None else "exchangeable"
     if clusters is not None and errors == "exchangeable":
         model = replace(model, cluster=np.unique(clusters, return_inverse=True)[1])
     check_freedom(model)
@@ -381,8 +388,8 @@ def _partners(layout: Layout) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
 
 def _adjusted(
     layout: Layout, covariates: Floats, statistic: Literal["welch", "student", "mean"], sampling: Sampling
-) -> tuple[LinearModel, Exchanges]:
-    """Effect of the condition beside covariates, whose residuals are exchanged."""
+) -> tuple[LinearModel, Relabelings]:
+    """Effect of the condition beside covariates: the residuals are exchanged, or flipped where each has a variance."""
     n_units = len(layout.condition)
     # Centered, a covariate with a large mean and a small spread is not mistaken for the intercept.
     centered = covariates - covariates.mean(axis=0)
@@ -393,6 +400,8 @@ def _adjusted(
     if layout.cluster is not None and not mixed_clusters(layout.condition, layout.cluster).any():
         model = replace(model, cluster=np.unique(layout.cluster, return_inverse=True)[1])
     check_freedom(model)
+    if model.kind == "hc3" and layout.cluster is None and layout.block is None:
+        return model, flip_signs(None, n_units, sampling)
     whole = None if layout.cluster is None else ~mixed_clusters(layout.condition, layout.cluster)
     return model, exchange_rows(design, sampling, cluster=layout.cluster, block=layout.block, whole=whole)
 

@@ -43,7 +43,7 @@ def resolution(
     paired : bool
         Whether units are partners, whose differences flip their signs.
     rows : bool
-        Whether rows of a design are exchanged, as for slopes and beside covariates: of unequal rows all orders differ.
+        Whether the signs of the units' residuals flip, as for slopes and beside covariates.
     n_permutations : int or None
         Relabelings that are drawn where there are more; None for all.
 
@@ -58,8 +58,8 @@ def resolution(
 
     Notes
     -----
-    Where labels can be exchanged for their opposites (pairs, groups of one size), every statistic comes with its
-    negative, so that two relabelings reach the largest absolute value.
+    Where labels can be exchanged for their opposites (pairs, groups of one size, residuals), every statistic comes with
+    its negative, so that two relabelings reach the largest absolute value.
 
     Examples
     --------
@@ -70,10 +70,8 @@ def resolution(
     n_a, n_b = int(side.sum()), int((~side).sum())
     if min(n_a, n_b) < 1 or (paired and n_a != n_b):
         raise InputError(f"condition has {n_a} units of a and {n_b} of b; give units of both, of pairs as many")
-    if paired:
-        number, alike = 1 << min(n_a, 64), 2
-    elif rows:
-        number, alike = math.factorial(min(n_a + n_b, 20)), 1
+    if paired or rows:
+        number, alike = 1 << min(n_a if paired else n_a + n_b, 64), 2
     else:
         number, alike = math.comb(n_a + n_b, n_a), 2 if n_a == n_b else 1
     least = alike / number
