@@ -4,8 +4,11 @@ A warp takes one row, or several short ones side by side (a row of more than 1,0
 holds them in registers, and writes weights, counts and masses; the scores are read once and the weights written once,
 in their place. The count at a threshold is found as `metastable.extraction.kernels` finds that of a long row: by pivots
 that close in on the entry where the goal is reached. The first pair lies around the quantile of a lognormal
-distribution with the row's moments, which settles three rows of four; later pairs lie around a linear interpolation,
-and bounds end the search as soon as they meet. Rising thresholds take over the bracket of the one before.
+distribution with the row's mass, its mean logarithm and its number of keys, which settles three rows of four; later
+pairs lie around a linear interpolation, and bounds end the search as soon as they meet. Rising thresholds take over the
+bracket of the one before. So does the count among words that of the count among all keys, off whose masses it takes the
+few entries of keys that are no words; where they are many, or hold nearly all of the row, it leaves them out of a
+search of its own.
 
 Sums run in float32. Where rounding could decide, which a bound of their error tells, float64 sums do, so that the
 result is that of float64 sums.
@@ -124,6 +127,16 @@ def _ratio(number, divisor, FAST: tl.constexpr):
 def _of_rows(numbers):
     """Give one number a row the axes of the entries."""
     return numbers[None, :, None, None, None]
+
+
+@triton.jit
+def _of_keys(rows, key, SIDE_BY_SIDE: tl.constexpr):
+    """Say where entries are, of which `rows` says where their rows begin.
+
+    Versions of Triton differ in which of axes that look alike goes over lanes first. What is said here of axes other
+    than the last puts lanes before rows and warps, and groups behind them; no access relies on it.
+    """
+    return tl.max_contiguous(_of_rows(rows) + key, [1, 2, 2, 4, SIDE_BY_SIDE])
 
 
 @triton.jit
@@ -901,7 +914,7 @@ def _rows(
     at = row.to(tl.int64) * step
     at_bias = b * bias_b + h * bias_h + q * bias_q
     at_visible = b * visible_b + h * visible_h + q * visible_q
-    at_words = words + _of_rows(b * words_b) + key
+    at_words = words + _of_keys(b * words_b, key, SIDE_BY_SIDE)
 
     # Scores of single keys are read before weights take their place.
     if FIRST_AT >= 0:
@@ -928,7 +941,9 @@ def _rows(
             SCALED, HAS_BIAS, HAS_VISIBLE,
         )  # fmt: skip
     logs = _scores_of_keys(
-        scores + _of_rows(at) + key, bias + _of_rows(at_bias) + key, visible + _of_rows(at_visible) + key,
+        scores + _of_keys(at, key, SIDE_BY_SIDE),
+        bias + _of_keys(at_bias, key, SIDE_BY_SIDE),
+        visible + _of_keys(at_visible, key, SIDE_BY_SIDE),
         within, there, scale, SCALED, HAS_BIAS, HAS_VISIBLE,
     )  # fmt: skip
     if not FULL and not HAS_VISIBLE:
@@ -954,7 +969,11 @@ def _rows(
     whole = tl.where(sees_some, whole, 1.0)
     inverse = 1.0 / whole
     share_each = tl.where(is_broken, float("nan"), tl.where(sees_some, inverse, 0.0))
-    tl.store(weights + _of_rows(at) + key, (line * _of_rows(share_each)).to(weights.dtype.element_ty), mask=within)
+    tl.store(
+        weights + _of_keys(at, key, SIDE_BY_SIDE),
+        (line * _of_rows(share_each)).to(weights.dtype.element_ty),
+        mask=within,
+    )
 
     number = total * 0.0 + n_keys.to(tl.float32)
     if HAS_VISIBLE or HAS_BIAS:
@@ -1006,7 +1025,7 @@ def _rows(
     places = at_counts
     for kind in range(2 if CONTRIBUTIONS_AT >= 0 else 1):
         if kind == 1:
-            at_lengths = lengths + _of_rows(b * lengths_b + h * lengths_h) + key
+            at_lengths = lengths + _of_keys(b * lengths_b + h * lengths_h, key, SIDE_BY_SIDE)
             # Relative to the longest value, so that no entry is above one.
             line = tl.abs(line) * tl.load(at_lengths, mask=there, other=0.0)
             # Nothing has no logarithm.
