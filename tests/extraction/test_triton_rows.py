@@ -206,6 +206,18 @@ def test_words_are_counted_beside_other_keys_however_many(n_keys, others, extra)
         assert_equals_float64(scores, 0.7, (0.95, 0.5, 0.9), values, given)
 
 
+@pytest.mark.parametrize("extra", [0.0, 2.0])
+@pytest.mark.parametrize("n_words", [20, 600])
+def test_ties_of_words_beside_few_other_keys_need_no_entry_too_many(n_words, extra):
+    """Where float64 has to decide, the other keys are no part of the row either."""
+    scores = torch.zeros(1, 1, 1, n_words + 2)
+    scores[..., [0, -1]] = extra
+    words = (torch.arange(n_words + 2) % (n_words + 1) > 0)[None]
+    _, values, _ = measure(scores, shares=(0.9, 0.5, 1.0, 0.7), word_keys=words)
+    expected = [round(share * n_words) for share in (0.9, 0.5, 1.0, 0.7)]
+    assert values["count_words"][0, 0, 0].tolist() == expected
+
+
 @pytest.mark.parametrize("n_keys", [20, 600])
 def test_words_of_rows_beside_one_that_is_not_finite_are_counted(n_keys):
     scores = torch.randn(1, 1, 4, n_keys, generator=torch.Generator().manual_seed(8))
