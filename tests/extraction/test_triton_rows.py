@@ -121,6 +121,13 @@ def cases(draw):
         rows["sinks"] = torch.randn(shape[1], generator=generator) * 5
     if draw(st.booleans()):
         rows["asked"] = torch.rand(shape[0], shape[2], generator=generator) < 0.7
+    if draw(st.booleans()):
+        # As many keys that are no words as are listed, fewer, or more; and where they hold much, or nearly all.
+        n_others = min(draw(st.sampled_from([0, 1, 2, 4, 5, n_keys])), n_keys)
+        others = torch.randperm(n_keys, generator=generator)[:n_others]
+        rows["word_keys"] = torch.ones(shape[0], n_keys, dtype=torch.bool)
+        rows["word_keys"][:, others] = False
+        scores[..., others] += draw(st.sampled_from([0.0, 4.0, 20.0]))
     share = st.one_of(st.sampled_from([0.5, 0.9, 0.99, 1.0, 1e-6]), st.floats(0.01, 1.0))
     shares = tuple(draw(st.lists(share, min_size=1, max_size=3)))
     return scores, shares, rows
@@ -171,6 +178,75 @@ def test_rows_one_at_a_time_are_those_side_by_side(short_parts, in_parts):
     assert torch.equal(together[0], alone[0])
     for name in NAMES:
         assert torch.equal(together[1][name], alone[1][name])
+
+
+@pytest.mark.parametrize(
+    ("n_keys", "others", "extra"),
+    # None; few, with little of the mass, with half and with nearly all of it; more than are listed; all.
+    [
+        *((33, others, extra) for others, extra in (([], 0.0), ([0, -1], 0.0), ([0, 7, 20, -1], 4.0), ([0, -1], 20.0))),
+        *((33, others, 1.0) for others in ([0, 1, 2, 3, -1], list(range(33)))),
+        *((513, others, extra) for others, extra in (([0, 7, 20, -1], 4.0), ([0, -1], 20.0), ([0, 1, 2, 3, -1], 1.0))),
+        (1500, [0, -1], 4.0),
+    ],
+)
+def test_words_are_counted_beside_other_keys_however_many(n_keys, others, extra):
+    """Of rows of a few lanes, of a warp and of several; brackets go from all keys to words and back."""
+    generator = torch.Generator().manual_seed(n_keys)
+    # Coarse scores, so that keys that are no words are as heavy as words to the last bit.
+    scores = (torch.randn(2, 1, 3, n_keys, generator=generator) * 2).to(torch.bfloat16)
+    word_keys = torch.ones(2, n_keys, dtype=torch.bool)
+    word_keys[:, others] = False
+    scores[..., others] += extra
+    # Hides one of them in every row, and another in some.
+    visible = torch.rand(2, 1, 3, n_keys, generator=generator) < 0.9
+    visible[..., others[:1]] = False
+    for rows in ({}, {"visible": visible, "sinks": torch.tensor([1.0])}):
+        _, values, given = measure(scores, 0.7, (0.95, 0.5, 0.9), word_keys=word_keys, rows_at_once=8, **rows)
+        assert_equals_float64(scores, 0.7, (0.95, 0.5, 0.9), values, given)
+
+
+@pytest.mark.parametrize("extra", [0.0, 2.0])
+@pytest.mark.parametrize("n_words", [20, 600])
+def test_ties_of_words_beside_few_other_keys_need_no_entry_too_many(n_words, extra):
+    """Where float64 has to decide, the other keys are no part of the row either."""
+    scores = torch.zeros(1, 1, 1, n_words + 2)
+    scores[..., [0, -1]] = extra
+    words = (torch.arange(n_words + 2) % (n_words + 1) > 0)[None]
+    _, values, _ = measure(scores, shares=(0.9, 0.5, 1.0, 0.7), word_keys=words)
+    expected = [round(share * n_words) for share in (0.9, 0.5, 1.0, 0.7)]
+    assert values["count_words"][0, 0, 0].tolist() == expected
+
+
+@pytest.mark.parametrize("n_keys", [20, 600])
+def test_words_of_rows_beside_one_that_is_not_finite_are_counted(n_keys):
+    scores = torch.randn(1, 1, 4, n_keys, generator=torch.Generator().manual_seed(8))
+    alone = measure(scores, names=("count", "count_words"), word_keys=torch.arange(n_keys)[None] > 0)[1]
+    scores[0, 0, 1, 0] = torch.nan
+    beside = measure(scores, names=("count", "count_words"), word_keys=torch.arange(n_keys)[None] > 0)[1]
+    kept = [0, 2, 3]
+    assert torch.equal(beside["count_words"][0, 0, kept], alone["count_words"][0, 0, kept])
+    assert torch.equal(beside["count"][0, 0, kept], alone["count"][0, 0, kept])
+    assert beside["count"][0, 0, 1].item() == NOT_FINITE
+
+
+@pytest.mark.parametrize("n_keys", [1, 5, 2000])
+def test_the_few_keys_that_are_no_words_are_listed(monkeypatch, n_keys):
+    monkeypatch.setattr(triton_rows, "_KEYS_OF_LIST", 256)  # several turns
+    generator = torch.Generator().manual_seed(n_keys)
+    words = torch.rand(4, n_keys, generator=generator) < torch.tensor([0.0, 0.5, 0.999, 1.0])[:, None]
+    seen = torch.rand(4, 1, 3, n_keys, generator=generator) < 0.6
+    for visible, others in (
+        (None, ~words),
+        (seen, ~words & seen[:, 0].any(1)),
+        (seen[:1, :, :1], ~words & seen[0, 0, 0]),
+    ):
+        there = None if visible is None else visible.to(DEVICE)
+        listed = triton_rows.list_others(words.to(DEVICE), there).cpu()
+        for row, of_row in zip(listed.tolist(), others, strict=True):
+            keys = of_row.nonzero().flatten().tolist()
+            assert row[0] == len(keys)
+            assert row[1 : 1 + min(4, len(keys))] == keys[:4]
 
 
 @pytest.mark.parametrize("in_parts", [False, True])
@@ -305,17 +381,19 @@ from metastable.extraction import triton_lengths, triton_products, triton_rows
 
 pointers = {"counts": "*i32", "masses": "*fp32", "plan": "*fp64", "bias": "*fp32", "sinks": "*fp32", "lengths": "*fp32"}
 pointers |= dict.fromkeys(("visible", "asked", "words"), "*u8") | dict.fromkeys(("scale", "apart"), "fp32")
-pointers |= {"longest": "*fp32", "finite": "*u8"}
+pointers |= {"longest": "*fp32", "finite": "*u8", "others": "*i32", "seen": "*u8"}
 at = ("WORDS_AT", "CONTRIBUTIONS_AT", "OTHERS_AT", "FIRST_AT", "SINK_AT")
 every = dict.fromkeys(("HEADS_FIRST", "HAS_VISIBLE", "HAS_BIAS", "HAS_SINKS"), True) | dict(zip(at, (1, 2, 0, 1, 2)))
 none = dict.fromkeys(("HEADS_FIRST", "HAS_VISIBLE", "HAS_BIAS", "HAS_SINKS"), False) | dict.fromkeys(at, -1)
-whole = dict(KINDS=3, ROWS=4, LANES=8, GROUPS=2, SIDE_BY_SIDE=8, FULL=False, ERROR=4e-6)
-several = dict(KINDS=1, ROWS=1, LANES=64, GROUPS=4, SIDE_BY_SIDE=4, FULL=True, ERROR=4e-6)
+whole = dict(ROWS=4, WARPS=1, LANES=8, GROUPS=2, SIDE_BY_SIDE=8, FULL=False, SCALED=True, FAST=True, ERROR=4e-6)
+several = dict(ROWS=1, WARPS=2, LANES=32, GROUPS=4, SIDE_BY_SIDE=8, FULL=True, SCALED=False, FAST=True, ERROR=4e-6)
 in_parts = dict(KINDS=3, ROWS=triton_rows._ROWS_IN_PARTS, PART=triton_rows._KEYS_OF_PART)
 product = dict(HEADS_FIRST=True, SIZE=33, PADDED=64, ROWS=128, INTERPRETED=False)
 for kernel, dtype, warps, fixed in (
     (triton_rows._rows, "bf16", 1, every | whole),
     (triton_rows._rows, "fp32", 2, none | several),
+    (triton_rows._rows, "bf16", 2, every | several | dict(HAS_VISIBLE=False, HAS_BIAS=False)),
+    (triton_rows._list_others, "bf16", 1, dict(HAS_SEEN=True, KEYS=triton_rows._KEYS_OF_LIST)),
     (triton_rows._rows_in_parts, "bf16", triton_rows._WARPS_OF_PART, every | in_parts),
     (triton_rows._rows_in_parts, "fp16", triton_rows._WARPS_OF_PART, none | in_parts),
     (triton_products._queries_by_keys, "bf16", 8, product | dict(COLUMNS=128)),
@@ -338,4 +416,4 @@ def test_the_kernels_compile_for_a_card_where_there_is_none(tmp_path):
     script = tmp_path / "compile_rows.py"
     script.write_text(COMPILE)
     done = subprocess.run([sys.executable, str(script)], env=environment, capture_output=True, text=True, check=False)
-    assert done.stdout.split() == ["True"] * 7, done.stderr[-2000:]
+    assert done.stdout.split() == ["True"] * 9, done.stderr[-2000:]

@@ -222,7 +222,9 @@ def attend_and_measure(
     visible, bias = _visible_and_bias(mask, bias, n_keys)
     if asked is None:
         asked = torch.ones(n_batch, n_queries, dtype=torch.bool, device=query.device)
-    rows = Rows(shares, names, visible, bias, asked, sinks, word_keys, lengths)
+    rows = Rows(
+        shares, names, visible, bias, asked, sinks, word_keys, lengths, _others(names, word_keys, visible, kernel)
+    )
     if checks and finite is not None and not bool(finite):
         refuse_values()
     output = value.new_empty(n_batch, n_queries, n_heads, value.shape[-1])
@@ -248,6 +250,17 @@ def _value_lengths(value: torch.Tensor, kernel: str) -> tuple[torch.Tensor, torc
     from metastable.extraction.triton_lengths import lengths_if_finite_on_card
 
     return lengths_if_finite_on_card(value)
+
+
+def _others(
+    names: tuple[str, ...], word_keys: torch.Tensor | None, visible: torch.Tensor | None, kernel: str
+) -> torch.Tensor | None:
+    """List the keys that are no words once for all parts of a layer, where a card asks for them."""
+    if kernel != "triton" or word_keys is None or not {"count_words", "special_mass"} & set(names):
+        return None
+    from metastable.extraction.triton_rows import list_others
+
+    return list_others(word_keys, visible)
 
 
 def refuse_faults(faults: torch.Tensor) -> None:

@@ -54,6 +54,9 @@ class Rows:
         (batch, keys) boolean: the pieces of words.
     lengths : torch.Tensor or None
         (batch, heads, keys) float32, as `value_lengths` gives them.
+    others : torch.Tensor or None
+        Of a graphics card alone, as `metastable.extraction.triton_rows.list_others` gives them: the keys that are no
+        words, where they are few.
     """
 
     shares: tuple[float, ...]
@@ -64,6 +67,7 @@ class Rows:
     sinks: torch.Tensor | None
     word_keys: torch.Tensor | None
     lengths: torch.Tensor | None
+    others: torch.Tensor | None = None
 
     def cut(self, b: slice, h: slice, q: slice) -> Rows:
         """Cut out the rows of a tile."""
@@ -75,6 +79,7 @@ class Rows:
             sinks=None if self.sinks is None else self.sinks[h],
             word_keys=None if self.word_keys is None else self.word_keys[b],
             lengths=None if self.lengths is None else self.lengths[b, h],
+            others=None if self.others is None else self.others[b],
         )
 
 

@@ -15,6 +15,8 @@ import torch
 import triton
 import triton.language as tl
 
+from metastable.extraction.triton_rows import sequence_and_head
+
 __all__ = ["add_up_values", "multiplies", "multiply_queries_by_keys"]
 
 _MOST_SIZE = 256
@@ -30,12 +32,7 @@ def _matrix(n_sequences, n_heads, first_b, first_h, n_blocks, HEADS_FIRST: tl.co
     """Say which sequence and head a program is for, and which of the blocks of their product."""
     block = tl.program_id(0) % n_blocks
     matrix = tl.program_id(0) // n_blocks
-    if HEADS_FIRST:
-        b = matrix % n_sequences
-        h = matrix // n_sequences
-    else:
-        b = matrix // n_heads
-        h = matrix % n_heads
+    b, h = sequence_and_head(matrix.to(tl.uint32), n_sequences, n_heads, HEADS_FIRST)
     return matrix.to(tl.int64), (first_b + b).to(tl.int64), (first_h + h).to(tl.int64), block
 
 

@@ -4,8 +4,11 @@ A warp takes one row, or several short ones side by side (a row of more than 1,0
 holds them in registers, and writes weights, counts and masses; the scores are read once and the weights written once,
 in their place. The count at a threshold is found as `metastable.extraction.kernels` finds that of a long row: by pivots
 that close in on the entry where the goal is reached. The first pair lies around the quantile of a lognormal
-distribution with the row's moments, which settles three rows of four; later pairs lie around a linear interpolation,
-and bounds end the search as soon as they meet. Rising thresholds take over the bracket of the one before.
+distribution with the row's mass, its mean logarithm and its number of keys, which settles three rows of four; later
+pairs lie around a linear interpolation, and bounds end the search as soon as they meet. Rising thresholds take over the
+bracket of the one before. So does the count among words that of the count among all keys, off whose masses it takes the
+few entries of keys that are no words; where they are many, or hold nearly all of the row, it leaves them out of a
+search of its own.
 
 Sums run in float32. Where rounding could decide, which a bound of their error tells, float64 sums do, so that the
 result is that of float64 sums.
@@ -24,17 +27,19 @@ environment the same code runs on tensors of the CPU, which is how it is tested 
 from __future__ import annotations
 
 from functools import lru_cache
+from math import frexp
 from statistics import NormalDist
 
 import torch
 import triton
 import triton.language as tl
+from triton.language.extra import libdevice
 
 from metastable.extraction.kernels import COUNTS, MASSES, NOT_FINITE
 from metastable.extraction.mass import TOLERANCE
 from metastable.extraction.row_measures import Rows
 
-__all__ = ["MOST_KEYS", "room_of_row", "softmax_and_measure"]
+__all__ = ["MOST_KEYS", "list_others", "room_of_row", "sequence_and_head", "softmax_and_measure"]
 
 MOST_KEYS = 1 << 14
 """The longest row that one program holds; a longer one is measured in parts."""
@@ -42,6 +47,7 @@ MOST_KEYS = 1 << 14
 # Keys of a part, the warps that share it, eight keys a lane, and the rows of such a program.
 _KEYS_OF_PART = 1 << 10
 _WARPS_OF_PART = 4
+_KEYS_OF_LIST = 1 << 10
 _ROWS_IN_PARTS = 1
 
 # How many deviations the first pivots lie to both sides of a guess, up to so many keys.
@@ -63,11 +69,22 @@ _BITS_PER_OCTAVE = tl.constexpr(2.0**23)
 _LOG2_OF_E = tl.constexpr(1.4426950408889634)
 # Stands for minus infinity, of which zero times would be no number.
 _HIDDEN = tl.constexpr(-1e30)
+_LN_OF_2 = tl.constexpr(0.6931471805599453)
+# A row's mass in whole numbers, which may be a little more.
+_UNITS = tl.constexpr(2.0**30)
+# Two numbers of entries in one: no row that a program holds has as many.
+_SECOND = tl.constexpr(1 << 16)
+# So fine are sums that a guess is made of.
+_FINE = tl.constexpr(2.0**16)
+# So many keys of a sequence that are no words are listed; of what they may hold of a row to be taken off its mass.
+_FEW = tl.constexpr(4)
+_MOST_TAKEN_OFF = tl.constexpr(15 / 16)
 _PAIRS = tl.constexpr(10)
 _INTERPOLATIONS = tl.constexpr(4)
 _SNAP = tl.constexpr(3)
 _NOT_FINITE = tl.constexpr(NOT_FINITE)
 _SMALLEST = tl.constexpr(1e-37)
+_ROUNDING_OF_TURN = tl.constexpr(2.0**-22)
 # Relative error of float64 sums over a row, with room to spare.
 _ROUNDING = tl.constexpr(1e-13)
 
@@ -95,49 +112,169 @@ def _bits_by_log(log):
 
 
 @triton.jit
+def _log2(numbers, FAST: tl.constexpr):
+    """Logarithms to the base 2 of positive numbers, within a millionth."""
+    return libdevice.fast_log2f(numbers) if FAST else tl.log2(numbers)
+
+
+@triton.jit
+def _ratio(number, divisor, FAST: tl.constexpr):
+    """Divide by a number that is neither tiny nor huge, within two units in the last place."""
+    return libdevice.fast_dividef(number + tl.zeros_like(divisor), divisor) if FAST else number / divisor
+
+
+@triton.jit
 def _of_rows(numbers):
     """Give one number a row the axes of the entries."""
-    return numbers[None, :, None, None]
+    return numbers[None, :, None, None, None]
+
+
+@triton.jit
+def _of_keys(rows, key, SIDE_BY_SIDE: tl.constexpr):
+    """Say where entries are, of which `rows` says where their rows begin.
+
+    Versions of Triton differ in which of axes that look alike goes over lanes first. What is said here of axes other
+    than the last puts lanes before rows and warps, and groups behind them; no access relies on it.
+    """
+    return tl.max_contiguous(_of_rows(rows) + key, [1, 2, 2, 4, SIDE_BY_SIDE])
+
+
+@triton.jit
+def _sum_of_lane(lines):
+    return tl.sum(tl.sum(lines, 4), 0)
 
 
 @triton.jit
 def _sum(lines):
-    """Sum each row: first what a lane holds of it, then over lanes."""
-    return tl.sum(tl.sum(tl.sum(lines, 3), 0), 1)
+    """Sum each row: first what a lane holds of it, then over lanes, then over warps."""
+    return tl.sum(tl.sum(_sum_of_lane(lines), 2), 1)
 
 
 @triton.jit
 def _largest(lines):
-    return tl.max(tl.max(tl.max(lines, 3), 0), 1)
+    return tl.max(tl.max(tl.max(tl.max(lines, 4), 0), 2), 1)
 
 
 @triton.jit
 def _smallest(lines):
-    return tl.min(tl.min(tl.min(lines, 3), 0), 1)
+    return tl.min(tl.min(tl.min(tl.min(lines, 4), 0), 2), 1)
 
 
 @triton.jit
-def _above(lines, pivots):
-    """Mass and number of each row's entries above its pivot, in float32."""
+def _add_two(one, two, other_one, other_two):
+    return one + other_one, two + other_two
+
+
+@triton.jit
+def _add_three(one, two, three, other_one, other_two, other_three):
+    return one + other_one, two + other_two, three + other_three
+
+
+@triton.jit
+def _sum_and_weigh(lines, logs, IN_UNITS: tl.constexpr, WARPS: tl.constexpr):
+    """Sum each row's entries, and its entries times their logarithms to the base 2.
+
+    The latter only roughly where it is IN_UNITS, which is for rows that have an entry of one and none above.
+    """
+    total = _sum_of_lane(lines)
+    weighed = _sum_of_lane(lines * logs)
+    if IN_UNITS:
+        # No entry times its logarithm is below -0.54.
+        weighed = (weighed * _FINE).to(tl.int32)
+    total, weighed = tl.sum(total, 2), tl.sum(weighed, 2)
+    if WARPS > 1:
+        total, weighed = tl.reduce((total, weighed), 1, _add_two)
+    else:
+        total, weighed = tl.sum(total, 1), tl.sum(weighed, 1)
+    if IN_UNITS:
+        weighed = weighed.to(tl.float32) * (1 / _FINE)
+    return total, weighed
+
+
+@triton.jit
+def _above(lines, upper, lower, units, unit, LANES: tl.constexpr, WARPS: tl.constexpr):
+    """Mass and number of each row's entries above one pivot, and above another, in float32.
+
+    A row holds at most a few more than 2**30 `units` of mass, each of `unit`.
+    """
     # Ones and zeros take half the instructions of a choice.
-    above = tl.where(lines > _of_rows(_as_float(pivots)), 1.0, 0.0)
-    return _sum(lines * above), _sum(above)
+    above_upper = tl.where(lines > _of_rows(_as_float(upper)), 1.0, 0.0)
+    upper_mass = _sum_of_lane(lines * above_upper)
+    upper_number = _sum_of_lane(above_upper)
+    above_lower = tl.where(lines > _of_rows(_as_float(lower)), 1.0, 0.0)
+    lower_mass = _sum_of_lane(lines * above_lower)
+    lower_number = _sum_of_lane(above_lower)
+    if LANES == 32:
+        # A card sums whole numbers of a warp by one instruction, where it takes ten for others.
+        units = units[:, None, None]
+        upper_units = tl.sum((upper_mass * units).to(tl.int32), 2)
+        lower_units = tl.sum((lower_mass * units).to(tl.int32), 2)
+        numbers = tl.sum((upper_number + lower_number * _SECOND).to(tl.int32), 2)
+        if WARPS > 1:
+            upper_units, lower_units, numbers = tl.reduce((upper_units, lower_units, numbers), 1, _add_three)
+        else:
+            upper_units, lower_units, numbers = tl.sum(upper_units, 1), tl.sum(lower_units, 1), tl.sum(numbers, 1)
+        upper_mass = upper_units.to(tl.float32) * unit
+        lower_mass = lower_units.to(tl.float32) * unit
+        upper_number = (numbers & (_SECOND - 1)).to(tl.float32)
+        lower_number = (numbers // _SECOND).to(tl.float32)
+    else:
+        upper_mass, upper_number = tl.sum(tl.sum(upper_mass, 2), 1), tl.sum(tl.sum(upper_number, 2), 1)
+        lower_mass, lower_number = tl.sum(tl.sum(lower_mass, 2), 1), tl.sum(tl.sum(lower_number, 2), 1)
+    return upper_mass, upper_number, lower_mass, lower_number
 
 
 @triton.jit
-def _missing_exactly(lines, pivots, share, plan):
-    """Find what the entries above each row's pivot lack of its goal, by float64 sums: 0 or less where they reach it."""
+def _others_above(others, pivots):
+    """Mass and number of the listed entries that are above each row's pivot."""
+    pivots = _as_float(pivots)
+    above = tl.where(others[0] > pivots, 1.0, 0.0)
+    mass = others[0] * above
+    number = above
+    for j in tl.static_range(1, _FEW):
+        above = tl.where(others[j] > pivots, 1.0, 0.0)
+        mass += others[j] * above
+        number += above
+    return mass, number
+
+
+@triton.jit
+def _missing_exactly(lines, others, taken_off, pivots, share, plan, HAS_WORDS: tl.constexpr):
+    """Find what the entries above each row's pivot lack of its goal, by float64 sums: 0 or less where they reach it.
+
+    Entries below zero count as zero, and where `taken_off` is 1 rather than 0 the other entries are no part of the row.
+    """
     # The number before the plan is a one that the compiler does not know: else it would make float64 numbers of
     # every row beforehand, whether they are needed or not.
-    lines = lines * tl.load(plan - 1, volatile=True).to(tl.float32)
+    one = tl.load(plan - 1, volatile=True).to(tl.float32)
+    lines = lines * one
     above = lines > _of_rows(_as_float(pivots))
     mass = _sum(tl.where(above, lines, 0.0).to(tl.float64))
-    rest = _sum(tl.where(above, 0.0, lines).to(tl.float64))
+    rest = _sum(tl.where(above, 0.0, tl.maximum(lines, 0.0)).to(tl.float64))
+    if HAS_WORDS:
+        for j in tl.static_range(_FEW):
+            other = others[j] * one * taken_off
+            mass -= tl.where(other > _as_float(pivots), other, 0.0).to(tl.float64)
+            rest -= tl.where(other > _as_float(pivots), 0.0, other).to(tl.float64)
     return share * (mass + rest) - mass
 
 
 @triton.jit
-def _search_exactly(lines, near, share, high, low, plan):
+def _search_exactly(
+    lines,
+    others,
+    taken_off,
+    units,
+    unit,
+    near,
+    share,
+    high,
+    low,
+    plan,
+    HAS_WORDS: tl.constexpr,
+    LANES: tl.constexpr,
+    WARPS: tl.constexpr,
+):
     """Count the rows marked near by halving their brackets with float64 sums; other rows get nonsense.
 
     A share of 0 or less needs one entry.
@@ -146,37 +283,108 @@ def _search_exactly(lines, near, share, high, low, plan):
     low = tl.where(near, low, _BITS_OF_ONE - 1)
     while tl.max(high - low, 0) > 1:
         middle = low + (high - low) // 2
-        reaches = _missing_exactly(lines, middle, share, plan) <= 0.0
+        reaches = _missing_exactly(lines, others, taken_off, middle, share, plan, HAS_WORDS) <= 0.0
         is_open = high - low > 1
         low = tl.where(is_open & reaches, middle, low)
         high = tl.where(is_open & (reaches == 0), middle, high)
     # No number lies between the pivots, so all entries there are equal.
-    needed = tl.ceil(_missing_exactly(lines, high, share, plan) / _as_float(high).to(tl.float64)).to(tl.float32)
-    _, number_above = _above(lines, high)
-    _, number_reached = _above(lines, low)
+    needed = _missing_exactly(lines, others, taken_off, high, share, plan, HAS_WORDS) / _as_float(high).to(tl.float64)
+    needed = tl.ceil(needed).to(tl.float32)
+    _, number_above, _, number_reached = _above(lines, high, low, units, unit, LANES, WARPS)
+    if HAS_WORDS:
+        number_above -= taken_off * _others_above(others, high)[1]
+        number_reached -= taken_off * _others_above(others, low)[1]
     return number_above + tl.maximum(tl.minimum(needed, number_reached - number_above), 1.0)
 
 
 @triton.jit
+def _narrowed(
+    is_open,
+    reached_by_upper,
+    reached_by_lower,
+    upper,
+    upper_mass,
+    upper_number,
+    lower,
+    lower_mass,
+    lower_number,
+    high,
+    high_mass,
+    high_number,
+    low,
+    low_mass,
+    low_number,
+):
+    """Let the pivots take the ends of the brackets of open rows; returns the upper ends and the lower ones."""
+    upper_reaches = is_open & reached_by_upper
+    upper_short = is_open & (reached_by_upper == 0)
+    lower_reaches = upper_short & reached_by_lower
+    lower_short = upper_short & (reached_by_lower == 0)
+    low = tl.where(upper_reaches, upper, tl.where(lower_reaches, lower, low))
+    low_mass = tl.where(upper_reaches, upper_mass, tl.where(lower_reaches, lower_mass, low_mass))
+    low_number = tl.where(upper_reaches, upper_number, tl.where(lower_reaches, lower_number, low_number))
+    high = tl.where(lower_short, lower, tl.where(upper_short, upper, high))
+    high_mass = tl.where(lower_short, lower_mass, tl.where(upper_short, upper_mass, high_mass))
+    high_number = tl.where(lower_short, lower_number, tl.where(upper_short, upper_number, high_number))
+    return high, high_mass, high_number, low, low_mass, low_number
+
+
+@triton.jit
+def _lognormal(total, inverse, weighed, number, FAST: tl.constexpr):
+    """Center and deviation of the logarithms of entries, weighed by the entries, were these lognormal.
+
+    Of a lognormal distribution the logarithm of the mean lies half the variance below the weighed mean of the
+    logarithms (to the base e), so that the entries' sum, its mean logarithm `weighed` times the `inverse` of the sum,
+    and their number say all.
+    """
+    center = weighed * inverse
+    variance = (2 / _LN_OF_2) * (center - _log2(_ratio(total, tl.maximum(number, 1.0), FAST), FAST))
+    return center, tl.sqrt(tl.maximum(variance, 1e-4))
+
+
+@triton.jit
 def _store_counts(
-    lines, logs, number, apart, is_counted, places, is_row, plan, n_shares, BY_BITS: tl.constexpr, ERROR: tl.constexpr
+    lines,
+    total,
+    weighed,
+    number,
+    others,
+    few,
+    total_of_words,
+    weighed_by_words,
+    number_of_words,
+    at_words,
+    there,
+    apart,
+    is_counted,
+    places,
+    places_of_words,
+    is_row,
+    plan,
+    n_shares,
+    has_words,
+    HAS_WORDS: tl.constexpr,
+    LANES: tl.constexpr,
+    WARPS: tl.constexpr,
+    FAST: tl.constexpr,
+    ERROR: tl.constexpr,
 ):
     """Count rows of entries from zero to one at rising shares; `places` points to each row's first count.
 
-    `logs` are the logarithms of the entries to the base 2, or where they are made of bits BY_BITS what `_logs_by_bits`
-    gives, and `number` is the most entries that are not 0. The first pivots lie `apart` deviations to both sides of a
-    guess. `plan` holds share, normal quantile and place among the
-    counts of each threshold. ERROR bounds the relative error of a float32 sum.
+    `total` is the sum of the entries, `weighed` that of the entries times their logarithms to the base 2, and `number`
+    the most entries that are not 0. The first pivots lie `apart` deviations to both sides of a guess. `plan` holds
+    share, normal quantile and place among the counts of each threshold. ERROR bounds the relative error of a float32
+    sum.
+
+    Where `has_words` is 1 rather than 0, each share is sought among all keys and then among words, from the bracket
+    that the first search ended with. Where `few` is 1 the row without the few `others` is that of words; else the
+    entries that are no words are below zero while words are counted.
     """
-    total = _sum(lines)
-    weighed = lines * logs
     # NaN is no mass, and its row is not counted.
-    has_mass = total > 0.0
-    is_counted = is_counted & has_mass
-    divisor = tl.where(has_mass, total, 1.0)
-    center = _sum(weighed) / divisor
-    deviation = tl.sqrt(tl.maximum(_sum(weighed * logs) / divisor - center * center, 1e-4))
-    slack = total * ERROR
+    divisor = tl.where(total > 0.0, total, 1.0)
+    inverse = _ratio(1.0, divisor, FAST)
+    center, deviation = _lognormal(divisor, inverse, weighed, number, FAST)
+    units_of_all = inverse * _UNITS
     # Of the entries above `high` the mass falls short of the goal; with those above `low` it does not.
     high = (total * 0.0).to(tl.int32) + _BITS_OF_ONE
     high_mass = total * 0.0
@@ -184,82 +392,150 @@ def _store_counts(
     low = high * 0
     low_mass = total
     low_number = total * 0.0 + number
-    for t in range(n_shares):
+    for search in range(n_shares << has_words):
+        t = search >> has_words
         share = tl.load(plan + 3 * t)
         quantile = tl.load(plan + 3 * t + 1).to(tl.float32)
-        goal = share.to(tl.float32) * total
-        # The bracket of the share before: its lower end may lie above the goal, or take the upper end's part.
-        passed = low_mass < goal - slack
-        unsure = low_mass < goal + slack
-        high = tl.where(passed, low, high)
-        high_mass = tl.where(passed, low_mass, high_mass)
-        high_number = tl.where(passed, low_number, high_number)
-        low = tl.where(unsure, 0, low)
-        low_mass = tl.where(unsure, total, low_mass)
-        low_number = tl.where(unsure, number, low_number)
+        whole, most_number, uncertain, units = total, number, total, units_of_all
+        known = 0
+        taken_off = 0.0
+        at = places
+        first_upper = _as_bits(tl.exp2(center - quantile * deviation + apart * deviation))
+        first_lower = _as_bits(tl.exp2(center - quantile * deviation - apart * deviation))
+        if HAS_WORDS:
+            of_words = search & has_words
+            if of_words:
+                whole, most_number = total_of_words, number_of_words
+                known = few
+                taken_off = few.to(tl.float32)
+                at = places_of_words
+                divisor_of_words = tl.where(total_of_words > 0.0, total_of_words, 1.0)
+                inverse_of_words = _ratio(1.0, divisor_of_words, FAST)
+                if few == 0:
+                    uncertain = total_of_words
+                    units = inverse_of_words * _UNITS
+                center_of_words, deviation_of_words = _lognormal(
+                    divisor_of_words, inverse_of_words, weighed_by_words, number_of_words, FAST
+                )
+                guess = center_of_words - quantile * deviation_of_words
+                first_upper = _as_bits(tl.exp2(guess + apart * deviation_of_words))
+                first_lower = _as_bits(tl.exp2(guess - apart * deviation_of_words))
+            if (search > 0) & (has_words == 1):
+                if few:
+                    # The other entries leave the bracket's masses, or come back.
+                    sign = 1.0 - 2.0 * taken_off
+                    mass, count_of_others = _others_above(others, high)
+                    high_mass += sign * mass
+                    high_number += sign * count_of_others
+                    mass, count_of_others = _others_above(others, low)
+                    low_mass += sign * mass
+                    low_number += sign * count_of_others
+                else:
+                    is_word = tl.load(at_words, mask=there, other=0) != 0
+                    lines = tl.abs(lines)
+                    if of_words:
+                        lines = tl.where(is_word, lines, -lines)
+                    high = high * 0 + _BITS_OF_ONE
+                    high_mass = high_mass * 0.0
+                    high_number = high_number * 0.0
+                    low = low * 0
+                    low_mass = whole
+                    low_number = whole * 0.0 + most_number
+        open_to_count = is_counted & (whole > 0.0)
+        slack = uncertain * ERROR
+        if HAS_WORDS:
+            # Every time that other entries leave a mass, or come back, it is rounded.
+            slack += uncertain * search * _ROUNDING_OF_TURN
+        unit = uncertain * (1 / _UNITS)
+        goal = share.to(tl.float32) * whole
+        is_fresh = open_to_count
+        if search > 0:
+            # The bracket of the search before: one of its ends may have to take the other's part.
+            passed = low_mass < goal - slack
+            unsure = low_mass < goal + slack
+            if HAS_WORDS:
+                short = high_mass < goal - slack
+                reached = high_mass >= goal + slack
+                is_fresh = unsure | (short == 0)
+                new_high = tl.where(passed, low, tl.where(short, high, _BITS_OF_ONE))
+                new_high_mass = tl.where(passed, low_mass, tl.where(short, high_mass, 0.0))
+                new_high_number = tl.where(passed, low_number, tl.where(short, high_number, 0.0))
+                low = tl.where(reached, high, tl.where(unsure, 0, low))
+                low_mass = tl.where(reached, high_mass, tl.where(unsure, whole, low_mass))
+                low_number = tl.where(reached, high_number, tl.where(unsure, most_number, low_number))
+                high, high_mass, high_number = new_high, new_high_mass, new_high_number
+            else:
+                high = tl.where(passed, low, high)
+                high_mass = tl.where(passed, low_mass, high_mass)
+                high_number = tl.where(passed, low_number, high_number)
+                low = tl.where(unsure, 0, low)
+                low_mass = tl.where(unsure, whole, low_mass)
+                low_number = tl.where(unsure, most_number, low_number)
         # All entries up to this one together are less than what may be missing.
-        least = _as_bits(0.999 * (total - goal) / number)
-        guess = center - quantile * deviation
-        is_open = is_counted & (goal > slack)
-        near = is_counted & (is_open == 0)
+        least = _as_bits(0.999 * (whole - goal) / number)
+        is_open = open_to_count & (goal > slack)
+        near = open_to_count & (is_open == 0)
         count = total * 0.0
         step = 0
         while tl.max(is_open.to(tl.int32), 0) > 0:
-            if step == 0:
-                if BY_BITS:
-                    upper = _bits_by_log(guess + apart * deviation)
-                    lower = _bits_by_log(guess - apart * deviation)
-                else:
-                    upper = _as_bits(tl.exp2(guess + apart * deviation))
-                    lower = _as_bits(tl.exp2(guess - apart * deviation))
-            else:
-                span = (high - low).to(tl.float32)
-                part = (goal - high_mass) / tl.maximum(low_mass - high_mass, _SMALLEST)
-                margin = 1.0 / tl.maximum(low_number - high_number, 1.0) + 0.1 * part * (1.0 - part)
-                # Thirds end every search, whatever the row.
-                part = tl.where(step > _INTERPOLATIONS, 0.5, part)
-                margin = tl.where(step > _INTERPOLATIONS, 1 / 6, margin)
-                upper = high - (tl.maximum(part - margin, 0.0) * span).to(tl.int32)
-                lower = high - (tl.minimum(part + margin, 1.0) * span).to(tl.int32)
-            first = tl.maximum(low + 1, least)
-            upper = tl.minimum(tl.maximum(upper, first), high - 1)
-            lower = tl.minimum(tl.maximum(lower, first), high - 1)
-            upper_mass, upper_number = _above(lines, upper)
-            lower_mass, lower_number = _above(lines, lower)
-            step += 1
+            # What is above the ends of a bracket taken over is known without a look at the entries.
+            if (step > 0) | (known == 0):
+                upper, lower = first_upper, first_lower
+                if step > 0:
+                    span = (high - low).to(tl.float32)
+                    part = _ratio(goal - high_mass, tl.maximum(low_mass - high_mass, _SMALLEST), FAST)
+                    margin = _ratio(1.0, tl.maximum(low_number - high_number, 1.0), FAST) + 0.1 * part * (1.0 - part)
+                    # Thirds end every search, whatever the row.
+                    part = tl.where(step > _INTERPOLATIONS, 0.5, part)
+                    margin = tl.where(step > _INTERPOLATIONS, 1 / 6, margin)
+                    upper = high - (tl.maximum(part - margin, 0.0) * span).to(tl.int32)
+                    lower = high - (tl.minimum(part + margin, 1.0) * span).to(tl.int32)
+                    if HAS_WORDS:
+                        of_guess = is_fresh & (step == known)
+                        upper = tl.where(of_guess, first_upper, upper)
+                        lower = tl.where(of_guess, first_lower, lower)
+                first = tl.maximum(low + 1, least)
+                upper = tl.minimum(tl.maximum(upper, first), high - 1)
+                lower = tl.minimum(tl.maximum(lower, first), high - 1)
+                upper_mass, upper_number, lower_mass, lower_number = _above(
+                    lines, upper, lower, units, unit, LANES, WARPS
+                )
+                if known:
+                    mass, count_of_others = _others_above(others, upper)
+                    upper_mass -= mass
+                    upper_number -= count_of_others
+                    mass, count_of_others = _others_above(others, lower)
+                    lower_mass -= mass
+                    lower_number -= count_of_others
 
-            reached_by_upper = upper_mass >= goal
-            reached_by_lower = lower_mass >= goal
-            close = is_open & ((tl.abs(upper_mass - goal) <= slack) | (tl.abs(lower_mass - goal) <= slack))
-            if tl.max(close.to(tl.int32), 0) > 0:
-                reached_by_upper = _missing_exactly(lines, upper, share, plan) <= 0.0
-                reached_by_lower = _missing_exactly(lines, lower, share, plan) <= 0.0
-            upper_reaches = is_open & reached_by_upper
-            upper_short = is_open & (reached_by_upper == 0)
-            lower_reaches = upper_short & reached_by_lower
-            lower_short = upper_short & (reached_by_lower == 0)
-            low = tl.where(upper_reaches, upper, tl.where(lower_reaches, lower, low))
-            low_mass = tl.where(upper_reaches, upper_mass, tl.where(lower_reaches, lower_mass, low_mass))
-            low_number = tl.where(upper_reaches, upper_number, tl.where(lower_reaches, lower_number, low_number))
-            high = tl.where(lower_short, lower, tl.where(upper_short, upper, high))
-            high_mass = tl.where(lower_short, lower_mass, tl.where(upper_short, upper_mass, high_mass))
-            high_number = tl.where(lower_short, lower_number, tl.where(upper_short, upper_number, high_number))
-            if step == _SNAP:
-                # Equal entries keep a bracket open however narrow it is, until it ends at entries.
-                top = _largest(tl.where(_as_bits(lines) <= _of_rows(high), lines, 0.0))
-                bottom = _smallest(tl.where(_as_bits(lines) > _of_rows(low), lines, float("inf")))
-                high = tl.where(is_open, _as_bits(top), high)
-                low = tl.where(is_open, _as_bits(bottom) - 1, low)
+                reached_by_upper = upper_mass >= goal
+                reached_by_lower = lower_mass >= goal
+                close = is_open & ((tl.abs(upper_mass - goal) <= slack) | (tl.abs(lower_mass - goal) <= slack))
+                if tl.max(close.to(tl.int32), 0) > 0:
+                    reached_by_upper = _missing_exactly(lines, others, taken_off, upper, share, plan, HAS_WORDS) <= 0.0
+                    reached_by_lower = _missing_exactly(lines, others, taken_off, lower, share, plan, HAS_WORDS) <= 0.0
+                high, high_mass, high_number, low, low_mass, low_number = _narrowed(
+                    is_open, reached_by_upper, reached_by_lower, upper, upper_mass, upper_number,
+                    lower, lower_mass, lower_number, high, high_mass, high_number, low, low_mass, low_number,
+                )  # fmt: skip
+                if step == _SNAP - 1:
+                    # Equal entries keep a bracket open however narrow it is, until it ends at entries.
+                    bits = _as_bits(lines)
+                    top = _largest(tl.where(bits <= _of_rows(high), bits, 0))
+                    bottom = _smallest(tl.where(bits > _of_rows(low), bits, _BITS_OF_ONE))
+                    high = tl.where(is_open, top, high)
+                    low = tl.where(is_open, bottom - 1, low)
+            step += 1
 
             between = low_number - high_number
             mass = low_mass - high_mass
             missing = goal - high_mass
             # The largest entries hold at least the average, and at most `high` each; the rest hold more than `low`.
-            most = tl.ceil((missing + slack) * between / tl.maximum(mass - 2 * slack, _SMALLEST))
+            most = tl.ceil(_ratio((missing + slack) * between, tl.maximum(mass - 2 * slack, _SMALLEST), FAST))
             most = tl.where(mass > 2 * slack, tl.minimum(most, between), between)
-            fewest = tl.ceil((missing - slack) / tl.maximum(_as_float(high), _SMALLEST))
+            fewest = tl.ceil(_ratio(missing - slack, tl.maximum(_as_float(high), _SMALLEST), FAST))
             least_each = _as_float(low)
-            rest = (mass - missing + 2 * slack) / tl.maximum(least_each, _SMALLEST)
+            rest = _ratio(mass - missing + 2 * slack, tl.maximum(least_each, _SMALLEST), FAST)
             fewest = tl.maximum(fewest, tl.where(least_each > _SMALLEST, tl.ceil(between - rest), 1.0))
             most = tl.maximum(most, 1.0)
             fewest = tl.maximum(fewest, 1.0)
@@ -270,8 +546,12 @@ def _store_counts(
             near = near | stuck
             is_open = is_open & (stuck == 0)
         if tl.max(near.to(tl.int32), 0) > 0:
-            count = tl.where(near, _search_exactly(lines, near, share, high, low, plan), count)
-        tl.store(places + tl.load(plan + 3 * t + 2).to(tl.int32), count.to(tl.int32), mask=is_row)
+            count_near = _search_exactly(
+                lines, others, taken_off, units, unit, near, share, high, low, plan, HAS_WORDS, LANES, WARPS
+            )
+            count = tl.where(near, count_near, count)
+        tl.store(at + tl.load(plan + 3 * t + 2).to(tl.int32), count.to(tl.int32), mask=is_row)
+    return lines
 
 
 @triton.jit
@@ -447,26 +727,20 @@ def _store_counts_in_parts(
             lower_number = tl.sum(lower_numbers, 1).to(tl.float64)
             step += 1
 
-            upper_reaches = is_open & (upper_mass >= goal)
-            upper_short = is_open & (upper_mass < goal)
-            lower_reaches = upper_short & (lower_mass >= goal)
-            lower_short = upper_short & (lower_mass < goal)
-            low = tl.where(upper_reaches, upper, tl.where(lower_reaches, lower, low))
-            low_mass = tl.where(upper_reaches, upper_mass, tl.where(lower_reaches, lower_mass, low_mass))
-            low_number = tl.where(upper_reaches, upper_number, tl.where(lower_reaches, lower_number, low_number))
-            high = tl.where(lower_short, lower, tl.where(upper_short, upper, high))
-            high_mass = tl.where(lower_short, lower_mass, tl.where(upper_short, upper_mass, high_mass))
-            high_number = tl.where(lower_short, lower_number, tl.where(upper_short, upper_number, high_number))
+            high, high_mass, high_number, low, low_mass, low_number = _narrowed(
+                is_open, upper_mass >= goal, lower_mass >= goal, upper, upper_mass, upper_number,
+                lower, lower_mass, lower_number, high, high_mass, high_number, low, low_mass, low_number,
+            )  # fmt: skip
         tl.store(places + tl.load(plan + 3 * t + 2).to(tl.int32), count.to(tl.int32), mask=is_row)
     return total
 
 
 @triton.jit
-def _of_row(row, n_sequences, n_heads, n_queries, HEADS_FIRST: tl.constexpr):
-    """Say which sequence, head and query rows are of, by no more divisions than it takes."""
-    row = row.to(tl.uint32)
-    matrix = row // n_queries.to(tl.uint32)
-    q = row - matrix * n_queries.to(tl.uint32)
+def sequence_and_head(matrix, n_sequences, n_heads, HEADS_FIRST: tl.constexpr):
+    """Say which sequence and head of a part matrices of scores are of, by no more divisions than it takes.
+
+    Those of a head lie together where HEADS_FIRST, else those of a sequence.
+    """
     inner = n_heads.to(tl.uint32)
     if HEADS_FIRST:
         inner = n_sequences.to(tl.uint32)
@@ -476,7 +750,65 @@ def _of_row(row, n_sequences, n_heads, n_queries, HEADS_FIRST: tl.constexpr):
         b, h = rest, outer
     else:
         b, h = outer, rest
-    return b.to(tl.int32), h.to(tl.int32), q.to(tl.int32)
+    return b.to(tl.int32), h.to(tl.int32)
+
+
+@triton.jit
+def _of_row(row, n_sequences, n_heads, n_queries, HEADS_FIRST: tl.constexpr):
+    """Say which sequence, head and query rows are of."""
+    row = row.to(tl.uint32)
+    matrix = row // n_queries.to(tl.uint32)
+    b, h = sequence_and_head(matrix, n_sequences, n_heads, HEADS_FIRST)
+    return b, h, (row - matrix * n_queries.to(tl.uint32)).to(tl.int32)
+
+
+@triton.jit
+def _scores_of_keys(
+    at,
+    at_bias,
+    at_visible,
+    within,
+    there,
+    scale,
+    SCALED: tl.constexpr,
+    HAS_BIAS: tl.constexpr,
+    HAS_VISIBLE: tl.constexpr,
+):
+    """Load scores, or unless SCALED what they are multiples of, by the same rounding wherever."""
+    score = tl.load(at, mask=within, other=0.0).to(tl.float32)
+    if HAS_BIAS:
+        score = tl.fma(score, scale + tl.zeros_like(score), tl.load(at_bias, mask=there, other=0.0))
+    elif SCALED:
+        score *= scale
+    if SCALED:
+        # Without it, what is taken off the product would be taken off before that is rounded.
+        score = tl.maximum(score, _HIDDEN, propagate_nan=tl.PropagateNan.ALL)
+    if HAS_VISIBLE:
+        score = tl.where(tl.load(at_visible, mask=there, other=0) != 0, score, _HIDDEN)
+    return score
+
+
+@triton.jit
+def _score_of_other(
+    j,
+    at_others,
+    n_others,
+    at,
+    at_bias,
+    at_visible,
+    is_row,
+    scale,
+    SCALED: tl.constexpr,
+    HAS_BIAS: tl.constexpr,
+    HAS_VISIBLE: tl.constexpr,
+):
+    """Load the score of a listed key; of none where there are fewer, or more than a list holds."""
+    is_there = is_row & (j < n_others) & (n_others <= _FEW)
+    key = tl.load(at_others + 1 + j, mask=is_there, other=0)
+    score = _scores_of_keys(
+        at + key, at_bias + key, at_visible + key, is_there, is_there, scale, SCALED, HAS_BIAS, HAS_VISIBLE
+    )
+    return tl.where(is_there, score, _HIDDEN)
 
 
 # That a number is 1, or divides by 16, makes no other program of it.
@@ -494,8 +826,6 @@ _NOT_SPECIALIZED = (
     "n_shares",
     *(f"count_{axis}" for axis in ("kind", "b", "h", "q")),
     *(f"mass_{axis}" for axis in ("kind", "b", "h", "q")),
-    *(f"visible_{axis}" for axis in "bhq"),
-    *(f"bias_{axis}" for axis in "bhq"),
     "asked_b",
 )
 
@@ -512,6 +842,7 @@ def _rows(
     asked,
     sinks,
     words,
+    others,
     lengths,
     scale,
     apart,
@@ -552,95 +883,163 @@ def _rows(
     OTHERS_AT: tl.constexpr,
     FIRST_AT: tl.constexpr,
     SINK_AT: tl.constexpr,
-    KINDS: tl.constexpr,
     ROWS: tl.constexpr,
+    WARPS: tl.constexpr,
     LANES: tl.constexpr,
     GROUPS: tl.constexpr,
     SIDE_BY_SIDE: tl.constexpr,
     FULL: tl.constexpr,
+    SCALED: tl.constexpr,
+    FAST: tl.constexpr,
     ERROR: tl.constexpr,
 ):
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     is_row = row < n_rows
+    if ROWS == 1:
+        is_row = tl.full([1], True, tl.int1)
     b, h, q = _of_row(row, n_sequences, n_heads, n_queries, HEADS_FIRST)
     b = (first_b + b).to(tl.int64)
     h = (first_h + h).to(tl.int64)
     q = (first_q + q).to(tl.int64)
     # A lane holds groups of keys that lie side by side.
-    group = tl.arange(0, GROUPS)[:, None, None, None] * LANES + tl.arange(0, LANES)[None, None, :, None]
-    key = group * SIDE_BY_SIDE + tl.arange(0, SIDE_BY_SIDE)[None, None, None, :]
-    there = _of_rows(is_row) & (key < n_keys)
-    # What lies between the keys of two rows is read and overwritten: a mask would break up what lies side by side.
-    within = _of_rows(is_row) & (key < step)
-    at = _of_rows(row.to(tl.int64) * step) + key
+    lane = tl.arange(0, WARPS)[:, None] * LANES + tl.arange(0, LANES)[None, :]
+    group = tl.arange(0, GROUPS)[:, None, None, None, None] * (WARPS * LANES) + lane[None, None, :, :, None]
+    key = group * SIDE_BY_SIDE + tl.arange(0, SIDE_BY_SIDE)[None, None, None, None, :]
+    # A mask of keys would break up what lies side by side; what lies between the keys of two rows is read and
+    # overwritten.
+    there, within = _of_rows(is_row), _of_rows(is_row)
+    if not FULL:
+        there = there & (key < n_keys)
+        within = within & (key < step)
+    at = row.to(tl.int64) * step
+    at_bias = b * bias_b + h * bias_h + q * bias_q
+    at_visible = b * visible_b + h * visible_h + q * visible_q
+    at_words = words + _of_keys(b * words_b, key, SIDE_BY_SIDE)
 
-    logs = tl.load(scores + at, mask=within, other=0.0).to(tl.float32) * scale
-    if HAS_BIAS:
-        at_bias = _of_rows(b * bias_b + h * bias_h + q * bias_q) + key
-        logs += tl.load(bias + at_bias, mask=there, other=0.0)
-        logs = tl.maximum(logs, _HIDDEN, propagate_nan=tl.PropagateNan.ALL)
-    if HAS_VISIBLE:
-        at_visible = _of_rows(b * visible_b + h * visible_h + q * visible_q) + key
-        logs = tl.where(tl.load(visible + at_visible, mask=there, other=0) != 0, logs, _HIDDEN)
-    elif not FULL:
+    # Scores of single keys are read before weights take their place.
+    if FIRST_AT >= 0:
+        first = _scores_of_keys(
+            scores + at, bias + at_bias, visible + at_visible, is_row, is_row, scale, SCALED, HAS_BIAS, HAS_VISIBLE
+        )
+    if WORDS_AT >= 0 or OTHERS_AT >= 0:
+        at_others = others + b * (1 + _FEW)
+        n_others = tl.load(at_others, mask=is_row, other=0)
+        other_0 = _score_of_other(
+            0, at_others, n_others, scores + at, bias + at_bias, visible + at_visible, is_row, scale,
+            SCALED, HAS_BIAS, HAS_VISIBLE,
+        )  # fmt: skip
+        other_1 = _score_of_other(
+            1, at_others, n_others, scores + at, bias + at_bias, visible + at_visible, is_row, scale,
+            SCALED, HAS_BIAS, HAS_VISIBLE,
+        )  # fmt: skip
+        other_2 = _score_of_other(
+            2, at_others, n_others, scores + at, bias + at_bias, visible + at_visible, is_row, scale,
+            SCALED, HAS_BIAS, HAS_VISIBLE,
+        )  # fmt: skip
+        other_3 = _score_of_other(
+            3, at_others, n_others, scores + at, bias + at_bias, visible + at_visible, is_row, scale,
+            SCALED, HAS_BIAS, HAS_VISIBLE,
+        )  # fmt: skip
+    logs = _scores_of_keys(
+        scores + _of_keys(at, key, SIDE_BY_SIDE),
+        bias + _of_keys(at_bias, key, SIDE_BY_SIDE),
+        visible + _of_keys(at_visible, key, SIDE_BY_SIDE),
+        within, there, scale, SCALED, HAS_BIAS, HAS_VISIBLE,
+    )  # fmt: skip
+    if not FULL and not HAS_VISIBLE:
         logs = tl.where(key < n_keys, logs, _HIDDEN)
     largest = _largest(logs)
     # Without a visible key there is nothing to take off; NaN and infinity make the total NaN.
-    logs = (logs - _of_rows(tl.where(largest <= _HIDDEN, 0.0, largest))) * _LOG2_OF_E
+    taken_off = tl.where(largest <= _HIDDEN, 0.0, largest)
+    to_logs = _LOG2_OF_E
+    if not SCALED:
+        to_logs = scale * _LOG2_OF_E
+    logs = (logs - _of_rows(taken_off)) * to_logs
     line = tl.exp2(logs)
-    total = _sum(line)
+    total, weighed = _sum_and_weigh(line, logs, LANES == 32, WARPS)
     is_broken = (total < float("inf")) == 0
     sees_some = total > 0.0
     whole = total
     on_sink = total * 0.0
     if HAS_SINKS:
+        if not SCALED:
+            largest *= scale
         on_sink = tl.exp2((tl.load(sinks + h, mask=is_row, other=0.0) - largest) * _LOG2_OF_E)
         whole = total + on_sink
     whole = tl.where(sees_some, whole, 1.0)
-    share_each = tl.where(is_broken, float("nan"), tl.where(sees_some, 1.0 / whole, 0.0))
-    tl.store(weights + at, (line * _of_rows(share_each)).to(weights.dtype.element_ty), mask=within)
+    inverse = 1.0 / whole
+    share_each = tl.where(is_broken, float("nan"), tl.where(sees_some, inverse, 0.0))
+    tl.store(
+        weights + _of_keys(at, key, SIDE_BY_SIDE),
+        (line * _of_rows(share_each)).to(weights.dtype.element_ty),
+        mask=within,
+    )
 
+    number = total * 0.0 + n_keys.to(tl.float32)
+    if HAS_VISIBLE or HAS_BIAS:
+        number = _sum(tl.where(line > 0.0, 1.0, 0.0))
     is_asked = is_row & (tl.load(asked + b * asked_b + q, mask=is_row, other=0) != 0)
     has_masses = is_asked & sees_some
     at_masses = masses + b * mass_b + h * mass_h + q * mass_q
-    if OTHERS_AT >= 0 and WORDS_AT < 0:
-        is_word = tl.load(words + _of_rows(b * words_b) + key, mask=there, other=0) != 0
-        others = _sum(tl.where(is_word, 0.0, line)) / whole
-        tl.store(at_masses + OTHERS_AT * mass_kind, tl.where(has_masses, others, float("nan")), mask=is_row)
-    if FIRST_AT >= 0:
-        first = _sum(tl.where(key == 0, line, 0.0)) / whole
-        tl.store(at_masses + FIRST_AT * mass_kind, tl.where(has_masses, first, float("nan")), mask=is_row)
-    if SINK_AT >= 0:
-        # A sink far above the keys is infinitely many times their mass.
-        sink = tl.where(on_sink == float("inf"), 1.0, on_sink / whole)
-        tl.store(at_masses + SINK_AT * mass_kind, tl.where(has_masses, sink, float("nan")), mask=is_row)
-
     # A row that is not finite is counted as if it were empty, and marked.
     is_counted = is_asked & (is_broken == 0)
     at_counts = counts + b * count_b + h * count_h + q * count_q
-    number = n_keys.to(tl.float32)
-    if KINDS == 1:
-        _store_counts(line, logs, number, apart, is_counted, at_counts, is_row, plan, n_shares, False, ERROR)
-    else:
-        # One search for all kinds: the program of three would be long for the card's cache of instructions.
-        for kind in range(KINDS):
-            counted = line
-            if kind == WORDS_AT:
-                is_word = tl.load(words + _of_rows(b * words_b) + key, mask=there, other=0) != 0
-                counted = tl.where(is_word, line, 0.0)
-                if OTHERS_AT >= 0:
-                    others = _sum(line - counted) / whole
-                    tl.store(at_masses + OTHERS_AT * mass_kind, tl.where(has_masses, others, float("nan")), mask=is_row)
-            if kind == CONTRIBUTIONS_AT:
-                at_lengths = _of_rows(b * lengths_b + h * lengths_h) + key
-                # Relative to the longest value, so that no entry is above one.
-                counted = line * tl.load(lengths + at_lengths, mask=there, other=0.0)
-            places = at_counts + kind * count_kind
-            _store_counts(
-                counted, _logs_by_bits(counted), number, apart, is_counted, places, is_row, plan, n_shares, True, ERROR
-            )
-    for t in range(n_shares):
-        tl.store(at_counts + t, tl.zeros([ROWS], tl.int32) + _NOT_FINITE, mask=is_row & is_broken)
+
+    few = 0
+    the_others = (total, total, total, total)
+    total_of_words, weighed_by_words, number_of_words = total, weighed, number
+    if WORDS_AT >= 0 or OTHERS_AT >= 0:
+        other_0 = (other_0 - taken_off) * to_logs
+        other_1 = (other_1 - taken_off) * to_logs
+        other_2 = (other_2 - taken_off) * to_logs
+        other_3 = (other_3 - taken_off) * to_logs
+        the_others = (tl.exp2(other_0), tl.exp2(other_1), tl.exp2(other_2), tl.exp2(other_3))
+        mass = the_others[0] + the_others[1] + the_others[2] + the_others[3]
+        weighed_by_words = weighed - (
+            the_others[0] * other_0 + the_others[1] * other_1 + the_others[2] * other_2 + the_others[3] * other_3
+        )
+        total_of_words = total - mass
+        number_of_words = number - _others_above(the_others, (mass * 0.0).to(tl.int32))[1]
+        # Of little that is left, rounding of the whole would be much.
+        is_few = (n_others <= _FEW) & ((mass <= total * _MOST_TAKEN_OFF) | (is_counted == 0))
+        few = tl.min(is_few.to(tl.int32), 0)
+        if few == 0:
+            is_word = tl.load(at_words, mask=there, other=0) != 0
+            mass = _sum(tl.where(is_word, 0.0, line))
+            of_words = tl.where(is_word, line, 0.0)
+            total_of_words, weighed_by_words = _sum_and_weigh(of_words, _log2(of_words + _SMALLEST, FAST), False, WARPS)
+            number_of_words = _sum(tl.where(of_words > 0.0, 1.0, 0.0))
+        if OTHERS_AT >= 0:
+            at_place = at_masses + OTHERS_AT * mass_kind
+            tl.store(at_place, tl.where(has_masses, mass * inverse, float("nan")), mask=is_row)
+    if FIRST_AT >= 0:
+        first = tl.exp2((first - taken_off) * to_logs) * inverse
+        tl.store(at_masses + FIRST_AT * mass_kind, tl.where(has_masses, first, float("nan")), mask=is_row)
+    if SINK_AT >= 0:
+        # A sink far above the keys is infinitely many times their mass.
+        sink = tl.where(on_sink == float("inf"), 1.0, on_sink * inverse)
+        tl.store(at_masses + SINK_AT * mass_kind, tl.where(has_masses, sink, float("nan")), mask=is_row)
+
+    # One search for all kinds: the program of three would be long for the card's cache of instructions.
+    has_words = 1 if WORDS_AT >= 0 else 0
+    places = at_counts
+    for kind in range(2 if CONTRIBUTIONS_AT >= 0 else 1):
+        if kind == 1:
+            at_lengths = lengths + _of_keys(b * lengths_b + h * lengths_h, key, SIDE_BY_SIDE)
+            # Relative to the longest value, so that no entry is above one.
+            line = tl.abs(line) * tl.load(at_lengths, mask=there, other=0.0)
+            # Nothing has no logarithm.
+            total, weighed = _sum_and_weigh(line, _log2(line + _SMALLEST, FAST), False, WARPS)
+            places = at_counts + CONTRIBUTIONS_AT * count_kind
+            has_words = 0
+        line = _store_counts(
+            line, total, weighed, number, the_others, few, total_of_words, weighed_by_words, number_of_words,
+            at_words, there, apart, is_counted, places, at_counts + WORDS_AT * count_kind, is_row, plan, n_shares,
+            has_words, WORDS_AT >= 0, LANES, WARPS, FAST, ERROR,
+        )  # fmt: skip
+    if tl.max(is_broken.to(tl.int32), 0) > 0:
+        for t in range(n_shares):
+            tl.store(at_counts + t, tl.zeros([ROWS], tl.int32) + _NOT_FINITE, mask=is_row & is_broken)
 
 
 @triton.jit(do_not_specialize=_NOT_SPECIALIZED)
@@ -655,6 +1054,7 @@ def _rows_in_parts(
     asked,
     sinks,
     words,
+    others,
     lengths,
     scale,
     apart,
@@ -772,6 +1172,22 @@ def _rows_in_parts(
         tl.store(at_masses + SINK_AT * mass_kind, tl.where(has_masses, sink, float("nan")), mask=is_row)
 
 
+@triton.jit
+def _list_others(words, seen, others, n_keys, words_b, seen_b, HAS_SEEN: tl.constexpr, KEYS: tl.constexpr):
+    b = tl.program_id(0)
+    at = others + b * (1 + _FEW)
+    number = 0
+    for start in range(0, n_keys, KEYS):
+        key = start + tl.arange(0, KEYS)
+        is_other = tl.load(words + b * words_b + key, mask=key < n_keys, other=1) == 0
+        if HAS_SEEN:
+            is_other = is_other & (tl.load(seen + b * seen_b + key, mask=key < n_keys, other=0) != 0)
+        place = number + tl.cumsum(is_other.to(tl.int32), 0)
+        tl.store(at + place, key, mask=is_other & (place <= _FEW))
+        number += tl.sum(is_other.to(tl.int32), 0)
+    tl.store(at, number)
+
+
 def _next_power(number: int) -> int:
     return 1 << max(number - 1, 0).bit_length()
 
@@ -796,6 +1212,40 @@ def _strides(tensor: torch.Tensor | None, n: int) -> tuple[int, ...]:
 
 def _bytes(mask: torch.Tensor | None, instead: torch.Tensor) -> torch.Tensor:
     return instead if mask is None else mask.view(torch.uint8)
+
+
+def list_others(word_keys: torch.Tensor, visible: torch.Tensor | None) -> torch.Tensor:
+    """List the few keys of each sequence that are no words, which most sequences have, without waiting for a card.
+
+    Parameters
+    ----------
+    word_keys : torch.Tensor
+        (batch, keys) boolean, keys side by side.
+    visible : torch.Tensor or None
+        As `metastable.extraction.row_measures.Rows` has it: a key that no query sees is not listed.
+
+    Returns
+    -------
+    torch.Tensor
+        (batch, 5) int32: how many such keys there are, and the first four of them.
+    """
+    n_batch, n_keys = word_keys.shape
+    others = word_keys.new_empty(n_batch, 1 + _FEW.value, dtype=torch.int32)
+    seen = None
+    if visible is not None:
+        seen = (visible[:, 0, 0] if visible.shape[1:3] == (1, 1) else visible.any(dim=1).any(dim=1)).contiguous()
+    _list_others[(n_batch,)](
+        word_keys.view(torch.uint8),
+        _bytes(seen, others),
+        others,
+        n_keys,
+        *_strides(word_keys, 1),
+        *_strides(seen, 1),
+        seen is not None,
+        min(_KEYS_OF_LIST, _next_power(n_keys)),
+        num_warps=1,
+    )
+    return others
 
 
 def softmax_and_measure(
@@ -848,6 +1298,10 @@ def softmax_and_measure(
     places += [weighed.index(name) if name in weighed else -1 for name in MASSES]
     # Stands for tensors that are not there and that the program then does not read.
     nothing = rows.asked.view(torch.uint8)
+    in_parts = n_keys > MOST_KEYS if in_parts is None else in_parts
+    others = rows.others
+    if others is None and rows.word_keys is not None and not in_parts:
+        others = list_others(rows.word_keys, rows.visible)
     arguments = (
         scores,
         weights,
@@ -859,6 +1313,7 @@ def softmax_and_measure(
         nothing,
         nothing if rows.sinks is None else rows.sinks.float(),
         _bytes(rows.word_keys, nothing),
+        nothing if others is None else others,
         nothing if rows.lengths is None else rows.lengths,
         scaling,
         # The more keys, the nearer to a guess made of moments is the quantile.
@@ -883,27 +1338,31 @@ def softmax_and_measure(
         rows.bias is not None,
         rows.sinks is not None,
         *places,
-        len(counted),
     )
-    if n_keys > MOST_KEYS if in_parts is None else in_parts:
+    if in_parts:
         at_once = rows_at_once or _ROWS_IN_PARTS
         part = min(_KEYS_OF_PART, _next_power(n_keys))
-        _rows_in_parts[(-(-n_rows // at_once),)](*arguments, at_once, part, num_warps=_WARPS_OF_PART)
+        _rows_in_parts[(-(-n_rows // at_once),)](*arguments, len(counted), at_once, part, num_warps=_WARPS_OF_PART)
         return
     side_by_side = _BYTES_SIDE_BY_SIDE // scores.element_size()
     lanes = _lanes(n_keys)
     groups = max(1, _next_power(-(-n_keys // lanes)) // side_by_side)
     at_once = rows_at_once or max(1, _LANES_OF_WARP // lanes)
+    warps = max(1, lanes // _LANES_OF_WARP)
     _rows[(-(-n_rows // at_once),)](
         *arguments,
         at_once,
-        lanes,
+        warps,
+        lanes // warps,
         groups,
         side_by_side,
         n_keys == lanes * groups * side_by_side,
+        # By a power of two the multiple of a difference is the difference of multiples.
+        rows.bias is not None or frexp(scaling)[0] != 0.5,
+        scores.is_cuda and not torch.version.hip,
         # Sums of a lane's entries, over lanes and warps, and the product of share and total.
         (groups + side_by_side + 16) * 2 * 2.0**-24,
-        num_warps=max(1, lanes // _LANES_OF_WARP),
+        num_warps=warps,
         # Triton limits registers on cards of one maker alone.
         **({} if torch.version.hip else {"maxnreg": _MOST_REGISTERS}),
     )
