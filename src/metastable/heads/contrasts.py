@@ -28,6 +28,8 @@ class Crossing:
         Codes.
     item_name, context_name : str
         What one of each is called: "word pair", "carrier".
+    covariates : pandas.DataFrame of n_sequences rows
+        Covariates of the sequences.
     """
 
     condition: NDArray[np.bool_]
@@ -35,6 +37,7 @@ class Crossing:
     context: NDArray[np.intp]
     item_name: str
     context_name: str
+    covariates: pd.DataFrame = field(repr=False)
 
     @property
     def n_items(self) -> int:
@@ -180,6 +183,7 @@ def _crossing(
     items: NDArray[np.intp],
     contexts: NDArray[np.intp] | None,
     names: tuple[str, str],
+    covariates: pd.DataFrame,
 ) -> Crossing | None:
     """Items and contexts to generalize over; None where there is one context, or one for each item or sequence."""
     if contexts is None or not _vary(contexts, items):
@@ -189,7 +193,7 @@ def _crossing(
         # two that are in both conditions, or two in each
         if len(sides[0] | sides[1]) < 2 or (not sides[0] & sides[1] and min(map(len, sides)) < 2):
             return None
-    return Crossing(in_a, items, contexts, *names)
+    return Crossing(in_a, items, contexts, *names, covariates)
 
 
 def _in_formula(noun: str) -> str:
@@ -289,7 +293,7 @@ def _condition_contrast(study: Study, sequences: tuple[Sequence, ...], covariate
             repeated_name=repeated_name if repeated is not None else "",
             crossing=None
             if predictor is not None
-            else _crossing(in_a, items, contexts, (study.design.unit or unit, context_name)),
+            else _crossing(in_a, items, contexts, (study.design.unit or unit, context_name), covariates),
         )
     )
 

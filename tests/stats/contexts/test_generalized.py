@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -89,10 +91,61 @@ def test_without_contexts_the_columns_are_as_ever():
     assert found.over_contexts == ""
 
 
-def test_contexts_beside_covariates_are_refused():
+def test_covariates_of_units_beside_contexts_are_refused():
     observations = example()
-    with pytest.raises(InputError, match="leave out the covariates or the contexts"):
+    with pytest.raises(InputError, match="give them as Observations"):
         analysed(observations, contexts=observations, covariates=np.random.default_rng(0).normal(size=(160, 1)))
+
+
+def with_covariate(seed=0):
+    """Words of condition a are longer by one standard deviation, and length alone moves every head."""
+    observations, rng = example(seed), np.random.default_rng([seed, 1])
+    length = rng.normal(size=(80, 2))[observations.item, observations.condition.astype(int)] + observations.condition
+    moved = vars(observations)["values"] + 0.8 * length[:, None]
+    return replace(observations, values=moved), pd.DataFrame({"length": length, "other": rng.normal(size=960)})
+
+
+def test_with_covariates_every_column_is_adjusted_and_over_both_with_the_raw_ones_beside():
+    observations, table = with_covariate()
+    arguments = (vars(observations)["values"], observations.condition, observations.item, observations.context)
+    held = table[["length"]]
+    found = analysed(observations, contexts=replace(observations, covariates=held, recorded=table))
+    raw, adjusted = crossed_test(*arguments), crossed_test(*arguments, covariates=held)
+    heads, details = found.heads, found.details
+    for column, expected in {
+        "difference": adjusted.estimate, "ci_low": adjusted.low, "hedges_g": adjusted.g, "lmm_p": adjusted.p,
+        "p_tost": crossed_equivalence(adjusted, margin=0.8), "p_items": adjusted.p_items, "min_f": adjusted.min_f,
+        "p_interaction": adjusted.p_interaction, "statistic": adjusted.statistic,
+    }.items():  # fmt: skip
+        np.testing.assert_allclose(heads[column], expected, err_msg=column)
+    for suffix, test in (("unadjusted", raw), ("adjusted", adjusted)):
+        family = crossed_family_test(
+            *arguments, covariates=None if test is raw else held, n_rotations=999, rng=20
+        )
+        for column, expected in {
+            "difference": test.estimate, "ci_low": test.low, "ci_high": test.high, "p": test.p, "g": test.g,
+            "g_low": test.g_low, "g_high": test.g_high, "p_perm": family.p,
+        }.items():  # fmt: skip
+            np.testing.assert_allclose(details[f"{column}_{suffix}"], expected, err_msg=column)
+    np.testing.assert_allclose(heads["p_perm"], details["p_perm_adjusted"])
+    assert found.over_contexts == "difference of mean count ~ 1 + length + (1 | word_pair) + (1 | carrier)"
+    assert found.no_adjustment == ""
+    # six sentences do not tell a length from a difference that is not there
+    assert (details["p_perm_unadjusted_fdr"] < 0.05).sum() > (details["p_perm_adjusted_fdr"] < 0.05).sum()
+
+
+def test_without_chosen_covariates_all_recorded_ones_are_held_fixed_beside():
+    observations, table = with_covariate()
+    more = table.assign(both=table["length"] + table["other"])
+    found = analysed(observations, contexts=replace(observations, recorded=more))
+    arguments = (vars(observations)["values"], observations.condition, observations.item, observations.context)
+    adjusted, raw = crossed_test(*arguments, covariates=table), crossed_test(*arguments)
+    np.testing.assert_allclose(found.details["p_adjusted"], adjusted.p)
+    np.testing.assert_allclose(found.details["p_unadjusted"], raw.p)
+    np.testing.assert_allclose(found.heads["difference"], raw.estimate)
+    assert found.determined == ("both",)
+    same = replace(observations, recorded=table.assign(side=observations.condition))
+    assert "explained by the condition" in analysed(observations, contexts=same).no_adjustment
 
 
 def test_the_bayes_factor_of_independent_units_is_the_one_of_their_t():

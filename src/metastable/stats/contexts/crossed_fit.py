@@ -78,11 +78,11 @@ def fit_crossed(design: CrossedDesign) -> CrossedFit:
         Of differences without gaps, and of items of one condition each that go through all contexts once, by closed
         form: with mean squares M of items, contexts and the rest, the squared standard error is
         ``(M_item + M_context - M_rest) / n`` and each mean square has its own degrees of freedom, which is what REML
-        and Satterthwaite's formula come to in a balanced design.
+        and Satterthwaite's formula come to in a balanced design. Beside covariates always by REML.
     """
     values, n_features = design.values, design.values.shape[1]
     grid = len(design.in_both[0]) * len(design.in_both[1])
-    complete = len(values) == grid and len(np.unique(_cells(design))) == grid
+    complete = not design.held and len(values) == grid and len(np.unique(_cells(design))) == grid
     found = _empty(n_features)
     todo = np.ones(n_features, dtype=np.bool_)
     if complete and design.condition is None and design.item.width and design.context.width:
@@ -255,7 +255,8 @@ def _criterion_of_groups(
 def _by_reml(design: CrossedDesign, y: Floats) -> dict[str, NDArray[np.float64] | Bools]:
     n_obs, n_features = y.shape
     side = np.ones(n_obs) if design.condition is None else design.condition.astype(np.float64)
-    x = side[:, None] if design.condition is None else np.column_stack([np.ones(n_obs), side])
+    # the effect comes last
+    x = np.column_stack([*([] if design.condition is None else [np.ones(n_obs)]), design.covariates, side])
     q, r = np.linalg.qr(x)
     contrast = np.linalg.inv(r)[[-1]]
     start = q.T @ y

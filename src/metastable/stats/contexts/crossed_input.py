@@ -10,7 +10,9 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from metastable.errors import InputError
+from metastable.stats.determined import independent_columns
 from metastable.stats.mixed_models.two_factors import Factor
+from metastable.stats.samples import ROUNDING, covariate_matrix, is_constant
 
 __all__ = ["CrossedDesign", "Outcome", "check_crossed_input", "level_means"]
 
@@ -40,6 +42,12 @@ class CrossedDesign:
         Their conditions.
     side_item : ndarray of int64, shape (n_observations,)
         Their items.
+    covariates : ndarray of float64, shape (n_rows, n_held)
+        What is held fixed, about its mean; of differences, the differences of the covariates.
+    held : tuple of str
+        Names of these.
+    determined : tuple of str
+        Covariates that vary and are left out, since those before them determine them.
     """
 
     values: Floats
@@ -50,6 +58,9 @@ class CrossedDesign:
     sides: Floats
     side_condition: Bools
     side_item: Ints
+    covariates: Floats
+    held: tuple[str, ...] = ()
+    determined: tuple[str, ...] = ()
 
     @property
     def formula(self) -> str:
@@ -59,7 +70,7 @@ class CrossedDesign:
             for name, factor in (("item", self.item), ("context", self.context))
             if factor.width
         ]
-        return " + ".join(["difference ~ 1" if self.condition is None else "value ~ condition", *terms])
+        return " + ".join(["difference ~ 1" if self.condition is None else "value ~ condition", *self.held, *terms])
 
 
 def level_means(values: Floats, codes: Ints) -> Floats:
@@ -84,13 +95,19 @@ def level_means(values: Floats, codes: Ints) -> Floats:
 
 
 def check_crossed_input(
-    values: ArrayLike, condition: ArrayLike, item: ArrayLike, context: ArrayLike, *, outcome: Outcome = "auto"
+    values: ArrayLike,
+    condition: ArrayLike,
+    item: ArrayLike,
+    context: ArrayLike,
+    *,
+    outcome: Outcome = "auto",
+    covariates: ArrayLike | pd.DataFrame | None = None,
 ) -> CrossedDesign:
     """Turn the arguments of `crossed_test` into rows and factors.
 
     Parameters
     ----------
-    values, condition, item, context, outcome
+    values, condition, item, context, outcome, covariates
         As `metastable.stats.contexts.crossed_test.crossed_test` takes them.
 
     Returns
@@ -112,6 +129,7 @@ def check_crossed_input(
         row, feature = np.argwhere(~np.isfinite(y))[0]
         raise InputError(f"values row {row}, feature {feature} is {y[row, feature]}; leave that observation out")
     side = _sides(condition, len(y))
+    names, table = _covariates(covariates, len(y))
     items, contexts = _codes(item, len(y), "item"), _codes(context, len(y), "context")
     both = (_in_both(items, side), _in_both(contexts, side))
     for name, codes, mine in (("item", items, both[0]), ("context", contexts, both[1])):
@@ -134,9 +152,46 @@ def check_crossed_input(
                 f"item {np.asarray(item)[row]!s} meets context {np.asarray(context)[row]!s} in one condition only (row "
                 f"{row}; {int(lone.sum())} such cells); give outcome='observations', or the missing observations"
             )
-        return _of_differences(y, side, items, contexts, cells, both)
+        return _of_differences(y, side, items, contexts, cells, both, names, table)
     widths = _widths(side, items, contexts, both)
-    return CrossedDesign(y, side, Factor(items, widths[0]), Factor(contexts, widths[1]), both, y, side, items)
+    base = np.column_stack([np.ones(len(y)), side])
+    held, named, determined = _held(names, table - table.mean(axis=0), is_constant(table), base)
+    return CrossedDesign(
+        y, side, Factor(items, widths[0]), Factor(contexts, widths[1]), both, y, side, items, held, named, determined
+    )
+
+
+def _covariates(covariates: ArrayLike | pd.DataFrame | None, n: int) -> tuple[list[str], Floats]:
+    """Names and values; columns of an array are z1, z2, ..."""
+    if covariates is None:
+        return [], np.zeros((n, 0))
+    if isinstance(covariates, pd.DataFrame):
+        frame = covariates
+    else:
+        columns = np.asarray(covariates, dtype=np.float64)
+        columns = columns[:, None] if columns.ndim == 1 else columns
+        if columns.ndim != 2:
+            raise InputError(f"covariates has shape {columns.shape}; give observations by covariates, two dimensions")
+        frame = pd.DataFrame(columns, columns=[f"z{k + 1}" for k in range(columns.shape[1])])
+    return [str(name) for name in frame.columns], covariate_matrix(frame, n)
+
+
+def _held(
+    names: list[str], columns: Floats, idle: Bools, base: Floats
+) -> tuple[Floats, tuple[str, ...], tuple[str, ...]]:
+    """Leave out covariates that do not vary and, by name, those that others determine; the effect comes last in base.
+
+    As `metastable.stats.adjustment.difference_design` does of units.
+    """
+    kept = ~idle
+    kept[~idle] = independent_columns(columns[:, ~idle], base[:, :-1])
+    determined = tuple(name for name, out in zip(names, ~(kept | idle), strict=True) if out)
+    held, named = columns[:, kept], tuple(name for name, one in zip(names, kept, strict=True) if one)
+    apart = independent_columns(held, base)
+    if not apart.all():
+        name = named[int(apart.argmin())]
+        raise InputError(f"covariate {name!r} is explained by the condition and the covariates before it; leave it out")
+    return held, named, determined
 
 
 def _sides(condition: ArrayLike, n: int) -> Bools:
@@ -178,14 +233,26 @@ def _check_levels(name: str, codes: Ints, side: Bools, both: Bools) -> None:
 
 
 def _of_differences(
-    y: Floats, side: Bools, items: Ints, contexts: Ints, cells: Ints, both: tuple[Bools, Bools]
+    y: Floats,
+    side: Bools,
+    items: Ints,
+    contexts: Ints,
+    cells: Ints,
+    both: tuple[Bools, Bools],
+    names: list[str],
+    table: Floats,
 ) -> CrossedDesign:
     """Differences of the means of either side of each cell of item and context."""
-    parts = [level_means(y[s], cells[s]) for s in (side, ~side)]
+    parts, of_table = ([level_means(v[s], cells[s]) for s in (side, ~side)] for v in (y, table))
     _, first = np.unique(cells, return_index=True)
     # a factor with one difference a level is the residual
     rows = tuple(Factor(codes[first], int(codes.max() + 1 < len(first))) for codes in (items, contexts))
-    return CrossedDesign(parts[0] - parts[1], None, rows[0], rows[1], both, y, side, items)
+    columns = of_table[0] - of_table[1]
+    idle = np.abs(columns).max(axis=0) <= ROUNDING * np.abs(table).max(axis=0)
+    held, named, determined = _held(names, columns, idle, np.ones((len(first), 1)))
+    return CrossedDesign(
+        parts[0] - parts[1], None, rows[0], rows[1], both, y, side, items, held, named, determined
+    )
 
 
 def _widths(side: Bools, items: Ints, contexts: Ints, both: tuple[Bools, Bools]) -> tuple[int, int]:

@@ -57,6 +57,8 @@ class CrossedTest:
         Levels.
     formula : str
         The mixed model, in lme4's notation.
+    determined : tuple of str
+        Covariates that were left out, since those before them determine them.
     """
 
     estimate: Floats
@@ -94,6 +96,7 @@ class CrossedTest:
     n_items: int
     n_contexts: int
     formula: str
+    determined: tuple[str, ...] = ()
 
     def table(self) -> pd.DataFrame:
         """Return one row per feature, with a column for each array."""
@@ -121,13 +124,19 @@ class CrossedParts:
 
 
 def crossed_parts(
-    values: ArrayLike, condition: ArrayLike, item: ArrayLike, context: ArrayLike, *, outcome: Outcome = "auto"
+    values: ArrayLike,
+    condition: ArrayLike,
+    item: ArrayLike,
+    context: ArrayLike,
+    *,
+    outcome: Outcome = "auto",
+    covariates: ArrayLike | pd.DataFrame | None = None,
 ) -> CrossedParts:
     """Check a design and fit it.
 
     Parameters
     ----------
-    values, condition, item, context, outcome
+    values, condition, item, context, outcome, covariates
         As `crossed_test` takes them.
 
     Returns
@@ -139,14 +148,8 @@ def crossed_parts(
     InputError
         As `crossed_test`.
     """
-    design = check_crossed_input(values, condition, item, context, outcome=outcome)
-    of_items, of_contexts = design.in_both
-    return CrossedParts(
-        design,
-        fit_crossed(design),
-        stratum(design, design.item, of_items),
-        stratum(design, design.context, of_contexts),
-    )
+    design = check_crossed_input(values, condition, item, context, outcome=outcome, covariates=covariates)
+    return CrossedParts(design, fit_crossed(design), stratum(design, "item"), stratum(design, "context"))
 
 
 def crossed_test(
@@ -156,6 +159,7 @@ def crossed_test(
     context: ArrayLike,
     *,
     outcome: Outcome = "auto",
+    covariates: ArrayLike | pd.DataFrame | None = None,
     confidence: float = 0.95,
 ) -> CrossedTest:
     """Test every feature for a difference of two conditions over items and over contexts.
@@ -175,6 +179,9 @@ def crossed_test(
     outcome : {"auto", "differences", "observations"}
         What is modelled. By default differences within the cells of item and context wherever all such cells have
         equally many observations of both conditions, and otherwise the observations.
+    covariates : array_like of float or pandas.DataFrame, shape (n_observations, n_covariates), or None
+        Held fixed, as fixed effects of the mixed model; where differences are modelled, by the differences of the
+        covariates. One that does not vary, or that those before it determine, is left out.
     confidence : float
         Coverage of the intervals.
 
@@ -186,8 +193,9 @@ def crossed_test(
     ------
     InputError
         For shapes that do not match, a value that is not finite, a missing label, a condition that is not of two
-        values, fewer than two items or contexts to generalize over, contexts that repeat the items, and, with
-        ``outcome="differences"``, items in one condition each or cells without a partner.
+        values, fewer than two items or contexts to generalize over, contexts that repeat the items, with
+        ``outcome="differences"`` items in one condition each or cells without a partner, a covariate that is not
+        finite or cannot be told from the condition, and more covariates than the items or the contexts can carry.
 
     Notes
     -----
@@ -204,6 +212,10 @@ def crossed_test(
     they do. In simulations (`benchmarks/stats_contexts.py`) this p keeps its level with six contexts as with forty,
     where slopes vary over contexts; without any such variance it is conservative. F1 alone errs as soon as there is
     some, F2 as soon as items vary and contexts do not, and min F' is conservative.
+
+    Beside covariates estimate, interval, g, p and all tests are of the adjusted difference; g stays in standard
+    deviations of the items' means as they were observed. F1 and F2 hold the covariates fixed as
+    `metastable.stats.contexts.strata.stratum` says.
 
     The effect over contexts of different weight is that of the mixed model; F1 and F2 give each item, and each
     context, the same weight.
@@ -227,7 +239,8 @@ def crossed_test(
     [0.] [0.295] [0.]
     """
     check_confidence(confidence)
-    return from_parts(crossed_parts(values, condition, item, context, outcome=outcome), confidence=confidence)
+    parts = crossed_parts(values, condition, item, context, outcome=outcome, covariates=covariates)
+    return from_parts(parts, confidence=confidence)
 
 
 def from_parts(parts: CrossedParts, *, confidence: float = 0.95) -> CrossedTest:
@@ -277,6 +290,7 @@ def from_parts(parts: CrossedParts, *, confidence: float = 0.95) -> CrossedTest:
         n_items=len(design.in_both[0]),
         n_contexts=len(design.in_both[1]),
         formula=design.formula,
+        determined=design.determined,
     )
 
 
