@@ -150,7 +150,7 @@ def _analysis(contrast: Contrast, counts: np.ndarray[Any, Any], options: Options
         return analyse_slope(
             values, contrast.predictor, FEATURES, condition=contrast.condition, covariates=nuisance, **arguments
         )
-    if contrast.crossing is not None and not options.covariates:
+    if contrast.crossing is not None:
         crossing = contrast.crossing
         arguments["contexts"] = Observations(
             counts.mean(axis=1),
@@ -159,6 +159,8 @@ def _analysis(contrast: Contrast, counts: np.ndarray[Any, Any], options: Options
             crossing.context,
             names=("word_pair", "carrier"),
             measure="mean count",
+            covariates=crossing.covariates[list(options.covariates)] if options.covariates else None,
+            recorded=crossing.covariates,
         )
     return analyse(values, contrast.condition, FEATURES, pair=contrast.pair, **arguments)
 

@@ -40,9 +40,31 @@ def test_what_the_sample_could_find_is_told_by_the_standard_errors_over_both(rep
     assert "over 12 word pairs and 5 carriers" in section(report("crossed"), "What this sample could find")
 
 
-def test_with_covariates_the_report_says_that_the_tests_are_over_items_alone(report):
-    told = section(report("crossed", covariates=("zipf",)), "Over what the result holds")
-    assert told.strip().startswith("The tests are over 12 word pairs alone, since they hold covariates fixed")
+def test_with_covariates_the_tests_are_over_both_and_every_section_says_so(report):
+    text, scene = report("crossed", covariates=("zipf",)), Scene(fixed("crossed", covariates=("zipf",)))
+    told = section(text, "Over what the result holds")
+    assert (
+        "is over both unless it says otherwise: 12 word pairs and 5 carriers, with Zipf frequency held fixed." in told
+    )
+    assert "alone" not in told.split("|")[0]
+    formula = "difference of mean count ~ 1 + zipf + (1 | word_pair) + (1 | carrier)"
+    assert scene.analysis.over_contexts == formula
+    methods = section(text, "Methods")
+    assert formula in methods
+    assert "covariates as the differences of their values within a cell" in methods
+    assert "entered the mixed model as fixed effects" in methods
+    assert "a regression in each carrier (Lorch & Myers, 1990)" in methods
+    assert "Freedman" not in methods
+    assert "Lorch" in text.split("## References")[-1] or "lorch" in text.lower()
+    # the first lines name what is held fixed
+    assert "with Zipf frequency held fixed (omnibus over word pairs and carriers" in text
+
+
+def test_the_adjustment_is_told_over_both(report):
+    for options in ({}, {"covariates": ("zipf",)}):
+        text = report("crossed", **options)
+        assert "the mixed model and rotations over word pairs and carriers, as without them" in text
+        assert "averaged away, HC3" not in text
 
 
 @pytest.mark.parametrize("design", ["plain", "paired", "clustered", "slope"])

@@ -69,6 +69,20 @@ def _contexts(rng):
     )
 
 
+def _lengths_in_contexts(rng):
+    table = _contexts(rng)
+    return table.assign(length=table["text"].str.len() + rng.normal(size=len(table)))
+
+
+def _groups_in_contexts(rng):
+    """Words of one condition each, so that the model over both has slopes, which statsmodels has not."""
+    return (
+        _lengths_in_contexts(rng)
+        .rename(columns={"pair": "cluster"})
+        .assign(cluster=lambda table: table["cluster"] + table["condition"])
+    )
+
+
 def _slope(rng):
     x = rng.normal(size=24)
     texts = [_text(rng, NEAR if value > 0 else FAR, 4 + int(value > 1)) for value in x]
@@ -84,6 +98,8 @@ DESIGNS = {
     "levels": (_levels, {}),
     "levels_within": (_levels_within, {}),
     "contexts": (_contexts, {}),
+    "contexts_adjusted": (_lengths_in_contexts, {"covariates": ("length",)}),
+    "contexts_of_groups": (_groups_in_contexts, {"covariates": ("length",)}),
     "slope": (_slope, {}),
     "slope_adjusted": (_slope, {"covariates": ("arousal",)}),
 }
@@ -127,6 +143,8 @@ def test_the_standard_tools_agree_with_every_number_that_they_have(results, desi
         ("levels", "interaction", ("mixed_anova",)),
         ("levels_within", "interaction", ("rm_anova",)),
         ("contexts", None, ("pingouin ttest", "MixedLM")),
+        ("contexts_adjusted", None, ("HC3", "OLS in each", "MixedLM")),
+        ("contexts_of_groups", None, ("HC3", "OLS in each")),
         ("slope_adjusted", None, ("partial_corr", "HC3")),
     ],
 )  # fmt: skip

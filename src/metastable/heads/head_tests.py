@@ -339,9 +339,7 @@ def analyse_cube(
             advance(int(100 * (2 * index + part + done / max(total, 1))), 200 * len(thresholds))
 
         values = contrast.values(unit_means(cube, features, threshold, measure))
-        observations = observations_of(
-            cube, features, threshold, contrast, options, with_recorded=beside_covariates
-        )
+        observations = observations_of(cube, features, threshold, contrast, options, with_recorded=beside_covariates)
         arguments: dict[str, Any] = {
             "threshold": threshold,
             "measure": measure,

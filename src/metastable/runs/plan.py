@@ -442,7 +442,7 @@ def _from_pilot(
     family = pd.factorize(features["site"])[0]
     varied = np.ptp(pilot.values, axis=0) > 0
     n_heads = int(np.bincount(family[varied]).max()) if varied.any() else 0
-    if contrast.crossing is not None and not pilot.record.options.covariates:
+    if contrast.crossing is not None:
         return _over_contexts(study, pilot, chosen, folder, command, n_heads)
     said = [_read(pilot, folder)]
     if contrast.predictor is not None:
@@ -607,6 +607,7 @@ def _over_contexts(
         f"is "
         "simulated.",
         f"Every {item} is read in every {context}.",
+        _COVARIATES,
         *(_fewest_contexts(spread, effect, chosen, item, context) for effect in chosen.effect),
     ]
     return PlanFound(

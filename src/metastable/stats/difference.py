@@ -108,8 +108,8 @@ def analyse(
     -------
     Analysis
         Of `metastable.stats.effect_kinds.DIFFERENCE`. ``g_low, g_high`` are of `bootstrap_g`, or over contexts of
-        `crossed_test`, as are then the p-values. The details hold for both
-        suffixes ``unadjusted`` and ``adjusted``: ``difference_, ci_low_, ci_high_, p_`` (Welch's or the paired t, HC3; the mixed model's),
+        `crossed_test`, as are then the p-values. The details hold for both suffixes ``unadjusted`` and ``adjusted``:
+        ``difference_, ci_low_, ci_high_, p_`` (Welch's or the paired t, HC3; over contexts the mixed model's),
         ``p_..._fdr``, ``g_, g_low_, g_high_``, ``p_perm_`` and ``p_perm_..._fdr``. One of the two is what ``heads``
         holds.
 

@@ -158,7 +158,7 @@ def test_what_differs_between_contexts_alone_is_held_fixed_over_them():
 def beside(rng, design, n_features, slope, *, n_contexts=6, items=0.3, effect=0.0):
     """24 + 24 items, or 24 pairs, whose covariate lies one standard deviation higher in a and moves every feature."""
     item, context, side = (axis.ravel() for axis in np.indices((24, n_contexts, 2)))
-    z = (rng.normal(size=(24, 2)) + [0, 1])[item, side]
+    z = (rng.normal(size=(24, 2)) + np.array([0.0, 1.0]))[item, side]
     if design == "rows":
         z = z + rng.normal(size=len(item))
     values = rng.normal(size=(len(item), n_features)) + 0.5 * z[:, None] + effect * side[:, None]

@@ -119,9 +119,7 @@ def test_with_covariates_every_column_is_adjusted_and_over_both_with_the_raw_one
     }.items():  # fmt: skip
         np.testing.assert_allclose(heads[column], expected, err_msg=column)
     for suffix, test in (("unadjusted", raw), ("adjusted", adjusted)):
-        family = crossed_family_test(
-            *arguments, covariates=None if test is raw else held, n_rotations=999, rng=20
-        )
+        family = crossed_family_test(*arguments, covariates=None if test is raw else held, n_rotations=999, rng=20)
         for column, expected in {
             "difference": test.estimate, "ci_low": test.low, "ci_high": test.high, "p": test.p, "g": test.g,
             "g_low": test.g_low, "g_high": test.g_high, "p_perm": family.p,

@@ -11,6 +11,7 @@ from metastable.heads.contrasts import Crossing
 from metastable.report.apa import format_g, format_level, format_share, plural
 from metastable.report.run.scene import Scene
 from metastable.report.sections import table
+from metastable.report.words import held_clause
 
 __all__ = ["context_blocks", "contexts_mixed", "contexts_sensitivity", "contexts_tested"]
 
@@ -19,6 +20,12 @@ _POWER = 0.8
 
 def _over(crossing: Crossing) -> str:
     return f"{plural(crossing.n_items, crossing.item_name)} and {plural(crossing.n_contexts, crossing.context_name)}"
+
+
+def _amid(scene: Scene) -> str:
+    """Name what is held fixed, as a clause at the end of a sentence; empty where nothing is."""
+    held = held_clause(scene.options)
+    return f",{held}" if held else ""
 
 
 def context_blocks(scene: Scene) -> Sequence[str]:
@@ -37,27 +44,30 @@ def context_blocks(scene: Scene) -> Sequence[str]:
     if crossing is None:
         return ()
     item, context = crossing.item_name, crossing.context_name
-    if not scene.analysis.over_contexts:
-        return (
-            f"The tests are over {plural(crossing.n_items, item)} alone, since they hold covariates fixed: the result "
-            f"is one of these {plural(crossing.n_contexts, context)}, and others may give another. Without "
-            "`--covariates` the tests are over both.",
-        )
     heads, alpha = scene.heads, scene.alpha
     n = len(heads)
     below = {name: (heads[f"p_{name}_fdr"] < alpha) for name in ("items", "contexts", "min_f", "interaction")}
+
+    def share(name: str) -> str:
+        missing = heads[f"p_{name}"].isna().any()
+        return "no test: a covariate cannot be told from it" if missing else format_share(int(below[name].sum()), n)
+
     rows = [
         [f"over {item}s and {context}s: the verdict", format_share(int(scene.different.sum()), n)],
         ["over both, by the mixed model", format_share(int((heads["lmm_p_fdr"] < alpha).sum()), n)],
-        ["over both, by min *F*′", format_share(int(below["min_f"].sum()), n)],
-        [f"over {item}s alone (*F*₁), {context}s averaged away", format_share(int(below["items"].sum()), n)],
-        [f"over {context}s alone (*F*₂), {item}s averaged away", format_share(int(below["contexts"].sum()), n)],
+        ["over both, by min *F*′", share("min_f")],
+        [f"over {item}s alone (*F*₁), {context}s averaged away", share("items")],
+        [f"over {context}s alone (*F*₂), {item}s averaged away", share("contexts")],
     ]
     only = int((below["items"] & ~scene.different).sum())
     told = (
         f"Both the {item}s and the {context}s are draws from more that might have been drawn, and every test, interval "
-        f"and verdict of this report is over both: {_over(crossing)}. "
-        f"{plural(only, f'head {scene.effect.verb_one}', f'heads {scene.effect.verb}')} over {item}s when the "
+        f"and verdict of this report is over both unless it says otherwise: {_over(crossing)}{_amid(scene)}. "
+    )
+    told += (
+        ""
+        if heads["p_items"].isna().any()
+        else f"{plural(only, f'head {scene.effect.verb_one}', f'heads {scene.effect.verb}')} over {item}s when the "
         f"{context}s are averaged away, but not over both. "
     )
     if heads["p_interaction"].isna().any():
@@ -88,10 +98,17 @@ def contexts_tested(scene: Scene) -> str:
     return (
         f"Each of the {len(scene.heads)} heads was tested two-sidedly over {_over(crossing)}, both of them taken as "
         f"random, by the *t* of the linear mixed model {scene.analysis.over_contexts} (REML, Satterthwaite degrees of "
-        "freedom, as lme4 and lmerTest fit it; Bates et al., 2015; Kuznetsova et al., 2017); its *p* was compared with "
-        f"those of {n:,} random rotations of the effects of {crossing.item_name}s and of {crossing.context_name}s "
-        "(Langsrud, 2005), *p* = (*b* + 1) / (*m* + 1) (Phipson & Smyth, 2010)"
+        f"freedom, as lme4 and lmerTest fit it; Bates et al., 2015; Kuznetsova et al., 2017{_as_differences(scene)}); "
+        f"its *p* was compared with those of {n:,} random rotations of the effects of {crossing.item_name}s and of "
+        f"{crossing.context_name}s (Langsrud, 2005), *p* = (*b* + 1) / (*m* + 1) (Phipson & Smyth, 2010)"
     )
+
+
+def _as_differences(scene: Scene) -> str:
+    """Say in what form covariates enter a model of differences; empty where it has none, or is of observations."""
+    if not scene.held or not scene.analysis.over_contexts.startswith("difference"):
+        return ""
+    return "; covariates as the differences of their values within a cell"
 
 
 def contexts_mixed(scene: Scene) -> str:
@@ -102,6 +119,16 @@ def contexts_mixed(scene: Scene) -> str:
     return (
         f" Beside these stand *F*₁ over {crossing.item_name}s, *F*₂ over {crossing.context_name}s, min *F*′ of both "
         f"(Clark, 1973), and the *F* of condition by {crossing.context_name} with {crossing.item_name}s as fixed."
+        + (_held_beside(crossing) if scene.held else "")
+    )
+
+
+def _held_beside(crossing: Crossing) -> str:
+    item, context = crossing.item_name, crossing.context_name
+    return (
+        f" They hold the covariates fixed too: *F*₁ by those of the {item}s (HC3 errors; MacKinnon & White, 1985), "
+        f"*F*₂ by a regression in each {context} (Lorch & Myers, 1990), or by the means of {context}s where these "
+        "cannot carry one."
     )
 
 

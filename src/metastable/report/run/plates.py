@@ -273,7 +273,8 @@ PLATES: Sequence[Plate[Scene]] = (
     ),
     Plate(
         "p_values", "heads", figures.p_value_histogram, lambda scene: given(scene.heads, alpha=scene.alpha),
-        lambda _: "Permutation p-values of all heads, uncorrected; "
+        lambda scene: f"{'P-values' if scene.analysis.over_contexts else 'Permutation p-values'} of all heads"
+        f"{' by rotations' if scene.analysis.over_contexts else ''}, uncorrected; "
         "without any difference they would be level at the line.",
     ),
     Plate(

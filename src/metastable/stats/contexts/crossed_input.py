@@ -250,9 +250,7 @@ def _of_differences(
     columns = of_table[0] - of_table[1]
     idle = np.abs(columns).max(axis=0) <= ROUNDING * np.abs(table).max(axis=0)
     held, named, determined = _held(names, columns, idle, np.ones((len(first), 1)))
-    return CrossedDesign(
-        parts[0] - parts[1], None, rows[0], rows[1], both, y, side, items, held, named, determined
-    )
+    return CrossedDesign(parts[0] - parts[1], None, rows[0], rows[1], both, y, side, items, held, named, determined)
 
 
 def _widths(side: Bools, items: Ints, contexts: Ints, both: tuple[Bools, Bools]) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -112,7 +113,6 @@ def over_both(
         chosen = None
     other, reason = (None, "") if chosen is not None else _all_recorded(observations)
     held = chosen if chosen is not None else other
-    # the tests of the report first: their p-values are what all rotations are drawn for
     tables = {"unadjusted": None} if held is None else {"unadjusted": None, "adjusted": held}
     main = "unadjusted" if chosen is None else "adjusted"
 
@@ -121,7 +121,7 @@ def over_both(
             progress(part * total + done, len(tables) * total)
 
     variants = {
-        name: _variant(observations, table, family, settings, lambda done, total, part=part: tell(done, total, part))
+        name: _variant(observations, table, family, settings, partial(tell, part=part))
         for part, (name, table) in enumerate(tables.items())
     }
     test, permutation = variants[main].test, variants[main].permutation
@@ -232,7 +232,7 @@ def _all_recorded(seen: Observations) -> tuple[pd.DataFrame | None, str]:
         return None, "no covariate was recorded"
     try:
         # what a design refuses does not depend on the values of its features
-        crossed_parts(seen.values[:, :1], seen.condition, seen.item, seen.context, covariates=seen.recorded)
+        crossed_parts(np.asarray(seen.values)[:, :1], seen.condition, seen.item, seen.context, covariates=seen.recorded)
     except InputError as error:
         # an adjustment that the data do not allow is a finding of its own, and the report states it
         return None, str(error)

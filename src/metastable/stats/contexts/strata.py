@@ -70,7 +70,7 @@ class Stratum:
     @property
     def error_dof(self) -> int:
         """Dimensions of the error."""
-        return len(self.rows) - 1 - self.held.shape[1]
+        return len(self.rows) - 1 - int(self.held.shape[1])
 
 
 def _f_ratio(statistic: Floats, numerator: float | Floats, dof: float | Floats) -> FRatio:
