@@ -6,8 +6,8 @@ Four tables. The first has the type I error at .05 and the coverage of 95% inter
 contexts: pairs in the same sentences, and answers whose clips occur in one condition only. The second has the
 family-wise error and the joint coverage over features that depend on one another. The third has the coverage of the
 pigeonhole bootstrap (Owen 2007), unstudentized, beside the interval of the mixed model. The fourth has a covariate that
-goes along with the condition and moves every feature: few items, six contexts, with it held fixed and without. A rate of .05 in 2,000 features
-has a standard error of .005, in 400 data sets of .011.
+goes along with the condition and moves every feature: few items, six contexts, with it held fixed and without. A rate
+of .05 in 2,000 features has a standard error of .005, in 400 data sets of .011.
 """
 
 from __future__ import annotations
