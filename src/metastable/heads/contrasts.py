@@ -30,6 +30,8 @@ class Crossing:
         What one of each is called: "word pair", "carrier".
     covariates : pandas.DataFrame of n_sequences rows
         Covariates of the sequences.
+    predictor : ndarray of float64, shape (n_sequences,), or None
+        The continuous predictor of the sequences, where the design has one.
     """
 
     condition: NDArray[np.bool_]
@@ -38,6 +40,7 @@ class Crossing:
     item_name: str
     context_name: str
     covariates: pd.DataFrame = field(repr=False)
+    predictor: NDArray[np.float64] | None = None
 
     @property
     def n_items(self) -> int:
@@ -184,16 +187,23 @@ def _crossing(
     contexts: NDArray[np.intp] | None,
     names: tuple[str, str],
     covariates: pd.DataFrame,
+    predictor: NDArray[np.float64] | None,
 ) -> Crossing | None:
     """Items and contexts to generalize over; None where there is one context, or one for each item or sequence."""
     if contexts is None or not _vary(contexts, items):
         return None
     for codes in (items, contexts):
+        if predictor is not None:
+            spread = pd.Series(predictor).groupby(codes).agg(np.ptp)
+            # two at several values of the predictor each, or three
+            if len(spread) < 3 and (spread > 0).sum() < 2:
+                return None
+            continue
         sides = [set(codes[side]) for side in (in_a, ~in_a)]
         # two that are in both conditions, or two in each
         if len(sides[0] | sides[1]) < 2 or (not sides[0] & sides[1] and min(map(len, sides)) < 2):
             return None
-    return Crossing(in_a, items, contexts, *names, covariates)
+    return Crossing(in_a, items, contexts, *names, covariates, predictor)
 
 
 def _in_formula(noun: str) -> str:
@@ -291,9 +301,14 @@ def _condition_contrast(study: Study, sequences: tuple[Sequence, ...], covariate
             crossed_name=crossed_name if crossed is not None else "",
             repeated=repeated,
             repeated_name=repeated_name if repeated is not None else "",
-            crossing=None
-            if predictor is not None
-            else _crossing(in_a, items, contexts, (study.design.unit or unit, context_name), covariates),
+            crossing=_crossing(
+                in_a,
+                items,
+                contexts,
+                (study.design.unit or unit, context_name),
+                covariates,
+                None if predictor is None else design[:, 1],
+            ),
         )
     )
 

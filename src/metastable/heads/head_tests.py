@@ -255,6 +255,8 @@ def observations_of(
         measure=f"mean {call_measure(options.measure)}",
         covariates=crossing.covariates[list(options.covariates)] if options.covariates else None,
         recorded=crossing.covariates if with_recorded else None,
+        predictor=crossing.predictor,
+        predictor_name=contrast.formula,
     )
 
 
@@ -368,10 +370,16 @@ def analyse_cube(
                 )
             )
         else:
-            held = contrast.covariates[list(options.covariates)]
+            held = contrast.covariates[list(options.covariates)] if observations is None else None
             analyses.append(
                 analyse_slope(
-                    values, contrast.predictor, features, condition=contrast.condition, covariates=held, **arguments
+                    values,
+                    contrast.predictor,
+                    features,
+                    condition=contrast.condition,
+                    covariates=held,
+                    contexts=observations,
+                    **arguments,
                 )
             )
     return join_analyses(analyses).naming((contrast.a.name, contrast.b.name))

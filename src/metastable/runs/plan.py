@@ -442,7 +442,7 @@ def _from_pilot(
     family = pd.factorize(features["site"])[0]
     varied = np.ptp(pilot.values, axis=0) > 0
     n_heads = int(np.bincount(family[varied]).max()) if varied.any() else 0
-    if contrast.crossing is not None:
+    if contrast.crossing is not None and contrast.predictor is None:
         return _over_contexts(study, pilot, chosen, folder, command, n_heads)
     said = [_read(pilot, folder)]
     if contrast.predictor is not None:

@@ -14,7 +14,7 @@ from metastable.stats.determined import independent_columns
 from metastable.stats.mixed_models.two_factors import Factor
 from metastable.stats.samples import ROUNDING, covariate_matrix, is_constant
 
-__all__ = ["CrossedDesign", "Outcome", "check_crossed_input", "level_means"]
+__all__ = ["CrossedDesign", "Outcome", "check_crossed_input", "check_crossed_slope_input", "level_means"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -31,11 +31,11 @@ class CrossedDesign:
     values : ndarray of float64, shape (n_rows, n_features)
         Differences a - b within the cells of item and context, or the observations themselves.
     condition : ndarray of bool, shape (n_rows,), or None
-        Side of each row; None for differences.
+        Side of each row; None for differences, and where there is a predictor.
     item, context : Factor
         Codes and random effects.
     in_both : tuple of ndarray of bool, shapes (n_items,) and (n_contexts,)
-        Which items, and which contexts, occur in both conditions.
+        Which items, and which contexts, occur in both conditions, or at several values of the predictor.
     sides : ndarray of float64, shape (n_observations, n_features)
         The observations, for what is described beside the test.
     side_condition : ndarray of bool, shape (n_observations,)
@@ -48,6 +48,10 @@ class CrossedDesign:
         Names of these.
     determined : tuple of str
         Covariates that vary and are left out, since those before them determine them.
+    predictor : ndarray of float64, shape (n_rows,), or None
+        A continuous predictor in the place of the condition, about its mean and in units of `unit`.
+    unit : float
+        Standard deviation of the predictor; 1 where there is none.
     """
 
     values: Floats
@@ -61,16 +65,26 @@ class CrossedDesign:
     covariates: Floats
     held: tuple[str, ...] = ()
     determined: tuple[str, ...] = ()
+    predictor: Floats | None = None
+    unit: float = 1.0
+
+    @property
+    def effect(self) -> Floats | None:
+        """Column of the effect: the predictor, or the condition as 0 and 1; None for differences."""
+        if self.predictor is not None:
+            return self.predictor
+        return None if self.condition is None else self.condition.astype(np.float64)
 
     @property
     def formula(self) -> str:
         """The mixed model, in lme4's notation."""
+        effect = "condition" if self.predictor is None else "predictor"
         terms = [
-            f"({'1 + condition' if factor.width == 2 else '1'} | {name})"
+            f"({f'1 + {effect}' if factor.width == 2 else '1'} | {name})"
             for name, factor in (("item", self.item), ("context", self.context))
             if factor.width
         ]
-        return " + ".join(["difference ~ 1" if self.condition is None else "value ~ condition", *self.held, *terms])
+        return " + ".join(["difference ~ 1" if self.effect is None else f"value ~ {effect}", *self.held, *terms])
 
 
 def level_means(values: Floats, codes: Ints) -> Floats:
@@ -121,21 +135,14 @@ def check_crossed_input(
     """
     if outcome not in ("auto", "differences", "observations"):
         raise InputError(f"outcome is {outcome!r}; choose 'auto', 'differences' or 'observations'")
-    y = np.asarray(values, dtype=np.float64)
-    y = y[:, None] if y.ndim == 1 else y
-    if y.ndim != 2 or y.shape[0] == 0 or y.shape[1] == 0:
-        raise InputError(f"values has shape {y.shape}; give observations, or observations by features")
-    if not np.isfinite(y).all():
-        row, feature = np.argwhere(~np.isfinite(y))[0]
-        raise InputError(f"values row {row}, feature {feature} is {y[row, feature]}; leave that observation out")
+    y = _values(values)
     side = _sides(condition, len(y))
     names, table = _covariates(covariates, len(y))
     items, contexts = _codes(item, len(y), "item"), _codes(context, len(y), "context")
     both = (_in_both(items, side), _in_both(contexts, side))
     for name, codes, mine in (("item", items, both[0]), ("context", contexts, both[1])):
         _check_levels(name, codes, side, mine)
-    if len(np.unique(np.column_stack([items, contexts]), axis=0)) == len(both[0]) == len(both[1]):
-        raise InputError("context has the same levels as item; with items alone use permutation_test")
+    _check_apart(items, contexts, "permutation_test")
     cells = pd.factorize(items * len(both[1]) + contexts, sort=True)[0].astype(np.int64)
     size = np.column_stack([np.bincount(cells, weights=s) for s in (side, ~side)])
     lone = (size == 0).any(axis=1)
@@ -161,6 +168,94 @@ def check_crossed_input(
     )
 
 
+def check_crossed_slope_input(
+    values: ArrayLike,
+    predictor: ArrayLike,
+    item: ArrayLike,
+    context: ArrayLike,
+    *,
+    covariates: ArrayLike | pd.DataFrame | None = None,
+) -> CrossedDesign:
+    """Turn the arguments of `crossed_slope_test` into rows and factors.
+
+    Parameters
+    ----------
+    values, predictor, item, context, covariates
+        As `metastable.stats.contexts.crossed_test.crossed_slope_test` takes them.
+
+    Returns
+    -------
+    CrossedDesign
+
+    Raises
+    ------
+    InputError
+        For everything that `crossed_slope_test` lists.
+    """
+    y = _values(values)
+    x, unit = _predictor(predictor, len(y))
+    names, table = _covariates(covariates, len(y))
+    items, contexts = _codes(item, len(y), "item"), _codes(context, len(y), "context")
+    within = (_varies_within(items, x), _varies_within(contexts, x))
+    for name, mine in (("item", within[0]), ("context", within[1])):
+        if mine.sum() < 2 and len(mine) < 3:
+            raise InputError(
+                f"{name} has {len(mine)} level{'' if len(mine) == 1 else 's'} ({int(mine.sum())} with several values "
+                f"of the predictor); to generalize over {name}s takes at least two with several values, or three"
+            )
+    _check_apart(items, contexts, "permutation_test_contrast")
+    base = np.column_stack([np.ones(len(y)), x])
+    held, named, determined = _held(names, table - table.mean(axis=0), is_constant(table), base, of="predictor")
+    factors = []
+    for codes, mine in zip((items, contexts), within, strict=True):
+        n_levels = len(mine)
+        slopes = mine.sum() >= 2 and len(codes) > 2 * n_levels
+        factors.append(Factor(codes, 0 if n_levels == len(codes) else 2 if slopes else 1))
+    return CrossedDesign(
+        y, None, factors[0], factors[1], within, y, x > 0, items, held, named, determined, predictor=x, unit=unit
+    )
+
+
+def _values(values: ArrayLike) -> Floats:
+    y = np.asarray(values, dtype=np.float64)
+    y = y[:, None] if y.ndim == 1 else y
+    if y.ndim != 2 or y.shape[0] == 0 or y.shape[1] == 0:
+        raise InputError(f"values has shape {y.shape}; give observations, or observations by features")
+    if not np.isfinite(y).all():
+        row, feature = np.argwhere(~np.isfinite(y))[0]
+        raise InputError(f"values row {row}, feature {feature} is {y[row, feature]}; leave that observation out")
+    return y
+
+
+def _predictor(predictor: ArrayLike, n: int) -> tuple[Floats, float]:
+    """Take the predictor about its mean in units of its standard deviation; and that."""
+    x = np.asarray(predictor, dtype=np.float64)
+    if x.shape != (n,):
+        raise InputError(f"predictor has shape {x.shape}; give one value for each of the {n} observations")
+    if not np.isfinite(x).all():
+        row = int(np.argmin(np.isfinite(x)))
+        raise InputError(f"predictor row {row} is {x[row]}; leave that observation out")
+    if is_constant(x[:, None])[0]:
+        raise InputError(f"predictor is {x[0]} throughout; give observations at several values of it")
+    unit = float(x.std(ddof=1))
+    return (x - x.mean()) / unit, unit
+
+
+def _varies_within(codes: Ints, x: Floats) -> Bools:
+    """Which levels have several values of the predictor."""
+    low, high = np.full((2, int(codes.max()) + 1), [[np.inf], [-np.inf]])
+    np.minimum.at(low, codes, x)
+    np.maximum.at(high, codes, x)
+    varies: Bools = high - low > ROUNDING
+    return varies
+
+
+def _check_apart(items: Ints, contexts: Ints, alone: str) -> None:
+    n_cells = len(np.unique(np.column_stack([items, contexts]), axis=0))
+    if n_cells == int(items.max()) + 1 == int(contexts.max()) + 1:
+        raise InputError(f"context has the same levels as item; with items alone use {alone}")
+
+
 def _covariates(covariates: ArrayLike | pd.DataFrame | None, n: int) -> tuple[list[str], Floats]:
     """Names and values; columns of an array are z1, z2, ..."""
     if covariates is None:
@@ -177,7 +272,7 @@ def _covariates(covariates: ArrayLike | pd.DataFrame | None, n: int) -> tuple[li
 
 
 def _held(
-    names: list[str], columns: Floats, idle: Bools, base: Floats
+    names: list[str], columns: Floats, idle: Bools, base: Floats, of: str = "condition"
 ) -> tuple[Floats, tuple[str, ...], tuple[str, ...]]:
     """Leave out covariates that do not vary and, by name, those that others determine; the effect comes last in base.
 
@@ -190,7 +285,7 @@ def _held(
     apart = independent_columns(held, base)
     if not apart.all():
         name = named[int(apart.argmin())]
-        raise InputError(f"covariate {name!r} is explained by the condition and the covariates before it; leave it out")
+        raise InputError(f"covariate {name!r} is explained by the {of} and the covariates before it; leave it out")
     return held, named, determined
 
 

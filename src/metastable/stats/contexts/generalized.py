@@ -12,9 +12,16 @@ from numpy.typing import NDArray
 from metastable.errors import InputError
 from metastable.stats.analysis import Family, Ingredients, Progress, Settings
 from metastable.stats.bayes import PRIORS, log_effective_bayes_factor
-from metastable.stats.contexts.crossed_test import CrossedTest, crossed_equivalence, crossed_parts, from_parts
+from metastable.stats.contexts.crossed_test import (
+    CrossedParts,
+    CrossedTest,
+    crossed_equivalence,
+    crossed_parts,
+    crossed_slope_parts,
+    from_parts,
+)
 from metastable.stats.contexts.rotations import rotate_parts
-from metastable.stats.effect_kinds import Effect
+from metastable.stats.effect_kinds import SLOPE, Effect
 from metastable.stats.effects import EffectSize
 from metastable.stats.permutations.permutation import PermutationResult
 from metastable.stats.permutations.relabelings import COUNTED
@@ -36,7 +43,7 @@ class Observations:
     values : ndarray of float64, shape (n_observations, n_features)
         Its values.
     condition : ndarray of bool, shape (n_observations,)
-        True for condition a.
+        True for condition a; not used where there is a predictor.
     item, context : ndarray of int, shape (n_observations,)
         Codes.
     names : tuple of str
@@ -48,6 +55,10 @@ class Observations:
     recorded : pandas.DataFrame of n_observations rows, or None
         All covariates that were recorded. Where `covariates` has none, the details show what holding all of these
         fixed would do.
+    predictor : ndarray of float64, shape (n_observations,), or None
+        A continuous predictor, whose slope is tested in the place of the difference.
+    predictor_name : str
+        What it is called in a formula.
     """
 
     values: Floats
@@ -58,10 +69,15 @@ class Observations:
     measure: str = "value"
     covariates: pd.DataFrame | None = None
     recorded: pd.DataFrame | None = None
+    predictor: NDArray[np.float64] | None = None
+    predictor_name: str = "predictor"
 
     def named(self, formula: str) -> str:
         """Write the names of this design into the formula of `crossed_test`."""
         item, context = self.names
+        if self.predictor is not None:
+            for generic in ("~ predictor +", "(1 + predictor |"):
+                formula = formula.replace(generic, generic.replace("predictor", self.predictor_name))
         for generic, own in (("| item)", f"| {item})"), ("| context)", f"| {context})")):
             formula = formula.replace(generic, own)
         value, right = formula.split(" ~ ")
@@ -106,7 +122,7 @@ def over_both(
     Raises
     ------
     InputError
-        As `crossed_test`.
+        As `crossed_test`, or `crossed_slope_test` where there is a predictor.
     """
     chosen = observations.covariates
     if chosen is not None and chosen.shape[1] == 0:
@@ -141,6 +157,7 @@ def over_both(
         },
         p_tost=crossed_equivalence(test, margin=settings.margin),
         superiority=superiority,
+        beside_size={"correlation": _correlation(test.g)} if effect == SLOPE else {},
         adjusted=adjusted,
         no_adjustment=reason,
         determined=variants["adjusted"].test.determined if held is not None else (),
@@ -184,12 +201,14 @@ class _Variant:
     def columns(self, effect: Effect, suffix: str, family: Family, settings: Settings) -> dict[str, Floats]:
         """Columns of the details, named with a suffix."""
         test, p_perm = self.test, self.permutation.p_perm
+        correlation = {f"correlation_{suffix}": _correlation(test.g)} if effect == SLOPE else {}
         return {
             f"{effect.estimate}_{suffix}": test.estimate,
             f"ci_low_{suffix}": test.low,
             f"ci_high_{suffix}": test.high,
             f"p_{suffix}": test.p,
             f"p_{suffix}_fdr": family.corrected(test.p, settings),
+            **correlation,
             f"{effect.symbol}_{suffix}": test.g,
             f"{effect.size_low}_{suffix}": test.g_low,
             f"{effect.size_high}_{suffix}": test.g_high,
@@ -198,10 +217,22 @@ class _Variant:
         }
 
 
+def _parts(seen: Observations, values: Floats, held: pd.DataFrame | None) -> CrossedParts:
+    if seen.predictor is None:
+        return crossed_parts(values, seen.condition, seen.item, seen.context, covariates=held)
+    return crossed_slope_parts(values, seen.predictor, seen.item, seen.context, covariates=held)
+
+
+def _correlation(d: Floats) -> Floats:
+    """Return the correlation whose d this is."""
+    with np.errstate(invalid="ignore"):
+        return np.where(np.isinf(d), np.sign(d), d / np.sqrt(d**2 + 4.0))
+
+
 def _variant(
     seen: Observations, held: pd.DataFrame | None, family: Family, settings: Settings, progress: Progress
 ) -> _Variant:
-    parts = crossed_parts(seen.values, seen.condition, seen.item, seen.context, covariates=held)
+    parts = _parts(seen, seen.values, held)
     test = from_parts(parts)
     rotated = rotate_parts(
         parts,
@@ -232,7 +263,7 @@ def _all_recorded(seen: Observations) -> tuple[pd.DataFrame | None, str]:
         return None, "no covariate was recorded"
     try:
         # what a design refuses does not depend on the values of its features
-        crossed_parts(np.asarray(seen.values)[:, :1], seen.condition, seen.item, seen.context, covariates=seen.recorded)
+        _parts(seen, np.asarray(seen.values)[:, :1], seen.recorded)
     except InputError as error:
         # an adjustment that the data do not allow is a finding of its own, and the report states it
         return None, str(error)

@@ -12,12 +12,12 @@ from scipy import special
 
 from metastable.errors import InputError
 from metastable.stats.contexts.crossed_input import Outcome
-from metastable.stats.contexts.crossed_test import CrossedParts, crossed_parts
+from metastable.stats.contexts.crossed_test import CrossedParts, crossed_parts, crossed_slope_parts
 from metastable.stats.contexts.strata import Stratum
 from metastable.stats.mixed_models.satterthwaite import t_statistic, two_sided_p
 from metastable.stats.permutations.omnibus import OmnibusResult, p_value
 
-__all__ = ["CrossedFamily", "crossed_family_test", "rotate_parts"]
+__all__ = ["CrossedFamily", "crossed_family_test", "crossed_slope_family_test", "rotate_parts"]
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -139,6 +139,59 @@ def crossed_family_test(
     array([3])
     """
     parts = crossed_parts(values, condition, item, context, outcome=outcome, covariates=covariates)
+    return rotate_parts(
+        parts, family=family, omnibus=omnibus, n_rotations=n_rotations, alpha=alpha, rng=rng, callback=callback
+    )
+
+
+def crossed_slope_family_test(
+    values: ArrayLike,
+    predictor: ArrayLike,
+    item: ArrayLike,
+    context: ArrayLike,
+    *,
+    covariates: ArrayLike | pd.DataFrame | None = None,
+    family: ArrayLike | None = None,
+    omnibus: Mapping[str, Bools] | None = None,
+    n_rotations: int = 10_000,
+    alpha: float = 0.05,
+    rng: int | np.random.Generator | None = None,
+    callback: Progress | None = None,
+) -> CrossedFamily:
+    """Test all features of a family for a slope over items and contexts, with the dependence between features.
+
+    Parameters
+    ----------
+    values, predictor, item, context, covariates
+        As `metastable.stats.crossed_slope_test` takes them.
+    family, omnibus, n_rotations, alpha, rng, callback
+        As `crossed_family_test` takes them.
+
+    Returns
+    -------
+    CrossedFamily
+
+    Raises
+    ------
+    InputError
+        As `crossed_slope_test`, or as `crossed_family_test` for the other arguments.
+
+    Notes
+    -----
+    As `crossed_family_test`: the contexts' slopes are rotated in one stratum, the items' means in the other.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> word, sentence = (axis.ravel() for axis in np.indices((60, 8)))
+    >>> rating = rng.uniform(1, 5, 60)[word]
+    >>> values = rng.normal(size=(480, 20))
+    >>> values[:, 3] += 0.3 * rating
+    >>> found = crossed_slope_family_test(values, rating, word, sentence, n_rotations=999, rng=1)
+    >>> np.flatnonzero(found.p_fwer < 0.05)
+    array([3])
+    """
+    parts = crossed_slope_parts(values, predictor, item, context, covariates=covariates)
     return rotate_parts(
         parts, family=family, omnibus=omnibus, n_rotations=n_rotations, alpha=alpha, rng=rng, callback=callback
     )

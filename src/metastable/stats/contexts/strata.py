@@ -115,10 +115,18 @@ def stratum(design: CrossedDesign, name: str) -> Stratum:
     InputError
         If there are no more levels than what is held fixed, or one of them alone determines a coefficient.
 
+    Notes
+    -----
+    With a predictor in the place of the condition, items are tested by the regression of their means on the predictor
+    (HC3), and contexts by the slope within each of them; items whose means of the predictor are all the same by the
+    slopes within them, and contexts that cannot carry a regression by that of their means.
+
     References
     ----------
     Lorch & Myers (1990), Journal of Experimental Psychology: Learning, Memory, and Cognition 16.
     """
+    if design.predictor is not None:
+        return _slope_stratum(design, name)
     factor, in_both = (design.item, design.in_both[0]) if name == "item" else (design.context, design.in_both[1])
     values, condition = design.values, design.condition
     scale = np.abs(values).max(axis=0)
@@ -143,6 +151,30 @@ def stratum(design: CrossedDesign, name: str) -> Stratum:
         dof = 1.0 / (share**2 / (len(a) - 1) + (1.0 - share) ** 2 / (len(b) - 1))
         f = _f_ratio(_squared_t(a.mean(axis=0) - b.mean(axis=0), total, scale), 1.0, dof)
     return _stratum(f if told else _no_test(rows.shape[1]), rows, side.astype(np.float64), held, name)
+
+
+def _slope_stratum(design: CrossedDesign, name: str) -> Stratum:
+    """Test the slope over a predictor over the levels of one factor."""
+    x, codes = design.predictor, (design.item if name == "item" else design.context).codes
+    if x is None:
+        raise TypeError("the design has no predictor")
+    scale = np.abs(design.values).max(axis=0)
+    of_level = level_means(x[:, None], codes)[:, 0]
+    between = bool(np.ptp(of_level) > ROUNDED_COVARIATE)
+    if name == "context" or not between:
+        own = _own_regressions(design, codes, np.ones(len(design.held), dtype=np.bool_))
+        if own is not None:
+            return _of_effects(*own, scale, name)
+    if not between:
+        raise InputError(
+            f"the slope can be told neither within each {name} nor between them; give more observations of each "
+            f"{name}, or leave out covariates"
+        )
+    rows = level_means(design.values, codes)
+    level = _unrounded(level_means(design.covariates, codes), design)
+    base, told = _base(np.ones((len(rows), 1)), of_level, level)
+    f = _regressed(rows, base, of_level, scale, name) if told else _no_test(rows.shape[1])
+    return _stratum(f, rows, of_level, _orthonormal(base), name)
 
 
 def _stratum(f: FRatio, rows: Floats, effect: Floats, held: Floats, name: str) -> Stratum:
@@ -207,10 +239,10 @@ def _own_regressions(design: CrossedDesign, codes: Ints, inside: Bools) -> tuple
     order = np.argsort(codes, kind="stable")
     for k, rows in enumerate(np.split(order, np.cumsum(np.bincount(codes))[:-1])):
         ones = np.ones((len(rows), 1))
-        if design.condition is None:
+        if design.effect is None:
             base, effect = ones[:, :0], ones
         else:
-            base, effect = ones, design.condition[rows, None].astype(np.float64)
+            base, effect = ones, design.effect[rows, None]
         columns = design.covariates[rows][:, inside]
         # what does not vary within the level is its intercept's
         columns = columns[:, independent_columns(columns - columns.mean(axis=0), base)] if base.size else columns
@@ -240,7 +272,7 @@ def _regressed(rows: Floats, base: Floats, effect: Floats, scale: Floats, name: 
     try:
         fit = robust_regression(rows, np.column_stack([base, effect]))
     except InputError as error:
-        raise InputError(f"over {name}s beside covariates: {error}") from error
+        raise InputError(f"over {name}s{' beside covariates' if base.shape[1] > 1 else ''}: {error}") from error
     return _f_ratio(_squared_t(fit.coefficients[-1], fit.se[-1] ** 2, scale), 1.0, fit.dof)
 
 
@@ -300,11 +332,14 @@ def interaction_with_context(design: CrossedDesign) -> FRatio:
     FRatio
         F of condition by context beside the contexts, with the items (and their own effects of the condition)
         taken as fixed: of complete differences, the mean square of contexts over that of items by contexts. NaN
-        where fewer than two contexts are in both conditions. Covariates are held fixed beside.
+        where fewer than two contexts are in both conditions. Covariates are held fixed beside. With a predictor it
+        is the F of predictor by context beside the slope.
     """
     values, condition, item, context = design.values, design.condition, design.item.codes, design.context.codes
     # in units of their size, so that what an absorbed factor leaves of them by rounding is told as such
     held = design.covariates / np.linalg.norm(design.covariates, axis=0)
+    if design.predictor is not None:
+        return _slope_by_context(design, held)
     if condition is None:
         indicators = np.eye(int(context.max()) + 1)[context]
         if design.item.width == 0:
@@ -326,6 +361,24 @@ def interaction_with_context(design: CrossedDesign) -> FRatio:
     indicators = np.eye(int(context.max()) + 1)[context]
     base = np.column_stack([indicators, side, level_means(held, cells)])
     return _nested_f(level_means(values, cells), None, base, indicators * side[:, None])
+
+
+def _slope_by_context(design: CrossedDesign, held: Floats) -> FRatio:
+    values, x, item, context = design.values, design.predictor, design.item.codes, design.context.codes
+    if x is None or design.in_both[1].sum() < 2:
+        return _no_test(values.shape[1])
+    indicators = np.eye(int(context.max()) + 1)[context]
+    if design.item.width:
+        base = np.column_stack([indicators, x, held])
+        found = _nested_f(values, item, base, indicators * x[:, None])
+        if not np.isnan(found.statistic).all():
+            return found
+    # Items that lie in one context each are what the interaction varies against: each gives its mean.
+    cells = np.unique(np.column_stack([item, context, x]), axis=0, return_inverse=True)[1].astype(np.int64)
+    _, first = np.unique(cells, return_index=True)
+    indicators, x = indicators[first], x[first]
+    base = np.column_stack([indicators, x, level_means(held, cells)])
+    return _nested_f(level_means(values, cells), None, base, indicators * x[:, None])
 
 
 def _orthonormal(columns: Floats) -> Floats:

@@ -144,6 +144,8 @@ for (name in names(models)) {
     for (k in c("y1", "y2", "y3", "z1", "z2")) wide[[k]] <- wide[[paste0(k, ".x")]] - wide[[paste0(k, ".y")]]
     data <- wide
   }
+  # the degrees of freedom of a fit with a variance at its bound depend on where the predictor is zero
+  if ("x" %in% names(data)) data$x <- as.numeric(scale(data$x))
   for (head in paste0("y", 1:3)) {
     formula <- as.formula(paste(head, "~", models[[name]][[4]], "+", models[[name]][[3]]))
     fits[[name]][[head]] <- describe(fit(formula, data), models[[name]][[5]])
