@@ -111,6 +111,7 @@ STUDIES: dict[str, Study] = {
     "slope": _study(
         Design(predictor="rating"), claims=(Claim(measure="count", statement="some heads rise with the rating"),)
     ),
+    "crossed_slope": _study(Design(clustered=True, predictor="rating", unit="word", context="carrier")),
     "packings": _study(Design()),
 }
 
@@ -146,10 +147,6 @@ def _analysis(contrast: Contrast, counts: np.ndarray[Any, Any], options: Options
         "settings": Settings(n_permutations=499, n_resamples=100),
     }
     values = contrast.values(counts.mean(axis=1))
-    if contrast.predictor is not None:
-        return analyse_slope(
-            values, contrast.predictor, FEATURES, condition=contrast.condition, covariates=nuisance, **arguments
-        )
     if contrast.crossing is not None:
         crossing = contrast.crossing
         arguments["contexts"] = Observations(
@@ -157,10 +154,17 @@ def _analysis(contrast: Contrast, counts: np.ndarray[Any, Any], options: Options
             crossing.condition,
             crossing.item,
             crossing.context,
-            names=("word_pair", "carrier"),
+            names=(crossing.item_name.replace(" ", "_"), "carrier"),
             measure="mean count",
             covariates=crossing.covariates[list(options.covariates)] if options.covariates else None,
             recorded=crossing.covariates,
+            predictor=crossing.predictor,
+            predictor_name=contrast.formula,
+        )
+        nuisance = None
+    if contrast.predictor is not None:
+        return analyse_slope(
+            values, contrast.predictor, FEATURES, condition=contrast.condition, covariates=nuisance, **arguments
         )
     return analyse(values, contrast.condition, FEATURES, pair=contrast.pair, **arguments)
 
@@ -266,12 +270,14 @@ def fixed_result(name: str, folder: Path = Path("fixed"), *, scale: float = 1.0,
     options = replace(Options(model="fixed_model", measure="count"), **changed)
     if name == "slope":
         options = replace(options, covariates=("characters",))
-    sequences = _sequences(12, factor=name == "factorial", rated=name == "slope")
+    sequences = _sequences(12, factor=name == "factorial", rated=STUDIES[name].design.predictor is not None)
     if name == "clustered":
         sequences = tuple(
             replace(one, cluster=f"{one.condition}-{number % 8}", pair=None) for number, one in enumerate(sequences)
         )
-    if name == "crossed":
+    if name == "crossed_slope":
+        sequences = tuple(replace(one, cluster=one.identifier, pair=None) for one in sequences)
+    if name in ("crossed", "crossed_slope"):
         sequences = tuple(
             replace(one, identifier=f"{one.identifier}-{place}", context=f"carrier {place}")
             for one in sequences

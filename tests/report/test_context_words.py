@@ -67,6 +67,27 @@ def test_the_adjustment_is_told_over_both(report):
         assert "averaged away, HC3" not in text
 
 
+@pytest.mark.parametrize("covariates", [(), ("zipf",)])
+def test_slopes_are_told_over_both_in_every_section(report, covariates):
+    text, scene = report("crossed_slope", covariates=covariates), Scene(fixed("crossed_slope", covariates=covariates))
+    held = ", with Zipf frequency held fixed" if covariates else ""
+    told = section(text, "Over what the result holds")
+    assert f"is over both unless it says otherwise: 24 words and 5 carriers{held}." in told
+    assert "(concreteness rating by carrier, FDR .05)" in told
+    fixed_effects = "rating + zipf" if covariates else "rating"
+    formula = f"mean count ~ {fixed_effects} + (1 | word) + (1 + rating | carrier)"
+    assert scene.analysis.over_contexts == formula
+    methods = section(text, "Methods")
+    for part in (formula, "499 random rotations", "*F*₂ that of the slopes in the carriers (Lorch & Myers, 1990)"):
+        assert part in methods
+    for word in ("Freedman", "exchang", "relabel", "HC3 intervals", "condition by carrier"):
+        assert word not in methods
+    assert "(omnibus over words and carriers, *p*" in text or "(omnibus over words and carriers, p" in text
+    assert "with the interval of the mixed model" in section(text, "Head by head")
+    assert "over 24 words and 5 carriers" in section(text, "What this sample could find")
+    assert "|*d*|" in section(text, "What this sample could find")
+
+
 @pytest.mark.parametrize("design", ["plain", "paired", "clustered", "slope"])
 def test_designs_without_contexts_have_no_such_section(design, report):
     assert "Over what the result holds" not in report(design)

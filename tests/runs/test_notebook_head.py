@@ -83,6 +83,18 @@ def _groups_in_contexts(rng):
     )
 
 
+def _rated_in_contexts(rng):
+    """Rated words, each in every sentence."""
+    rating = dict(zip([*NEAR, *FAR], rng.normal(size=20), strict=True))
+    rows = [
+        {"cluster": word, "context": f"f{k}", "predictor": rating[word], "text": frame.format(word)}
+        for word in rating
+        for k, frame in enumerate(FRAMES)
+    ]
+    table = pd.DataFrame(rows)
+    return table.assign(length=table["text"].str.len() + rng.normal(size=len(table)))
+
+
 def _slope(rng):
     x = rng.normal(size=24)
     texts = [_text(rng, NEAR if value > 0 else FAR, 4 + int(value > 1)) for value in x]
@@ -100,6 +112,7 @@ DESIGNS = {
     "contexts": (_contexts, {}),
     "contexts_adjusted": (_lengths_in_contexts, {"covariates": ("length",)}),
     "contexts_of_groups": (_groups_in_contexts, {"covariates": ("length",)}),
+    "slopes_in_contexts": (_rated_in_contexts, {"covariates": ("length",)}),
     "slope": (_slope, {}),
     "slope_adjusted": (_slope, {"covariates": ("arousal",)}),
 }
@@ -145,6 +158,7 @@ def test_the_standard_tools_agree_with_every_number_that_they_have(results, desi
         ("contexts", None, ("pingouin ttest", "MixedLM")),
         ("contexts_adjusted", None, ("HC3", "OLS in each", "MixedLM")),
         ("contexts_of_groups", None, ("HC3", "OLS in each")),
+        ("slopes_in_contexts", None, ("HC3", "OLS in each")),
         ("slope_adjusted", None, ("partial_corr", "HC3")),
     ],
 )  # fmt: skip

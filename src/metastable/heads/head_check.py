@@ -539,11 +539,11 @@ def _over_contexts(rows: SideBySide, one: OneHead) -> None:
     values, side, over = np.asarray(seen.values)[:, 0], seen.condition, _rows_over_both(one)
     ratios: dict[str, _Ratio] = {}
     for name, codes, called in (("items", seen.item, "F1"), ("contexts", seen.context, "F2")):
-        if over.names:
+        if over.names or over.continuous:
             of_rows = over.item if name == "items" else over.context
-            own = name == "contexts" and (over.differences or _in_both(side, codes))
+            own = name == "contexts" and (over.differences or over.continuous or _in_both(side, codes))
             found = _own_ratio(over, of_rows) if own else _means_ratio(over, of_rows)
-            missing = "no standard tool has it beside covariates in this design"
+            missing = "no standard tool has it in this design, beside covariates or of slopes"
         else:
             found, missing = _level_ratio(values, side, codes), "levels are partly in both conditions: no tool tests it"
         if found is None:
@@ -582,7 +582,8 @@ class _Ratio:
 class _Rows:
     """What the mixed model over both is of: differences within cells, or observations.
 
-    `effect` is the column of the effect, of ones for differences; `held` has the covariates that the model has.
+    `effect` is the column of the effect, of ones for differences, or the continuous predictor; `held` has the
+    covariates that the model has.
     """
 
     outcome: Floats
@@ -592,6 +593,7 @@ class _Rows:
     item: NDArray[np.intp]
     context: NDArray[np.intp]
     differences: bool
+    continuous: bool = False
 
     @property
     def beside(self) -> str:
@@ -614,9 +616,10 @@ def _rows_over_both(one: OneHead) -> _Rows:
     names = [str(name) for name in table.columns if f" + {name} + " in f"{fixed} + "]
     frame = table[names].reset_index(drop=True).assign(_value=np.asarray(seen.values)[:, 0])
     if not left.startswith("difference"):
+        effect = seen.condition.astype(float) if seen.predictor is None else np.asarray(seen.predictor, dtype=float)
         return _Rows(
-            frame["_value"].to_numpy(), seen.condition.astype(float), frame[names].to_numpy(dtype=float), names,
-            seen.item, seen.context, differences=False,
+            frame["_value"].to_numpy(), effect, frame[names].to_numpy(dtype=float), names,
+            seen.item, seen.context, differences=False, continuous=seen.predictor is not None,
         )  # fmt: skip
 
     def cells(mine: NDArray[np.bool_]) -> pd.DataFrame:
@@ -648,9 +651,10 @@ def _own_ratio(seen: _Rows, codes: NDArray[np.intp]) -> _Ratio | None:
 
 def _means_ratio(seen: _Rows, codes: NDArray[np.intp]) -> _Ratio | None:
     """F of levels' means beside those of covariates, HC3 errors; None where levels are partly in both conditions."""
-    from statsmodels.regression.linear_model import OLS
-
     frame = pd.DataFrame(seen.held).assign(_value=seen.outcome)
+    if seen.continuous:
+        means = frame.assign(_effect=seen.effect).groupby(codes).mean()
+        return _hc3_ratio(means["_value"], [np.ones(len(means)), *means.drop(columns="_value").to_numpy().T])
     means = frame.groupby([codes, seen.effect]).mean()
     both = means.groupby(level=0).size() > 1
     effect = means.index.get_level_values(1).to_numpy()
@@ -660,10 +664,17 @@ def _means_ratio(seen: _Rows, codes: NDArray[np.intp]) -> _Ratio | None:
     elif both.any():
         return None
     first = [] if seen.differences or both.all() else [np.ones(len(means))]
-    columns = np.column_stack([*first, means.drop(columns="_value").to_numpy(), effect])
+    return _hc3_ratio(means["_value"], [*first, *means.drop(columns="_value").to_numpy().T, effect])
+
+
+def _hc3_ratio(outcome: pd.Series[float], columns_of: list[Floats]) -> _Ratio | None:
+    """F of the last column; None where the columns are too many or not independent."""
+    from statsmodels.regression.linear_model import OLS
+
+    columns = np.column_stack(columns_of)
     if len(columns) <= columns.shape[1] or np.linalg.matrix_rank(columns) < columns.shape[1]:
         return None
-    fit = OLS(means["_value"].to_numpy(), columns).fit(cov_type="HC3", use_t=True)
+    fit = OLS(outcome.to_numpy(), columns).fit(cov_type="HC3", use_t=True)
     return _Ratio(float(fit.tvalues[-1]) ** 2, float(fit.pvalues[-1]), "statsmodels OLS(cov_type='HC3') of means (t²)")
 
 

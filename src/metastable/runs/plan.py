@@ -456,6 +456,12 @@ def _from_pilot(
             "lone "
             "head that of the report's section on sensitivity (Fisher's z)."
         )
+        if contrast.crossing is not None:
+            item, context = contrast.crossing.item_name, contrast.crossing.context_name
+            said.append(
+                f"The plan is over {item}s alone, with as many {context}s as the pilot had; a report is over both, and "
+                f"where slopes differ between {context}s it takes more of these, which is not planned here."
+            )
         said += [_SAMPLED.format(share=chosen.share), _OMNIBUS, _COVARIATES]
         return _simulated(
             study, of_slope, "slope", contrast.unit, chosen, said, command, advance, spread=1.0, pilot=folder,

@@ -11,7 +11,7 @@ from metastable.heads.contrasts import Crossing
 from metastable.report.apa import format_g, format_level, format_share, plural
 from metastable.report.run.scene import Scene
 from metastable.report.sections import table
-from metastable.report.words import held_clause
+from metastable.report.words import covariate_name, held_clause
 
 __all__ = ["context_blocks", "contexts_mixed", "contexts_sensitivity", "contexts_tested"]
 
@@ -26,6 +26,11 @@ def _amid(scene: Scene) -> str:
     """Name what is held fixed, as a clause at the end of a sentence; empty where nothing is."""
     held = held_clause(scene.options)
     return f",{held}" if held else ""
+
+
+def _what(scene: Scene) -> str:
+    """Return what is tested: the condition, or the predictor by its name."""
+    return "condition" if scene.contrast.predictor is None else covariate_name(scene.contrast.formula)
 
 
 def context_blocks(scene: Scene) -> Sequence[str]:
@@ -71,13 +76,13 @@ def context_blocks(scene: Scene) -> Sequence[str]:
         f"{context}s are averaged away, but not over both. "
     )
     if heads["p_interaction"].isna().any():
-        told += (
-            f"Whether an effect depends on the {context} cannot be told, for no two {context}s are in both conditions."
+        told += f"Whether an effect depends on the {context} cannot be told, for no two {context}s " + (
+            "are in both conditions." if scene.contrast.predictor is None else "have several values each."
         )
     else:
         told += (
             f"In {format_share(int(below['interaction'].sum()), n)} heads the effect depends on the {context} "
-            f"(condition by {context}, FDR {format_level(alpha)})."
+            f"({_what(scene)} by {context}, FDR {format_level(alpha)})."
         )
     return told, table([f"heads {scene.effect.with_effect}", "of all"], rows, "lr")
 
@@ -118,13 +123,23 @@ def contexts_mixed(scene: Scene) -> str:
     crossing = _crossing(scene)
     return (
         f" Beside these stand *F*₁ over {crossing.item_name}s, *F*₂ over {crossing.context_name}s, min *F*′ of both "
-        f"(Clark, 1973), and the *F* of condition by {crossing.context_name} with {crossing.item_name}s as fixed."
-        + (_held_beside(crossing) if scene.held else "")
+        f"(Clark, 1973), and the *F* of {_what(scene)} by {crossing.context_name} with {crossing.item_name}s as fixed."
+        + _how_beside(scene, crossing)
     )
 
 
-def _held_beside(crossing: Crossing) -> str:
+def _how_beside(scene: Scene, crossing: Crossing) -> str:
+    """Say how F1 and F2 come about, where they are no plain comparisons of means."""
     item, context = crossing.item_name, crossing.context_name
+    if scene.contrast.predictor is not None:
+        beside = f" and on the covariates, which the {context}s' regressions hold fixed too" if scene.held else ""
+        return (
+            f" *F*₁ is that of the regression of the {item}s' means on the predictor{beside} (HC3 errors; MacKinnon & "
+            f"White, 1985), *F*₂ that of the slopes in the {context}s (Lorch & Myers, 1990), or of the regression of "
+            f"their means where the {context}s cannot carry one of their own."
+        )
+    if not scene.held:
+        return ""
     return (
         f" They hold the covariates fixed too: *F*₁ by those of the {item}s (HC3 errors; MacKinnon & White, 1985), "
         f"*F*₂ by a regression in each {context} (Lorch & Myers, 1990), or by the means of {context}s where these "
@@ -138,6 +153,7 @@ def contexts_sensitivity(scene: Scene) -> str:
     size, error, dof = (heads[name].to_numpy(float) for name in (scene.effect.size, "lmm_se", "lmm_dof"))
     # an effect of zero or of no standard deviation does not tell what a standard deviation is
     known = np.isfinite(size) & (size != 0) & np.isfinite(error) & (error > 0)
+    symbol = scene.effect.symbol
     scale = np.abs(heads["lmm_estimate"].to_numpy(float)[known] / size[known])
     reach = special.stdtrit(dof[known], 1 - scene.alpha / 2) + special.stdtrit(dof[known], _POWER)
     detectable = reach * error[known] / scale
@@ -147,7 +163,7 @@ def contexts_sensitivity(scene: Scene) -> str:
     low, middle, high = np.quantile(detectable, [0.0, 0.5, 1.0])
     return (
         f"With the standard errors that were found over {_over(crossing)}, a single test at α = "
-        f"{format_level(scene.alpha)} finds an effect of |*g*| = **{format_g(middle, sign=False)}** with "
+        f"{format_level(scene.alpha)} finds an effect of |*{symbol}*| = **{format_g(middle, sign=False)}** with "
         f"{100 * _POWER:.0f}% power in the median head (from {format_g(low, sign=False)} to "
         f"{format_g(high, sign=False)} over heads); the correction for the number of heads asks for more. "
         f"To find smaller ones takes more {crossing.context_name}s, and not only more {crossing.item_name}s."

@@ -10,6 +10,7 @@ from metastable.report.run.scene import Scene
 from metastable.study import Options
 
 __all__ = [
+    "inference_clause",
     "measured_clause",
     "mixed_clause",
     "model_clause",
@@ -64,9 +65,35 @@ def measured_clause(options: Options) -> str:
     return f"For every attention head and every {asked} we took {what}. Padding was neither key nor query.{changed}"
 
 
+def inference_clause(scene: Scene) -> str:
+    """Say over what inference is."""
+    crossing = scene.contrast.crossing
+    if crossing is None or not scene.analysis.over_contexts:
+        return f"The {scene.contrast.unit} is the unit of inference."
+    return f"Inference is over {crossing.item_name}s and {crossing.context_name}s."
+
+
+def _observed_in_contexts(scene: Scene) -> str:
+    """Say what one observation is where tests are over items and contexts."""
+    crossing, measure = scene.contrast.crossing, scene.measure.name
+    if crossing is None:
+        raise TypeError("the design has no contexts")
+    item, context = crossing.item_name, crossing.context_name
+    if scene.analysis.over_contexts.startswith("difference"):
+        sides = "the two sides" if scene.contrast.pair is not None else "the two conditions"
+        return (
+            f"The mean {measure} of a sequence was taken, and the difference between {sides} of "
+            f"{with_article(item)} in one {context} was one observation."
+        )
+    repeated = "" if item == "sequence" else f" of {with_article(item)}"
+    return f"The mean {measure} of a sequence{repeated} in one {context} was one observation."
+
+
 def observation_clause(scene: Scene) -> str:
     """Say what one observation is, as a sentence in the past."""
     contrast, measure = scene.contrast, scene.measure.name
+    if scene.analysis.over_contexts:
+        return _observed_in_contexts(scene)
     unit, factor = contrast.unit, scene.result.study.design.factor
     if contrast.name == "interaction" and factor is not None:
         first, second = (level.name for level in factor.levels)
