@@ -286,7 +286,8 @@ def rotate_parts(
     # deviates of n_rotations p-values that are spread evenly, the smallest first
     even = -special.ndtri(np.arange(1, n_rotations + 1) / (n_rotations + 1) / 2.0)
 
-    of_context, of_item = fit.part_context + fit.part_residual, fit.part_item + fit.part_residual
+    # a fit that was not found may have a part below zero
+    of_context, of_item = (np.maximum(part + fit.part_residual, 0.0) for part in (fit.part_context, fit.part_item))
     contexts = _ready(parts.contexts, _share(of_context, fit.part_item))
     items = _ready(parts.items, _share(of_item, fit.part_context))
     turns = (_directions(contexts, n_rotations, generator), _directions(items, n_rotations, generator))
