@@ -228,7 +228,7 @@ def slopes(n: int) -> None:
     print(
         f"\nSlopes of 48 rated items in 6 contexts, {n_sets} data sets of {each} features; a covariate goes along with"
     )
-    print("the rating (r = .45): type I error at .05, coverage, and family-wise error of rotations")
+    print("with the rating (r = .45): type I error at .05, coverage, and family-wise error of rotations")
     print("covariate  slope SD  F1 only  F2 only  min F'  crossed  rotations  coverage  family-wise")
     rng = np.random.default_rng(6)
     item, context = (axis.ravel() for axis in np.indices((48, 6)))

@@ -1,8 +1,13 @@
 """What a report says of tests over items and contexts agrees with its tables."""
 
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
 import pytest
 
-from metastable.heads.contrasts import Crossing
+from metastable.heads.crossings import Crossing
+from metastable.report.run.context_words import context_blocks
 from metastable.report.run.scene import Scene
 from metastable.stats.effect_kinds import CONTEXT_COLUMNS
 from tests.report.conftest import fixed
@@ -86,6 +91,48 @@ def test_slopes_are_told_over_both_in_every_section(report, covariates):
     assert "with the interval of the mixed model" in section(text, "Head by head")
     assert "over 24 words and 5 carriers" in section(text, "What this sample could find")
     assert "|*d*|" in section(text, "What this sample could find")
+
+
+@pytest.mark.parametrize(
+    ("context", "reason"),
+    [
+        (np.repeat([0, 1], 4), "no two clips are in both conditions"),
+        (np.tile([0, 1], 4), "the words and the clips leave no observations over to judge it by"),
+    ],
+)
+def test_why_an_interaction_is_not_told_is_what_the_design_lacks(context, reason):
+    result = fixed("crossed")
+    crossing = Crossing(np.repeat([True, False], 4), np.arange(8), context, "word", "clip", pd.DataFrame())
+    analysis = result.analyses[0]
+    untold = replace(analysis, heads=analysis.heads.assign(p_interaction=np.nan))
+    contrast = replace(result.contrasts[0], crossing=crossing)
+    told, _ = context_blocks(Scene(replace(result, contrasts=(contrast,), analyses=(untold,))))
+    assert told.endswith(f"Whether an effect depends on the clip cannot be told, for {reason}.")
+
+
+def test_two_by_two_designs_are_told_over_both(report):
+    text, scene = report("crossed_factorial"), Scene(fixed("crossed_factorial"))
+    told, methods = section(text, "Over what the result holds"), section(text, "Methods")
+    assert "is over both unless it says otherwise: 24 answers and 5 clips." in told
+    assert "(interaction by clip, FDR .05)" in told
+    formula = "difference (near − far) of mean count ~ condition + (1 | answer) + (1 + condition | clip)"
+    assert scene.analysis.over_contexts == formula
+    assert formula in methods
+    one = "The difference of the mean count between near and far of an answer in one clip was one observation."
+    assert one in methods
+    assert [analysis.over_contexts for analysis in scene.result.analyses[1:]] == [
+        "mean count ~ condition + (1 | answer) + (1 + condition | clip)",
+        "difference of mean count ~ 1 + (1 | answer) + (1 | clip)",
+    ]
+
+
+def test_contexts_that_are_averaged_away_are_told_with_the_reason():
+    result = fixed("factorial")
+    reason = "not every answer has both levels of distance in each clip that it is in"
+    contrast = replace(result.contrasts[0], averaged=reason)
+    study = replace(result.study, design=replace(result.study.design, context="clip"))
+    (told,) = context_blocks(Scene(replace(result, study=study, contrasts=(contrast, *result.contrasts[1:]))))
+    assert told.startswith(f"The tests are over answers alone, clips averaged away, since {reason}: the result is one")
 
 
 @pytest.mark.parametrize("design", ["plain", "paired", "clustered", "slope"])

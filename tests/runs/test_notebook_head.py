@@ -83,6 +83,14 @@ def _groups_in_contexts(rng):
     )
 
 
+def _levels_in_contexts(rng):
+    """Words of one condition each, in every sentence, once as it is and once with a word more."""
+    table = pd.concat([_contexts(rng).assign(level=level) for level in "xy"], ignore_index=True)
+    table["text"] += np.where(table["level"] == "y", " indeed", "")
+    table["cluster"] = table["pair"] + table["condition"]
+    return table.assign(length=table["text"].str.len() + rng.normal(size=len(table))).drop(columns="pair")
+
+
 def _rated_in_contexts(rng):
     """Rated words, each in every sentence."""
     rating = dict(zip([*NEAR, *FAR], rng.normal(size=20), strict=True))
@@ -112,6 +120,7 @@ DESIGNS = {
     "contexts": (_contexts, {}),
     "contexts_adjusted": (_lengths_in_contexts, {"covariates": ("length",)}),
     "contexts_of_groups": (_groups_in_contexts, {"covariates": ("length",)}),
+    "levels_in_contexts": (_levels_in_contexts, {"covariates": ("length",)}),
     "slopes_in_contexts": (_rated_in_contexts, {"covariates": ("length",)}),
     "slope": (_slope, {}),
     "slope_adjusted": (_slope, {"covariates": ("arousal",)}),

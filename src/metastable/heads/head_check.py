@@ -611,11 +611,11 @@ def _rows_over_both(one: OneHead) -> _Rows:
     seen = one.observations
     if seen is None:
         raise TypeError("the tests are not over contexts")
-    left, _, fixed = one.analysis.over_contexts.partition(" ~ ")
+    fixed = one.analysis.over_contexts.partition(" ~ ")[2]
     table = pd.DataFrame(index=range(len(seen.condition))) if seen.covariates is None else seen.covariates
     names = [str(name) for name in table.columns if f" + {name} + " in f"{fixed} + "]
     frame = table[names].reset_index(drop=True).assign(_value=np.asarray(seen.values)[:, 0])
-    if not left.startswith("difference"):
+    if not fixed.startswith("1 +"):
         effect = seen.condition.astype(float) if seen.predictor is None else np.asarray(seen.predictor, dtype=float)
         return _Rows(
             frame["_value"].to_numpy(), effect, frame[names].to_numpy(dtype=float), names,

@@ -226,7 +226,7 @@ def observations_of(
     *,
     with_recorded: bool = False,
 ) -> Observations | None:
-    """Sequence by sequence what tests over items and contexts take; None where they are over units.
+    """Row by row what tests over items and contexts take; None where they are over units.
 
     Parameters
     ----------
@@ -247,16 +247,16 @@ def observations_of(
     if crossing is None:
         return None
     return Observations(
-        values=unit_means(cube, features, threshold, options.measure),
+        values=crossing.values(unit_means(cube, features, threshold, options.measure)),
         condition=crossing.condition,
         item=crossing.item,
         context=crossing.context,
         names=(crossing.item_name.replace(" ", "_"), crossing.context_name.replace(" ", "_")),
-        measure=f"mean {call_measure(options.measure)}",
+        measure=f"{crossing.outcome}mean {call_measure(options.measure)}",
         covariates=crossing.covariates[list(options.covariates)] if options.covariates else None,
         recorded=crossing.covariates if with_recorded else None,
         predictor=crossing.predictor,
-        predictor_name=contrast.formula,
+        effect_name=crossing.effect,
     )
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 from scipy import special
 
-from metastable.heads.contrasts import Crossing
+from metastable.heads.crossings import Crossing
 from metastable.report.apa import format_g, format_level, format_share, plural
 from metastable.report.run.scene import Scene
 from metastable.report.sections import table
@@ -29,8 +30,33 @@ def _amid(scene: Scene) -> str:
 
 
 def _what(scene: Scene) -> str:
-    """Return what is tested: the condition, or the predictor by its name."""
-    return "condition" if scene.contrast.predictor is None else covariate_name(scene.contrast.formula)
+    """Return what is tested: the condition, the predictor by its name, or the contrast of a two-by-two design."""
+    return scene.contrast.name if scene.contrast.predictor is None else covariate_name(scene.contrast.formula)
+
+
+def _why_untold(crossing: Crossing) -> str:
+    """Say why there is no interaction with the context, as a clause."""
+    item, context = crossing.item_name, crossing.context_name
+    if crossing.predictor is not None:
+        several = int((pd.Series(crossing.predictor).groupby(crossing.context).agg(np.ptp) > 0).sum())
+        lacking = "have several values of the predictor"
+    else:
+        a, b = (set(crossing.context[side].tolist()) for side in (crossing.condition, ~crossing.condition))
+        several, lacking = len(a & b), "are in both conditions"
+    if several < 2:
+        return f"no two {context}s {lacking}"
+    return f"the {item}s and the {context}s leave no observations over to judge it by"
+
+
+def _averaged(scene: Scene) -> Sequence[str]:
+    """Say that contexts are averaged away, and why; nothing where there are none."""
+    contrast, context = scene.contrast, scene.result.study.design.context
+    if not contrast.averaged:
+        return ()
+    return (
+        f"The tests are over {contrast.unit}s alone, {context}s averaged away, since {contrast.averaged}: the result "
+        f"is one of these {context}s, and others may give another.",
+    )
 
 
 def context_blocks(scene: Scene) -> Sequence[str]:
@@ -47,7 +73,7 @@ def context_blocks(scene: Scene) -> Sequence[str]:
     """
     crossing = scene.contrast.crossing
     if crossing is None:
-        return ()
+        return _averaged(scene)
     item, context = crossing.item_name, crossing.context_name
     heads, alpha = scene.heads, scene.alpha
     n = len(heads)
@@ -76,9 +102,7 @@ def context_blocks(scene: Scene) -> Sequence[str]:
         f"{context}s are averaged away, but not over both. "
     )
     if heads["p_interaction"].isna().any():
-        told += f"Whether an effect depends on the {context} cannot be told, for no two {context}s " + (
-            "are in both conditions." if scene.contrast.predictor is None else "have several values each."
-        )
+        told += f"Whether an effect depends on the {context} cannot be told, for {_why_untold(crossing)}."
     else:
         told += (
             f"In {format_share(int(below['interaction'].sum()), n)} heads the effect depends on the {context} "
@@ -111,7 +135,7 @@ def contexts_tested(scene: Scene) -> str:
 
 def _as_differences(scene: Scene) -> str:
     """Say in what form covariates enter a model of differences; empty where it has none, or is of observations."""
-    if not scene.held or not scene.analysis.over_contexts.startswith("difference"):
+    if not scene.held or " ~ 1 +" not in scene.analysis.over_contexts:
         return ""
     return "; covariates as the differences of their values within a cell"
 

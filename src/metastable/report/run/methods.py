@@ -7,7 +7,7 @@ from metastable.measures import call_measure
 from metastable.report.apa import listed, with_article
 from metastable.report.measure_words import define_measure, measure_words, row_clauses
 from metastable.report.run.scene import Scene
-from metastable.study import Options
+from metastable.study import Factor, Options
 
 __all__ = [
     "inference_clause",
@@ -79,7 +79,10 @@ def _observed_in_contexts(scene: Scene) -> str:
     if crossing is None:
         raise TypeError("the design has no contexts")
     item, context = crossing.item_name, crossing.context_name
-    if scene.analysis.over_contexts.startswith("difference"):
+    factor = scene.result.study.design.factor
+    if factor is not None:
+        return _observed_cells(scene, factor, item, context)
+    if " ~ 1 +" in scene.analysis.over_contexts:
         sides = "the two sides" if scene.contrast.pair is not None else "the two conditions"
         return (
             f"The mean {measure} of a sequence was taken, and the difference between {sides} of "
@@ -87,6 +90,24 @@ def _observed_in_contexts(scene: Scene) -> str:
         )
     repeated = "" if item == "sequence" else f" of {with_article(item)}"
     return f"The mean {measure} of a sequence{repeated} in one {context} was one observation."
+
+
+def _observed_cells(scene: Scene, factor: Factor, item: str, context: str) -> str:
+    """Say what one observation is in a two-by-two design in contexts."""
+    contrast, measure = scene.contrast, scene.measure.name
+    first, second = (level.name for level in factor.levels)
+    of = {
+        "interaction": f"difference of the mean {measure} between {first} and {second}",
+        "condition": f"mean {measure}, averaged over {first} and {second},",
+    }.get(contrast.name, f"mean {measure}")
+    if contrast.pair is None:
+        return f"The {of} of {with_article(item)} in one {context} was one observation."
+    sides = f"{first} and {second}" if contrast.name == factor.name else "the two conditions"
+    averaged = ", averaged over the conditions," if contrast.name == factor.name else ""
+    return (
+        f"The {of}{averaged} of {with_article(item)} in one {context} was taken, and its difference between {sides} "
+        "was one observation."
+    )
 
 
 def observation_clause(scene: Scene) -> str:

@@ -57,8 +57,8 @@ class Observations:
         fixed would do.
     predictor : ndarray of float64, shape (n_observations,), or None
         A continuous predictor, whose slope is tested in the place of the difference.
-    predictor_name : str
-        What it is called in a formula.
+    effect_name : str
+        What is tested is called in a formula; empty for condition or predictor.
     """
 
     values: Floats
@@ -70,14 +70,15 @@ class Observations:
     covariates: pd.DataFrame | None = None
     recorded: pd.DataFrame | None = None
     predictor: NDArray[np.float64] | None = None
-    predictor_name: str = "predictor"
+    effect_name: str = ""
 
     def named(self, formula: str) -> str:
         """Write the names of this design into the formula of `crossed_test`."""
         item, context = self.names
-        if self.predictor is not None:
-            for generic in ("~ predictor +", "(1 + predictor |"):
-                formula = formula.replace(generic, generic.replace("predictor", self.predictor_name))
+        effect = "condition" if self.predictor is None else "predictor"
+        if self.effect_name:
+            for generic in (f"~ {effect} +", f"(1 + {effect} |"):
+                formula = formula.replace(generic, generic.replace(effect, self.effect_name))
         for generic, own in (("| item)", f"| {item})"), ("| context)", f"| {context})")):
             formula = formula.replace(generic, own)
         value, right = formula.split(" ~ ")
