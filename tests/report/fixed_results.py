@@ -111,6 +111,15 @@ STUDIES: dict[str, Study] = {
     "slope": _study(
         Design(predictor="rating"), claims=(Claim(measure="count", statement="some heads rise with the rating"),)
     ),
+    "crossed_slope": _study(Design(clustered=True, predictor="rating", unit="word", context="carrier")),
+    "crossed_factorial": _study(
+        Design(
+            factor=Factor("distance", (Condition("near", "the word is near"), Condition("far", "the word is far"))),
+            unit="answer",
+            context="clip",
+        ),
+        claims=(Claim(contrast="interaction", measure="count", statement="distance matters more for concrete words"),),
+    ),
     "packings": _study(Design()),
 }
 
@@ -146,19 +155,24 @@ def _analysis(contrast: Contrast, counts: np.ndarray[Any, Any], options: Options
         "settings": Settings(n_permutations=499, n_resamples=100),
     }
     values = contrast.values(counts.mean(axis=1))
-    if contrast.predictor is not None:
-        return analyse_slope(
-            values, contrast.predictor, FEATURES, condition=contrast.condition, covariates=nuisance, **arguments
-        )
-    if contrast.crossing is not None and not options.covariates:
+    if contrast.crossing is not None:
         crossing = contrast.crossing
         arguments["contexts"] = Observations(
-            counts.mean(axis=1),
+            crossing.values(counts.mean(axis=1)),
             crossing.condition,
             crossing.item,
             crossing.context,
-            names=("word_pair", "carrier"),
-            measure="mean count",
+            names=(crossing.item_name.replace(" ", "_"), crossing.context_name),
+            measure=f"{crossing.outcome}mean count",
+            covariates=crossing.covariates[list(options.covariates)] if options.covariates else None,
+            recorded=crossing.covariates,
+            predictor=crossing.predictor,
+            effect_name=crossing.effect,
+        )
+        nuisance = None
+    if contrast.predictor is not None:
+        return analyse_slope(
+            values, contrast.predictor, FEATURES, condition=contrast.condition, covariates=nuisance, **arguments
         )
     return analyse(values, contrast.condition, FEATURES, pair=contrast.pair, **arguments)
 
@@ -264,12 +278,15 @@ def fixed_result(name: str, folder: Path = Path("fixed"), *, scale: float = 1.0,
     options = replace(Options(model="fixed_model", measure="count"), **changed)
     if name == "slope":
         options = replace(options, covariates=("characters",))
-    sequences = _sequences(12, factor=name == "factorial", rated=name == "slope")
+    design = study.design
+    sequences = _sequences(12, factor=design.factor is not None, rated=design.predictor is not None)
     if name == "clustered":
         sequences = tuple(
             replace(one, cluster=f"{one.condition}-{number % 8}", pair=None) for number, one in enumerate(sequences)
         )
-    if name == "crossed":
+    if name == "crossed_slope":
+        sequences = tuple(replace(one, cluster=one.identifier, pair=None) for one in sequences)
+    if name in ("crossed", "crossed_slope", "crossed_factorial"):
         sequences = tuple(
             replace(one, identifier=f"{one.identifier}-{place}", context=f"carrier {place}")
             for one in sequences

@@ -69,6 +69,40 @@ def _contexts(rng):
     )
 
 
+def _lengths_in_contexts(rng):
+    table = _contexts(rng)
+    return table.assign(length=table["text"].str.len() + rng.normal(size=len(table)))
+
+
+def _groups_in_contexts(rng):
+    """Words of one condition each, so that the model over both has slopes, which statsmodels has not."""
+    return (
+        _lengths_in_contexts(rng)
+        .rename(columns={"pair": "cluster"})
+        .assign(cluster=lambda table: table["cluster"] + table["condition"])
+    )
+
+
+def _levels_in_contexts(rng):
+    """Words of one condition each, in every sentence, once as it is and once with a word more."""
+    table = pd.concat([_contexts(rng).assign(level=level) for level in "xy"], ignore_index=True)
+    table["text"] += np.where(table["level"] == "y", " indeed", "")
+    table["cluster"] = table["pair"] + table["condition"]
+    return table.assign(length=table["text"].str.len() + rng.normal(size=len(table))).drop(columns="pair")
+
+
+def _rated_in_contexts(rng):
+    """Rated words, each in every sentence."""
+    rating = dict(zip([*NEAR, *FAR], rng.normal(size=20), strict=True))
+    rows = [
+        {"cluster": word, "context": f"f{k}", "predictor": rating[word], "text": frame.format(word)}
+        for word in rating
+        for k, frame in enumerate(FRAMES)
+    ]
+    table = pd.DataFrame(rows)
+    return table.assign(length=table["text"].str.len() + rng.normal(size=len(table)))
+
+
 def _slope(rng):
     x = rng.normal(size=24)
     texts = [_text(rng, NEAR if value > 0 else FAR, 4 + int(value > 1)) for value in x]
@@ -84,6 +118,10 @@ DESIGNS = {
     "levels": (_levels, {}),
     "levels_within": (_levels_within, {}),
     "contexts": (_contexts, {}),
+    "contexts_adjusted": (_lengths_in_contexts, {"covariates": ("length",)}),
+    "contexts_of_groups": (_groups_in_contexts, {"covariates": ("length",)}),
+    "levels_in_contexts": (_levels_in_contexts, {"covariates": ("length",)}),
+    "slopes_in_contexts": (_rated_in_contexts, {"covariates": ("length",)}),
     "slope": (_slope, {}),
     "slope_adjusted": (_slope, {"covariates": ("arousal",)}),
 }
@@ -127,6 +165,9 @@ def test_the_standard_tools_agree_with_every_number_that_they_have(results, desi
         ("levels", "interaction", ("mixed_anova",)),
         ("levels_within", "interaction", ("rm_anova",)),
         ("contexts", None, ("pingouin ttest", "MixedLM")),
+        ("contexts_adjusted", None, ("HC3", "OLS in each", "MixedLM")),
+        ("contexts_of_groups", None, ("HC3", "OLS in each")),
+        ("slopes_in_contexts", None, ("HC3", "OLS in each")),
         ("slope_adjusted", None, ("partial_corr", "HC3")),
     ],
 )  # fmt: skip

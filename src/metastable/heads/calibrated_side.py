@@ -89,7 +89,7 @@ def side_of(counted: Counted, features: pd.DataFrame, options: CalibrationOption
     crossed = None if clustered or contrast.pair is not None else contrast.crossed
     tokens = _token_values(counted, features, options, means, row, crossed)
     contexts: ContextValues | None = None
-    if contrast.crossing is not None and not options.covariates:
+    if contrast.crossing is not None and contrast.predictor is None:
         mine = np.flatnonzero(row >= 0)
         contexts = ContextValues(means[mine], row[mine], contrast.crossing.context[mine])
     return Side(values, cluster, tokens, len(units), contexts)

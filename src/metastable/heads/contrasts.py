@@ -10,41 +10,19 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from metastable.errors import InputError
+from metastable.heads.crossings import (
+    Crossing,
+    average_weights,
+    contexts_vary,
+    crossing_of,
+    factorial_crossings,
+    unsigned,
+    within_halves,
+)
 from metastable.measures import call_measure
 from metastable.study import Condition, Sequence, Study
 
-__all__ = ["Contrast", "Crossing", "contrasts_of"]
-
-
-@dataclass(frozen=True)
-class Crossing:
-    """Items and the contexts that carry them, sequence by sequence: both are draws, and tests are over both.
-
-    Attributes
-    ----------
-    condition : ndarray of bool, shape (n_sequences,)
-        True for a.
-    item, context : ndarray of int, shape (n_sequences,)
-        Codes.
-    item_name, context_name : str
-        What one of each is called: "word pair", "carrier".
-    """
-
-    condition: NDArray[np.bool_]
-    item: NDArray[np.intp]
-    context: NDArray[np.intp]
-    item_name: str
-    context_name: str
-
-    @property
-    def n_items(self) -> int:
-        """Number of items."""
-        return int(self.item.max()) + 1
-
-    @property
-    def n_contexts(self) -> int:
-        """Number of contexts."""
-        return int(self.context.max()) + 1
+__all__ = ["Contrast", "contrasts_of"]
 
 
 @dataclass(frozen=True)
@@ -84,6 +62,8 @@ class Contrast:
         Its name in the formula.
     crossing : Crossing or None
         Items and contexts, where the design has several of both: what the tests are over.
+    averaged : str
+        Why contexts are averaged away, where a design has some and no `crossing`; else empty.
     """
 
     name: str
@@ -102,6 +82,7 @@ class Contrast:
     repeated: NDArray[np.intp] | None = None
     repeated_name: str = ""
     crossing: Crossing | None = None
+    averaged: str = ""
 
     def mixed_formula(self, measure: str, covariates: tuple[str, ...] = ()) -> str:
         """Write the mixed model as lme4 does; `covariates` are nuisance covariates."""
@@ -134,13 +115,6 @@ class Contrast:
         return np.asarray(self.weights @ means)
 
 
-def _average(members: NDArray[np.intp], n_units: int) -> sparse.csr_array:
-    """Weights that average the sequences of each unit; members below 0 belong to none."""
-    inside = np.nonzero(members >= 0)[0]
-    sizes = np.bincount(members[inside], minlength=n_units)
-    return sparse.csr_array((1.0 / sizes[members[inside]], (members[inside], inside)), shape=(n_units, len(members)))
-
-
 def _codes(values: list[str | None], what: str, sequences: tuple[Sequence, ...]) -> NDArray[np.intp]:
     codes = pd.factorize(pd.Series(values, dtype="object"))[0]
     if (codes < 0).any():
@@ -166,30 +140,6 @@ def _blocks(contexts: NDArray[np.intp]) -> NDArray[np.float64]:
     """Sum-to-zero codes of the contexts, shape (n_sequences, n_contexts - 1): blocks of the mixed model."""
     indicators = np.eye(int(contexts.max()) + 1)[contexts]
     return np.asarray(indicators[:, :-1] - indicators[:, -1:], dtype=np.float64)
-
-
-def _vary(contexts: NDArray[np.intp], clusters: NDArray[np.intp]) -> bool:
-    """Whether contexts have several sequences and are not just the clusters by another name."""
-    n_contexts, n_clusters = int(contexts.max()) + 1, int(clusters.max()) + 1
-    n_both = len(np.unique(contexts * n_clusters + clusters))
-    return n_contexts < len(contexts) and not n_both == n_contexts == n_clusters
-
-
-def _crossing(
-    in_a: NDArray[np.bool_],
-    items: NDArray[np.intp],
-    contexts: NDArray[np.intp] | None,
-    names: tuple[str, str],
-) -> Crossing | None:
-    """Items and contexts to generalize over; None where there is one context, or one for each item or sequence."""
-    if contexts is None or not _vary(contexts, items):
-        return None
-    for codes in (items, contexts):
-        sides = [set(codes[side]) for side in (in_a, ~in_a)]
-        # two that are in both conditions, or two in each
-        if len(sides[0] | sides[1]) < 2 or (not sides[0] & sides[1] and min(map(len, sides)) < 2):
-            return None
-    return Crossing(in_a, items, contexts, *names)
 
 
 def _in_formula(noun: str) -> str:
@@ -225,7 +175,7 @@ def _condition_contrast(study: Study, sequences: tuple[Sequence, ...], covariate
             )
         members = pairs * 2 + ~in_a
         n_pairs = int(pairs.max()) + 1
-        weights = _average(members, 2 * n_pairs)
+        weights = average_weights(members, 2 * n_pairs)
         condition = np.arange(2 * n_pairs) % 2 == 0
         pair, unit = np.repeat(np.arange(n_pairs), 2), "pair"
         items = pairs
@@ -243,16 +193,16 @@ def _condition_contrast(study: Study, sequences: tuple[Sequence, ...], covariate
             raise InputError(
                 f"cluster {name!r} has sequences in both conditions; make the study paired, with the cluster as pair"
             )
-        weights, condition, unit = _average(clusters, len(share)), share == 1, "cluster"
+        weights, condition, unit = average_weights(clusters, len(share)), share == 1, "cluster"
         items = clusters
         if int(clusters.max()) + 1 < len(sequences):
             crossed, crossed_name = clusters, _in_formula(study.design.unit or "cluster")
             # A clip in which several questions are asked is a draw too; the sequence is then the residual.
-            if contexts is not None and _vary(contexts, clusters):
+            if contexts is not None and contexts_vary(contexts, clusters):
                 repeated, repeated_name = clusters, crossed_name
                 crossed, crossed_name = contexts, context_name
     else:
-        weights, condition, unit = _average(np.arange(len(sequences)), len(sequences)), in_a, "sequence"
+        weights, condition, unit = average_weights(np.arange(len(sequences)), len(sequences)), in_a, "sequence"
     predictor: NDArray[np.float64] | None = None
     design = np.column_stack([np.ones(len(sequences)), in_a])
     formula = "condition"
@@ -287,9 +237,14 @@ def _condition_contrast(study: Study, sequences: tuple[Sequence, ...], covariate
             crossed_name=crossed_name if crossed is not None else "",
             repeated=repeated,
             repeated_name=repeated_name if repeated is not None else "",
-            crossing=None
-            if predictor is not None
-            else _crossing(in_a, items, contexts, (study.design.unit or unit, context_name)),
+            crossing=crossing_of(
+                in_a,
+                items,
+                contexts,
+                (study.design.unit or unit, context_name),
+                covariates,
+                None if predictor is None else (formula, design[:, 1]),
+            ),
         )
     )
 
@@ -302,6 +257,7 @@ def _factorial_contrasts(
         raise InputError(f"study {study.name} has no second factor")
     a, b = study.conditions
     first, second = factor.levels
+    noun = study.design.unit or "unit"
     units = _codes([s.pair for s in sequences], "pair", sequences)
     n_units = int(units.max()) + 1
     in_a = np.array([s.condition == a.name for s in sequences])
@@ -311,7 +267,7 @@ def _factorial_contrasts(
         return _within_contrasts(study, sequences, covariates, units, in_a, on_first)
     unit_in_a = np.zeros(n_units, dtype=bool)
     unit_in_a[units[in_a]] = True
-    cells = _average(units * 2 + ~on_first, 2 * n_units)
+    cells = average_weights(units * 2 + ~on_first, 2 * n_units)
     if (np.diff(cells.indptr) == 0).any():
         lost = int(np.argmax(np.diff(cells.indptr) == 0)) // 2
         name = sequences[int(np.argmax(units == lost))].pair
@@ -323,6 +279,9 @@ def _factorial_contrasts(
     ones = np.ones(len(sequences))
     interaction = x * z
     means = _mean_covariates(sparse.csr_array(average @ cells), covariates)
+    crossings, averaged = factorial_crossings(
+        factor, (in_a, on_first), units, _context(sequences), (noun, study.design.context), covariates, within=False
+    )
 
     def build(
         name: str,
@@ -338,7 +297,7 @@ def _factorial_contrasts(
                 name=name,
                 a=sides[0],
                 b=sides[1],
-                unit=study.design.unit or "unit",
+                unit=noun,
                 weights=sparse.csr_array(weights),
                 condition=condition,
                 pair=pair,
@@ -347,7 +306,9 @@ def _factorial_contrasts(
                 design=np.column_stack([ones, *columns]),
                 formula=f"condition * {factor.name}",
                 crossed=units,
-                crossed_name=_in_formula(study.design.unit or "unit"),
+                crossed_name=_in_formula(noun),
+                crossing=crossings.get(name),
+                averaged=averaged,
             )
         )
 
@@ -388,19 +349,14 @@ def _within_contrasts(
     (a, b), (first, second) = study.conditions, factor.levels
     n_units = int(units.max()) + 1
     members = (units * 2 + ~in_a) * 2 + ~on_first
-    cells = _average(members, 4 * n_units)
+    cells = average_weights(members, 4 * n_units)
     empty = np.diff(cells.indptr) == 0
     if empty.any():
         name = sequences[int(np.argmax(units == int(np.argmax(empty)) // 4))].pair
         raise InputError(
             f"{name!r} lacks a level of {factor.name} in a condition; give every unit sequences of both levels in both"
         )
-    # rows: the unit's value on side a and on side b; columns: a first, a second, b first, b second
-    halves = {
-        "interaction": np.array([[1.0, -1.0, 0.0, 0.0], [0.0, 0.0, 1.0, -1.0]]),
-        "condition": np.array([[0.5, 0.5, 0.0, 0.0], [0.0, 0.0, 0.5, 0.5]]),
-        factor.name: np.array([[0.5, 0.0, 0.5, 0.0], [0.0, 0.5, 0.0, 0.5]]),
-    }
+    halves = within_halves(factor.name)
     differences = tuple(
         Condition(f"{first.name} − {second.name} in {one.name}", f"difference of {factor.name} among {one.name}")
         for one in (a, b)
@@ -409,13 +365,14 @@ def _within_contrasts(
     x, z = in_a - 0.5, on_first - 0.5
     fixed = {"interaction": [x * z, x, z], "condition": [x, z, x * z], factor.name: [z, x, x * z]}
     noun = study.design.unit or "unit"
+    crossings, averaged = factorial_crossings(
+        factor, (in_a, on_first), units, _context(sequences), (noun, study.design.context), covariates, within=True
+    )
     made = []
     for name, half in halves.items():
         weights = sparse.csr_array(sparse.kron(sparse.eye_array(n_units), half) @ cells)
         # a difference of levels has no covariates: those of its two cells are averaged
-        plain = sparse.csr_array(
-            sparse.kron(sparse.eye_array(n_units), np.abs(half) / np.abs(half).sum(axis=1)[:, None])
-        )
+        plain = sparse.csr_array(sparse.kron(sparse.eye_array(n_units), unsigned(half)))
         made.append(
             _require_two(
                 Contrast(
@@ -434,6 +391,8 @@ def _within_contrasts(
                     crossed_name=_in_formula(noun),
                     repeated=members if len(members) > 4 * n_units else None,
                     repeated_name=f"{_in_formula(noun)}:condition:{factor.name}" if len(members) > 4 * n_units else "",
+                    crossing=crossings.get(name),
+                    averaged=averaged,
                 )
             )
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -535,27 +536,31 @@ def _over_contexts(rows: SideBySide, one: OneHead) -> None:
     row, seen = one.row, one.observations
     if seen is None:
         raise TypeError("the tests are not over contexts")
-    values, side = np.asarray(seen.values)[:, 0], seen.condition
-    ratios = {}
+    values, side, over = np.asarray(seen.values)[:, 0], seen.condition, _rows_over_both(one)
+    ratios: dict[str, _Ratio] = {}
     for name, codes, called in (("items", seen.item, "F1"), ("contexts", seen.context, "F2")):
-        found = _level_ratio(values, side, codes)
+        if over.names or over.continuous:
+            of_rows = over.item if name == "items" else over.context
+            own = name == "contexts" and (over.differences or over.continuous or _in_both(side, codes))
+            found = _own_ratio(over, of_rows) if own else _means_ratio(over, of_rows)
+            missing = "no standard tool has it in this design, beside covariates or of slopes"
+        else:
+            found, missing = _level_ratio(values, side, codes), "levels are partly in both conditions: no tool tests it"
         if found is None:
-            rows.none(
-                f"{called}, over {name}", row[f"f_{name}"], "levels are partly in both conditions: no tool tests it"
-            )
+            rows.none(f"{called}, over {name}{over.beside}", row[f"f_{name}"], missing)
             continue
         ratios[name] = found
-        rows.add(f"{called}, over {name}", row[f"f_{name}"], found[0], "pingouin ttest (t² of the levels' means)")
-        rows.add(f"p of {called}", row[f"p_{name}"], found[2], "pingouin ttest")
+        rows.add(f"{called}, over {name}{over.beside}", row[f"f_{name}"], found.ratio, found.tool)
+        rows.add(f"p of {called}{over.beside}", row[f"p_{name}"], found.p, found.tool)
     if len(ratios) == 2:
-        (f1, _, _), (f2, _, _) = ratios["items"], ratios["contexts"]
-        rows.add("min F′", row["min_f"], f1 * f2 / (f1 + f2), "pingouin ttest (F1 F2 / (F1 + F2), Clark 1973)")
+        f1, f2 = ratios["items"].ratio, ratios["contexts"].ratio
+        rows.add("min F′", row["min_f"], f1 * f2 / (f1 + f2), f"{ratios['items'].tool}: F1 F2 / (F1 + F2), Clark 1973")
     rows.none(
         "p over items and contexts", row["p_perm"], "no standard tool rotates the effects of both; lme4 has the t"
     )
     rows.none("log10 BF10", row["log10_bf10"], "no standard tool has that of a mixed model's t")
     if len(values) <= _CROSSED_ROWS:
-        _crossed(rows, one, values, side)
+        _crossed(rows, one, over)
     else:
         rows.none(
             "mixed model over both, estimate", row["lmm_estimate"],
@@ -564,8 +569,117 @@ def _over_contexts(rows: SideBySide, one: OneHead) -> None:
         )  # fmt: skip
 
 
-def _level_ratio(values: Floats, side: NDArray[np.bool_], codes: NDArray[np.intp]) -> tuple[float, float, float] | None:
-    """F, its lower degrees of freedom and p over the means of levels; None where some levels are in both conditions."""
+@dataclass(frozen=True)
+class _Ratio:
+    """An F over items or over contexts, and who computed it."""
+
+    ratio: float
+    p: float
+    tool: str
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """What the mixed model over both is of: differences within cells, or observations.
+
+    `effect` is the column of the effect, of ones for differences, or the continuous predictor; `held` has the
+    covariates that the model has.
+    """
+
+    outcome: Floats
+    effect: Floats
+    held: Floats
+    names: list[str]
+    item: NDArray[np.intp]
+    context: NDArray[np.intp]
+    differences: bool
+    continuous: bool = False
+
+    @property
+    def beside(self) -> str:
+        """Which covariates are held fixed, as a clause."""
+        return f" with {', '.join(self.names)} held fixed" if self.names else ""
+
+    @property
+    def design(self) -> Floats:
+        """Fixed effects, that of the effect last."""
+        first = [] if self.differences else [np.ones(len(self.outcome))]
+        return np.column_stack([*first, self.held, self.effect])
+
+
+def _rows_over_both(one: OneHead) -> _Rows:
+    seen = one.observations
+    if seen is None:
+        raise TypeError("the tests are not over contexts")
+    fixed = one.analysis.over_contexts.partition(" ~ ")[2]
+    table = pd.DataFrame(index=range(len(seen.condition))) if seen.covariates is None else seen.covariates
+    names = [str(name) for name in table.columns if f" + {name} + " in f"{fixed} + "]
+    frame = table[names].reset_index(drop=True).assign(_value=np.asarray(seen.values)[:, 0])
+    if not fixed.startswith("1 +"):
+        effect = seen.condition.astype(float) if seen.predictor is None else np.asarray(seen.predictor, dtype=float)
+        return _Rows(
+            frame["_value"].to_numpy(), effect, frame[names].to_numpy(dtype=float), names,
+            seen.item, seen.context, differences=False, continuous=seen.predictor is not None,
+        )  # fmt: skip
+
+    def cells(mine: NDArray[np.bool_]) -> pd.DataFrame:
+        return frame[mine].groupby([seen.item[mine], seen.context[mine]]).mean()
+
+    gap = cells(seen.condition) - cells(~seen.condition)
+    item, context = (gap.index.get_level_values(place).to_numpy() for place in (0, 1))
+    return _Rows(
+        gap["_value"].to_numpy(), np.ones(len(gap)), gap[names].to_numpy(dtype=float), names, item, context,
+        differences=True,
+    )  # fmt: skip
+
+
+def _own_ratio(seen: _Rows, codes: NDArray[np.intp]) -> _Ratio | None:
+    """F of the effects of a regression in each level; None where a level cannot carry one."""
+    from scipy import stats
+    from statsmodels.regression.linear_model import OLS
+
+    effects = []
+    for code in np.unique(codes):
+        mine = codes == code
+        columns = seen.design[mine]
+        if len(columns) <= columns.shape[1] or np.linalg.matrix_rank(columns) < columns.shape[1]:
+            return None
+        effects.append(OLS(seen.outcome[mine], columns).fit().params[-1])
+    found = stats.ttest_1samp(effects, 0.0)
+    return _Ratio(float(found.statistic) ** 2, float(found.pvalue), "statsmodels OLS in each, scipy ttest_1samp (t²)")
+
+
+def _means_ratio(seen: _Rows, codes: NDArray[np.intp]) -> _Ratio | None:
+    """F of levels' means beside those of covariates, HC3 errors; None where levels are partly in both conditions."""
+    frame = pd.DataFrame(seen.held).assign(_value=seen.outcome)
+    if seen.continuous:
+        means = frame.assign(_effect=seen.effect).groupby(codes).mean()
+        return _hc3_ratio(means["_value"], [np.ones(len(means)), *means.drop(columns="_value").to_numpy().T])
+    means = frame.groupby([codes, seen.effect]).mean()
+    both = means.groupby(level=0).size() > 1
+    effect = means.index.get_level_values(1).to_numpy()
+    if both.all():
+        of_a, of_b = (means[effect == one].droplevel(1) for one in (1.0, 0.0))
+        means, effect = of_a - of_b, np.ones(len(of_a))
+    elif both.any():
+        return None
+    first = [] if seen.differences or both.all() else [np.ones(len(means))]
+    return _hc3_ratio(means["_value"], [*first, *means.drop(columns="_value").to_numpy().T, effect])
+
+
+def _hc3_ratio(outcome: pd.Series[float], columns_of: list[Floats]) -> _Ratio | None:
+    """F of the last column; None where the columns are too many or not independent."""
+    from statsmodels.regression.linear_model import OLS
+
+    columns = np.column_stack(columns_of)
+    if len(columns) <= columns.shape[1] or np.linalg.matrix_rank(columns) < columns.shape[1]:
+        return None
+    fit = OLS(outcome.to_numpy(), columns).fit(cov_type="HC3", use_t=True)
+    return _Ratio(float(fit.tvalues[-1]) ** 2, float(fit.pvalues[-1]), "statsmodels OLS(cov_type='HC3') of means (t²)")
+
+
+def _level_ratio(values: Floats, side: NDArray[np.bool_], codes: NDArray[np.intp]) -> _Ratio | None:
+    """F and p over the means of levels; None where some levels are in both conditions."""
     import pingouin
 
     frame = pd.DataFrame({"value": values, "side": side, "level": codes})
@@ -577,26 +691,21 @@ def _level_ratio(values: Floats, side: NDArray[np.bool_], codes: NDArray[np.intp
         found = pingouin.ttest(means[True].dropna(), means[False].dropna(), correction=True)
     else:
         return None
-    return cell(found, "T") ** 2, cell(found, "dof"), cell(found, "p-val")
+    return _Ratio(cell(found, "T") ** 2, cell(found, "p-val"), "pingouin ttest (t² of the levels' means)")
 
 
-def _crossed(rows: SideBySide, one: OneHead, values: Floats, side: NDArray[np.bool_]) -> None:
+def _in_both(side: NDArray[np.bool_], codes: NDArray[np.intp]) -> bool:
+    return set(codes[side].tolist()) == set(codes[~side].tolist())
+
+
+def _crossed(rows: SideBySide, one: OneHead, over: _Rows) -> None:
     from statsmodels.regression.mixed_linear_model import MixedLM
 
     row, seen = one.row, one.observations
     if seen is None:
         raise TypeError("the tests are not over contexts")
-    formula = one.analysis.over_contexts.partition(" ~ ")
-    if formula[0].startswith("difference"):
-        cells = pd.DataFrame({"v": values, "s": side, "i": seen.item, "c": seen.context})
-        wide = cells.pivot_table(index=["i", "c"], columns="s", values="v")
-        outcome = (wide[True] - wide[False]).to_numpy()
-        item, context = (wide.index.get_level_values(name).to_numpy() for name in ("i", "c"))
-        design, at, x = np.ones((len(outcome), 1)), 0, np.ones(len(outcome))
-    else:
-        outcome, item, context = values, seen.item, seen.context
-        design, at, x = np.column_stack([np.ones(len(values)), side]), 1, side.astype(float)
-    if "1 + condition" in formula[2]:
+    fixed = one.analysis.over_contexts.partition(" ~ ")[2]
+    if "(1 + " in fixed:
         rows.none(
             "mixed model over both, estimate", row["lmm_estimate"],
             "statsmodels has no correlated random slopes of two crossed factors; R's lme4 fits it: "
@@ -604,15 +713,16 @@ def _crossed(rows: SideBySide, one: OneHead, values: Floats, side: NDArray[np.bo
         )  # fmt: skip
         return
     matrices = {
-        name: {0: _indicators(codes) * (x[:, None] if at == 0 else 1.0)}
-        for name, codes in zip(seen.names, (item, context), strict=True)
-        if f"| {name})" in formula[2]
+        name: {0: _indicators(codes)}
+        for name, codes in zip(seen.names, (over.item, over.context), strict=True)
+        if f"| {name})" in fixed
     }
-    unit = float(outcome.std()) or 1.0
-    groups = np.zeros(len(outcome), dtype=int)
-    fit = _fit(rows, one, MixedLM(outcome / unit, design, groups=groups, exog_re=None, exog_vc=_components(matrices)))
+    unit = float(over.outcome.std()) or 1.0
+    groups, design = np.zeros(len(over.outcome), dtype=int), over.design
+    model = MixedLM(over.outcome / unit, design, groups=groups, exog_re=None, exog_vc=_components(matrices))
+    fit = _fit(rows, one, model)
     if fit is not None:
-        _fitted(rows, one, fit, at, unit, "mixed model over both")
+        _fitted(rows, one, fit, design.shape[1] - 1, unit, f"mixed model over both{over.beside}")
 
 
 def _corrected(rows: SideBySide, one: OneHead) -> None:

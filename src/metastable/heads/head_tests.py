@@ -218,19 +218,45 @@ def token_rows(
 
 
 def observations_of(
-    cube: xr.Dataset, features: pd.DataFrame, threshold: float, contrast: Contrast, options: Options
+    cube: xr.Dataset,
+    features: pd.DataFrame,
+    threshold: float,
+    contrast: Contrast,
+    options: Options,
+    *,
+    with_recorded: bool = False,
 ) -> Observations | None:
-    """Sequence by sequence what tests over items and contexts take; None where they are over units."""
+    """Row by row what tests over items and contexts take; None where they are over units.
+
+    Parameters
+    ----------
+    cube, contrast, options
+        As `analyse_cube` takes them.
+    features : pandas.DataFrame of n_features rows
+        With columns ``site, layer, head``.
+    threshold : float
+        One of the cube's thresholds.
+    with_recorded : bool
+        Whether all recorded covariates are given too, to hold them fixed beside.
+
+    Returns
+    -------
+    Observations or None
+    """
     crossing = contrast.crossing
-    if crossing is None or options.covariates:
+    if crossing is None:
         return None
     return Observations(
-        values=unit_means(cube, features, threshold, options.measure),
+        values=crossing.values(unit_means(cube, features, threshold, options.measure)),
         condition=crossing.condition,
         item=crossing.item,
         context=crossing.context,
         names=(crossing.item_name.replace(" ", "_"), crossing.context_name.replace(" ", "_")),
-        measure=f"mean {call_measure(options.measure)}",
+        measure=f"{crossing.outcome}mean {call_measure(options.measure)}",
+        covariates=crossing.covariates[list(options.covariates)] if options.covariates else None,
+        recorded=crossing.covariates if with_recorded else None,
+        predictor=crossing.predictor,
+        effect_name=crossing.effect,
     )
 
 
@@ -315,7 +341,7 @@ def analyse_cube(
             advance(int(100 * (2 * index + part + done / max(total, 1))), 200 * len(thresholds))
 
         values = contrast.values(unit_means(cube, features, threshold, measure))
-        observations = observations_of(cube, features, threshold, contrast, options)
+        observations = observations_of(cube, features, threshold, contrast, options, with_recorded=beside_covariates)
         arguments: dict[str, Any] = {
             "threshold": threshold,
             "measure": measure,
@@ -338,16 +364,22 @@ def analyse_cube(
                     contrast.condition,
                     features,
                     pair=contrast.pair,
-                    covariates=nuisance,
+                    covariates=nuisance if observations is None else None,
                     contexts=observations,
                     **arguments,
                 )
             )
         else:
-            held = contrast.covariates[list(options.covariates)]
+            held = contrast.covariates[list(options.covariates)] if observations is None else None
             analyses.append(
                 analyse_slope(
-                    values, contrast.predictor, features, condition=contrast.condition, covariates=held, **arguments
+                    values,
+                    contrast.predictor,
+                    features,
+                    condition=contrast.condition,
+                    covariates=held,
+                    contexts=observations,
+                    **arguments,
                 )
             )
     return join_analyses(analyses).naming((contrast.a.name, contrast.b.name))
@@ -493,9 +525,8 @@ def power_of(cube: xr.Dataset, contrast: Contrast, options: Options, advance: Ad
     values = unit_values(cube, contrast, options)
     varied = np.ptp(values, axis=0) > 0
     # of a slope, and over contexts, the report says by formula what the sample could find
-    over_contexts = contrast.crossing is not None and not options.covariates
     if (
-        over_contexts
+        contrast.crossing is not None
         or contrast.predictor is not None
         or min(contrast.n_a, contrast.n_b) < _LEAST_UNITS
         or not varied.any()

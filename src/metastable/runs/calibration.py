@@ -24,6 +24,7 @@ from metastable.runs.clock import Clock
 from metastable.runs.study import count_study
 from metastable.runs.writing_alone import writing_alone
 from metastable.stats.simulation.calibrating import calibrate
+from metastable.stats.simulation.context_splits import CONTEXT_TESTS
 from metastable.stats.simulation.further import FURTHER, Further
 from metastable.study import Options, Study
 
@@ -53,7 +54,7 @@ def _further(counted: Counted, features: pd.DataFrame, options: CalibrationOptio
     if contrast.pair is not None:
         without |= {"slope", "slope with covariate"}
     if not contexts:
-        without.add("contexts")
+        without |= set(CONTEXT_TESTS)
     names = [name for name in FURTHER if name not in without]
     if options.joint:
         if not joint_fits(contrast, features, counted.options.measure):

@@ -442,9 +442,15 @@ def _from_pilot(
     family = pd.factorize(features["site"])[0]
     varied = np.ptp(pilot.values, axis=0) > 0
     n_heads = int(np.bincount(family[varied]).max()) if varied.any() else 0
-    if contrast.crossing is not None and not pilot.record.options.covariates:
+    if contrast.crossing is not None and contrast.predictor is None and study.design.factor is None:
         return _over_contexts(study, pilot, chosen, folder, command, n_heads)
     said = [_read(pilot, folder)]
+    if contrast.crossing is not None:
+        item, context = contrast.crossing.item_name, contrast.crossing.context_name
+        said.append(
+            f"The plan is over {item}s alone, with as many {context}s as the pilot had; a report is over both, and "
+            f"where effects differ between {context}s it takes more of these too, which is not planned here."
+        )
     if contrast.predictor is not None:
         if chosen.ratio is not None:
             raise InputError(f"--ratio: {study.name} has no two groups of units; leave it out")
@@ -607,6 +613,7 @@ def _over_contexts(
         f"is "
         "simulated.",
         f"Every {item} is read in every {context}.",
+        _COVARIATES,
         *(_fewest_contexts(spread, effect, chosen, item, context) for effect in chosen.effect),
     ]
     return PlanFound(

@@ -13,9 +13,11 @@ from .bootstrap import bootstrap_g as bootstrap_g
 from .bootstrap import bootstrap_slope as bootstrap_slope
 from .contexts.crossed_test import CrossedTest as CrossedTest
 from .contexts.crossed_test import crossed_equivalence as crossed_equivalence
+from .contexts.crossed_test import crossed_slope_test as crossed_slope_test
 from .contexts.crossed_test import crossed_test as crossed_test
 from .contexts.rotations import CrossedFamily as CrossedFamily
 from .contexts.rotations import crossed_family_test as crossed_family_test
+from .contexts.rotations import crossed_slope_family_test as crossed_slope_family_test
 from .corrections import adjust_p_values as adjust_p_values
 from .corrections import null_proportion as null_proportion
 from .difference import analyse as analyse

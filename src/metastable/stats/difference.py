@@ -23,7 +23,7 @@ from metastable.stats.analysis import (
 )
 from metastable.stats.bayes import PRIORS, log_difference_bayes_factor
 from metastable.stats.bootstrap import bootstrap_g
-from metastable.stats.contexts.generalized import Observations, generalized
+from metastable.stats.contexts.generalized import Observations, over_both
 from metastable.stats.effect_kinds import DIFFERENCE
 from metastable.stats.effects import EffectSize, hedges_g, mean_difference, small_sample_factor, welch_p
 from metastable.stats.equivalence import equivalence_test
@@ -97,8 +97,9 @@ def analyse(
         All covariates that were recorded. Where `covariates` has none, the details show what holding all of these
         fixed would do.
     contexts : Observations or None
-        Every observation with its item and its context. The tests are then over both, as
-        `metastable.stats.contexts.generalized.generalized` has them, and not over the units alone.
+        Every observation with its item, its context and its covariates. The tests are then over both, as
+        `metastable.stats.contexts.generalized.over_both` has them, and not over the units alone; `covariates` and
+        `recorded` of the units are then those of the observations.
     settings : Settings or None
         Choices made before looking.
     on_permutations, on_models : callable or None
@@ -107,15 +108,16 @@ def analyse(
     Returns
     -------
     Analysis
-        Of `metastable.stats.effect_kinds.DIFFERENCE`. ``g_low, g_high`` are of `bootstrap_g`. The details hold for both
-        suffixes ``unadjusted`` and ``adjusted``: ``difference_, ci_low_, ci_high_, p_`` (Welch's or the paired t, HC3),
+        Of `metastable.stats.effect_kinds.DIFFERENCE`. ``g_low, g_high`` are of `bootstrap_g`, or over contexts of
+        `crossed_test`, as are then the p-values. The details hold for both suffixes ``unadjusted`` and ``adjusted``:
+        ``difference_, ci_low_, ci_high_, p_`` (Welch's or the paired t, HC3; over contexts the mixed model's),
         ``p_..._fdr``, ``g_, g_low_, g_high_``, ``p_perm_`` and ``p_perm_..._fdr``. One of the two is what ``heads``
         holds.
 
     Raises
     ------
     InputError
-        If there are both `contexts` and `covariates`. For what `permutation_test`, `fit_mixed_models` and
+        If there are both `contexts` and `covariates` of units. For what `permutation_test`, `fit_mixed_models` and
         `crossed_test` refuse: NaN, a condition with one unit, a pair without its partner, a covariate collinear with
         the condition.
 
@@ -144,6 +146,31 @@ def analyse(
          2     3 equivalent
     """
     settings, family = settings or Settings(), Family(features)
+    if contexts is None:
+        found = _over_units(values, condition, pair, block, covariates, recorded, family, settings, on_permutations)
+    else:
+        if covariates is not None:
+            raise InputError(
+                "with contexts the covariates are those of the observations; give them as Observations(covariates=...)"
+            )
+        superiority = probability_of_superiority(values, condition, pair=pair)
+        found = over_both(contexts, DIFFERENCE, superiority, family, settings, on_permutations)
+    described = Described(values, condition, medians, threshold, measure)
+    return assemble(found, described, family, tokens=tokens, settings=settings, on_models=on_models)
+
+
+def _over_units(
+    values: Floats,
+    condition: NDArray[np.bool_],
+    pair: NDArray[np.integer] | None,
+    block: NDArray[np.integer] | None,
+    covariates: pd.DataFrame | NDArray[np.float64] | None,
+    recorded: pd.DataFrame | None,
+    family: Family,
+    settings: Settings,
+    on_permutations: Progress | None,
+) -> Ingredients:
+    """Run the tests over units, with and without covariates."""
     chosen = None if covariates is None else covariate_frame(covariates)
     if chosen is not None and chosen.shape[1] == 0:
         chosen = None
@@ -166,7 +193,7 @@ def analyse(
 
         held = beside if name == "adjusted" else None
         fewer = replace(
-            settings, n_permutations=relabelings_beside(settings.n_permutations, len(features), settings.alpha)
+            settings, n_permutations=relabelings_beside(settings.n_permutations, len(family.features), settings.alpha)
         )
         mine = settings if part == 0 or held is None else fewer
         variants[name] = _variant(values, condition, held, pair, block, family, mine, tell)
@@ -176,7 +203,7 @@ def analyse(
         if name in variants:
             adjusted |= variants[name].columns(name, family, settings)
     held_columns = None if main_held is None else main_held.to_numpy(dtype=np.float64)
-    found = Ingredients(
+    return Ingredients(
         effect=DIFFERENCE,
         estimate=main.estimate,
         size=main.size,
@@ -191,12 +218,6 @@ def analyse(
         no_adjustment=reason,
         determined=determined,
     )
-    if contexts is not None:
-        if covariates is not None:
-            raise InputError("tests over contexts hold no covariates fixed; leave out the covariates or the contexts")
-        found = generalized(found, contexts, family, settings)
-    described = Described(values, condition, medians, threshold, measure)
-    return assemble(found, described, family, tokens=tokens, settings=settings, on_models=on_models)
 
 
 # A jackknife over fewer units says nothing.

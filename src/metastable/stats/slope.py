@@ -25,6 +25,7 @@ from metastable.stats.analysis import (
 )
 from metastable.stats.bayes import PRIORS, log_slope_bayes_factor
 from metastable.stats.bootstrap import bootstrap_slope, jackknife_error
+from metastable.stats.contexts.generalized import Observations, over_both
 from metastable.stats.correlation import (
     PartialCorrelation,
     correlation_equivalence,
@@ -168,6 +169,7 @@ def analyse_slope(
     tokens: TokenRows | None = None,
     covariates: pd.DataFrame | None = None,
     recorded: pd.DataFrame | None = None,
+    contexts: Observations | None = None,
     settings: Settings | None = None,
     on_permutations: Progress | None = None,
     on_models: Progress | None = None,
@@ -199,6 +201,9 @@ def analyse_slope(
     recorded : pandas.DataFrame of n_units rows, or None
         All covariates that were recorded. Where `covariates` has none, the details show what holding all of these
         fixed would do; where it has some, what the tests without them say.
+    contexts : Observations or None
+        Every observation with its item, its context, its predictor and its covariates. The tests are then over both,
+        as `metastable.stats.contexts.generalized.over_both` has them, and not over the units alone.
     settings : Settings or None
         Choices made before looking.
     on_permutations, on_models : callable or None
@@ -221,6 +226,7 @@ def analyse_slope(
         and in ``details``, beside those of `metastable.stats.analysis.assemble`, ``correlation`` and for both
         suffixes ``unadjusted`` and ``adjusted``: ``slope_, ci_low_, ci_high_, p_`` (HC3), ``p_..._fdr``,
         ``correlation_, d_, d_low_, d_high_, p_perm_`` and ``p_perm_..._fdr``. One of the two is what ``heads`` holds.
+        Over contexts all of these are of the mixed model over both and of rotations (`crossed_slope_test`).
 
     Raises
     ------
@@ -237,6 +243,32 @@ def analyse_slope(
     once.
     """
     settings, family = settings or Settings(), Family(features)
+    if contexts is None:
+        found = _over_units(values, predictor, condition, covariates, recorded, family, settings, on_permutations)
+    else:
+        if contexts.predictor is None:
+            raise InputError("the observations in contexts have no predictor; give Observations(predictor=...)")
+        if covariates is not None and covariates.shape[1]:
+            raise InputError(
+                "with contexts the covariates are those of the observations; give them as Observations(covariates=...)"
+            )
+        superiority = probability_of_superiority(values, condition)
+        found = over_both(contexts, SLOPE, superiority, family, settings, on_permutations)
+    described = Described(values, condition, medians, threshold, measure)
+    return assemble(found, described, family, tokens=tokens, settings=settings, on_models=on_models)
+
+
+def _over_units(
+    values: Floats,
+    predictor: Floats,
+    condition: NDArray[np.bool_],
+    covariates: pd.DataFrame | None,
+    recorded: pd.DataFrame | None,
+    family: Family,
+    settings: Settings,
+    on_permutations: Progress | None,
+) -> Ingredients:
+    """Run the tests over units, with and without covariates."""
     n_units = len(values)
     chosen = _matrix(covariates, n_units)
     other, reason = (None, "") if chosen is not None else _all_recorded(values, predictor, recorded)
@@ -257,7 +289,7 @@ def analyse_slope(
         if name in variants:
             adjusted |= variants[name].columns(name, family, settings)
     correlation, slopes = main.correlation, main.slopes
-    found = Ingredients(
+    return Ingredients(
         effect=SLOPE,
         estimate=EffectSize(slopes.estimate, slopes.low, slopes.high, correlation.flat),
         size=main.effect,
@@ -277,8 +309,6 @@ def analyse_slope(
         no_adjustment=reason,
         determined=() if beside is None else _determined(beside),
     )
-    described = Described(values, condition, medians, threshold, measure)
-    return assemble(found, described, family, tokens=tokens, settings=settings, on_models=on_models)
 
 
 def _matrix(covariates: pd.DataFrame | None, n_units: int) -> Floats | None:

@@ -99,6 +99,16 @@ def test_an_effect_that_differs_between_contexts_is_none_over_them():
     assert over_both < 0.08
 
 
+def test_beside_a_covariate_that_goes_along_the_tests_over_both_keep_their_level():
+    means, contexts = _in_contexts()
+    tests = Further(("contexts with covariate",), n_permutations=200)
+    table = rates(tests, means, contexts=contexts, paired=True, n_model_splits=30)
+    for name in ("contexts with covariate", "contexts with covariate: mixed model"):
+        assert table.loc[(name, "null"), "low"] <= 0.05, name
+    for name in ("contexts", "contexts: mixed model"):
+        assert (name, "null") not in table.index
+
+
 def test_contexts_are_tried_on_units_of_their_own_halves_and_on_clusters():
     means, contexts = _in_contexts(n_units=16, n_contexts=4, n_features=3)
     table = rates(Further(("contexts",), n_permutations=99), means, contexts=contexts, n_model_splits=4)

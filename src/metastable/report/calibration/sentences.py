@@ -122,7 +122,7 @@ def _over_contexts(result: CalibrationResult) -> str:
     return (
         f"; and the tests over {crossing.item_name}s and *contexts* of a difference that is drawn anew for each "
         f"{crossing.context_name}, with a standard deviation of {VARIES:g} and a mean of zero over all that might have "
-        "been drawn"
+        "been drawn, also beside a covariate as above"
     )
 
 

@@ -24,7 +24,7 @@ from metastable.report.run.effect_words import EffectWords, MethodClauses
 from metastable.report.run.methods import observation_clause, relabelings_clause
 from metastable.report.run.scene import Scene
 from metastable.report.sides import units_text
-from metastable.report.words import covariate_name
+from metastable.report.words import covariate_name, held_clause
 from metastable.stats.difference import relabelings_beside
 from metastable.stats.simulation.sensitivity import Sensitivity
 
@@ -43,6 +43,7 @@ def _verdict(scene: Scene) -> list[str]:
         "undecided": f"No difference in attention between {sides.both} was shown",
     }[scene.verdict]
     over = scene.contrast.crossing if scene.analysis.over_contexts else None
+    held = held_clause(scene.options)
     tested = "permutation" if over is None else f"over {over.item_name}s and {over.context_name}s,"
     p_text = f"omnibus {tested} {p_phrase(float(scene.whole['p_sum_squares']), 'p')}"
     size = f"|g| = {format_g(scene.typical_size, sign=False)}"
@@ -50,7 +51,8 @@ def _verdict(scene: Scene) -> list[str]:
     more, fewer = (sides.a, sides.b) if top["difference"] >= 0 else (sides.b, sides.a)
     interval = format_interval(top["g_low"], top["g_high"])
     return [
-        f"{opening} in {scene.result.record.model.id} ({p_text}){_whither(scene)}; {typical}.",
+        f"{opening} in {scene.result.record.model.id}{f',{held}' if held else ''} ({p_text}){_whither(scene)}; "
+        f"{typical}.",
         f"Of {plural(len(scene.heads), 'head')}, {different} {'is' if different == 1 else 'are'} different, "
         f"{_negligible(negligible, margin)}{equivalent} equivalent within g = ±{margin:g}, and {undecided} undecided "
         f"at a {scene.rate} of {format_level(alpha)}; "
@@ -123,16 +125,19 @@ def _adjustment(scene: Scene) -> str:
     details, alpha = scene.details, scene.alpha
     before, after = (details[f"p_perm_{name}_fdr"] < alpha for name in ("unadjusted", "adjusted"))
     turned = int((np.sign(details["difference_adjusted"]) != np.sign(details["difference_unadjusted"])).sum())
-    crossing = scene.contrast.crossing
-    alone = f" alone, {crossing.context_name}s averaged away" if crossing and scene.analysis.over_contexts else ""
+    crossing = scene.contrast.crossing if scene.analysis.over_contexts else None
     chosen = (
         f"{listed(scene.held_names)}, as the tests of this report do" if scene.held else "all these covariates at once"
     )
     few = relabelings_beside(scene.options.permutations, len(scene.heads), alpha)
     drawn = "" if scene.held else f" with at most {few:,} relabelings"
+    tested = (
+        f"permutation test{drawn} on {units_text(scene.contrast)}, HC3 errors; DiCiccio & Romano, 2017"
+        if crossing is None
+        else f"the mixed model and rotations over {crossing.item_name}s and {crossing.context_name}s, as without them"
+    )
     text = (
-        f"Adjusting every head's difference for {chosen} "
-        f"(permutation test{drawn} on {units_text(scene.contrast)}{alone}, HC3 errors; DiCiccio & Romano, 2017) "
+        f"Adjusting every head's difference for {chosen} ({tested}) "
         f"{still_significant(before.to_numpy(), after.to_numpy(), f' (FDR {format_level(alpha)})')}, "
         f"moves the median |*g*| from {format_g(details['g_unadjusted'].abs().median(), sign=False)} "
         f"to {format_g(details['g_adjusted'].abs().median(), sign=False)}, "
@@ -265,7 +270,11 @@ def _methods(scene: Scene) -> MethodClauses:
         "without the condition, each of which keeps its variance (Davidson & Flachaire, 2008; Hemerik et al., 2020)"
     )
     held = (
-        f" Nuisance covariates were {listed(scene.held_names)}; difference, interval, *g*, Bayes factors and "
+        f" Nuisance covariates ({listed(scene.held_names)}) entered the mixed model as fixed effects, and rotations "
+        "left out what they explain; difference, interval, *g*, Bayes factors and equivalence tests are of the "
+        "adjusted difference, while means are as observed."
+        if scene.held and scene.analysis.over_contexts
+        else f" Nuisance covariates were {listed(scene.held_names)}; difference, interval, *g*, Bayes factors and "
         "equivalence tests hold them fixed by regression, while means are as observed."
         if scene.held
         else ""
@@ -343,8 +352,9 @@ DIFFERENCE_WORDS = EffectWords(
         "layers": lambda _: "Every head's Hedges' g, layer by layer, with the layers' omnibus tests.",
         "thresholds": lambda _: "Effect of every head and number of significant heads along the thresholds.",
         "views": lambda _: "Hedges' g of the whole sequences and of each view, head by head, on one scale.",
-        "adjustment": lambda _: (
-            "Every head's difference before and after adjusting for the covariates (permutation tests, FDR)."
+        "adjustment": lambda scene: (
+            "Every head's difference before and after adjusting for the covariates "
+            f"({'rotations' if scene.analysis.over_contexts else 'permutation tests'}, FDR)."
         ),
         "balance": lambda _: (
             "Standardized mean difference of every covariate with its 95% interval; the usual line for balance is 0.1."

@@ -7,9 +7,10 @@ from metastable.measures import call_measure
 from metastable.report.apa import listed, with_article
 from metastable.report.measure_words import define_measure, measure_words, row_clauses
 from metastable.report.run.scene import Scene
-from metastable.study import Options
+from metastable.study import Factor, Options
 
 __all__ = [
+    "inference_clause",
     "measured_clause",
     "mixed_clause",
     "model_clause",
@@ -64,9 +65,56 @@ def measured_clause(options: Options) -> str:
     return f"For every attention head and every {asked} we took {what}. Padding was neither key nor query.{changed}"
 
 
+def inference_clause(scene: Scene) -> str:
+    """Say over what inference is."""
+    crossing = scene.contrast.crossing
+    if crossing is None or not scene.analysis.over_contexts:
+        return f"The {scene.contrast.unit} is the unit of inference."
+    return f"Inference is over {crossing.item_name}s and {crossing.context_name}s."
+
+
+def _observed_in_contexts(scene: Scene) -> str:
+    """Say what one observation is where tests are over items and contexts."""
+    crossing, measure = scene.contrast.crossing, scene.measure.name
+    if crossing is None:
+        raise TypeError("the design has no contexts")
+    item, context = crossing.item_name, crossing.context_name
+    factor = scene.result.study.design.factor
+    if factor is not None:
+        return _observed_cells(scene, factor, item, context)
+    if " ~ 1 +" in scene.analysis.over_contexts:
+        sides = "the two sides" if scene.contrast.pair is not None else "the two conditions"
+        return (
+            f"The mean {measure} of a sequence was taken, and the difference between {sides} of "
+            f"{with_article(item)} in one {context} was one observation."
+        )
+    repeated = "" if item == "sequence" else f" of {with_article(item)}"
+    return f"The mean {measure} of a sequence{repeated} in one {context} was one observation."
+
+
+def _observed_cells(scene: Scene, factor: Factor, item: str, context: str) -> str:
+    """Say what one observation is in a two-by-two design in contexts."""
+    contrast, measure = scene.contrast, scene.measure.name
+    first, second = (level.name for level in factor.levels)
+    of = {
+        "interaction": f"difference of the mean {measure} between {first} and {second}",
+        "condition": f"mean {measure}, averaged over {first} and {second},",
+    }.get(contrast.name, f"mean {measure}")
+    if contrast.pair is None:
+        return f"The {of} of {with_article(item)} in one {context} was one observation."
+    sides = f"{first} and {second}" if contrast.name == factor.name else "the two conditions"
+    averaged = ", averaged over the conditions," if contrast.name == factor.name else ""
+    return (
+        f"The {of}{averaged} of {with_article(item)} in one {context} was taken, and its difference between {sides} "
+        "was one observation."
+    )
+
+
 def observation_clause(scene: Scene) -> str:
     """Say what one observation is, as a sentence in the past."""
     contrast, measure = scene.contrast, scene.measure.name
+    if scene.analysis.over_contexts:
+        return _observed_in_contexts(scene)
     unit, factor = contrast.unit, scene.result.study.design.factor
     if contrast.name == "interaction" and factor is not None:
         first, second = (level.name for level in factor.levels)

@@ -20,7 +20,7 @@ from metastable.report.run.claims import claim_sentences, frozen_sentence
 from metastable.report.run.context_words import context_blocks
 from metastable.report.run.examples import examples
 from metastable.report.run.glossary import glossary
-from metastable.report.run.methods import number_type, observation_clause, own_measure_clause
+from metastable.report.run.methods import inference_clause, number_type, observation_clause, own_measure_clause
 from metastable.report.run.plates import run_plates
 from metastable.report.run.scene import Scene
 from metastable.report.run.sentences import words_of
@@ -94,7 +94,7 @@ def _compared(scene: Scene) -> Blocks:
     return (
         f"The model is **{model.id}**{revision}: {_sites(scene)}.\n"
         f"{' '.join([defined, *changes, own_measure_clause(scene)]).rstrip()}\n"
-        f"The {contrast.unit} is the unit of inference. {observation_clause(scene)}",
+        f"{inference_clause(scene)} {observation_clause(scene)}",
         table(["", f"{a.name} (a)", f"{b.name} (b)"], _material_rows(scene), "lrr"),
         *described,
         *(("How they were made:", bullets(notes)) if notes else ()),

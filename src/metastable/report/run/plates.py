@@ -188,7 +188,10 @@ def _slopes(scene: Scene, which: str) -> Given:
     return arguments.looking(notes=corners)
 
 
-_IN_THE_CORNER = " In the corner the slope and its p (permutation test, FDR)."
+def _in_the_corner(scene: Scene) -> str:
+    crossing = scene.contrast.crossing if scene.analysis.over_contexts else None
+    how = "permutation test" if crossing is None else f"over {crossing.item_name}s and {crossing.context_name}s"
+    return f" In the corner the slope that is tested and its p ({how}, FDR)."
 
 
 def _slopes_caption(scene: Scene) -> str:
@@ -196,14 +199,15 @@ def _slopes_caption(scene: Scene) -> str:
     return (
         f"The {plural(n, 'head')} with the strongest slopes: "
         f"means of ten equal groups of {unit}s along the {covariate_name(scene.contrast.formula)} with 95% intervals, "
-        f"nothing held fixed, and the straight line through all {unit}s.{_IN_THE_CORNER}"
+        f"nothing held fixed, and the straight line through all {unit}s.{_in_the_corner(scene)}"
     )
 
 
-def _adjusted_slopes_caption(_: Scene) -> str:
+def _adjusted_slopes_caption(scene: Scene) -> str:
+    line = "slope of the means" if scene.analysis.over_contexts else "slope that is tested"
     return (
         "The same heads with the covariates taken out of both axes (an added-variable plot): "
-        f"the line is the slope that is tested, covariates held fixed.{_IN_THE_CORNER}"
+        f"the line is the {line}, covariates held fixed.{_in_the_corner(scene)}"
     )
 
 
@@ -273,7 +277,8 @@ PLATES: Sequence[Plate[Scene]] = (
     ),
     Plate(
         "p_values", "heads", figures.p_value_histogram, lambda scene: given(scene.heads, alpha=scene.alpha),
-        lambda _: "Permutation p-values of all heads, uncorrected; "
+        lambda scene: f"{'P-values' if scene.analysis.over_contexts else 'Permutation p-values'} of all heads"
+        f"{' by rotations' if scene.analysis.over_contexts else ''}, uncorrected; "
         "without any difference they would be level at the line.", early=True,
     ),
     Plate(

@@ -19,6 +19,7 @@ from metastable.report.apa import (
     plural,
     with_article,
 )
+from metastable.report.run.context_words import contexts_sensitivity, contexts_tested
 from metastable.report.run.effect_words import EffectWords, MethodClauses
 from metastable.report.run.methods import observation_clause, relabelings_clause
 from metastable.report.run.scene import Scene
@@ -55,7 +56,9 @@ def _verdict(scene: Scene) -> list[str]:
     different, negligible, equivalent, undecided = scene.verdicts.values()
     different += negligible
     rising = int((scene.estimates[scene.different] > 0).sum())
-    p_text = f"omnibus permutation {p_phrase(float(scene.whole['p_sum_squares']), 'p')}"
+    over = scene.contrast.crossing if scene.analysis.over_contexts else None
+    tested = "permutation" if over is None else f"over {over.item_name}s and {over.context_name}s,"
+    p_text = f"omnibus {tested} {p_phrase(float(scene.whole['p_sum_squares']), 'p')}"
     rise, fall = ("spreads wider", "narrower") if measure.wider else (f"has a higher {measure.name}", "a lower one")
     # a comma on either side of the clause in the middle of a sentence
     amid += "," if amid else ""
@@ -154,10 +157,13 @@ def _adjustment(scene: Scene) -> str:
     determined = [short_name(name) for name in scene.analysis.determined]
     left_out = f" Left out, since the others determine it: {listed(determined)}." if determined else ""
     turned = np.sign(slope) != np.sign(adjusted)
+    over = scene.contrast.crossing if scene.analysis.over_contexts else None
+    test = "permutation test" if over is None else f"over {over.item_name}s and {over.context_name}s"
+    way = "residuals flipped" if over is None else "as fixed effects of the mixed model over both"
     return (
-        f"Unadjusted, {format_share(int(before.sum()), n)} heads have a slope (permutation test, FDR "
+        f"Unadjusted, {format_share(int(before.sum()), n)} heads have a slope ({test}, FDR "
         f"{format_level(alpha)}; median |*d*| = {details['d_unadjusted'].abs().median():.2f}). With "
-        f"{listed([short_name(name) for name in held])} held fixed ({chosen}), "
+        f"{listed([short_name(name) for name in held])} held fixed ({way}; {chosen}), "
         f"{format_share(int(after.sum()), n)} have one (median |*d*| = {details['d_adjusted'].abs().median():.2f}); "
         f"{int((before & after).sum())} have both, and {int((before & after & turned).sum())} of these change their "
         f"sign. Over all heads the adjustment turns the sign of {int(turned.sum())} and shrinks "
@@ -166,6 +172,8 @@ def _adjustment(scene: Scene) -> str:
 
 
 def _sensitivity(scene: Scene) -> str:
+    if scene.analysis.over_contexts:
+        return contexts_sensitivity(scene)
     n_units, n_heads = len(predictor_of(scene.contrast)), len(scene.heads)
     found, half = (
         detectable_effect(n_units, len(scene.held), n_heads, alpha=scene.alpha, power=power) for power in (0.8, 0.5)
@@ -213,7 +221,8 @@ def _directions(scene: Scene) -> str:
 
 def _columns(scene: Scene) -> str:
     return (
-        f"The slope is the change {per_unit(scene.contrast)}, with its HC3 interval; "
+        f"The slope is the change {per_unit(scene.contrast)}, with "
+        f"{'the interval of the mixed model' if scene.analysis.over_contexts else 'its HC3 interval'}; "
         "*d* is that of the partial correlation."
     )
 
@@ -230,24 +239,52 @@ def _methods(scene: Scene) -> MethodClauses:
         observation=(
             f"{observation_clause(scene)} The {noun} of the word was the predictor."
             if scene.packings > 1
+            else f"{observation_clause(scene)} The {noun} was the predictor."
+            if scene.analysis.over_contexts
             else f"The mean {name} of {with_article(unit)} was one observation, and its {noun} the predictor."
         ),
-        tested=(
+        tested=contexts_tested(scene)
+        if scene.analysis.over_contexts
+        else (
             f"In each of the {len(scene.heads)} heads the slope of the mean {name} on the {noun}{beside} "
             "was tested two-sidedly by flipping the signs of the residuals of the model without it, each of which "
             f"keeps its variance (Davidson & Flachaire, 2008; Hemerik et al., 2020), in {relabelings_clause(scene)}"
         ),
-        estimates=(
+        estimates=_held_over_both(scene)
+        if scene.analysis.over_contexts
+        else (
             " Slopes are those of ordinary least squares with HC3 intervals (MacKinnon & White, 1985), and HC3 errors "
             "studentize the flipped ones (DiCiccio & Romano, 2017)."
         ),
-        sizes=(
+        sizes=_sizes_over_both(scene)
+        if scene.analysis.over_contexts
+        else (
             "Effects are the *d* of the partial correlation, *d* = 2*r* / √(1 − *r*²) (Borenstein et al., 2009), with "
             "95% BCa bootstrap intervals (Efron, 1987); two one-sided tests with jackknife errors compare Fisher's *z* "
             f"with a smallest effect of interest of *d* = ±{scene.margin:g} (Goertzen & Cribbie, 2010); JZS Bayes "
             "factors have a Cauchy prior of scale 0.354 on the standardized slope (Liang et al., 2008; Rouder & Morey, "
             "2012), which is the prior of scale 0.707 on d."
         ),
+    )
+
+
+def _held_over_both(scene: Scene) -> str:
+    if not scene.held:
+        return ""
+    return (
+        f" Nuisance covariates ({listed(scene.held_names)}) entered the mixed model as fixed effects, and rotations "
+        "left out what they explain; slope, interval, *d*, Bayes factors and equivalence tests hold them fixed."
+    )
+
+
+def _sizes_over_both(scene: Scene) -> str:
+    return (
+        "Effects are the *d* of a partial correlation, *d* = 2*r* / √(1 − *r*²) (Borenstein et al., 2009), here the "
+        f"mixed model's slope over what the {_noun(scene)} leaves of the means of {scene.contrast.unit}s, with 95% "
+        "intervals that join the errors of both; two one-sided tests of the same *t* compare the slope with a smallest "
+        f"effect of interest of *d* = ±{scene.margin:g} (Lakens, 2017); JZS Bayes factors are those of the same *t* "
+        "with as many units as would give its standard error, with a Cauchy prior of scale 0.707 on *d* (Rouder et "
+        "al., 2009)."
     )
 
 
@@ -316,8 +353,9 @@ SLOPE_WORDS = EffectWords(
         "layers": _layers,
         "thresholds": _thresholds,
         "views": lambda _: "The d of the whole sequences and of each view, head by head, on one scale.",
-        "adjustment": lambda _: (
-            "Every head's slope with nothing held fixed and with the covariates held fixed (permutation tests, FDR)."
+        "adjustment": lambda scene: (
+            "Every head's slope with nothing held fixed and with the covariates held fixed "
+            f"({'rotations' if scene.analysis.over_contexts else 'permutation tests'}, FDR)."
         ),
         "balance": _balance,
     },

@@ -32,8 +32,9 @@ class CrossedFit:
     part_item, part_context, part_residual : ndarray of float64, shape (n_features,)
         What of the squared standard error comes from items, contexts and the rest.
     variance_item, variance_item_slope, variance_context, variance_context_slope, variance_residual : ndarray
-        Variances of intercepts, of effects (slopes of a condition of 0 and 1), and of the residual; NaN for what the
-        model does not have. Of differences they are those of the differences.
+        Variances of intercepts (at the mean of a predictor), of effects (slopes of a condition of 0 and 1, or of the
+        predictor), and of the residual; NaN for what the model does not have. Of differences they are those of the
+        differences.
     criterion : ndarray of float64
         REML criterion of `lme4` (minus twice the restricted log likelihood).
     singular, converged, flat : ndarray of bool
@@ -78,16 +79,17 @@ def fit_crossed(design: CrossedDesign) -> CrossedFit:
         Of differences without gaps, and of items of one condition each that go through all contexts once, by closed
         form: with mean squares M of items, contexts and the rest, the squared standard error is
         ``(M_item + M_context - M_rest) / n`` and each mean square has its own degrees of freedom, which is what REML
-        and Satterthwaite's formula come to in a balanced design.
+        and Satterthwaite's formula come to in a balanced design. Beside covariates always by REML.
     """
     values, n_features = design.values, design.values.shape[1]
     grid = len(design.in_both[0]) * len(design.in_both[1])
-    complete = len(values) == grid and len(np.unique(_cells(design))) == grid
+    complete = not design.held and len(values) == grid and len(np.unique(_cells(design))) == grid
+    groups = complete and design.condition is not None and not design.in_both[0].any()
     found = _empty(n_features)
     todo = np.ones(n_features, dtype=np.bool_)
-    if complete and design.condition is None and design.item.width and design.context.width:
+    if complete and design.effect is None and design.item.width and design.context.width:
         found, todo = _balanced_differences(design), np.zeros(n_features, dtype=np.bool_)
-    elif complete and not design.in_both[0].any() and (design.item.width, design.context.width) == (1, 2):
+    elif groups and (design.item.width, design.context.width) == (1, 2):
         found, inside = _balanced_groups(design)
         todo = ~inside
     if todo.any():
@@ -254,8 +256,10 @@ def _criterion_of_groups(
 
 def _by_reml(design: CrossedDesign, y: Floats) -> dict[str, NDArray[np.float64] | Bools]:
     n_obs, n_features = y.shape
-    side = np.ones(n_obs) if design.condition is None else design.condition.astype(np.float64)
-    x = side[:, None] if design.condition is None else np.column_stack([np.ones(n_obs), side])
+    differences = design.effect is None
+    side = np.ones(n_obs) if design.effect is None else design.effect
+    # the effect comes last
+    x = np.column_stack([*([] if differences else [np.ones(n_obs)]), design.covariates, side])
     q, r = np.linalg.qr(x)
     contrast = np.linalg.inv(r)[[-1]]
     start = q.T @ y
@@ -291,14 +295,14 @@ def _by_reml(design: CrossedDesign, y: Floats) -> dict[str, NDArray[np.float64] 
     for name, theta, part in zip(names, thetas, (moved[:, :cut], moved[:, cut:]), strict=False):
         found[f"part_{name}"][rows] = part.sum(axis=1)
         unit = fit.sigma**2 * scale
-        key = f"variance_{name}_slope" if design.condition is None else f"variance_{name}"
+        key = f"variance_{name}_slope" if differences else f"variance_{name}"
         found[key][rows] = theta[:, 0] ** 2 * unit
         if theta.shape[1] == 3:
             found[f"variance_{name}_slope"][rows] = (theta[:, 1] ** 2 + theta[:, 2] ** 2) * unit
     found["part_residual"][rows] = variance[:, 0] * scale - found["part_item"][rows] - found["part_context"][rows]
     found["variance_residual"] = np.zeros(n_features)
     found["variance_residual"][rows] = fit.sigma**2 * scale
-    determinant = 2.0 * float(np.log(np.abs(np.diag(r))).sum())
+    determinant = 2.0 * float(np.log(np.abs(np.diag(r))).sum()) + 2.0 * np.log(design.unit)
     found["criterion"][rows] = fit.criterion + (n_obs - x.shape[1]) * np.log(scale) + determinant
     found["singular"], found["converged"] = flat.copy(), np.ones(n_features, dtype=np.bool_)
     found["singular"][rows], found["converged"][rows] = fit.singular, fit.converged
@@ -306,4 +310,11 @@ def _by_reml(design: CrossedDesign, y: Floats) -> dict[str, NDArray[np.float64] 
     # A fit that was not found says nothing: no estimate of its error, and p = 1.
     lost = ~np.asarray(found["converged"], dtype=np.bool_)
     found["se"][lost] = np.inf
-    return found
+    return found if design.predictor is None else _per_unit(found, design.unit)
+
+
+def _per_unit(found: dict[str, NDArray[np.float64] | Bools], unit: float) -> dict[str, NDArray[np.float64] | Bools]:
+    """Slopes of a standardized predictor as those of the predictor; intercepts stay at its mean."""
+    powers = {"estimate": 1, "se": 1, **{f"part_{name}": 2 for name in PARTS}}
+    powers |= {f"variance_{name}_slope": 2 for name in PARTS[:2]}
+    return {name: column / unit ** powers[name] if name in powers else column for name, column in found.items()}

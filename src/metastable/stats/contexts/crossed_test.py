@@ -11,16 +11,34 @@ from scipy import special
 
 from metastable.errors import InputError
 from metastable.stats.contexts.crossed_fit import CrossedFit, fit_crossed
-from metastable.stats.contexts.crossed_input import CrossedDesign, Outcome, check_crossed_input, level_means
+from metastable.stats.contexts.crossed_input import (
+    CrossedDesign,
+    Outcome,
+    check_crossed_input,
+    check_crossed_slope_input,
+    level_means,
+)
 from metastable.stats.contexts.strata import FRatio, Stratum, interaction_with_context, min_f, stratum
 from metastable.stats.effects import check_confidence, hedges_correction
 from metastable.stats.mixed_models.satterthwaite import t_statistic, two_sided_p
 from metastable.stats.samples import is_constant
 
-__all__ = ["CrossedParts", "CrossedTest", "crossed_equivalence", "crossed_parts", "crossed_test", "from_parts"]
+__all__ = [
+    "CrossedParts",
+    "CrossedTest",
+    "crossed_equivalence",
+    "crossed_parts",
+    "crossed_slope_parts",
+    "crossed_slope_test",
+    "crossed_test",
+    "from_parts",
+]
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+
+# A spread of a standardized predictor, or a part of the largest value, below this is rounding.
+PREDICTOR_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -57,6 +75,8 @@ class CrossedTest:
         Levels.
     formula : str
         The mixed model, in lme4's notation.
+    determined : tuple of str
+        Covariates that were left out, since those before them determine them.
     """
 
     estimate: Floats
@@ -94,6 +114,7 @@ class CrossedTest:
     n_items: int
     n_contexts: int
     formula: str
+    determined: tuple[str, ...] = ()
 
     def table(self) -> pd.DataFrame:
         """Return one row per feature, with a column for each array."""
@@ -121,13 +142,19 @@ class CrossedParts:
 
 
 def crossed_parts(
-    values: ArrayLike, condition: ArrayLike, item: ArrayLike, context: ArrayLike, *, outcome: Outcome = "auto"
+    values: ArrayLike,
+    condition: ArrayLike,
+    item: ArrayLike,
+    context: ArrayLike,
+    *,
+    outcome: Outcome = "auto",
+    covariates: ArrayLike | pd.DataFrame | None = None,
 ) -> CrossedParts:
     """Check a design and fit it.
 
     Parameters
     ----------
-    values, condition, item, context, outcome
+    values, condition, item, context, outcome, covariates
         As `crossed_test` takes them.
 
     Returns
@@ -139,14 +166,106 @@ def crossed_parts(
     InputError
         As `crossed_test`.
     """
-    design = check_crossed_input(values, condition, item, context, outcome=outcome)
-    of_items, of_contexts = design.in_both
-    return CrossedParts(
-        design,
-        fit_crossed(design),
-        stratum(design, design.item, of_items),
-        stratum(design, design.context, of_contexts),
-    )
+    design = check_crossed_input(values, condition, item, context, outcome=outcome, covariates=covariates)
+    return CrossedParts(design, fit_crossed(design), stratum(design, "item"), stratum(design, "context"))
+
+
+def crossed_slope_parts(
+    values: ArrayLike,
+    predictor: ArrayLike,
+    item: ArrayLike,
+    context: ArrayLike,
+    *,
+    covariates: ArrayLike | pd.DataFrame | None = None,
+) -> CrossedParts:
+    """Check a design with a predictor and fit it.
+
+    Parameters
+    ----------
+    values, predictor, item, context, covariates
+        As `crossed_slope_test` takes them.
+
+    Returns
+    -------
+    CrossedParts
+
+    Raises
+    ------
+    InputError
+        As `crossed_slope_test`.
+    """
+    design = check_crossed_slope_input(values, predictor, item, context, covariates=covariates)
+    return CrossedParts(design, fit_crossed(design), stratum(design, "item"), stratum(design, "context"))
+
+
+def crossed_slope_test(
+    values: ArrayLike,
+    predictor: ArrayLike,
+    item: ArrayLike,
+    context: ArrayLike,
+    *,
+    covariates: ArrayLike | pd.DataFrame | None = None,
+    confidence: float = 0.95,
+) -> CrossedTest:
+    """Test every feature for a slope over a continuous predictor, over items and over contexts.
+
+    Parameters
+    ----------
+    values : array_like of float, shape (n_observations,) or (n_observations, n_features)
+        One row per observation.
+    predictor : array_like of float, shape (n_observations,)
+        Usually the same for all observations of an item, such as the rating of a word.
+    item, context : array_like, shape (n_observations,)
+        Labels.
+    covariates : array_like of float or pandas.DataFrame, shape (n_observations, n_covariates), or None
+        Held fixed, as fixed effects of the mixed model. One that does not vary, or that those before it determine, is
+        left out.
+    confidence : float
+        Coverage of the intervals.
+
+    Returns
+    -------
+    CrossedTest
+        Whose estimate is the slope per unit of the predictor, and whose `g` is the d of a partial correlation
+        (`metastable.stats.correlation.partial_correlation`): the slope over `standardizer`, half the deviation of
+        what the predictor leaves of the items' means over the deviation of what covariates leave of the predictor.
+
+    Raises
+    ------
+    InputError
+        For shapes that do not match, a value, predictor or covariate that is not finite, a missing label, a predictor
+        that does not vary or that covariates explain, too few items or contexts to generalize over, and contexts that
+        repeat the items.
+
+    Notes
+    -----
+    ``value ~ predictor + covariates + (1 | item) + (1 + predictor | context)``, as lme4 and lmerTest fit it with a
+    standardized predictor, which only matters to the degrees of freedom where a variance is at its bound. Items have
+    slopes too where the predictor varies within them, and none has an effect whose levels have one observation each.
+    F1 is over the items' means, F2 over the slopes within contexts (Lorch & Myers 1990).
+
+    References
+    ----------
+    Those of `crossed_test`. Lorch & Myers (1990), Journal of Experimental Psychology: Learning, Memory, and Cognition
+    16.
+
+    Examples
+    --------
+    Sixty words in eight sentences, and a slope that differs between these:
+
+    >>> rng = np.random.default_rng(4)
+    >>> word, sentence = (axis.ravel() for axis in np.indices((60, 8)))
+    >>> rating = rng.uniform(1, 5, 60)[word]
+    >>> values = rng.normal(scale=0.4, size=8)[sentence] * rating + rng.normal(size=480)
+    >>> found = crossed_slope_test(values, rating, word, sentence)
+    >>> print(found.formula)
+    value ~ predictor + (1 | item) + (1 + predictor | context)
+    >>> bool(found.p_items[0] < found.p[0]), bool(found.p_interaction[0] < 0.001)
+    (True, True)
+    """
+    check_confidence(confidence)
+    parts = crossed_slope_parts(values, predictor, item, context, covariates=covariates)
+    return from_parts(parts, confidence=confidence)
 
 
 def crossed_test(
@@ -156,6 +275,7 @@ def crossed_test(
     context: ArrayLike,
     *,
     outcome: Outcome = "auto",
+    covariates: ArrayLike | pd.DataFrame | None = None,
     confidence: float = 0.95,
 ) -> CrossedTest:
     """Test every feature for a difference of two conditions over items and over contexts.
@@ -175,6 +295,9 @@ def crossed_test(
     outcome : {"auto", "differences", "observations"}
         What is modelled. By default differences within the cells of item and context wherever all such cells have
         equally many observations of both conditions, and otherwise the observations.
+    covariates : array_like of float or pandas.DataFrame, shape (n_observations, n_covariates), or None
+        Held fixed, as fixed effects of the mixed model; where differences are modelled, by the differences of the
+        covariates. One that does not vary, or that those before it determine, is left out.
     confidence : float
         Coverage of the intervals.
 
@@ -186,8 +309,9 @@ def crossed_test(
     ------
     InputError
         For shapes that do not match, a value that is not finite, a missing label, a condition that is not of two
-        values, fewer than two items or contexts to generalize over, contexts that repeat the items, and, with
-        ``outcome="differences"``, items in one condition each or cells without a partner.
+        values, fewer than two items or contexts to generalize over, contexts that repeat the items, with
+        ``outcome="differences"`` items in one condition each or cells without a partner, a covariate that is not
+        finite or cannot be told from the condition, and more covariates than the items or the contexts can carry.
 
     Notes
     -----
@@ -204,6 +328,10 @@ def crossed_test(
     they do. In simulations (`benchmarks/stats_contexts.py`) this p keeps its level with six contexts as with forty,
     where slopes vary over contexts; without any such variance it is conservative. F1 alone errs as soon as there is
     some, F2 as soon as items vary and contexts do not, and min F' is conservative.
+
+    Beside covariates estimate, interval, g, p and all tests are of the adjusted difference; g stays in standard
+    deviations of the items' means as they were observed. F1 and F2 hold the covariates fixed as
+    `metastable.stats.contexts.strata.stratum` says.
 
     The effect over contexts of different weight is that of the mixed model; F1 and F2 give each item, and each
     context, the same weight.
@@ -227,7 +355,8 @@ def crossed_test(
     [0.] [0.295] [0.]
     """
     check_confidence(confidence)
-    return from_parts(crossed_parts(values, condition, item, context, outcome=outcome), confidence=confidence)
+    parts = crossed_parts(values, condition, item, context, outcome=outcome, covariates=covariates)
+    return from_parts(parts, confidence=confidence)
 
 
 def from_parts(parts: CrossedParts, *, confidence: float = 0.95) -> CrossedTest:
@@ -247,7 +376,7 @@ def from_parts(parts: CrossedParts, *, confidence: float = 0.95) -> CrossedTest:
     design, fit = parts.design, parts.fit
     statistic = t_statistic(fit.estimate, fit.se)
     reach = np.where(fit.se > 0, fit.se * special.stdtrit(fit.dof, 0.5 + confidence / 2), 0.0)
-    size = _size(design, fit, confidence)
+    size = _size(design, fit, confidence) if design.predictor is None else _size_of_slope(design, fit, confidence)
     first, second = parts.items.f, parts.contexts.f
     both, interaction = min_f(first, second), interaction_with_context(design)
     return CrossedTest(
@@ -277,6 +406,7 @@ def from_parts(parts: CrossedParts, *, confidence: float = 0.95) -> CrossedTest:
         n_items=len(design.in_both[0]),
         n_contexts=len(design.in_both[1]),
         formula=design.formula,
+        determined=design.determined,
     )
 
 
@@ -298,8 +428,35 @@ def _size(design: CrossedDesign, fit: CrossedFit, confidence: float) -> dict[str
     dof = float(sum(sizes) - 2)
     weight = 0.5 if design.in_both[0].all() else (sizes[0] - 1) / dof
     scale = np.sqrt(weight * variances[0] + (1.0 - weight) * variances[1])
+    return _standardized(fit, scale, dof, float(hedges_correction(dof)), confidence)
+
+
+def _size_of_slope(design: CrossedDesign, fit: CrossedFit, confidence: float) -> dict[str, Floats]:
+    """Take the d of a partial correlation of the items' means; of observations where the means of x do not vary."""
+    values, x = np.asarray(design.values), design.predictor
+    if x is None:
+        raise TypeError("the design has no predictor")
+    columns = np.column_stack([x, design.covariates, values])
+    means = level_means(columns, design.item.codes)
+    if np.ptp(means[:, 0]) > PREDICTOR_ROUNDING:
+        columns = means
+    n_held = len(design.held)
+    base = np.column_stack([np.ones(len(columns)), columns[:, 1 : 1 + n_held]])
+    rest = np.delete(columns, np.s_[1 : 1 + n_held], axis=1)
+    left = rest - base @ np.linalg.lstsq(base, rest, rcond=None)[0]
+    x, y = left[:, 0], left[:, 1:]
+    along = x @ x
+    error = np.sum((y - np.outer(x, x @ y / along)) ** 2, axis=0)
+    tiny = error <= (PREDICTOR_ROUNDING * np.abs(values).max(axis=0)) ** 2 * len(y)
+    scale = np.where(tiny, 0.0, np.sqrt(error / along) / (2.0 * design.unit))
+    return _standardized(fit, scale, max(float(len(y) - 2 - n_held), 1.0), 1.0, confidence)
+
+
+def _standardized(
+    fit: CrossedFit, scale: Floats, dof: float, correction: float, confidence: float
+) -> dict[str, Floats]:
+    """Effect over `scale`; its interval joins the error of the estimate and that of the scale."""
     spread = scale > 0
-    correction = float(hedges_correction(dof))
     g = np.divide(correction * fit.estimate, scale, out=np.zeros_like(scale), where=spread)
     g = np.where(spread | (fit.estimate == 0), g, np.copysign(np.inf, fit.estimate))
     relative = np.divide(correction * fit.se, scale, out=np.full_like(scale, np.nan), where=spread)

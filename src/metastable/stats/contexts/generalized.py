@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from metastable.stats.analysis import Family, Ingredients, Settings
+from metastable.errors import InputError
+from metastable.stats.analysis import Family, Ingredients, Progress, Settings
 from metastable.stats.bayes import PRIORS, log_effective_bayes_factor
-from metastable.stats.contexts.crossed_test import crossed_equivalence, crossed_parts, from_parts
+from metastable.stats.contexts.crossed_test import (
+    CrossedParts,
+    CrossedTest,
+    crossed_equivalence,
+    crossed_parts,
+    crossed_slope_parts,
+    from_parts,
+)
 from metastable.stats.contexts.rotations import rotate_parts
+from metastable.stats.effect_kinds import SLOPE, Effect
 from metastable.stats.effects import EffectSize
 from metastable.stats.permutations.permutation import PermutationResult
 from metastable.stats.permutations.relabelings import COUNTED
 
-__all__ = ["Observations", "generalized"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Observations", "over_both"]
 
 Floats = NDArray[np.float64]
 
@@ -29,13 +43,22 @@ class Observations:
     values : ndarray of float64, shape (n_observations, n_features)
         Its values.
     condition : ndarray of bool, shape (n_observations,)
-        True for condition a.
+        True for condition a; not used where there is a predictor.
     item, context : ndarray of int, shape (n_observations,)
         Codes.
     names : tuple of str
         What an item and what a context is called in a formula.
     measure : str
         What a value is called there.
+    covariates : pandas.DataFrame of n_observations rows, or None
+        What the tests hold fixed.
+    recorded : pandas.DataFrame of n_observations rows, or None
+        All covariates that were recorded. Where `covariates` has none, the details show what holding all of these
+        fixed would do.
+    predictor : ndarray of float64, shape (n_observations,), or None
+        A continuous predictor, whose slope is tested in the place of the difference.
+    effect_name : str
+        What is tested is called in a formula; empty for condition or predictor.
     """
 
     values: Floats
@@ -44,10 +67,18 @@ class Observations:
     context: NDArray[np.intp]
     names: tuple[str, str] = ("item", "context")
     measure: str = "value"
+    covariates: pd.DataFrame | None = None
+    recorded: pd.DataFrame | None = None
+    predictor: NDArray[np.float64] | None = None
+    effect_name: str = ""
 
     def named(self, formula: str) -> str:
         """Write the names of this design into the formula of `crossed_test`."""
         item, context = self.names
+        effect = "condition" if self.predictor is None else "predictor"
+        if self.effect_name:
+            for generic in (f"~ {effect} +", f"(1 + {effect} |"):
+                formula = formula.replace(generic, generic.replace(effect, self.effect_name))
         for generic, own in (("| item)", f"| {item})"), ("| context)", f"| {context})")):
             formula = formula.replace(generic, own)
         value, right = formula.split(" ~ ")
@@ -55,19 +86,30 @@ class Observations:
         return f"{outcome} ~ {right}"
 
 
-def generalized(found: Ingredients, observations: Observations, family: Family, settings: Settings) -> Ingredients:
-    """Put tests over items and contexts in the place of those over units.
+def over_both(
+    observations: Observations,
+    effect: Effect,
+    superiority: Floats,
+    family: Family,
+    settings: Settings,
+    progress: Progress | None = None,
+) -> Ingredients:
+    """Run the tests over items and contexts, in the place of those over units.
 
     Parameters
     ----------
-    found : Ingredients
-        Of the tests over units.
     observations : Observations
-        What both are made from.
+        What they are made from.
+    effect : Effect
+        What is tested.
+    superiority : ndarray of float64, shape (n_features,)
+        Probability of superiority, which describes the units.
     family : Family
         The features.
     settings : Settings
         Choices made before looking.
+    progress : callable or None
+        Told of the rotations as ``progress(done, total)``.
 
     Returns
     -------
@@ -75,48 +117,51 @@ def generalized(found: Ingredients, observations: Observations, family: Family, 
         Estimate, interval and size are those of the mixed model over both (`crossed_test`), p-values of single
         features, of families and of groups those of `crossed_family_test`, the equivalence test two one-sided tests of
         the same t, the Bayes factor that of the same t with as many units as would give its standard error. F1, F2,
-        min F' and the interaction stand beside. The bootstrap over units is left out; the probability of superiority
-        still describes the units.
+        min F' and the interaction stand beside. With covariates all of these hold them fixed, and the last columns
+        have the same tests without and with them, both over items and contexts.
 
     Raises
     ------
     InputError
-        As `crossed_test`.
+        As `crossed_test`, or `crossed_slope_test` where there is a predictor.
     """
-    parts = crossed_parts(observations.values, observations.condition, observations.item, observations.context)
-    test = from_parts(parts)
-    rotated = rotate_parts(
-        parts,
-        family=family.codes,
-        omnibus=family.omnibus,
-        n_rotations=settings.n_permutations,
-        alpha=settings.alpha,
-        rng=settings.seed,
-    )
+    chosen = observations.covariates
+    if chosen is not None and chosen.shape[1] == 0:
+        chosen = None
+    other, reason = (None, "") if chosen is not None else _all_recorded(observations)
+    held = chosen if chosen is not None else other
+    tables = {"unadjusted": None} if held is None else {"unadjusted": None, "adjusted": held}
+    main = "unadjusted" if chosen is None else "adjusted"
+
+    def tell(done: int, total: int, part: int) -> None:
+        if progress is not None:
+            progress(part * total + done, len(tables) * total)
+
+    variants = {
+        name: _variant(observations, table, family, settings, partial(tell, part=part))
+        for part, (name, table) in enumerate(tables.items())
+    }
+    test, permutation = variants[main].test, variants[main].permutation
     spread = (test.se > 0) & np.isfinite(test.se)
     n_effective = np.divide(test.standardizer, test.se, out=np.zeros_like(test.se), where=spread) ** 2
-    permutation = PermutationResult(
-        statistic=np.where(test.flat, 0.0, test.statistic),
-        p_perm=rotated.p,
-        p_fwer=rotated.p_fwer,
-        p_fwer_stepdown=rotated.p_fwer_stepdown,
-        n_permutations=rotated.n_rotations,
-        exact=False,
-        flat=test.flat,
-        omnibus=rotated.omnibus,
-        n_distinct=COUNTED,
-    )
-    return replace(
-        found,
-        estimate=EffectSize(test.estimate, test.low, test.high, test.flat),
-        size=EffectSize(test.g, test.g_low, test.g_high, test.flat),
+    adjusted: dict[str, Floats] = {}
+    for name, variant in variants.items():
+        adjusted |= variant.columns(effect, name, family, settings)
+    return Ingredients(
+        effect=effect,
+        estimate=variants[main].estimate,
+        size=variants[main].size,
         permutation=permutation,
         log_bf10={
             scale: log_effective_bayes_factor(permutation.statistic, n_effective, test.dof, scale=scale)
             for scale in PRIORS
         },
         p_tost=crossed_equivalence(test, margin=settings.margin),
-        beside_size={},
+        superiority=superiority,
+        beside_size={"correlation": _correlation(test.g)} if effect == SLOPE else {},
+        adjusted=adjusted,
+        no_adjustment=reason,
+        determined=variants["adjusted"].test.determined if held is not None else (),
         over_contexts=observations.named(test.formula),
         mixed={
             "estimate": test.estimate,
@@ -137,3 +182,90 @@ def generalized(found: Ingredients, observations: Observations, family: Family, 
             "p_interaction": test.p_interaction,
         },
     )
+
+
+@dataclass(frozen=True)
+class _Variant:
+    """The tests with one set of covariates, or with none."""
+
+    test: CrossedTest
+    permutation: PermutationResult
+
+    @property
+    def estimate(self) -> EffectSize:
+        return EffectSize(self.test.estimate, self.test.low, self.test.high, self.test.flat)
+
+    @property
+    def size(self) -> EffectSize:
+        return EffectSize(self.test.g, self.test.g_low, self.test.g_high, self.test.flat)
+
+    def columns(self, effect: Effect, suffix: str, family: Family, settings: Settings) -> dict[str, Floats]:
+        """Columns of the details, named with a suffix."""
+        test, p_perm = self.test, self.permutation.p_perm
+        correlation = {f"correlation_{suffix}": _correlation(test.g)} if effect == SLOPE else {}
+        return {
+            f"{effect.estimate}_{suffix}": test.estimate,
+            f"ci_low_{suffix}": test.low,
+            f"ci_high_{suffix}": test.high,
+            f"p_{suffix}": test.p,
+            f"p_{suffix}_fdr": family.corrected(test.p, settings),
+            **correlation,
+            f"{effect.symbol}_{suffix}": test.g,
+            f"{effect.size_low}_{suffix}": test.g_low,
+            f"{effect.size_high}_{suffix}": test.g_high,
+            f"p_perm_{suffix}": p_perm,
+            f"p_perm_{suffix}_fdr": family.corrected(p_perm, settings),
+        }
+
+
+def _parts(seen: Observations, values: Floats, held: pd.DataFrame | None) -> CrossedParts:
+    if seen.predictor is None:
+        return crossed_parts(values, seen.condition, seen.item, seen.context, covariates=held)
+    return crossed_slope_parts(values, seen.predictor, seen.item, seen.context, covariates=held)
+
+
+def _correlation(d: Floats) -> Floats:
+    """Return the correlation whose d this is."""
+    with np.errstate(invalid="ignore"):
+        return np.where(np.isinf(d), np.sign(d), d / np.sqrt(d**2 + 4.0))
+
+
+def _variant(
+    seen: Observations, held: pd.DataFrame | None, family: Family, settings: Settings, progress: Progress
+) -> _Variant:
+    parts = _parts(seen, seen.values, held)
+    test = from_parts(parts)
+    rotated = rotate_parts(
+        parts,
+        family=family.codes,
+        omnibus=family.omnibus,
+        n_rotations=settings.n_permutations,
+        alpha=settings.alpha,
+        rng=settings.seed,
+        callback=progress,
+    )
+    permutation = PermutationResult(
+        statistic=np.where(test.flat, 0.0, test.statistic),
+        p_perm=rotated.p,
+        p_fwer=rotated.p_fwer,
+        p_fwer_stepdown=rotated.p_fwer_stepdown,
+        n_permutations=rotated.n_rotations,
+        exact=False,
+        flat=test.flat,
+        omnibus=rotated.omnibus,
+        n_distinct=COUNTED,
+    )
+    return _Variant(test, permutation)
+
+
+def _all_recorded(seen: Observations) -> tuple[pd.DataFrame | None, str]:
+    """All recorded covariates, or the reason why the effects cannot be adjusted for them."""
+    if seen.recorded is None or seen.recorded.empty:
+        return None, "no covariate was recorded"
+    try:
+        # what a design refuses does not depend on the values of its features
+        _parts(seen, np.asarray(seen.values)[:, :1], seen.recorded)
+    except InputError as error:
+        # an adjustment that the data do not allow is a finding of its own, and the report states it
+        return None, str(error)
+    return seen.recorded, ""

@@ -6,17 +6,18 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from metastable.errors import InputError
 from metastable.stats.contexts.crossed_input import Outcome
-from metastable.stats.contexts.crossed_test import CrossedParts, crossed_parts
+from metastable.stats.contexts.crossed_test import CrossedParts, crossed_parts, crossed_slope_parts
 from metastable.stats.contexts.strata import Stratum
 from metastable.stats.mixed_models.satterthwaite import t_statistic, two_sided_p
 from metastable.stats.permutations.omnibus import OmnibusResult, p_value
 
-__all__ = ["CrossedFamily", "crossed_family_test", "rotate_parts"]
+__all__ = ["CrossedFamily", "crossed_family_test", "crossed_slope_family_test", "rotate_parts"]
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -68,6 +69,7 @@ def crossed_family_test(
     context: ArrayLike,
     *,
     outcome: Outcome = "auto",
+    covariates: ArrayLike | pd.DataFrame | None = None,
     family: ArrayLike | None = None,
     omnibus: Mapping[str, Bools] | None = None,
     n_rotations: int = 10_000,
@@ -79,7 +81,7 @@ def crossed_family_test(
 
     Parameters
     ----------
-    values, condition, item, context, outcome
+    values, condition, item, context, outcome, covariates
         As `metastable.stats.crossed_test` takes them.
     family : array_like of int or None, shape (n_features,)
         Codes of families, within each of which the smallest p is taken. One family if None.
@@ -118,7 +120,8 @@ def crossed_family_test(
     has it, and from these a p; the observed p is compared with those. They are exact (for normal effects) where one of
     the factors makes up the error, and approximate between: where a feature's own are fewer below a level than that
     level, they are taken as spread evenly, so that a feature's p here is never below that of the mixed model, and the
-    rotations add the dependence between features.
+    rotations add the dependence between features. Covariates take their dimensions out of the strata: directions are
+    drawn in what they leave.
 
     References
     ----------
@@ -135,7 +138,60 @@ def crossed_family_test(
     >>> np.flatnonzero(found.p_fwer < 0.05)
     array([3])
     """
-    parts = crossed_parts(values, condition, item, context, outcome=outcome)
+    parts = crossed_parts(values, condition, item, context, outcome=outcome, covariates=covariates)
+    return rotate_parts(
+        parts, family=family, omnibus=omnibus, n_rotations=n_rotations, alpha=alpha, rng=rng, callback=callback
+    )
+
+
+def crossed_slope_family_test(
+    values: ArrayLike,
+    predictor: ArrayLike,
+    item: ArrayLike,
+    context: ArrayLike,
+    *,
+    covariates: ArrayLike | pd.DataFrame | None = None,
+    family: ArrayLike | None = None,
+    omnibus: Mapping[str, Bools] | None = None,
+    n_rotations: int = 10_000,
+    alpha: float = 0.05,
+    rng: int | np.random.Generator | None = None,
+    callback: Progress | None = None,
+) -> CrossedFamily:
+    """Test all features of a family for a slope over items and contexts, with the dependence between features.
+
+    Parameters
+    ----------
+    values, predictor, item, context, covariates
+        As `metastable.stats.crossed_slope_test` takes them.
+    family, omnibus, n_rotations, alpha, rng, callback
+        As `crossed_family_test` takes them.
+
+    Returns
+    -------
+    CrossedFamily
+
+    Raises
+    ------
+    InputError
+        As `crossed_slope_test`, or as `crossed_family_test` for the other arguments.
+
+    Notes
+    -----
+    As `crossed_family_test`: the contexts' slopes are rotated in one stratum, the items' means in the other.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> word, sentence = (axis.ravel() for axis in np.indices((60, 8)))
+    >>> rating = rng.uniform(1, 5, 60)[word]
+    >>> values = rng.normal(size=(480, 20))
+    >>> values[:, 3] += 0.3 * rating
+    >>> found = crossed_slope_family_test(values, rating, word, sentence, n_rotations=999, rng=1)
+    >>> np.flatnonzero(found.p_fwer < 0.05)
+    array([3])
+    """
+    parts = crossed_slope_parts(values, predictor, item, context, covariates=covariates)
     return rotate_parts(
         parts, family=family, omnibus=omnibus, n_rotations=n_rotations, alpha=alpha, rng=rng, callback=callback
     )
@@ -154,7 +210,7 @@ class _Rows:
     total: Floats
     error: Floats
     dof: float
-    centred: bool
+    held: Floats
 
 
 def _ready(one: Stratum, share: Floats) -> _Rows:
@@ -169,15 +225,14 @@ def _ready(one: Stratum, share: Floats) -> _Rows:
         total=error + share * effect**2,
         error=error,
         dof=float(one.error_dof),
-        centred=one.centred,
+        held=one.held,
     )
 
 
 def _directions(one: _Rows, n: int, generator: np.random.Generator) -> Floats:
     """Random directions of the stratum, shape (n, n_rows)."""
     drawn = generator.standard_normal((n, len(one.rows)))
-    if one.centred:
-        drawn -= drawn.mean(axis=1, keepdims=True)
+    drawn -= (drawn @ one.held) @ one.held.T
     unit: Floats = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
     return unit
 
@@ -231,13 +286,14 @@ def rotate_parts(
     # deviates of n_rotations p-values that are spread evenly, the smallest first
     even = -special.ndtri(np.arange(1, n_rotations + 1) / (n_rotations + 1) / 2.0)
 
-    of_context, of_item = fit.part_context + fit.part_residual, fit.part_item + fit.part_residual
+    # a fit that was not found may have a part below zero
+    of_context, of_item = (np.maximum(part + fit.part_residual, 0.0) for part in (fit.part_context, fit.part_item))
     contexts = _ready(parts.contexts, _share(of_context, fit.part_item))
     items = _ready(parts.items, _share(of_item, fit.part_context))
     turns = (_directions(contexts, n_rotations, generator), _directions(items, n_rotations, generator))
     # a factor with one row a level is the residual, and takes nothing from it
     taken = [one.dof for one, factor in ((contexts, parts.design.context), (items, parts.design.item)) if factor.width]
-    residual_dof = max(len(parts.design.values) - 1.0 - sum(taken), 1.0)
+    residual_dof = max(len(parts.design.values) - 1.0 - len(parts.design.held) - sum(taken), 1.0)
 
     p_single, p_own, p_step = np.ones(n_features), np.ones(n_features), np.ones(n_features)
     largest = {int(code): np.zeros(n_rotations) for code in np.unique(codes)}

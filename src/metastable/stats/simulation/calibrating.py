@@ -15,7 +15,7 @@ from metastable.stats.effects import welch_p
 from metastable.stats.mixed_models.mixed import fit_mixed_models
 from metastable.stats.permutations.permutation import PermutationResult, permutation_test
 from metastable.stats.samples import is_constant
-from metastable.stats.simulation.context_splits import context_tests
+from metastable.stats.simulation.context_splits import CONTEXT_TESTS, context_tests
 from metastable.stats.simulation.error_rates import OF_PERMUTATION, PROMISES, Key, group_rates, rate_table, rates
 from metastable.stats.simulation.feature_groups import FeatureGroups, feature_groups
 from metastable.stats.simulation.further import Further, further_tests, joint_tests
@@ -176,11 +176,12 @@ def calibrate(
             (name, "none"): p
             for name, p in further_tests(data.table, split, deviation, data.families, more, seed).items()
         }
-        if data.contexts is not None and "contexts" in more.tests and done < n_models:
-            false |= context_tests(
-                data.contexts, split, deviation, data.families,
-                n_permutations=more.n_permutations, alpha=alpha, seed=seed,
-            )  # fmt: skip
+        for name in CONTEXT_TESTS:
+            if data.contexts is not None and name in more.tests and done < n_models:
+                false |= context_tests(
+                    data.contexts, split, deviation, data.families, covariate=name != "contexts",
+                    n_permutations=more.n_permutations, alpha=alpha, seed=seed,
+                )  # fmt: skip
         for (name, correction), p in false.items():
             measure = "false_positive_rate" if correction == "none" else "fwer"
             rate = rates((p < alpha)[varies], np.zeros(int(varies.sum()), bool), data.families[varies])[measure]
@@ -246,8 +247,11 @@ def _options(
 
 def _check_further(further: Further, data: Units, paired: bool, layer: ArrayLike | None) -> None:
     """Refuse contexts where there are none, and the joint model but for unpaired units and logarithms of values."""
-    if "contexts" in further.tests and data.contexts is None:
-        raise InputError("further has 'contexts', but contexts is None; give the values in contexts, or leave it out")
+    for name in CONTEXT_TESTS:
+        if name in further.tests and data.contexts is None:
+            raise InputError(
+                f"further has {name!r}, but contexts is None; give the values in contexts, or leave it out"
+            )
     if "joint" in further.tests and (paired or layer is None or not (data.table > 0).all()):
         raise InputError("further has 'joint', which needs unpaired units, layers and values above 0; leave it out")
 

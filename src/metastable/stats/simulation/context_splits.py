@@ -9,12 +9,21 @@ from metastable.stats.contexts.crossed_test import crossed_parts, from_parts
 from metastable.stats.contexts.rotations import rotate_parts
 from metastable.stats.simulation.halves import Split, UnitContexts
 
-__all__ = ["VARIES", "context_tests"]
+__all__ = ["APART", "CONTEXT_TESTS", "MOVES", "VARIES", "context_tests"]
 
 Floats = NDArray[np.float64]
 
+CONTEXT_TESTS = ("contexts", "contexts with covariate")
+"""What is tried of them: without and beside a covariate that goes along with the halves."""
+
 VARIES = 0.3
 """Standard deviation over contexts of the planted effect, in standard deviations of the feature over units."""
+
+APART = 1.0
+"""How many of its standard deviations a covariate lies higher in half a (it goes along with a predictor by r = .45)."""
+
+MOVES = 0.5
+"""How many standard deviations of a feature one of the covariate moves it."""
 
 
 def context_tests(
@@ -23,6 +32,7 @@ def context_tests(
     deviation: Floats,
     families: NDArray[np.intp],
     *,
+    covariate: bool = False,
     n_permutations: int,
     alpha: float,
     seed: int,
@@ -38,6 +48,8 @@ def context_tests(
     deviation : ndarray of float64, shape (n_features,)
         Standard deviation of each feature over the units.
     families : ndarray of int, shape (n_features,)
+    covariate : bool
+        Whether a covariate of the units goes along with the halves and moves every feature, and is held fixed.
     n_permutations : int
         Random rotations.
     alpha : float
@@ -58,10 +70,16 @@ def context_tests(
     effect = np.random.default_rng([seed, 2]).normal(size=(int(observed.context.max()) + 1, len(deviation)))
     side = split.condition[row]
     values = observed.table[mine] + side[:, None] * (VARIES * deviation * effect)[context]
-    parts = crossed_parts(values, side, row if split.pair is None else split.pair[row], context)
+    held = None
+    if covariate:
+        held = (np.random.default_rng([seed, 3]).normal(size=len(split.rows)) + APART * split.condition)[row]
+        values += MOVES * held[:, None] * deviation
+    item = row if split.pair is None else split.pair[row]
+    parts = crossed_parts(values, side, item, context, covariates=held)
     rotated = rotate_parts(parts, family=families, n_rotations=n_permutations, alpha=alpha, rng=seed)
+    name = "contexts with covariate" if covariate else "contexts"
     return {
-        ("contexts", "none"): rotated.p,
-        ("contexts", "max-t"): rotated.p_fwer,
-        ("contexts: mixed model", "none"): from_parts(parts).p,
+        (name, "none"): rotated.p,
+        (name, "max-t"): rotated.p_fwer,
+        (f"{name}: mixed model", "none"): from_parts(parts).p,
     }

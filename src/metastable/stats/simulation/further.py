@@ -14,6 +14,7 @@ from metastable.stats.correlation import slope_design
 from metastable.stats.equivalence import equivalence_test
 from metastable.stats.mixed_models.joint import fit_joint_model
 from metastable.stats.permutations.permutation import permutation_test, permutation_test_contrast
+from metastable.stats.simulation.context_splits import APART, MOVES
 from metastable.stats.simulation.halves import Split
 
 __all__ = ["FURTHER", "Further", "further_tests", "joint_tests"]
@@ -23,12 +24,10 @@ Floats = NDArray[np.float64]
 #: What is tried, by name: two one-sided tests with the effect at the margin's boundary; the difference and the slope
 #: beside a covariate that goes along with the halves (the predictor) and moves every feature; the slope of a predictor
 #: that moves nothing; the tests over items and contexts of an effect that differs between contexts and is zero over
-#: them; and the tests of the joint model.
-FURTHER = ("equivalence", "covariate", "slope", "slope with covariate", "contexts", "joint")
-
-# The covariate lies this many of its standard deviations higher in half a (goes along with a predictor by r = .45), and
-# one of them moves a feature by this many of its own.
-_APART, _MOVES = 1.0, 0.5
+#: them, the same beside a covariate that goes along with the halves; and the tests of the joint model.
+FURTHER = (
+    "equivalence", "covariate", "slope", "slope with covariate", "contexts", "contexts with covariate", "joint",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -88,9 +87,9 @@ def further_tests(
         at_margin = values + split.condition[:, None] * sign * further.margin * deviation
         found["equivalence"] = equivalence_test(at_margin, split.condition, margin=further.margin, pair=split.pair)
     if "covariate" in further.tests:
-        covariate = noise + _APART * split.condition
+        covariate = noise + APART * split.condition
         result = permutation_test(
-            values + _MOVES * covariate[:, None] * deviation,
+            values + MOVES * covariate[:, None] * deviation,
             split.condition,
             statistic="welch" if split.pair is None else "paired",
             pair=split.pair,
@@ -104,7 +103,7 @@ def further_tests(
     if "slope with covariate" in further.tests:
         covariate = noise + 0.5 * predictor
         design = slope_design(predictor, covariate[:, None])
-        moved = values + _MOVES * covariate[:, None] * deviation
+        moved = values + MOVES * covariate[:, None] * deviation
         found["slope with covariate"] = permutation_test_contrast(moved, design, [0.0, 1.0, 0.0], **relabeled).p_perm
     return found
 
