@@ -112,6 +112,7 @@ def test_a_sequence_without_a_target_that_queries_is_refused(cube):
         target_rows(cube, sequences, [Site(name, LAYERS, HEADS) for name in SITES])
 
 
+@pytest.mark.filterwarnings("ignore:.*Zarr")
 def test_a_small_cube_is_read_once_and_a_large_one_where_it_lies(cube, tmp_path, monkeypatch):
     cube.to_zarr(tmp_path / "c.zarr")
     for most, read in ((1 << 28, True), (100, False)):
