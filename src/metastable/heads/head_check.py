@@ -492,10 +492,15 @@ def _fit(rows: SideBySide, one: OneHead, model: Any) -> Any:
         return None
 
 
-def _fitted(rows: SideBySide, one: OneHead, fit: Any, at: int, unit: float, name: str) -> None:
-    """Compare an estimate and its standard error with those of a fit of statsmodels."""
+def _fitted(
+    rows: SideBySide, one: OneHead, fit: Any, at: int, unit: float, name: str, *, errors: Floats | None = None
+) -> None:
+    """Compare an estimate and its standard error with those of a fit of statsmodels; `errors` if not its own."""
     se, tool = float(one.row["lmm_se"]), "statsmodels MixedLM"
-    pairs = {"estimate": (one.row["lmm_estimate"], fit.fe_params), "standard error": (se, fit.bse_fe)}
+    pairs = {
+        "estimate": (one.row["lmm_estimate"], fit.fe_params),
+        "standard error": (se, fit.bse_fe if errors is None else errors),
+    }
     for what, (ours, theirs) in pairs.items():
         number = unit * float(np.asarray(theirs)[at])
         if fit.converged:
@@ -722,7 +727,12 @@ def _crossed(rows: SideBySide, one: OneHead, over: _Rows) -> None:
     model = MixedLM(over.outcome / unit, design, groups=groups, exog_re=None, exog_vc=_components(matrices))
     fit = _fit(rows, one, model)
     if fit is not None:
-        _fitted(rows, one, fit, design.shape[1] - 1, unit, f"mixed model over both{over.beside}")
+        # its own errors count what the variances' estimates share with those of fixed effects; lme4's do not
+        spread = fit.scale * np.eye(len(design))
+        for name, variance in zip(matrices, fit.vcomp, strict=True):
+            spread += variance * matrices[name][0] @ matrices[name][0].T
+        errors = np.sqrt(np.diag(np.linalg.inv(design.T @ np.linalg.solve(spread, design))))
+        _fitted(rows, one, fit, design.shape[1] - 1, unit, f"mixed model over both{over.beside}", errors=errors)
 
 
 def _corrected(rows: SideBySide, one: OneHead) -> None:
