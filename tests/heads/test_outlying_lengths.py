@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from metastable.heads.contrasts import contrasts_of
 from metastable.heads.outlying_lengths import far_longer, outlying_lengths
@@ -33,10 +31,11 @@ def test_one_text_of_106_tokens_among_120_short_ones_is_far_longer():
     assert far_longer(lengths, SIDES).nonzero()[0].tolist() == [17]
 
 
-@given(st.integers(0, 2**32 - 1))
-def test_lengths_of_natural_texts_are_seldom_far(seed):
-    lengths = np.random.default_rng(seed).lognormal(3, 0.6, 200).astype(int) + 1
-    assert far_longer(lengths, [0, 1] * 100).sum() <= 2
+def test_lengths_of_natural_texts_are_seldom_far():
+    rng = np.random.default_rng(2)
+    n_far = [far_longer(rng.lognormal(3, 0.6, 200).astype(int) + 1, [0, 1] * 100).sum() for _ in range(300)]
+    assert np.mean(n_far) < 0.5
+    assert np.mean(np.array(n_far) > 2) < 0.02
 
 
 def test_a_condition_of_long_texts_has_no_outlier_for_being_one():
