@@ -338,6 +338,8 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("mutants.toml names tests for none of these files")
     per_file, seed = given.per_file or plan["per_file"], plan["seed"] if given.seed is None else given.seed
     kept = _kept(given.results)
+    # read when Triton is first imported, by what is loaded here: its kernels are tested without a card
+    os.environ.setdefault("TRITON_INTERPRET", "1")
     for module in plan["preload"]:
         importlib.import_module(module)
     # what is loaded stays: no child looks through it for garbage
