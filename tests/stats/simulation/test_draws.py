@@ -55,6 +55,12 @@ def test_a_draw_is_the_permutation_test_of_its_units_and_flat_heads_are_left_out
     np.testing.assert_array_equal(np.array(found.features["none"])[kept], expected.p_perm[kept])
     np.testing.assert_array_equal(np.array(found.features["max-t"])[kept], expected.p_fwer[kept])
     assert np.isnan(found.features["none"][3])
+    at = {"n_permutations": 99, "rng": 1, "alpha": 0.3}
+    whole = permutation_test(values, condition, omnibus={"model": np.ones(8, dtype=bool)}, **at).omnibus["model"]
+    of_model = {"sum of squares": whole.p_sum_squares, "maximum": whole.p_max, "number below alpha": whole.p_count}
+    found_at = draw_tests(values, condition, **at).omnibus
+    assert found_at == {f"model: {name}": [p] for name, p in of_model.items()}
+    assert found_at["model: number below alpha"] != found.omnibus["model: number below alpha"]
     table = draw_table({"words": [found, found]}, family=FAMILY).set_index(["test", "correction", "measure"])
     rate = table.loc[("permutation, words", "none", "false_positive_rate"), "estimate"]
     assert rate == pytest.approx((expected.p_perm[kept] < 0.05).mean())
