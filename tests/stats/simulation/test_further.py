@@ -174,6 +174,9 @@ def test_effects_over_contexts_are_drawn_anew_for_each_and_go_to_half_a(monkeypa
     taken = spy(monkeypatch, context_splits, "crossed_parts")
     deviation = np.array([1.0, 2.0, 4.0])
     found = context_tests(observed, split, deviation, np.arange(3), n_permutations=19, alpha=0.05, seed=1)
+    again = context_tests(observed, split, deviation, np.arange(3), n_permutations=19, alpha=0.05, seed=1)
+    for key, p in found.items():
+        np.testing.assert_array_equal(again[key], p)
     # each family is of one feature
     np.testing.assert_array_equal(found["contexts", "max-t"], found["contexts", "none"])
     np.testing.assert_allclose(found["contexts", "none"] * 20 % 1, 0, atol=1e-9)
