@@ -131,9 +131,15 @@ def test_sequences_without_covariates_have_their_names_alone(encoder, tmp_path):
 
 @pytest.mark.parametrize(
     "change",
-    [{"pair": "p9"}, {"cluster": None}, {"context": "another"}, {"covariates": {"zipf": 0.5, "entropy": -1}},
-     {"covariates": {"zipf": 0.5, "entropy": -1, "rare": 2.0}}, {"covariates": {"zipf": 0.5, "entropy": -1, "new": 1.0}}],
-)  # fmt: skip
+    [
+        {"pair": "p9"},
+        {"cluster": None},
+        {"context": "another"},
+        {"covariates": {"zipf": 0.5, "entropy": -1}},
+        {"covariates": {"zipf": 0.5, "entropy": -1, "rare": 2.0}},
+        {"covariates": {"zipf": 0.5, "entropy": -1, "new": 1.0}},
+    ],
+)
 def test_labels_equal_those_that_say_the_same(change):
     same, other = labels_of([*SEQUENCES]), labels_of([SEQUENCES[0], replace(SEQUENCES[1], **change), *SEQUENCES[2:]])
     assert same.equals(labels_of(SEQUENCES))
