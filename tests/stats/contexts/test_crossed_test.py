@@ -267,6 +267,9 @@ def test_equivalence_is_two_one_sided_tests_of_the_same_t():
     upper = stats.t.cdf((found.estimate - 0.8 * found.standardizer) / found.se, found.dof)
     lower = stats.t.sf((found.estimate + 0.8 * found.standardizer) / found.se, found.dof)
     np.testing.assert_allclose(crossed_equivalence(found, margin=0.8), np.maximum(upper, lower))
+    for margin in (0.0, -0.2, np.inf, np.nan):
+        with pytest.raises(InputError, match=f"margin is {margin}; give a positive effect"):
+            crossed_equivalence(found, margin=margin)
 
 
 def test_what_does_not_vary_is_no_finding_and_what_differs_without_error_is():
