@@ -272,6 +272,25 @@ def test_equivalence_is_two_one_sided_tests_of_the_same_t():
             crossed_equivalence(found, margin=margin)
 
 
+@pytest.mark.parametrize(("n_items", "n_contexts"), [(4, 9), (6, 3)])
+def test_without_any_variance_of_items_and_contexts_all_differences_are_independent(n_items, n_contexts):
+    """Both variances are at zero, and the test is the one-sample t of all differences."""
+    rng = np.random.default_rng(5)
+    table = rng.normal(size=(n_items, n_contexts, 3))
+    table -= table.mean(axis=0) + (table - table.mean(axis=0)).mean(axis=1, keepdims=True)
+    differences = table.reshape(-1, 3) + [0.0, 0.2, -0.5]
+    item, context = np.divmod(np.arange(n_items * n_contexts), n_contexts)
+    level = rng.normal(size=differences.shape)
+    found = crossed_test(
+        np.concatenate([differences + level, level]), np.arange(2 * len(item)) < len(item), np.tile(item, 2),
+        np.tile(context, 2),
+    )  # fmt: skip
+    expected = stats.ttest_1samp(differences, 0)
+    np.testing.assert_allclose(found.p, expected.pvalue)
+    np.testing.assert_allclose(found.dof, len(item) - 1)
+    np.testing.assert_allclose(found.se, stats.sem(differences))
+
+
 def test_what_does_not_vary_is_no_finding_and_what_differs_without_error_is():
     item, context, side = (axis.ravel() for axis in np.indices((8, 6, 2)))
     for keep in (np.ones(len(item), dtype=bool), (item + context) % 2 == side, item % 2 == side):
