@@ -278,7 +278,7 @@ def test_without_any_variance_of_items_and_contexts_all_differences_are_independ
     rng = np.random.default_rng(5)
     table = rng.normal(size=(n_items, n_contexts, 3))
     table -= table.mean(axis=0) + (table - table.mean(axis=0)).mean(axis=1, keepdims=True)
-    differences = table.reshape(-1, 3) + [0.0, 0.2, -0.5]
+    differences = table.reshape(-1, 3) + np.array([0.0, 0.2, -0.5])
     item, context = np.divmod(np.arange(n_items * n_contexts), n_contexts)
     level = rng.normal(size=differences.shape)
     found = crossed_test(
