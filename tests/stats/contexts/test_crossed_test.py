@@ -15,6 +15,7 @@ from scipy import stats
 
 from metastable.errors import InputError
 from metastable.stats import crossed_equivalence, crossed_test, fit_mixed_models
+from metastable.stats.contexts import crossed_input
 from metastable.stats.contexts.crossed_test import crossed_parts, from_parts
 
 LME4 = Path(__file__).parent / "lme4"
@@ -387,3 +388,13 @@ def test_items_of_which_some_are_in_both_conditions_have_an_f_of_the_difference(
         covariance = fit.scale * np.eye(len(data)) + float(fit.cov_re.iloc[0, 0]) * alike
         error = np.linalg.inv(design.T @ np.linalg.solve(covariance, design))[1, 1]
         assert found.f_items[feature] == pytest.approx(fit.params["side"] ** 2 / error, rel=1e-3)
+
+
+def test_items_that_are_the_cells_of_context_and_condition_have_no_effects_beside_the_contexts_slopes():
+    context, side = np.repeat(np.arange(5), 6), np.tile(np.arange(6) < 3, 5)
+    own = np.zeros(10, dtype=bool), np.ones(5, dtype=bool)
+    assert crossed_input._widths(side, context * 2 + side, context, own) == (0, 2)
+    assert crossed_input._widths(side, context, context * 2 + side, own[::-1]) == (2, 0)
+    # two items in each cell are more than that
+    two = (context * 2 + side) * 2 + np.arange(30) % 2
+    assert crossed_input._widths(side, two, context, (np.zeros(20, dtype=bool), own[1])) == (1, 2)
