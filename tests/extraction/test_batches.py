@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from transformers import BertConfig, T5Config
 
-from metastable.extraction.batches import make_batch, plan_batches, plan_blocks
+from metastable.extraction.batches import make_batch, plan_batches, plan_blocks, suitable_batch_tokens
 from tests.extraction.oracle import text_sequences
 
 LENGTHS = st.lists(st.integers(1, 60), min_size=1, max_size=80)
@@ -71,3 +74,23 @@ def test_features_take_the_type_of_the_weights() -> None:
     assert batch.inputs["pixel_values"].dtype == torch.bfloat16
     assert batch.inputs["visual_attention_mask"].dtype == torch.int64
     assert batch.present["vision"].tolist() == [[True, False], [True, True]]
+
+
+@pytest.mark.parametrize(
+    ("memory", "expected"),
+    # a token of width 768 and 144 heads takes 4 (12 * 768 + 16 * 144) = 46,080 bytes of an eighth of what weights leave
+    [
+        (0, 4096),
+        (10**9, 4096),
+        (46_080 * 8 * 8192 + 4000, 8192),
+        (46_080 * 8 * 8192 + 3999, 4096),
+        (80 * 10**9, 1 << 16),
+    ],
+)
+def test_a_batch_on_a_card_takes_its_share_of_the_memory(memory: int, expected: int, monkeypatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(total_memory=memory))
+    weights = torch.nn.Linear(1000, 1, bias=False)
+    weights.config = BertConfig(hidden_size=768)
+    encoder = SimpleNamespace(device="cuda:0", model=weights, sites=[SimpleNamespace(n_heads=12, n_layers=12)])
+    assert suitable_batch_tokens(encoder) == expected
+    assert suitable_batch_tokens(SimpleNamespace(device="cpu")) == 4096

@@ -8,6 +8,7 @@ import tracemalloc
 from collections.abc import Sequence as SequenceOf
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,11 +19,13 @@ import xarray as xr
 from metastable.errors import InputError
 from metastable.extraction import Extraction, extract, load_counts
 from metastable.extraction import counting as counting_module
+from metastable.extraction import extracting as extracting_module
 from metastable.extraction import store as store_module
 from metastable.extraction.extracting import extraction_key
 from metastable.extraction.store import CountStore, open_store
 from metastable.extraction.summarizing import RowOptions
 from metastable.heads.cube import feature_table
+from metastable.models.capture import ForwardError
 from metastable.models.encoders import Encoder, wrap_model
 from metastable.study import Sequence
 from tests.extraction.oracle import text_sequences
@@ -385,3 +388,19 @@ def test_a_cube_of_means_holds_the_means_and_no_tokens(encoder: Encoder, tmp_pat
 def test_a_run_says_what_measured_the_rows(encoder: Encoder, tmp_path: Path) -> None:
     assert _run(encoder, tmp_path / "a", MIXED).kernel == "compiled: the rows are on the CPU"
     assert _run(encoder, tmp_path / "b", MIXED, keys="words").kernel.startswith("whole weights: not all that is asked")
+
+
+def test_sequences_that_a_model_reads_alone_and_not_together_are_named() -> None:
+    def read(rows: np.ndarray, _: object) -> None:
+        if len(rows) > 1:
+            raise ForwardError("no room")
+
+    reader = SimpleNamespace(
+        encoder=SimpleNamespace(model_id="tiny"), sequences=SEQUENCES[:5], read=read,
+        batch=lambda rows: SimpleNamespace(inputs=rows),
+    )  # fmt: skip
+    names = [repr(sequence.identifier) for sequence in SEQUENCES[:5]]
+    for block in (slice(0, 3), slice(2, 5)):
+        said = str(extracting_module._failure(reader, block, ForwardError("no room")))
+        together = f"cannot read sequences {names[block.start]} to {names[block.stop - 1]} together, though each alone"
+        assert f"{together}: no room; give a smaller batch_tokens" in said

@@ -9,7 +9,7 @@ import pytest
 import metastable
 from metastable.errors import InputError
 from metastable.extraction import extract
-from metastable.extraction.sequence_labels import GROUPINGS
+from metastable.extraction.sequence_labels import GROUPINGS, labels_of
 from metastable.models.encoders import wrap_model
 from metastable.study import Condition, Material, Study
 from tests.extraction.oracle import text_sequences
@@ -127,3 +127,21 @@ def test_damaged_labels_are_told_and_another_run_mends_them(encoder, tmp_path, d
 def test_sequences_without_covariates_have_their_names_alone(encoder, tmp_path):
     cube = run(encoder, tmp_path / "counts.zarr", [replace(s, covariates={}) for s in SEQUENCES]).dataset
     assert set(cube.coords) == {"sequence", "site", "layer", "head", "threshold", *GROUPINGS}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"pair": "p9"},
+        {"cluster": None},
+        {"context": "another"},
+        {"covariates": {"zipf": 0.5, "entropy": -1}},
+        {"covariates": {"zipf": 0.5, "entropy": -1, "rare": 2.0}},
+        {"covariates": {"zipf": 0.5, "entropy": -1, "new": 1.0}},
+    ],
+)
+def test_labels_equal_those_that_say_the_same(change):
+    same, other = labels_of([*SEQUENCES]), labels_of([SEQUENCES[0], replace(SEQUENCES[1], **change), *SEQUENCES[2:]])
+    assert same.equals(labels_of(SEQUENCES))
+    assert not same.equals(other)
+    assert not other.equals(same)

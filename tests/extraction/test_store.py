@@ -13,6 +13,7 @@ import pytest
 import metastable
 from metastable.errors import InputError
 from metastable.extraction.batches import plan_blocks
+from metastable.extraction.sequence_labels import labels_of
 from metastable.extraction.store import (
     CountStore,
     Layout,
@@ -23,6 +24,7 @@ from metastable.extraction.store import (
     publish,
     renewed_store,
 )
+from tests.extraction.oracle import text_sequences
 from tests.faults import FAULTS, arm, forked
 
 LAYOUT = Layout(
@@ -150,6 +152,19 @@ def test_damaged_labels_are_written_anew(tmp_path: Path) -> None:
         load_counts(path)
     store.write_labels(LAYOUT)
     assert load_counts(path)["sequence"].to_numpy().tolist() == list(LAYOUT.identifiers)
+
+
+def test_what_sequences_are_takes_the_place_of_what_was_said_of_them(tmp_path: Path) -> None:
+    store, sequences = _filled(tmp_path / "counts.zarr"), text_sequences([3, 4, 5])
+    first, second = (
+        labels_of(sequences),
+        labels_of([replace(one, pair="p", covariates={"z": 2.0}) for one in sequences]),
+    )
+    for labels in (first, second, second, first):
+        store.write_sequence_labels(labels)
+        read = store.read_sequence_labels()
+        assert read is not None
+        assert read.equals(labels)
 
 
 def test_a_block_of_fill_values_is_whole_when_it_was_written(tmp_path: Path) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from threading import get_ident
 
 import pytest
 import torch
 
-from metastable.extraction.threads import share_out
+from metastable.extraction.threads import fewer_threads, share_out
 
 
 @pytest.fixture(autouse=True)
@@ -45,4 +46,26 @@ def test_an_error_in_a_thread_is_raised_and_the_setting_restored():
 
     with pytest.raises(MemoryError):
         share_out(fail, range(4), 2)
+    assert torch.get_num_threads() == 2
+
+
+def test_an_error_in_a_thread_that_is_not_the_callers_is_raised():
+    caller = get_ident()
+
+    def fail(part):
+        if get_ident() != caller:
+            raise MemoryError(str(part))
+        time.sleep(0.002)
+
+    with pytest.raises(MemoryError):
+        share_out(fail, range(50), 2)
+
+
+def test_threads_are_left_to_others_and_taken_back():
+    with fewer_threads(1):
+        assert torch.get_num_threads() == 1
+    with fewer_threads(0):
+        assert torch.get_num_threads() == 2
+    with fewer_threads(5):
+        assert torch.get_num_threads() == 1
     assert torch.get_num_threads() == 2

@@ -1,4 +1,4 @@
-"""The plan of faults to plant names files and tests that are there."""
+"""The plan of faults to plant names files and tests that are there, and leaves out no file that it should have."""
 
 import tomllib
 from pathlib import Path
@@ -8,5 +8,14 @@ PLAN = tomllib.loads((Path(__file__).parent / "mutants.toml").read_text(encoding
 
 
 def test_every_file_and_every_test_of_the_plan_is_there():
-    named = {*PLAN["tests"], *(test for tests in PLAN["tests"].values() for test in tests)}
-    assert sorted(path for path in named if not (ROOT / path).is_file()) == []
+    named = {test for tests in PLAN["tests"].values() for test in tests}
+    files = {*PLAN["tests"], *(test.partition("::")[0] for test in named)}
+    assert sorted(path for path in files if not (ROOT / path).is_file()) == []
+    single = [test.partition("::")[::2] for test in named if "::" in test]
+    assert [name for path, name in single if f"def {name}(" not in (ROOT / path).read_text(encoding="utf-8")] == []
+
+
+def test_every_file_of_statistics_and_counting_has_its_tests():
+    folders = (ROOT / "src" / "metastable" / room for room in ("stats", "extraction"))
+    files = {str(file.relative_to(ROOT)) for folder in folders for file in folder.rglob("*.py")}
+    assert sorted(file for file in files - {*PLAN["tests"]} if not file.endswith("__init__.py")) == []

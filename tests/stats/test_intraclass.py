@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pingouin
 import pytest
+import statsmodels.formula.api as smf
 
 from metastable.errors import InputError
 from metastable.stats import intraclass_correlation
@@ -19,6 +20,19 @@ def test_clusters_of_one_size_agree_with_pingouin():
         table = pd.DataFrame({"v": column, "c": cluster, "r": np.tile(np.arange(4), 12)})
         theirs = pingouin.intraclass_corr(table, targets="c", raters="r", ratings="v")["ICC"].iloc[0]
         assert ours == pytest.approx(theirs)
+
+
+def test_clusters_within_conditions_agree_with_the_nested_analysis_of_variance():
+    rng = np.random.default_rng(3)
+    cluster = np.repeat(np.arange(9), 4)
+    condition = cluster % 3
+    values = rng.normal(size=36) + rng.normal(size=9)[cluster] + condition
+    table = pd.DataFrame({"v": values, "g": condition, "c": cluster})
+    of_conditions, of_clusters = (smf.ols(f"v ~ C({name})", table).fit() for name in "gc")
+    between = (of_conditions.ssr - of_clusters.ssr) / (of_conditions.df_resid - of_clusters.df_resid)
+    within = of_clusters.mse_resid
+    expected = (between - within) / (between + 3 * within)
+    assert intraclass_correlation(values, cluster, group=condition)[0] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("true", [0.0, 0.3, 0.8])

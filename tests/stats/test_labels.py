@@ -16,7 +16,7 @@ from metastable import stats
 from metastable.errors import InputError
 from metastable.stats.agreement import map_agreement
 from metastable.stats.bayes import difference_bayes_factor
-from metastable.stats.labels import check_labels, label_codes
+from metastable.stats.labels import check_condition, check_labels, label_codes
 from metastable.stats.simulation.halves import TokenValues
 
 N = 24
@@ -155,3 +155,10 @@ def test_missing_families_leave_no_p_uncorrected() -> None:
     # Issue 12, case 10: np.unique makes no member of a NaN among objects, and p stayed as it was.
     with pytest.raises(InputError, match=r"family\[0\] is nan \(4 such rows\)"):
         stats.adjust_p_values([0.01, 0.02, 0.03, 0.04], family=np.array([np.nan] * 4, dtype=object))
+
+
+@pytest.mark.parametrize("condition", [np.ones(3, dtype=bool), np.ones((4, 1), dtype=bool), np.ones(4), np.ones(3)])
+def test_a_condition_is_one_boolean_a_unit(condition):
+    np.testing.assert_array_equal(check_condition(np.arange(4) < 2, 4), [True, True, False, False])
+    with pytest.raises(InputError, match="give 4 booleans"):
+        check_condition(condition, 4)

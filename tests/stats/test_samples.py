@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metastable.errors import InputError
-from metastable.stats.samples import covariate_matrix, is_constant, sample_moments, split_samples
+from metastable.stats.samples import covariate_matrix, is_constant, sample_moments, split_samples, unit_scaled
 
 
 @settings(max_examples=60, deadline=None)
@@ -21,9 +21,22 @@ def test_means_of_equal_counts_are_constant(value, n_units, n_tokens):
     assert moments.var_a == moments.var_b == moments.difference == 0
 
 
-def test_a_difference_in_the_ninth_digit_is_seen():
-    values = 1e3 + 1e-5 * np.arange(6.0)[:, None]
+@pytest.mark.parametrize("size", [1e3, -1e3, 1e9, -1e9, -1e-9])
+def test_a_difference_in_the_ninth_digit_is_seen(size):
+    values = size * (1 + 1e-8 * np.arange(6.0)[:, None])
     assert not is_constant(values).any()
+    # of partners too, whichever of them is large
+    for a, b in ((values, values[::-1]), (values, np.zeros_like(values)), (np.zeros_like(values), values)):
+        moments = sample_moments(
+            split_samples(np.concatenate([a, b]), np.arange(12) < 6, pair=np.tile(np.arange(6), 2))
+        )
+        np.testing.assert_allclose(moments.var_difference, np.var(a - b, axis=0, ddof=1))
+
+
+def test_no_units_have_a_unit_too():
+    table, unit = unit_scaled(np.empty((0, 3)))
+    assert table.shape == (0, 3)
+    np.testing.assert_array_equal(unit, 1.0)
 
 
 def test_partners_are_put_side_by_side():

@@ -15,6 +15,7 @@ from scipy import stats
 
 from metastable.errors import InputError
 from metastable.stats import crossed_equivalence, crossed_test, fit_mixed_models
+from metastable.stats.contexts import crossed_input
 from metastable.stats.contexts.crossed_test import crossed_parts, from_parts
 
 LME4 = Path(__file__).parent / "lme4"
@@ -267,6 +268,28 @@ def test_equivalence_is_two_one_sided_tests_of_the_same_t():
     upper = stats.t.cdf((found.estimate - 0.8 * found.standardizer) / found.se, found.dof)
     lower = stats.t.sf((found.estimate + 0.8 * found.standardizer) / found.se, found.dof)
     np.testing.assert_allclose(crossed_equivalence(found, margin=0.8), np.maximum(upper, lower))
+    for margin in (0.0, -0.2, np.inf, np.nan):
+        with pytest.raises(InputError, match=f"margin is {margin}; give a positive effect"):
+            crossed_equivalence(found, margin=margin)
+
+
+@pytest.mark.parametrize(("n_items", "n_contexts"), [(4, 9), (6, 3)])
+def test_without_any_variance_of_items_and_contexts_all_differences_are_independent(n_items, n_contexts):
+    """Both variances are at zero, and the test is the one-sample t of all differences."""
+    rng = np.random.default_rng(5)
+    table = rng.normal(size=(n_items, n_contexts, 3))
+    table -= table.mean(axis=0) + (table - table.mean(axis=0)).mean(axis=1, keepdims=True)
+    differences = table.reshape(-1, 3) + np.array([0.0, 0.2, -0.5])
+    item, context = np.divmod(np.arange(n_items * n_contexts), n_contexts)
+    level = rng.normal(size=differences.shape)
+    found = crossed_test(
+        np.concatenate([differences + level, level]), np.arange(2 * len(item)) < len(item), np.tile(item, 2),
+        np.tile(context, 2),
+    )  # fmt: skip
+    expected = stats.ttest_1samp(differences, 0)
+    np.testing.assert_allclose(found.p, expected.pvalue)
+    np.testing.assert_allclose(found.dof, len(item) - 1)
+    np.testing.assert_allclose(found.se, stats.sem(differences))
 
 
 def test_what_does_not_vary_is_no_finding_and_what_differs_without_error_is():
@@ -365,3 +388,13 @@ def test_items_of_which_some_are_in_both_conditions_have_an_f_of_the_difference(
         covariance = fit.scale * np.eye(len(data)) + float(fit.cov_re.iloc[0, 0]) * alike
         error = np.linalg.inv(design.T @ np.linalg.solve(covariance, design))[1, 1]
         assert found.f_items[feature] == pytest.approx(fit.params["side"] ** 2 / error, rel=1e-3)
+
+
+def test_items_that_are_the_cells_of_context_and_condition_have_no_effects_beside_the_contexts_slopes():
+    context, side = np.repeat(np.arange(5), 6), np.tile(np.arange(6) < 3, 5)
+    own = np.zeros(10, dtype=bool), np.ones(5, dtype=bool)
+    assert crossed_input._widths(side, context * 2 + side, context, own) == (0, 2)
+    assert crossed_input._widths(side, context, context * 2 + side, own[::-1]) == (2, 0)
+    # two items in each cell are more than that
+    two = (context * 2 + side) * 2 + np.arange(30) % 2
+    assert crossed_input._widths(side, two, context, (np.zeros(20, dtype=bool), own[1])) == (1, 2)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from scipy import optimize
 
-from metastable.stats.mixed_models.crossed import criterion_at, fit_terms
+from metastable.stats.mixed_models.crossed import _cholesky_from_root, criterion_at, fit_terms
 from metastable.stats.mixed_models.random_intercept import fit_random_intercept, group_sums
 from metastable.stats.mixed_models.random_terms import RandomTerms, term_sums
 
@@ -128,3 +130,16 @@ def test_a_theta_that_is_no_minimum_has_not_converged():
     best = fit_terms(sums)
     assert not criterion_at(sums, theta + 1.0).converged.any()
     assert criterion_at(sums, best.theta).converged.all()
+
+
+def test_a_triangle_has_the_covariance_of_its_symmetric_root_without_an_intercept_too():
+    roots = np.random.default_rng(2).normal(size=(20, 3))
+    roots[:4] = [[0, 0, 0.7], [0, 0, -0.7], [0, 0, 0], [0.4, 0, 0]]
+    theta = np.column_stack([np.linspace(-1, 1, 20), roots])
+    found = _cholesky_from_root(theta, SimpleNamespace(width=2, has_inner=True))
+    np.testing.assert_allclose(found[:, 0], np.abs(theta[:, 0]))
+    for (a, b, c), (intercept, along, apart) in zip(roots, found[:, 1:], strict=True):
+        root, triangle = np.array([[a, b], [b, c]]), np.array([[intercept, 0], [along, apart]])
+        np.testing.assert_allclose(triangle @ triangle.T, root @ root.T, atol=1e-12)
+        assert intercept >= 0
+        assert apart >= 0

@@ -88,3 +88,14 @@ def test_means_that_clusters_explain_have_no_limit():
     models = fit_mixed_models(values, design, group, cluster=group // 4)
     assert not models.converged[0]
     assert models.p_value[0] == 1.0
+
+
+def test_clusters_that_cross_groups_in_parts_of_their_own_have_no_limit():
+    """Effects of clusters may then differ between the parts, and vary within the groups of none."""
+    rng = np.random.default_rng(6)
+    values, design, group, _ = still(rng)
+    whole = rng.integers(0, 4, group.size)
+    assert fit_mixed_models(values, design, group, cluster=whole).converged.all()
+    parts = fit_mixed_models(values, design, group, cluster=whole // 2 + 2 * (group >= 12))
+    assert not parts.converged.any()
+    assert (parts.p_value == 1.0).all()

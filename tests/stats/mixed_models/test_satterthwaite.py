@@ -8,6 +8,7 @@ import scipy.stats
 
 from metastable.stats.mixed_models.random_intercept import fit_random_intercept, group_sums
 from metastable.stats.mixed_models.satterthwaite import (
+    _pooled_denominator,
     contrast_dof,
     f_test,
     t_statistic,
@@ -41,6 +42,26 @@ def test_f_of_several_conditions_is_the_analysis_of_variance_of_group_means():
     assert test.dof_denominator == pytest.approx(9.0, rel=1e-6)
     assert test.statistic == pytest.approx(expected.statistic, rel=1e-8)
     assert test.p_value == pytest.approx(expected.pvalue, rel=1e-6)
+
+
+def test_contrasts_that_others_determine_count_once_however_they_are_rounded():
+    _, _, _, fit = balanced()
+    contrasts = np.array([[1.0, -1.0, 0.0], [0.0, 1.0, -1.0]])
+    expected = f_test(fit, contrasts)
+    for seed in range(12):
+        test = f_test(fit, np.random.default_rng(seed).normal(size=(4, 2)) @ contrasts)
+        assert test.dof_numerator == 2
+        assert test.statistic == pytest.approx(expected.statistic)
+        assert test.p_value == pytest.approx(expected.p_value)
+
+
+@pytest.mark.parametrize(
+    ("dof", "expected"),
+    # of several, q in number, the mean of an F of q and m is that of their F's: m / (m - 2) = sum(dof / (dof - 2)) / q
+    [([7.5], 7.5), ([5, 5], 5), ([4, 6], 14 / 3), ([3, 3, 30], 66 / 19), ([2, 6], 2), ([1.5, 8], 2), ([1.9, 2.5], 2)],
+)
+def test_the_denominator_of_several_contrasts_is_that_of_lmertest(dof, expected):
+    assert _pooled_denominator(np.array(dof, dtype=float)) == pytest.approx(expected)
 
 
 def test_f_of_one_contrast_is_its_squared_t():

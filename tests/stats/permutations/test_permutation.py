@@ -519,6 +519,15 @@ def test_clusters_are_refused_exactly_where_even_complete_separation_stays_at_al
         else:
             with pytest.raises(InputError, match=r"clusters allow|has 1 cluster"):
                 permutation_test(values, condition, cluster=cluster, alternative=alternative, statistic="mean")
+    # 36 relabelings of four clusters in each of two blocks, which come in pairs of one size too
+    cluster, condition = np.repeat(np.arange(8), 2), np.repeat(np.arange(8) % 2 == 0, 2)
+    values, block = 10.0 * condition[:, None] + np.sin(np.arange(16.0))[:, None], cluster // 4
+    blocks = {"cluster": cluster, "block": block, "alternative": alternative, "statistic": "mean"}
+    if alternative == "two-sided":
+        with pytest.raises(InputError, match=r"come in pairs of one size, so that p is at least 0\.0556"):
+            permutation_test(values, condition, **blocks)
+    else:
+        assert permutation_test(values, condition, **blocks).p_perm[0] == 1 / 36
     signs = {"condition": np.arange(20) < 10, "pair": np.tile(np.arange(10), 2), "statistic": "paired"}
     pairs = np.tile(np.arange(10) // 2, 2)  # five clusters of two pairs: 32 flips
     values = np.random.default_rng(2).normal(size=(20, 1)) + 10.0 * signs["condition"][:, None]
@@ -644,3 +653,22 @@ def test_a_relabeling_without_a_number_reaches_everything_on_a_device_too(altern
     labels = SimpleNamespace(blocks=lambda _size: [backend.send(np.ones((2, 3)))])
     (null,) = on_device.null_on_device(Lost(), None, labels, 2, backend, alternative)
     assert (null == float("inf")).all()
+
+
+@pytest.mark.parametrize(
+    ("whole", "block", "expected"),
+    [(True, None, 720), (True, np.repeat(np.arange(6) % 2, 2), 6 * 6), (False, None, 2**6)],
+)
+def test_beside_covariates_clusters_of_one_condition_trade_places_whole_and_units_of_both_within_them(
+    whole, block, expected
+):
+    """Six clusters of two units: 6! orders of them, 3! twice in two blocks, or two orders of the units of each."""
+    rng = np.random.default_rng(3)
+    cluster = np.repeat(np.arange(6), 2)
+    condition = cluster < 3 if whole else np.arange(12) % 2 == 0
+    result = permutation_test(
+        rng.normal(size=(12, 2)), condition, covariates=rng.normal(size=(12, 1)), cluster=cluster, block=block,
+        n_permutations=999, rng=1,
+    )  # fmt: skip
+    assert result.exact
+    assert result.n_distinct == result.n_permutations == expected

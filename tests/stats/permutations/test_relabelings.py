@@ -55,10 +55,11 @@ def test_whole_clusters_of_any_size_trade_labels():
     assert as_set(rows) == expected
 
 
-def test_units_of_mixed_clusters_trade_among_themselves_beside_whole_ones():
+@pytest.mark.parametrize("names", [[0, 1, 2, 3], [1, 0, 2, 3], [3, 2, 1, 0]])
+def test_units_of_mixed_clusters_trade_among_themselves_beside_whole_ones(names):
     cluster = np.array([0, 0, 0, 1, 1, 2, 3, 3])
     condition = np.array([1, 0, 0, 1, 1, 0, 1, 1], dtype=bool)
-    rows = collected(exchange_labels(condition, MANY, cluster=cluster))
+    rows = collected(exchange_labels(condition, MANY, cluster=np.array(names)[cluster]))
     mixed = [(True, False, False), (False, True, False), (False, False, True)]
     whole = [np.array(labels)[cluster[3:] - 1] for labels in set(permutations([True, False, True]))]
     assert len(rows) == 9
@@ -285,3 +286,13 @@ def test_keys_of_many_strata_and_of_one_hold_enough_random_bits():
     assert (rows.sum(axis=2) == 1).all()
     share = rows[:, :, 0].mean()
     assert abs(share - 0.5) < 4 * 0.5 / np.sqrt(rows.shape[0] * rows.shape[1])
+
+
+def test_labels_may_trade_places_where_each_block_has_as_many_of_either():
+    half, block = np.arange(8) % 2 == 0, np.arange(8) // 4
+    assert exchange_labels(half, MANY).mirrored
+    assert exchange_labels(half, MANY, block=block).mirrored
+    assert not exchange_labels(half, MANY, block=np.array([0, 0, 0, 1, 1, 1, 1, 1])).mirrored
+    assert not exchange_labels(CONDITION, MANY).mirrored
+    assert not exchange_rows(half[:, None] * 1.0, MANY).mirrored
+    assert flip_signs(None, 7, MANY).mirrored

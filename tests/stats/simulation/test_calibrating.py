@@ -123,6 +123,30 @@ def test_balanced_random_intercepts_agree_with_the_test_of_means():
         assert one == pytest.approx(other, abs=0.01)
 
 
+def test_what_is_planted_is_the_shift_in_standard_deviations_of_each_feature(monkeypatch):
+    values, _, _ = units_and_tokens(19)
+    values *= np.geomspace(0.1, 10, 12)
+    given = spy(monkeypatch, "welch_p")
+    calibrate(values, tests=["welch"], n_splits=3, shift=0.7, share=0.25, rng=1)
+    for ((null, condition), _), ((planted, again), _) in zip(given[::2], given[1::2], strict=True):
+        np.testing.assert_array_equal(condition, again)
+        moved = (planted - null) / (0.7 * values.std(axis=0, ddof=1))
+        np.testing.assert_allclose(moved[~condition], 0, atol=1e-9)
+        assert sorted(np.abs(moved[condition]).mean(axis=0).round(9)) == [0] * 9 + [1] * 3
+
+
+def test_all_that_can_be_run_is_run():
+    values, tokens, _ = units_and_tokens(20, n=8, n_features=2, size=3)
+    of_units = {
+        "permutation",
+        "welch",
+        *(f"model: {one}" for one in ("maximum", "sum of squares", "number below alpha")),
+    }
+    few = {"n_splits": 2, "n_permutations": 19, "rng": 1}
+    assert set(calibrate(values, **few)["test"]) == of_units
+    assert set(calibrate(values, tokens=tokens, **few)["test"]) == {*of_units, "mixed"}
+
+
 def test_power_is_that_of_the_textbook():
     values = np.random.default_rng(3).normal(size=(120, 40))
     table = calibrate(values, tests=["welch"], corrections=["none"], n_splits=200, shift=0.5, share=0.5, rng=4)

@@ -4,9 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from metastable.errors import InputError
 from metastable.stats.effects import welch_p
+from metastable.stats.simulation import context_splits
+from metastable.stats.simulation import further as further_module
 from metastable.stats.simulation.calibrating import calibrate
 from metastable.stats.simulation.context_splits import VARIES, context_tests
 from metastable.stats.simulation.further import FURTHER, Further, further_tests
@@ -25,7 +28,7 @@ def rates(further, values=VALUES, **options):
 
 
 def test_equivalence_covariates_and_slopes_keep_their_level():
-    table = rates(Further(TESTS, n_permutations=200))
+    table = rates(Further(TESTS, n_permutations=200), UNLIKE)
     for name in TESTS:
         row = table.loc[(name, "null")]
         assert row["nominal"] == 0.05
@@ -36,13 +39,55 @@ def test_equivalence_covariates_and_slopes_keep_their_level():
     assert rates(Further(("equivalence",), margin=0.05)).loc[("equivalence", "null"), "estimate"] == 0
 
 
-def test_the_covariate_would_be_taken_for_a_difference_if_it_were_not_held():
-    rng = np.random.default_rng(0)
-    split = divide(60, False, rng)
-    deviation = VALUES.std(axis=0)
-    held = further_tests(VALUES, split, deviation, np.zeros(30, int), Further(("covariate",), 0.2, 200), 5)
-    assert (held["covariate"] < 0.05).mean() < 0.2
-    assert list(held) == ["covariate"]
+def spy(monkeypatch, module, name):
+    """Record the arguments of each call."""
+    calls = []
+    original = getattr(module, name)
+    monkeypatch.setattr(module, name, lambda *given, **named: calls.append((given, named)) or original(*given, **named))
+    return calls
+
+
+UNLIKE = 5 + VALUES * np.geomspace(0.1, 10, 30)
+DEVIATION = UNLIKE.std(axis=0)
+
+
+def test_an_equivalence_is_tried_at_its_margin_on_either_side(monkeypatch):
+    tested = spy(monkeypatch, further_module, "equivalence_test")
+    split = divide(60, False, np.random.default_rng(0))
+    further_tests(UNLIKE, split, DEVIATION, np.zeros(30, int), Further(("equivalence",), 0.4), 5)
+    (values, condition), named = tested[0]
+    moved = (values - UNLIKE[split.rows]) / (0.4 * DEVIATION)
+    np.testing.assert_array_equal(condition, split.condition)
+    assert named["margin"] == 0.4
+    np.testing.assert_array_equal(moved[~condition], 0)
+    # every unit of a feature goes to the same side, and features to either
+    np.testing.assert_allclose(moved[condition], np.tile(np.sign(moved[condition][0]), (30, 1)))
+    assert set(np.sign(moved[condition][0])) == {-1.0, 1.0}
+
+
+@pytest.mark.parametrize("name", ["covariate", "slope with covariate"])
+def test_a_covariate_would_be_taken_for_an_effect_if_it_were_not_held(monkeypatch, name):
+    split = divide(60, False, np.random.default_rng(0))
+    tested = {
+        test: spy(monkeypatch, further_module, test) for test in ("permutation_test", "permutation_test_contrast")
+    }
+    held = further_tests(UNLIKE, split, DEVIATION, np.zeros(30, int), Further((name,), 0.2, 200), 5)
+    assert list(held) == [name]
+    assert (held[name] < 0.05).mean() < 0.2
+    ((arguments, named),) = tested["permutation_test"] + tested["permutation_test_contrast"]
+    if name == "covariate":
+        predictor, covariate = arguments[1].astype(float), named["covariates"][:, 0]
+    else:
+        predictor, covariate = arguments[1][:, 1:].T
+        np.testing.assert_array_equal(arguments[2], [0, 1, 0])
+    # a unit of the covariate, and so one in the design, moves each feature by about half of its standard deviation
+    moved = (arguments[0] - UNLIKE[split.rows]) / DEVIATION
+    slopes = [np.polyfit(covariate, column, 1)[0] for column in moved.T]
+    np.testing.assert_allclose(slopes, slopes[0])
+    assert 0.4 < slopes[0] < 0.7
+    assert 0.3 < np.corrcoef(predictor, covariate)[0, 1] < 0.6
+    alone = [stats.linregress(predictor, column).pvalue for column in arguments[0].T]
+    assert np.mean(np.array(alone) < 0.05) > 3 * 0.05
 
 
 def test_pairs_have_equivalence_and_covariates():
@@ -130,3 +175,33 @@ def test_contexts_that_are_missing_or_do_not_fit_are_refused():
         rates(Further(("contexts",)), means, contexts=replace(contexts, unit=contexts.unit + 1))
     with pytest.raises(InputError, match="contexts has values of shape"):
         rates(Further(("contexts",)), means, contexts=replace(contexts, values=contexts.values[:, :2]))
+
+
+def test_effects_over_contexts_are_drawn_anew_for_each_and_go_to_half_a(monkeypatch):
+    _, contexts = _in_contexts(n_units=17, n_contexts=40, n_features=3)
+    observed = UnitContexts(contexts.values, contexts.unit, contexts.context)
+    split = divide(17, True, np.random.default_rng(3))
+    taken = spy(monkeypatch, context_splits, "crossed_parts")
+    deviation = np.array([1.0, 2.0, 4.0])
+    found = context_tests(observed, split, deviation, np.arange(3), n_permutations=19, alpha=0.05, seed=1)
+    again = context_tests(observed, split, deviation, np.arange(3), n_permutations=19, alpha=0.05, seed=1)
+    for key, p in found.items():
+        np.testing.assert_array_equal(again[key], p)
+    # each family is of one feature
+    np.testing.assert_array_equal(found["contexts", "max-t"], found["contexts", "none"])
+    np.testing.assert_allclose(found["contexts", "none"] * 20 % 1, 0, atol=1e-9)
+    values, side, item, context = taken[0][0]
+    # the unit that pairs leave over takes no part
+    assert len(values) == 16 * 40
+    left = np.setdiff1d(np.arange(17), split.rows)
+    mine = contexts.unit != left
+    moved = (values - contexts.values[mine]) / deviation
+    np.testing.assert_array_equal(context, contexts.context[mine])
+    assert all(len(np.unique(side[item == pair])) == 2 for pair in np.unique(item))
+    np.testing.assert_array_equal(moved[~side], 0)
+    by_context = np.array([moved[side & (context == c)] for c in range(40)])
+    assert np.ptp(by_context, axis=1).max() < 1e-9
+    # of mean zero and, over contexts, of .3 standard deviations of the feature
+    effect = by_context[:, 0]
+    assert np.abs(effect.mean(axis=0)).max() < 3.5 * 0.3 / np.sqrt(40)
+    assert effect.std() == pytest.approx(0.3, rel=0.2)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from metastable.errors import InputError
-from metastable.stats.simulation.planting import family_codes, plant_effects
+from metastable.stats.simulation.planting import check_share, family_codes, plant_effects
 
 
 def test_every_family_carries_its_share_in_both_directions():
@@ -16,6 +16,8 @@ def test_every_family_carries_its_share_in_both_directions():
     assert counts == [[4], [2], [1]]
     assert (signs[:, 62] == 0).all()
     assert set(np.unique(signs)) == {-1.0, 0.0, 1.0}
+    # Every feature has a direction of its own.
+    assert (np.abs(signs[:, families == 0].sum(axis=1)) < 4).mean() > 0.6
     # Every eligible feature is chosen at times, and neither direction is preferred.
     assert (signs[:, :62] != 0).any(axis=0).all()
     assert abs(signs.sum()) < 4 * np.sqrt((signs != 0).sum())
@@ -26,3 +28,10 @@ def test_families_are_numbered():
     np.testing.assert_array_equal(family_codes(None, 2), [0, 0])
     with pytest.raises(InputError, match="family has shape"):
         family_codes([1, 2], 3)
+
+
+@pytest.mark.parametrize("share", [0.0, 1.01, 2, np.nan])
+def test_more_than_all_features_cannot_carry_an_effect(share):
+    check_share(1)
+    with pytest.raises(InputError, match="above 0 and at most 1"):
+        check_share(share)

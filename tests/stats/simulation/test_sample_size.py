@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
+from scipy import stats
 
 from metastable.errors import InputError
 from metastable.stats import adjust_p_values, permutation_test, sensitivity
 from metastable.stats.power_formulas import formula_sample_size
+from metastable.stats.simulation import sample_size
 from metastable.stats.simulation.planting import plant_effects
 from metastable.stats.simulation.sample_size import (
     TESTS,
@@ -189,3 +192,56 @@ def test_a_pilot_that_does_not_vary_is_refused():
         pilot_population(np.ones((20, 3)), np.arange(20) < 10)
     with pytest.raises(InputError, match="varies about its line"):
         slope_population(np.ones((20, 3)), np.arange(20.0))
+
+
+def test_populations_know_the_spread_of_an_effect_of_a_pair_and_of_groups_of_any_ratio():
+    rng = np.random.default_rng(8)
+    common = rng.normal(size=(500, 5))
+    a, b = (np.sqrt(0.8) * common + np.sqrt(0.2) * rng.normal(size=(500, 5)) for _ in "ab")
+    values, condition = np.concatenate([a, b]), np.arange(1000) < 500
+    values[:, 4] = 1.0
+    of_pairs = pilot_population(values, condition, pair=np.tile(np.arange(500), 2))
+    # the variance of a difference is 2 (1 - r)
+    np.testing.assert_allclose(of_pairs.spread, np.full(4, np.sqrt(2 * (1 - 0.8))), rtol=0.1)
+    assert of_pairs.factor == pytest.approx(0.4, rel=0.1)
+    assert of_pairs.size(50) == (50, 50)
+    of_groups = pilot_population(values[:750], condition[:750])
+    assert of_groups.factor == pytest.approx(1 + 500 / 250)
+    assert of_groups.size(50) == (50, 25)
+    assert pilot_population(values, condition, ratio=3.0).size(50) == (50, 150)
+    assert NormalPopulation("two", 1, ratio=0.01).size(50) == (50, 4)
+
+
+@pytest.mark.parametrize(("n", "ratio"), [(5, 1.0), (4, 2.5)])
+def test_small_groups_without_a_pilot_have_the_t_of_the_textbook(n, ratio):
+    """Welch's t of normal samples, against such samples made whole."""
+    rng = np.random.default_rng(9)
+    population = NormalPopulation("two", 1, ratio=ratio)
+    n_a, n_b = population.size(n)
+    drawn = population.draw(n, 20_000, rng)
+    whole = stats.ttest_ind(rng.normal(size=(20_000, n_a)), rng.normal(size=(20_000, n_b)), equal_var=False, axis=1)
+    assert stats.ks_2samp(drawn.t()[:, 0], whole.statistic).pvalue > 1e-3
+    assert stats.ks_2samp(drawn.dof[:, 0], whole.df).pvalue > 1e-3
+
+
+def test_a_feature_on_its_line_takes_no_part_in_a_plan_of_slopes():
+    rng = np.random.default_rng(10)
+    x = rng.normal(size=50)
+    with_line = slope_population(np.column_stack([rng.normal(size=(50, 3)), 3 * x + 1]), x)
+    assert with_line.deviation.tolist() == [1, 1, 1, 0]
+    assert (with_line.residuals[:, 3] == 0).all()
+
+
+def test_between_sizes_that_were_tried_the_needed_one_follows_the_power_of_z():
+    n = np.array([4, 20, 60, 140])
+    # a test by z has this power, and these units reach .8
+    power = stats.norm.cdf(0.25 * np.sqrt(n) - stats.norm.isf(0.025))
+    needed = ((stats.norm.isf(0.025) + stats.norm.isf(0.2)) / 0.25) ** 2
+    curve = pd.DataFrame({"n": n, "power": power})
+    assert sample_size._needed(curve, "power", 0.8) == np.ceil(needed) == 126
+    assert sample_size._needed(curve, "power", power[0] / 2) == 4
+    assert sample_size._needed(curve, "power", power[2]) == 60
+    assert np.isinf(sample_size._needed(curve, "power", 0.99))
+    # a curve that falls by chance is not crossed again
+    falling = pd.DataFrame({"n": n, "power": [0.1, 0.9, 0.7, 0.95]})
+    assert sample_size._needed(falling, "power", 0.9) == 20

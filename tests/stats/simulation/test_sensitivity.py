@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import stats
 from statsmodels.stats.power import TTestIndPower, TTestPower
 
 from metastable.errors import InputError
 from metastable.stats.corrections import adjust_p_values
 from metastable.stats.permutations.permutation import permutation_test
+from metastable.stats.simulation import sensitivity as sensitivity_module
 from metastable.stats.simulation.planting import plant_effects
+from metastable.stats.simulation.resampling import centred_source
 from metastable.stats.simulation.sensitivity import sensitivity
 
 
@@ -35,7 +38,7 @@ def test_pairs_have_the_power_of_the_textbook():
     assert result.detectable == pytest.approx(per_difference * np.sqrt(2 * (1 - correlation)), abs=0.02)
 
 
-@pytest.mark.parametrize(("paired", "correction"), [(False, "bh"), (True, "bh"), (False, "max-t")])
+@pytest.mark.parametrize(("paired", "correction"), [(False, "bh"), (True, "bh"), (False, "max-t"), (True, "max-t")])
 def test_power_is_that_of_the_whole_permutation_test(paired, correction):
     """The same samples drawn anew, every one with a full permutation test and its correction."""
     rng = np.random.default_rng(5)
@@ -119,7 +122,10 @@ def test_a_seed_is_an_answer_and_progress_is_told():
         ({"power": 1.0}, "power is 1"),
         ({"share": 0.0}, "share is 0"),
         ({"n_simulations": 1}, "n_simulations is 1"),
+        ({"n_permutations": 18}, "n_permutations is 18; give at least 19"),
         ({"effects": [0.5, 0.2]}, "effects must"),
+        ({"effects": [-0.5, 0.5]}, "effects must"),
+        ({"effects": [0.5, 0.5]}, "effects must"),
         ({"family": [0, 1]}, "family has shape"),
         ({"correction": "bonferroni-ish"}, "bonferroni-ish"),
     ],
@@ -127,6 +133,43 @@ def test_a_seed_is_an_answer_and_progress_is_told():
 def test_bad_input_is_told(options, message):
     with pytest.raises(InputError, match=message):
         sensitivity(np.random.default_rng(1).normal(size=(12, 3)), np.arange(12) < 6, **options)
+
+
+def test_the_fewest_relabelings_and_samples_are_taken():
+    values = np.random.default_rng(1).normal(size=(12, 3))
+    few = sensitivity(values, np.arange(12) < 6, n_simulations=20, n_permutations=19, effects=[0, 1], rng=1)
+    assert few.n_simulations == 20
+
+
+def test_every_simulated_sample_is_drawn_anew(monkeypatch):
+    drawn = []
+    original = sensitivity_module.resample
+    monkeypatch.setattr(
+        sensitivity_module, "resample", lambda *given: drawn.append(original(*given).difference) or original(*given)
+    )
+    values = np.random.default_rng(1).normal(size=(12, 3))
+    sensitivity(values, np.arange(12) < 6, n_simulations=130, effects=[0, 1], rng=1)
+    assert len(np.unique(np.concatenate(drawn), axis=0)) == 130
+
+
+@pytest.mark.parametrize("paired", [False, True])
+def test_null_maxima_are_those_of_relabelings_by_brute_force(paired):
+    """Few units of unlike variance in a, so that neither flips of a alone nor the normal distribution will do."""
+    rng = np.random.default_rng(2)
+    a, b = 3 * rng.gamma(1.0, 1.0, (6, 4)), rng.normal(size=(6 if paired else 24, 4))
+    source = centred_source(a, b, paired=paired)
+    families = np.array([0, 0, 0, 1])
+    made = sensitivity_module._null_maxima(source, families, np.random.default_rng(3))
+    if paired:
+        t = stats.ttest_1samp(source.a * rng.choice([-1, 1], size=(1000, 6, 1)), 0, axis=1).statistic
+    else:
+        both = np.concatenate([source.a, source.b])
+        moved = both[rng.permuted(np.tile(np.arange(30), (1000, 1)), axis=1)]
+        t = stats.ttest_ind(moved[:, :6], moved[:, 6:], equal_var=False, axis=1).statistic
+    for null, members in zip(made, ([0, 1, 2], [3]), strict=True):
+        assert len(null) == 1000
+        assert (np.diff(null) >= 0).all()
+        assert stats.ks_2samp(null, np.abs(t[:, members]).max(axis=1)).pvalue > 1e-3
 
 
 def test_values_without_variance_are_refused():

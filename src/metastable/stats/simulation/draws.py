@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from metastable.errors import InputError
 from metastable.stats.corrections import CORRECTIONS, adjust_p_values
 from metastable.stats.permutations.permutation import permutation_test
+from metastable.stats.samples import is_constant
 from metastable.stats.simulation.error_rates import PROMISES, Key, group_rates, rate_table, rates
 from metastable.stats.simulation.feature_groups import feature_groups
 from metastable.stats.simulation.planting import family_codes
@@ -87,7 +88,7 @@ def draw_tests(
         alpha=alpha,
         rng=rng,
     )
-    varies = np.ptp(table, axis=0) > 0
+    varies = ~is_constant(table)
     features = {"none": result.p_perm, "max-t": result.p_fwer, "max-t-stepdown": result.p_fwer_stepdown}
     if layer is not None:
         features["layers-first"] = groups.layers_first(result, alpha)
