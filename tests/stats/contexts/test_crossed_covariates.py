@@ -268,7 +268,7 @@ def test_equivalence_and_g_are_of_the_adjusted_difference_in_raw_deviations():
         (lambda z, _: z[:-1], "covariates has"),
         (lambda z, _: z.assign(z2=np.nan), "covariate 'z2' has no finite value in row 0"),
         (lambda z, _: np.zeros((len(z), 2, 2)), "observations by covariates"),
-        (lambda z, _: np.random.default_rng(0).normal(size=(len(z), 40)), "over items beside covariates"),
+        (lambda z, _: np.random.default_rng(0).normal(size=(len(z), 40)), "units are the items"),
     ],
 )
 def test_bad_covariates_are_refused_with_the_reason(make, message):
