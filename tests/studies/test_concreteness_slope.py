@@ -166,6 +166,6 @@ def test_nothing_held_fixed(reports, folder, values, sequences, heads, capsys):
     np.testing.assert_array_equal(bare["slope"], details["slope_unadjusted"])
     assert (bare["slope"] - heads["slope"]).abs().max() > 0.5
     text = (folder / "report.md").read_text()
-    assert "held fixed (not the tests of this report)" in text
+    assert "held fixed (residuals flipped; not the tests of this report)" in text
     assert "The tests hold nothing fixed." in text
     assert "slopes_adjusted" not in text

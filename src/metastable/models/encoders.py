@@ -330,7 +330,7 @@ class Encoder:
     values_reason: str = ""
     needs: tuple[str, ...] = ()
     has_sink: bool = False
-    fitted: frozenset[int] = frozenset()
+    fitted: frozenset[int] = field(default=frozenset(), compare=False)
 
     @property
     def gives_values(self) -> bool:
