@@ -101,7 +101,7 @@ def test_levels_of_one_condition_each_are_rotated_within_what_the_mean_leaves():
     item, context = (axis.ravel() for axis in np.indices((30, 12)))
     keep = item % 2 == context % 2
     item, context = item[keep], context[keep]
-    condition, reached, n = item % 2 == 0, 0, 120
+    condition, reached, n = item % 2 == 0, 0, 60
     for _ in range(n):
         values = rng.normal(size=(len(item), 10)) + 0.5 * rng.normal(size=(12, 10))[context]
         values += 100.0  # a grand mean is no effect
