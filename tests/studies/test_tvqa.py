@@ -13,6 +13,7 @@ import studies
 from metastable.cli import main
 from metastable.heads.cube import feature_table, unit_means
 from metastable.stats.analysis import of_primary_measure
+from tests.model_folders import model_folder
 
 DATA = Path(os.environ.get("METASTABLE_DATA", Path(__file__).parents[3] / "shared" / "data"))
 FILE = DATA / "tvqa_plus_val.jsonl"
@@ -20,6 +21,14 @@ pytestmark = [
     pytest.mark.skipif(not FILE.is_file(), reason=f"{FILE.name} is not at {DATA}; set METASTABLE_DATA"),
     pytest.mark.usefixtures("undrawn_figures"),
 ]
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """A model of few heads, where the material and the design are looked at and not the numbers."""
+    folder = tmp_path_factory.mktemp("model") / "bert"
+    model_folder(folder, "bert")
+    return str(folder)
 
 
 @pytest.fixture(scope="module")
@@ -78,22 +87,33 @@ def test_each_sequence_begins_with_its_answer(answers):
         assert list(row.target) == list(range(len(row.target)))
 
 
-def test_two_segments(tmp_path):
-    options = ["--tvqa", str(FILE), "--permutations", "100", "--pair-encoding", "--out", str(tmp_path)]
+def test_two_segments(tmp_path, tiny):
+    options = ["--tvqa", str(FILE), "--permutations", "100", "--pair-encoding", "--model", tiny, "--out", str(tmp_path)]
     assert main(["tvqa_answers", *options], package=studies) == 0
     sequences = pd.read_parquet(tmp_path / "tvqa_answers" / "sequences.parquet")
     assert all(set(segments) == {0, 1} for segments in sequences["segment_ids"])
 
 
-def test_pools_make_a_two_by_two_design(tmp_path):
-    options = ["--tvqa", str(FILE), "--permutations", "200", "--pool-size", "4", "--out", str(tmp_path)]
+def test_pools_make_a_two_by_two_design(tmp_path, tiny):
+    options = [
+        "--tvqa",
+        str(FILE),
+        "--permutations",
+        "200",
+        "--pool-size",
+        "4",
+        "--model",
+        tiny,
+        "--out",
+        str(tmp_path),
+    ]
     assert main(["tvqa_pools", *options], package=studies) == 0
     folder = tmp_path / "tvqa_pools"
     sequences = pd.read_parquet(folder / "sequences.parquet")
     assert len(sequences) == 2 * (56 + 43)
     assert sequences.groupby(["condition", "level"]).size().tolist() == [43, 43, 56, 56]
     for name in ("heads", "heads_condition", "heads_interaction"):
-        assert len(of_primary_measure(pd.read_csv(folder / f"{name}.csv"))) == 72
+        assert len(of_primary_measure(pd.read_csv(folder / f"{name}.csv"))) == 8
     pool, interaction = pd.read_csv(folder / "heads.csv"), pd.read_csv(folder / "heads_interaction.csv")
     assert pool["n_a"].iloc[0] == interaction["n_a"].iloc[0] + interaction["n_b"].iloc[0]
     assert "contrasts.png" in (folder / "report.md").read_text()
