@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from metastable.stopping import finished_first, listening, working
+from metastable.stopping import asked_to_stop, finished_first, listening, working
 
 ROOT = Path(__file__).parents[1]
 ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])}
@@ -58,6 +58,10 @@ def test_between_blocks_it_ends_at_once_and_leaves_the_handlers_as_they_were():
     with pytest.raises(KeyboardInterrupt):
         work()
     assert [signal.getsignal(number) for number in SIGNALS] == before
+    # what is written in this process afterwards is not ended by a signal of before
+    assert not asked_to_stop()
+    with finished_first():
+        pass
 
 
 WHILE_IMPORTING = """

@@ -71,6 +71,8 @@ def listening() -> Iterator[None]:
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)
+        # what comes after in this process was asked by nobody to stop
+        _state.asked = False
 
 
 @contextmanager
