@@ -18,9 +18,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -86,57 +88,137 @@ def kernel(name: Any) -> Iterator[None]:
         vars(fused)["choose_row_kernel"] = before
 
 
-def check(plan: Plan) -> tuple[int, int]:
-    """Compare every measure of every row with the compiled loops' on the CPU; how many counts differ, of how many."""
-    n_wrong, n_all = 0, 0
-    generator = torch.Generator().manual_seed(0)
-    # The last in parts.
+@dataclass(frozen=True)
+class Case:
+    """Rows that are compared."""
+
+    n_keys: int
+    n_queries: int
+    dtype: torch.dtype
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A batch whose forward pass is timed."""
+
+    dtype: torch.dtype
+    n_batch: int
+    n_tokens: int
+
+    def __str__(self) -> str:
+        return f"{str(self.dtype)[6:]} {self.n_batch} x {self.n_tokens}"
+
+
+def cases(plan: Plan) -> list[Case]:
+    """List the rows that are compared, the last of them in parts."""
     lengths = (5, 40) if plan.dry else (1, 20, 33, 128, 300, 512, 700, 1024, 2048, 5000, 16384, 40_000)
-    # Every length in float32, every second in each of the others, since every program takes a second to compile.
+    # Every length in float32, every second in each of the others, since every program takes seconds to compile.
     types = (torch.bfloat16, torch.float16)
-    for place, n_keys in enumerate(lengths):
-        n_queries = min(n_keys, 8 if plan.dry else 128)
-        for dtype in (torch.float32, *types) if plan.dry else (torch.float32, types[place % 2]):
-            # Whole numbers, so that products are the same on both sides in every type.
-            query = torch.randint(-2, 3, (2, 4, n_queries, 16), generator=generator).to(dtype)
-            key = torch.randint(-2, 3, (2, 2, n_keys, 16), generator=generator).to(dtype)
-            value = torch.randn(2, 2, n_keys, 16, generator=generator).to(dtype)
-            options: dict[str, Any] = {
-                "bias": torch.randn(1, 4, n_queries, n_keys, generator=generator),
-                "sinks": torch.randn(4, generator=generator),
-                "word_keys": torch.rand(2, n_keys, generator=generator) < 0.8,
-                "asked": torch.rand(2, n_queries, generator=generator) < 0.9,
-            }
-            causal = torch.ones(n_queries, n_keys, dtype=torch.bool).tril()[None, None]
-            expected = attend_and_measure(query, key, value, causal, 0.4, FIVE, ROW_MEASURES, **options)
-            there: dict[str, Any] = {name: tensor.to(plan.device) for name, tensor in options.items()}
-            moved = (query.to(plan.device), key.to(plan.device), value.to(plan.device), causal.to(plan.device))
-            with kernel("triton"):
-                found = attend_and_measure(*moved, 0.4, FIVE, ROW_MEASURES, **there)
-            wrong = [int((found.values[name].cpu() != expected.values[name]).sum()) for name in COUNTS]
-            n = expected.values["count"].numel()
-            n_wrong, n_all = n_wrong + sum(wrong), n_all + n * len(COUNTS)
-            apart = max(
-                float((found.values[name].cpu() - expected.values[name]).abs().nan_to_num().max()) for name in MASSES
-            )
-            output = float((found.output.cpu().double() - expected.output.double()).abs().max())
-            print(
-                f"check {str(dtype)[6:]:>9} {n_keys:>6} keys: {wrong} of {n} counts differ from the CPU's, masses by "
-                f"{apart:.1e}, output by {output:.1e}",
-                flush=True,
-            )
+    return [
+        Case(n_keys, min(n_keys, 8 if plan.dry else 128), dtype)
+        for place, n_keys in enumerate(lengths)
+        for dtype in ((torch.float32, *types) if plan.dry else (torch.float32, types[place % 2]))
+    ]
+
+
+def shapes(plan: Plan) -> list[Shape]:
+    """List the batches of the table."""
+    sizes = ((4, 12),) if plan.dry else ((512, 128), (128, 512), (16, 2048))
+    return [Shape(dtype, *size) for dtype in (torch.bfloat16, torch.float32) for size in sizes]
+
+
+def lengths_from_end_to_end(plan: Plan) -> tuple[int, ...]:
+    """List the tokens of a sequence that the whole extraction is timed at."""
+    return (12,) if plan.dry else (20, 128, 512)
+
+
+def batch_from_end_to_end(plan: Plan, n_tokens: int) -> int:
+    """Say how many sequences of so many tokens a batch of the extraction has."""
+    return 4 if plan.dry else 65536 // n_tokens
+
+
+def check(plan: Plan) -> tuple[int, int]:
+    """Compare every measure of every row with the compiled loops' on the CPU; how many counts differ, of how many.
+
+    On a card many processes do it side by side, and make the programs of the later parts beside it: what takes the
+    time is Triton's compiler, whose programs all processes find on the disk.
+    """
+    found: list[tuple[str, int, int]] = []
+    if plan.dry:
+        for case in cases(plan):
+            found.append(compare(case, plan.device))
+            print(found[-1][0], flush=True)
+    else:
+        of_extraction = [Shape(torch.float32, batch_from_end_to_end(plan, n), n) for n in lengths_from_end_to_end(plan)]
+        started = time.perf_counter()
+        with ProcessPoolExecutor(
+            mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
+        ) as pool:
+            compared = [pool.submit(compare, case, plan.device) for case in reversed(cases(plan))]
+            made = [pool.submit(make_programs, plan, shape) for shape in dict.fromkeys((*shapes(plan), *of_extraction))]
+            made += [pool.submit(make_programs_of_long_rows, plan, dtype) for dtype in (torch.bfloat16, torch.float32)]
+            for future in reversed(compared):
+                found.append(future.result())
+                print(found[-1][0], flush=True)
+            for future_of_programs in made:
+                future_of_programs.result()
+        print(f"compiled and compared in {time.perf_counter() - started:.0f} s on {os.cpu_count()} cores", flush=True)
+    n_wrong, n_all = sum(one[1] for one in found), sum(one[2] for one in found)
     print(f"{n_wrong:,} of {n_all:,} counts differ from the CPU's", flush=True)
     return n_wrong, n_all
 
 
-def bert(plan: Plan, dtype: torch.dtype, n_positions: int) -> Encoder:
+def compare(case: Case, device: str) -> tuple[str, int, int]:
+    """Compare rows; what is to be said of them, how many counts differ, and of how many."""
+    generator = torch.Generator().manual_seed(case.n_keys)
+    n_queries, n_keys = case.n_queries, case.n_keys
+    # Whole numbers, so that products are the same on both sides in every type.
+    query = torch.randint(-2, 3, (2, 4, n_queries, 16), generator=generator).to(case.dtype)
+    key = torch.randint(-2, 3, (2, 2, n_keys, 16), generator=generator).to(case.dtype)
+    value = torch.randn(2, 2, n_keys, 16, generator=generator).to(case.dtype)
+    options: dict[str, Any] = {
+        "bias": torch.randn(1, 4, n_queries, n_keys, generator=generator),
+        "sinks": torch.randn(4, generator=generator),
+        "word_keys": torch.rand(2, n_keys, generator=generator) < 0.8,
+        "asked": torch.rand(2, n_queries, generator=generator) < 0.9,
+    }
+    causal = torch.ones(n_queries, n_keys, dtype=torch.bool).tril()[None, None]
+    expected = attend_and_measure(query, key, value, causal, 0.4, FIVE, ROW_MEASURES, **options)
+    there: dict[str, Any] = {name: tensor.to(device) for name, tensor in options.items()}
+    moved = (query.to(device), key.to(device), value.to(device), causal.to(device))
+    with kernel("triton"):
+        found = attend_and_measure(*moved, 0.4, FIVE, ROW_MEASURES, **there)
+    wrong = [int((found.values[name].cpu() != expected.values[name]).sum()) for name in COUNTS]
+    n = expected.values["count"].numel()
+    apart = max(float((found.values[name].cpu() - expected.values[name]).abs().nan_to_num().max()) for name in MASSES)
+    output = float((found.output.cpu().double() - expected.output.double()).abs().max())
+    said = (
+        f"check {str(case.dtype)[6:]:>9} {n_keys:>6} keys: {wrong} of {n} counts differ from the CPU's, masses by "
+        f"{apart:.1e}, output by {output:.1e}"
+    )
+    return said, sum(wrong), n * len(COUNTS)
+
+
+def make_programs(plan: Plan, shape: Shape) -> None:
+    """Count what a table and an extraction count, in one layer."""
+    encoder = bert(plan, shape.dtype, shape.n_tokens, n_layers=1)
+    ids = torch.ones(shape.n_batch, shape.n_tokens, dtype=torch.long, device=plan.device)
+    with kernel("triton"):
+        for wanted in ((), ROW_MEASURES):
+            counted(encoder, {"input_ids": ids, "attention_mask": torch.ones_like(ids)}, ONE, wanted)()
+    wait(plan)
+
+
+def bert(plan: Plan, dtype: torch.dtype, n_positions: int, n_layers: int | None = None) -> Encoder:
     """Make a BERT-base of random weights, or in a dry run a tiny one."""
     from transformers import BertConfig, BertModel
 
-    small: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    small: dict[str, Any] = {"hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 64}
     torch.manual_seed(0)
-    config = BertConfig(**(small | {"intermediate_size": 64} if plan.dry else {}), max_position_embeddings=n_positions)
-    model = BertModel(config).eval().to(dtype)
+    config = BertConfig(**(small if plan.dry else {}), max_position_embeddings=n_positions)
+    config.num_hidden_layers = n_layers or (2 if plan.dry else 12)
+    with torch.device(plan.device):
+        model = BertModel(config).eval().to(dtype)
     return wrap_model(model, device=plan.device, way="interface")
 
 
@@ -194,14 +276,13 @@ def table(plan: Plan) -> None:
         f"\n{'dtype, batch x length':<24}{'sdpa ms':>9}{'eager':>7}{'torch 1':>9}{'triton 1/5':>13}{'wanted':>12}"
         f"{'all at 0.9':>12}{'wanted':>8}"
     )
-    shapes = ((4, 12),) if plan.dry else ((512, 128), (128, 512), (16, 2048))
     for dtype in (torch.bfloat16, torch.float32):
-        encoder = bert(plan, dtype, shapes[-1][-1])
-        for n_batch, n_tokens in shapes:
-            name = f"{str(dtype)[6:]} {n_batch} x {n_tokens}"
-            if not plan.has(15, name):
+        of_type = [shape for shape in shapes(plan) if shape.dtype == dtype]
+        encoder = bert(plan, dtype, max(shape.n_tokens for shape in of_type))
+        for shape in of_type:
+            if not plan.has(15, str(shape)):
                 continue
-            ids = torch.randint(5, 1000, (n_batch, n_tokens), device=plan.device)
+            ids = torch.randint(5, 1000, (shape.n_batch, shape.n_tokens), device=plan.device)
             inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
             turns = 6 if dtype == torch.bfloat16 else 3
             base = seconds(plan, forward(encoder, inputs, "sdpa"), turns)
@@ -212,24 +293,36 @@ def table(plan: Plan) -> None:
                 for label, thresholds in (("1", ONE), ("5", FIVE)):
                     cells[label] = seconds(plan, counted(encoder, inputs, thresholds), turns) / base
                 cells["all"] = seconds(plan, counted(encoder, inputs, ONE, ROW_MEASURES), turns) / base
-            wanted = WANTED.get((str(dtype)[6:], n_tokens), (float("nan"),) * 2)
+            wanted = WANTED.get((str(dtype)[6:], shape.n_tokens), (float("nan"),) * 2)
             of_triton = f"{cells['1']:.2f}/{cells['5']:.2f}"
             print(
-                f"{name:<24}{1e3 * base:>9.1f}{cells['eager']:>7.2f}{cells['torch']:>9.2f}{of_triton:>13}"
+                f"{shape!s:<24}{1e3 * base:>9.1f}{cells['eager']:>7.2f}{cells['torch']:>9.2f}{of_triton:>13}"
                 f"{f'{wanted[0]}/{wanted[1]}':>12}{cells['all']:>12.2f}{MEASURES_WANTED * wanted[0]:>8.2f}",
                 flush=True,
             )
 
 
+def make_long_rows(plan: Plan, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Make queries, keys and values of rows that no program holds."""
+    n_queries, n_keys = (4, 40) if plan.dry else (128, 32_768)
+    query, key, value = (torch.randn(1, 8, n, 64, device=plan.device, dtype=dtype) for n in (n_queries, n_keys, n_keys))
+    return query, key, value
+
+
+def make_programs_of_long_rows(plan: Plan, dtype: torch.dtype) -> None:
+    """Count such rows once."""
+    with kernel("triton"):
+        attend_and_measure(*make_long_rows(plan, dtype), None, None, ONE, checks=False)
+    wait(plan)
+
+
 def long_rows(plan: Plan) -> None:
     """Time attention over rows that no program holds, by Triton in parts and by torch, beside attention alone."""
-    n_queries, n_keys = (4, 40) if plan.dry else (128, 32_768)
     for dtype in (torch.bfloat16, torch.float32):
         if not plan.has(15, f"rows in parts, {dtype}"):
             continue
-        query, key, value = (
-            torch.randn(1, 8, n, 64, device=plan.device, dtype=dtype) for n in (n_queries, n_keys, n_keys)
-        )
+        query, key, value = make_long_rows(plan, dtype)
+        n_keys = key.shape[2]
         alone = seconds(plan, partial(attention, query, key, value))
         times = {}
         for way in ("triton", "torch"):
@@ -253,8 +346,8 @@ def attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> to
 def end_to_end(plan: Plan) -> None:
     """Time the whole extraction beside the counted and the plain forward pass, in sequences a second."""
     rng = np.random.default_rng(0)
-    for n_tokens in (12,) if plan.dry else (20, 128, 512):
-        n_batch = 4 if plan.dry else 65536 // n_tokens
+    for n_tokens in lengths_from_end_to_end(plan):
+        n_batch = batch_from_end_to_end(plan, n_tokens)
         if not plan.has(25, f"end to end at {n_tokens} tokens"):
             continue
         encoder = bert(plan, torch.float32, n_tokens)

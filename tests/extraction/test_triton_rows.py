@@ -292,7 +292,7 @@ def test_attention_by_the_kernel_is_attention(monkeypatch, in_parts, n_batch, n_
         monkeypatch.setattr(triton_rows, "_KEYS_OF_PART", 4)
         if DEVICE == "cpu":
             monkeypatch.setattr(triton_rows, "_ROWS_IN_PARTS", 64)
-    monkeypatch.setattr(fused, "_SCORES_ON_CARD", most_scores)
+    monkeypatch.setattr(fused, "_scores_on_card", lambda _device, _n_bytes: most_scores)
     if DEVICE == "cpu":
         monkeypatch.setattr(triton_rows, "_LANES_OF_WARP", 1024)  # many rows at a time, for the interpreter's sake
     generator = torch.Generator().manual_seed(5)

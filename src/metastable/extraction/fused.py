@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ from metastable.extraction.mass import TOLERANCE, check_thresholds
 from metastable.extraction.row_kernels import choose_row_kernel
 from metastable.extraction.row_measures import (
     N_VISIBLE,
+    OF_WORDS,
     Rows,
     check_wanted,
     lengths_if_finite,
@@ -35,10 +37,12 @@ __all__ = [
 ]
 
 # Scores that exist at a time: on the CPU few enough for each thread's to stay in its cache, elsewhere enough to
-# keep the device busy.
+# keep the device busy; between Triton's kernels what a share of the card's memory holds, since every part of a layer
+# is launched anew, up to a number that they count to.
 _SCORES_IN_CACHE = 1 << 19
 _SCORES_ON_DEVICE = 1 << 26
-_SCORES_ON_CARD = 1 << 26
+_SHARE_OF_CARD = 1 / 64
+_MOST_SCORES_ON_CARD = 1 << 30
 
 # An additive mask or bias that takes as much as this off a score hides the key: masks add -10000 (-9984 in bfloat16),
 # the least number of their type, or minus infinity; position biases stay far from it.
@@ -256,7 +260,7 @@ def _others(
     names: tuple[str, ...], word_keys: torch.Tensor | None, visible: torch.Tensor | None, kernel: str
 ) -> torch.Tensor | None:
     """List the keys that are no words once for all parts of a layer, where a card asks for them."""
-    if kernel != "triton" or word_keys is None or not {"count_words", "special_mass"} & set(names):
+    if kernel != "triton" or word_keys is None or set(OF_WORDS).isdisjoint(names):
         return None
     from metastable.extraction.triton_rows import list_others
 
@@ -393,7 +397,7 @@ def _attend_on_card(heads: _Heads, rows: Rows, filled: _Filled) -> None:
     # Matrices that a library multiplies together lie at equal steps: those of one head, or those of one sequence.
     of_head = n_batch >= n_heads or n_heads > key.shape[1]
     n_outer, n_inner = (n_heads, n_batch) if of_head else (n_batch, n_heads)
-    n_rows = max(1, _SCORES_ON_CARD // room)
+    n_rows = max(1, _scores_on_card(query.device, query.element_size()) // room)
     most_q = min(n_queries, n_rows)
     most_inner = min(n_inner, max(1, n_rows // n_queries))
     most_outer = min(n_outer, max(1, n_rows // (n_queries * n_inner)))
@@ -414,6 +418,15 @@ def _attend_on_card(heads: _Heads, rows: Rows, filled: _Filled) -> None:
         turned_weights, _ = _placed(weights, of_head, outer, inner, q)
         softmax_and_measure(turned, turned_weights, factor, rows, filled.counts, filled.masses, first=first)
         by_values(weights, outer, inner, q)
+
+
+@cache
+def _scores_on_card(device: torch.device, n_bytes: int) -> int:
+    """Say how many scores of so many bytes are made at a time."""
+    if device.type != "cuda":
+        return _SCORES_ON_DEVICE
+    most = int(torch.cuda.get_device_properties(device).total_memory * _SHARE_OF_CARD) // n_bytes
+    return min(most, _MOST_SCORES_ON_CARD)
 
 
 def _placed(

@@ -14,6 +14,7 @@ from metastable.extraction.mass import count_entries
 
 __all__ = [
     "N_VISIBLE",
+    "OF_WORDS",
     "ROW_MEASURES",
     "Rows",
     "check_wanted",
@@ -29,7 +30,8 @@ N_VISIBLE = "n_visible"
 ROW_MEASURES = (*COUNTS, *MASSES, N_VISIBLE)
 """What can be measured of a row while it is in the cache."""
 
-_OF_WORDS = ("count_words", "special_mass")
+OF_WORDS = ("count_words", "special_mass")
+"""What needs the keys of words."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,7 @@ def check_wanted(wanted: Collection[str], word_keys: torch.Tensor | None) -> tup
     for name in wanted:
         if name not in ROW_MEASURES:
             raise InputError(f"row measure {name!r} is unknown; choose of {', '.join(ROW_MEASURES)}")
-        if name in _OF_WORDS and word_keys is None:
+        if name in OF_WORDS and word_keys is None:
             raise InputError(f"row measure {name!r} needs the keys of words; give word_keys")
     return tuple(name for name in (*COUNTS, *MASSES) if name in wanted or name == "count")
 

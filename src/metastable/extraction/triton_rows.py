@@ -37,7 +37,7 @@ from triton.language.extra import libdevice
 
 from metastable.extraction.kernels import COUNTS, MASSES, NOT_FINITE
 from metastable.extraction.mass import TOLERANCE
-from metastable.extraction.row_measures import Rows
+from metastable.extraction.row_measures import OF_WORDS, Rows
 
 __all__ = ["MOST_KEYS", "list_others", "room_of_row", "sequence_and_head", "softmax_and_measure"]
 
@@ -136,7 +136,7 @@ def _of_keys(rows, key, SIDE_BY_SIDE: tl.constexpr):
     Versions of Triton differ in which of axes that look alike goes over lanes first. What is said here of axes other
     than the last puts lanes before rows and warps, and groups behind them; no access relies on it.
     """
-    return tl.max_contiguous(_of_rows(rows) + key, [1, 2, 2, 4, SIDE_BY_SIDE])
+    return tl.max_contiguous(_of_rows(rows) + key, [1, 2, 2, SIDE_BY_SIDE // 2, SIDE_BY_SIDE])
 
 
 @triton.jit
@@ -1300,7 +1300,7 @@ def softmax_and_measure(
     nothing = rows.asked.view(torch.uint8)
     in_parts = n_keys > MOST_KEYS if in_parts is None else in_parts
     others = rows.others
-    if others is None and rows.word_keys is not None and not in_parts:
+    if others is None and rows.word_keys is not None and not in_parts and not set(OF_WORDS).isdisjoint(rows.names):
         others = list_others(rows.word_keys, rows.visible)
     arguments = (
         scores,
