@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from metastable.errors import InputError
 from metastable.extraction import extract
-from metastable.extraction.extracting import extraction_key
 from metastable.extraction.fused import Measuring
+from metastable.extraction.keys import extraction_key
 from metastable.extraction.summarizing import check_row_options, measures_of_run, summarize_rows
 from metastable.measures import MEASURES
 from metastable.models.encoders import load_encoder, wrap_model

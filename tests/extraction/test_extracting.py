@@ -21,7 +21,7 @@ from metastable.extraction import Extraction, extract, load_counts
 from metastable.extraction import counting as counting_module
 from metastable.extraction import extracting as extracting_module
 from metastable.extraction import store as store_module
-from metastable.extraction.extracting import extraction_key
+from metastable.extraction.keys import extraction_key
 from metastable.extraction.store import CountStore, open_store
 from metastable.extraction.summarizing import RowOptions
 from metastable.heads.cube import feature_table

@@ -13,7 +13,7 @@ import pytest
 import metastable
 from metastable.errors import InputError
 from metastable.extraction.batches import plan_blocks
-from metastable.extraction.sequence_labels import labels_of
+from metastable.extraction.sequence_labels import SequenceLabels, labels_of
 from metastable.extraction.store import (
     CountStore,
     Layout,
@@ -104,14 +104,15 @@ def test_a_damaged_chunk_is_told_to_users_and_not_looked_for_again_by_the_run_th
     chunk.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     with pytest.raises(InputError, match=r"block 3 of mean_entropy is not as it was written; run the study again"):
         load_counts(path)
-    assert load_verified(path).sizes["sequence"] == 7
+    labels = SequenceLabels({}, {})
+    assert load_verified(path, labels).sizes["sequence"] == 7
     description = path / "count" / "zarr.json"
     description.write_text(description.read_text() + "\n")
     with pytest.raises(InputError, match="the description of count"):
-        load_verified(path)
+        load_verified(path, labels)
     _deepest(path / "count" / "c" / "0").unlink()
     with pytest.raises(InputError, match="lacks 1 chunks"):
-        load_verified(path)
+        load_verified(path, labels)
 
 
 def test_a_block_is_whole_when_its_digests_are_written(tmp_path: Path) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping
 from collections.abc import Sequence as SequenceOf
 from dataclasses import asdict, dataclass, field, replace
@@ -21,6 +19,7 @@ from metastable.extraction.batches import plan_blocks, suitable_batch_tokens
 from metastable.extraction.counting import Counter, Reader, choose_part, sites_of_part, vision_tokens
 from metastable.extraction.departure import Writer, threads_beside
 from metastable.extraction.distributed import Processes, current_processes
+from metastable.extraction.keys import FORMAT, extraction_key
 from metastable.extraction.mass import check_thresholds
 from metastable.extraction.row_kernels import choose_row_kernel
 from metastable.extraction.sequence_labels import SequenceLabels, labels_of
@@ -35,7 +34,6 @@ from metastable.extraction.store import (
     renewed_store,
 )
 from metastable.extraction.summarizing import RowOptions, check_model, check_needs, check_row_options, measures_of_run
-from metastable.measures import SPANS, TARGETS, measure_named
 from metastable.models.capture import ForwardError, reading
 from metastable.models.encoders import fit_lengths
 from metastable.models.linear_layers import choose_linear_library
@@ -47,10 +45,7 @@ if TYPE_CHECKING:
     from metastable.models.encoders import Encoder
     from metastable.study import Sequence, Study
 
-__all__ = ["FORMAT", "Extraction", "check_sequences", "extract", "extraction_key"]
-
-FORMAT = 1
-"""Number of the cube's format and of the counting rule; a new one never reuses an older cube."""
+__all__ = ["Extraction", "check_sequences", "extract"]
 
 # Sequences of one length make blocks of one batch; mixed lengths make larger ones, to be sorted within.
 _EVEN = 0.8
@@ -217,7 +212,7 @@ def extract(
     made = path if finished or in_place else partial
     n_missing = sum(block.stop - block.start for block in missing)
     return Extraction(
-        dataset=load_verified(made),
+        dataset=load_verified(made, labels),
         path=made,
         key=key,
         reused=finished and not missing,
@@ -231,58 +226,6 @@ def extract(
         options=options,
         left_out=left_out,
     )
-
-
-def extraction_key(
-    encoder: Encoder,
-    sequences: SequenceOf[Sequence],
-    *,
-    thresholds: SequenceOf[float],
-    options: RowOptions | None = None,
-    features: Mapping[str, NDArray[Any]] | None = None,
-    keep: Keep = "tokens",
-) -> str:
-    """Hash all that a cube depends on: weights, dtype, thresholds, options, and every sequence.
-
-    Returns
-    -------
-    str
-        SHA-256 in hexadecimal digits.
-    """
-    recipe = {
-        "format": FORMAT,
-        "weights": encoder.weights_hash,
-        "dtype": encoder.dtype,
-        "sites": [asdict(site) for site in encoder.sites],
-        "thresholds": [float(threshold) for threshold in thresholds],
-        "options": asdict(options or RowOptions()),
-    }
-    if not encoder.pads:
-        recipe["pads"] = False
-    if keep != "tokens":
-        recipe["keep"] = keep
-    if any(site.layer_numbers != tuple(range(1, site.n_layers + 1)) for site in encoder.sites):
-        # Cubes of an older version number the attention layers of a hybrid among themselves.
-        recipe["layers"] = "of the model"
-    measures = [measure_named(name) for name in (options or RowOptions()).measures]
-    renewed = {measure.name: measure.version for measure in measures if measure.version > 1}
-    if renewed:
-        recipe["measures"] = renewed
-    digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode())
-    of_spans = any(SPANS in measure.needs for measure in measures)
-    of_targets = of_spans or any(TARGETS in measure.needs for measure in measures)
-    for sequence in sequences:
-        row = (sequence.identifier, sequence.token_ids, sequence.word_index, sequence.segment_ids)
-        digest.update(json.dumps(row).encode())
-        if of_targets:
-            digest.update(json.dumps(sequence.target).encode())
-        if of_spans:
-            digest.update(json.dumps(sequence.target_b).encode())
-    for name, values in sorted((features or {}).items()):
-        digest.update(f"{name} {values.dtype} {values.shape}".encode())
-        for row in values:
-            digest.update(np.ascontiguousarray(row).data)
-    return digest.hexdigest()
 
 
 def _survey(
@@ -459,24 +402,26 @@ def check_sequences(
     vocabulary = getattr(encoder.model.config.get_text_config(), "vocab_size", None)
     seen: set[str] = set()
     for sequence in sequences:
-        name = f"sequence {sequence.identifier!r}"
+        fault = None
         if sequence.identifier in seen:
-            raise InputError(f"{name} is there twice; give each sequence its own identifier")
-        seen.add(sequence.identifier)
-        if len(sequence.token_ids) > encoder.max_length:
-            raise InputError(
-                f"{name} has {len(sequence.token_ids)} tokens but model {encoder.model_id!r} reads at most "
+            fault = "is there twice; give each sequence its own identifier"
+        elif len(sequence.token_ids) > encoder.max_length:
+            fault = (
+                f"has {len(sequence.token_ids)} tokens but model {encoder.model_id!r} reads at most "
                 f"{encoder.max_length}; shorten it{read_more(encoder.model.config, encoder.max_length)}"
             )
-        if sequence.token_ids and vocabulary is not None and not 0 <= max(sequence.token_ids) < vocabulary:
-            raise InputError(
-                f"{name} has token id {max(sequence.token_ids)} but the vocabulary of model {encoder.model_id!r} "
+        elif sequence.token_ids and vocabulary is not None and not 0 <= max(sequence.token_ids) < vocabulary:
+            fault = (
+                f"has token id {max(sequence.token_ids)} but the vocabulary of model {encoder.model_id!r} "
                 f"has {vocabulary} tokens; tokenize it with the tokenizer of that model"
             )
-        if options.queries == "special" and all(word >= 0 for word in sequence.word_index):
-            raise InputError(f"{name} has no special token that could query; choose queries all or words")
-        if "words" in (options.queries, options.keys) and all(word < 0 for word in sequence.word_index):
-            raise InputError(f"{name} has no token of a word; leave it out, or choose queries and keys all")
+        elif options.queries == "special" and all(word >= 0 for word in sequence.word_index):
+            fault = "has no special token that could query; choose queries all or words"
+        elif "words" in (options.queries, options.keys) and all(word < 0 for word in sequence.word_index):
+            fault = "has no token of a word; leave it out, or choose queries and keys all"
+        if fault is not None:
+            raise InputError(f"sequence {sequence.identifier!r} {fault}")
+        seen.add(sequence.identifier)
 
 
 def _layout(

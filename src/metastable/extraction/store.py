@@ -535,32 +535,34 @@ def load_counts(path: str | Path) -> xr.Dataset:
     InputError
         If there is no cube at `path`, or chunks of it are missing.
     """
-    return _load(Path(path), of_chunks=True)
+    return _load(Path(path))
 
 
-def load_verified(path: Path) -> xr.Dataset:
+def load_verified(path: Path, labels: SequenceLabels) -> xr.Dataset:
     """Open a cube whose blocks this run wrote, or found whole, as `load_counts` does, without reading them again.
+
+    Its sequences are what `labels` says, which the run wrote too, or found.
 
     Raises
     ------
     InputError
-        If chunks are missing, or labels or descriptions are damaged.
+        If chunks are missing, or descriptions are damaged.
     """
-    return _load(path, of_chunks=False)
+    return _load(path, labels)
 
 
-def _load(path: Path, *, of_chunks: bool) -> xr.Dataset:
+def _load(path: Path, known: SequenceLabels | None = None) -> xr.Dataset:
     if not path.is_dir():
         raise InputError(f"there is no cube of counts at {path}; give the counts.zarr that a study wrote")
     store = open_store(path, "r")
     if store is None:
         raise InputError(f"{path} is not a cube of counts, or is damaged; run the study again to write it anew")
     _require_chunks(store)
-    if damaged := store.damage(of_chunks=of_chunks):
+    if damaged := store.damage(of_chunks=known is None):
         raise InputError(f"{path} is damaged: {damaged} is not as it was written; run the study again to mend it")
     try:
         axes = {name: np.array(store.read(name).tolist(), dtype=str) for name in ("sequence", "site")}
-        labels = store.read_sequence_labels()
+        labels = store.read_sequence_labels() if known is None else known
     except _DAMAGED as error:
         raise InputError(f"the labels of {path} are damaged ({one_line(error)}); run the study again") from error
     try:

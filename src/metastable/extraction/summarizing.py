@@ -13,7 +13,7 @@ from metastable.errors import InputError
 from metastable.extraction.kernels import COUNTS, MASSES
 from metastable.extraction.mass import count_entries
 from metastable.extraction.row_measures import value_lengths
-from metastable.measures import COUNT, LEARNED_SINK, SHARE, VALUES, Rows, known_measures, measure_named
+from metastable.measures import COUNT, LEARNED_SINK, SHARE, VALUES, Need, Rows, known_measures, measure_named
 from metastable.models.sites import Site, Stream
 
 if TYPE_CHECKING:
@@ -92,11 +92,15 @@ def check_row_options(
     return RowOptions(queries, keys, unit, extra)  # type: ignore[arg-type]
 
 
-def _lacking_in_sequences(name: str, sequences: Sequence[study.Sequence]) -> Iterator[tuple[str, str]]:
-    """Say what sequences lack for a measure, each time with what would do."""
+def _lacking_in_sequences(name: str, sequences: Sequence[study.Sequence], met: set[Need]) -> Iterator[tuple[str, str]]:
+    """Say what sequences lack for a measure, each time with what would do; `met` gathers what they do not lack."""
     for need in measure_named(name).needs:
+        if need in met:
+            continue
         lacking = next((sequence for sequence in sequences if not need.is_met(sequence)), None)
-        if lacking is not None:
+        if lacking is None:
+            met.add(need)
+        else:
             yield f"needs a {need.what}, and sequence {lacking.identifier!r} has no {need.what}", need.remedy
 
 
@@ -107,9 +111,14 @@ def _lacking_in_model(name: str, encoder: Encoder) -> Iterator[tuple[str, str]]:
             yield f"needs {need.what}, and the model {need.lacking}", "another --model"
 
 
-def lacking_for(name: str, encoder: Encoder, sequences: Sequence[study.Sequence]) -> Iterator[tuple[str, str]]:
-    """Say what sequences or model lack for a measure, after its name, each time with what would do."""
-    yield from _lacking_in_sequences(name, sequences)
+def lacking_for(
+    name: str, encoder: Encoder, sequences: Sequence[study.Sequence], met: set[Need] | None = None
+) -> Iterator[tuple[str, str]]:
+    """Say what sequences or model lack for a measure, after its name, each time with what would do.
+
+    What all sequences were found to have is gathered in `met`, and not looked for again.
+    """
+    yield from _lacking_in_sequences(name, sequences, set() if met is None else met)
     yield from _lacking_in_model(name, encoder)
 
 
@@ -126,8 +135,9 @@ def check_needs(measures: Iterable[str], sequences: Sequence[study.Sequence]) ->
     InputError
         Naming the measure, the first such sequence, and what would do.
     """
+    met: set[Need] = set()
     for name in measures:
-        _refuse(name, _lacking_in_sequences(name, sequences))
+        _refuse(name, _lacking_in_sequences(name, sequences, met))
 
 
 def check_model(measures: Iterable[str], encoder: Encoder) -> None:
@@ -165,10 +175,11 @@ def measures_of_run(
         lack a learned sink.
     """
     measures, left_out = list(compared), {}
+    met: set[Need] = set()
     for name, measure in known_measures().measures.items():
         if not measure.in_every_run or name in compared:
             continue
-        lacking = list(lacking_for(name, encoder, sequences))
+        lacking = list(lacking_for(name, encoder, sequences, met))
         if not lacking:
             measures.append(name)
         elif LEARNED_SINK not in measure.needs_of_model:

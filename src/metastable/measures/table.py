@@ -33,7 +33,7 @@ def _has_two_spans(sequence: Tokens) -> bool:
 
 
 def _has_special_token(sequence: Tokens) -> bool:
-    return any(word < 0 for word in sequence.word_index)
+    return min(sequence.word_index, default=0) < 0
 
 
 TARGETS = Need("target word", "a study whose sequences name their target words", _has_target)

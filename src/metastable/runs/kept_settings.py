@@ -43,7 +43,7 @@ def result_key(
     material : Material
         Its sequences, with the units, pairs and covariates that the tests use.
     counts : str
-        Key of the extraction (`metastable.extraction.extracting.extraction_key`).
+        Key of the extraction (`metastable.extraction.keys.extraction_key`).
     software : mapping
         Versions of the packages.
 

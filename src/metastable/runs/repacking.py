@@ -16,7 +16,8 @@ import pandas as pd
 from metastable.errors import InputError
 from metastable.extraction import extract
 from metastable.extraction.distributed import current_processes
-from metastable.extraction.extracting import FORMAT, Extraction
+from metastable.extraction.extracting import Extraction
+from metastable.extraction.keys import FORMAT
 from metastable.files import require_writable, write_text, written_together
 from metastable.heads.calibration_options import CalibrationOptions
 from metastable.heads.calibration_result import CalibrationResult, Repacked
