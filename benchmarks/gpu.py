@@ -56,7 +56,7 @@ MEASURES_WANTED = 1.5
 MOST_DIFFERENT = 1e-4
 END_TO_END_WANTED = 1.2
 # So many that what a run takes but once weighs little.
-BATCHES = 12
+BATCHES = 40
 
 
 @dataclass(frozen=True)
@@ -149,13 +149,13 @@ def check(plan: Plan) -> tuple[int, int]:
             found.append(compare(case, plan.device))
             print(found[-1][0], flush=True)
     else:
-        of_extraction = [Shape(torch.float32, batch_from_end_to_end(plan, n), n) for n in lengths_from_end_to_end(plan)]
         started = time.perf_counter()
         with ProcessPoolExecutor(
             mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
         ) as pool:
             compared = [pool.submit(compare, case, plan.device) for case in reversed(cases(plan))]
-            made = [pool.submit(make_programs, plan, shape) for shape in dict.fromkeys((*shapes(plan), *of_extraction))]
+            made = [pool.submit(make_programs, plan, shape) for shape in shapes(plan)]
+            made += [pool.submit(make_programs_of_extraction, plan, n) for n in lengths_from_end_to_end(plan)]
             made += [pool.submit(make_programs_of_long_rows, plan, dtype) for dtype in (torch.bfloat16, torch.float32)]
             for future in reversed(compared):
                 found.append(future.result())
@@ -200,13 +200,30 @@ def compare(case: Case, device: str) -> tuple[str, int, int]:
 
 
 def make_programs(plan: Plan, shape: Shape) -> None:
-    """Count what a table and an extraction count, in one layer."""
+    """Count what the table counts, in one layer."""
     encoder = bert(plan, shape.dtype, shape.n_tokens, n_layers=1)
     ids = torch.ones(shape.n_batch, shape.n_tokens, dtype=torch.long, device=plan.device)
     with kernel("triton"):
         for wanted in ((), ROW_MEASURES):
             counted(encoder, {"input_ids": ids, "attention_mask": torch.ones_like(ids)}, ONE, wanted)()
     wait(plan)
+
+
+def make_programs_of_extraction(plan: Plan, n_tokens: int) -> None:
+    """Extract a batch of one layer, as a user's first run on a machine does."""
+    with tempfile.TemporaryDirectory() as folder, kernel("triton"):
+        encoder = bert(plan, torch.float32, n_tokens, n_layers=1)
+        extract(encoder, make_sequences(plan, n_tokens, 1), path=Path(folder) / "counts.zarr", of_every_run=True)
+
+
+def make_sequences(plan: Plan, n_tokens: int, n_batches: int) -> list[Sequence]:
+    """Make batches of sequences of random tokens between two special ones."""
+    rng = np.random.default_rng(0)
+    words = (-1, *range(n_tokens - 2), -1)
+    return [
+        Sequence(f"s{row}", "a", (), "", tuple(map(int, rng.integers(5, 1000, n_tokens))), words)
+        for row in range(n_batches * batch_from_end_to_end(plan, n_tokens))
+    ]
 
 
 def bert(plan: Plan, dtype: torch.dtype, n_positions: int, n_layers: int | None = None) -> Encoder:
@@ -345,7 +362,6 @@ def attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> to
 
 def end_to_end(plan: Plan) -> None:
     """Time the whole extraction beside the counted and the plain forward pass, in sequences a second."""
-    rng = np.random.default_rng(0)
     for n_tokens in lengths_from_end_to_end(plan):
         n_batch = batch_from_end_to_end(plan, n_tokens)
         if not plan.has(25, f"end to end at {n_tokens} tokens"):
@@ -356,11 +372,7 @@ def end_to_end(plan: Plan) -> None:
         plain = n_batch / seconds(plan, forward(encoder, inputs, "sdpa"), 3)
         with kernel("triton"):
             only = n_batch / seconds(plan, counted(encoder, inputs, ONE, ROW_MEASURES), 3)
-        words = (-1, *range(n_tokens - 2), -1)
-        sequences = [
-            Sequence(f"s{row}", "a", (), "", tuple(map(int, rng.integers(5, 1000, n_tokens))), words)
-            for row in range((2 if plan.dry else BATCHES) * n_batch)
-        ]
+        sequences = make_sequences(plan, n_tokens, 2 if plan.dry else BATCHES)
         with tempfile.TemporaryDirectory() as folder, kernel("triton"):
             start = time.perf_counter()
             found = extract(encoder, sequences, path=Path(folder) / "counts.zarr", of_every_run=True)
