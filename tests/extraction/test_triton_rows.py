@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -374,6 +375,7 @@ def test_a_device_that_does_not_run_the_kernel_is_said_to(in_parts):
 
 COMPILE = """
 import sys
+from types import SimpleNamespace
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
@@ -417,3 +419,23 @@ def test_the_kernels_compile_for_a_card_where_there_is_none(tmp_path):
     script.write_text(COMPILE)
     done = subprocess.run([sys.executable, str(script)], env=environment, capture_output=True, text=True, check=False)
     assert done.stdout.split() == ["True"] * 9, done.stderr[-2000:]
+
+
+def test_scores_on_a_card_take_a_share_of_its_memory(monkeypatch):
+    """Of 64 GiB one GiB, however wide they are; and no more of them than the kernels count to."""
+    amount = fused._scores_on_card.__wrapped__
+    for gibibytes, n_bytes, expected in ((64, 2, 1 << 29), (64, 4, 1 << 28), (8, 2, 1 << 26), (1024, 2, 1 << 30)):
+        card = SimpleNamespace(total_memory=gibibytes << 30)
+        monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _device, card=card: card)
+        assert amount(torch.device("cuda"), n_bytes) == expected
+
+
+def test_keys_that_are_no_words_are_listed_where_they_are_asked_for(monkeypatch):
+    listed = []
+    list_others = triton_rows.list_others
+    monkeypatch.setattr(triton_rows, "list_others", lambda *given: listed.append(1) or list_others(*given))
+    scores = torch.randn(1, 1, 2, 5, generator=torch.Generator().manual_seed(3))
+    for names, expected in ((("count",), 0), (("count", "first_mass"), 0), (("count", "count_words"), 1)):
+        listed.clear()
+        measure(scores, names=names)
+        assert len(listed) == expected, names

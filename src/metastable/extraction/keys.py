@@ -64,12 +64,9 @@ def extraction_key(
     digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode())
     of_spans = any(SPANS in measure.needs for measure in measures)
     of_targets = of_spans or any(TARGETS in measure.needs for measure in measures)
-    numbers = _Numbers()
-    lists = _Lists(numbers)
+    rows = _Rows()
     for sequence in sequences:
-        tokens = ", ".join(map(numbers.__getitem__, sequence.token_ids))
-        words, segments = lists[tuple(sequence.word_index)], lists[tuple(sequence.segment_ids)]
-        digest.update(f"[{json.dumps(sequence.identifier)}, [{tokens}], {words}, {segments}]".encode())
+        digest.update(rows.text(sequence).encode())
         if of_targets:
             digest.update(json.dumps(sequence.target).encode())
         if of_spans:
@@ -79,6 +76,19 @@ def extraction_key(
         for row in values:
             digest.update(np.ascontiguousarray(row).data)
     return digest.hexdigest()
+
+
+class _Rows:
+    """Writes sequences as JSON writes lists of what they are; what many of them have in common is written once."""
+
+    def __init__(self) -> None:
+        self._numbers = _Numbers()
+        self._lists = _Lists(self._numbers)
+
+    def text(self, sequence: Sequence) -> str:
+        tokens = ", ".join(map(self._numbers.__getitem__, sequence.token_ids))
+        words, segments = (self._lists[tuple(part)] for part in (sequence.word_index, sequence.segment_ids))
+        return f"[{json.dumps(sequence.identifier)}, [{tokens}], {words}, {segments}]"
 
 
 class _Numbers(dict[int, str]):
