@@ -1,4 +1,4 @@
-"""What all tests share: Triton's interpreter where there is no card, and reports without drawing their figures."""
+"""What all tests share: the cores, Triton's interpreter where there is no card, reports without drawn figures."""
 
 from __future__ import annotations
 
@@ -10,6 +10,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from threadpoolctl import threadpool_limits
+
+if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
+    # Threads of more than there are cores wait for each other in busy loops: each worker, and each process that it
+    # starts, takes its share.
+    share = max(1, (os.cpu_count() or 1) // workers)
+    os.environ.setdefault("OMP_NUM_THREADS", str(share))
+    torch.set_num_threads(share)
+    threadpool_limits(share)
 
 if not torch.cuda.is_available():
     # Triton reads it when it is first imported

@@ -134,7 +134,8 @@ def _of_keys(rows, key, SIDE_BY_SIDE: tl.constexpr):
     """Say where entries are, of which `rows` says where their rows begin.
 
     Versions of Triton differ in which of axes that look alike goes over lanes first. What is said here of axes other
-    than the last puts lanes before rows and warps, and groups behind them; no access relies on it.
+    than the last puts lanes before rows and warps where eight numbers lie side by side, and beside them where four do,
+    and groups behind them all; no access relies on it.
     """
     return tl.max_contiguous(_of_rows(rows) + key, [1, 2, 2, SIDE_BY_SIDE // 2, SIDE_BY_SIDE])
 
