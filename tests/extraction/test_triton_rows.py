@@ -374,6 +374,7 @@ def test_a_device_that_does_not_run_the_kernel_is_said_to(in_parts):
 
 
 COMPILE = """
+import re
 import sys
 from types import SimpleNamespace
 import triton
@@ -393,7 +394,8 @@ in_parts = dict(KINDS=3, ROWS=triton_rows._ROWS_IN_PARTS, PART=triton_rows._KEYS
 product = dict(HEADS_FIRST=True, SIZE=33, PADDED=64, ROWS=128, INTERPRETED=False)
 for kernel, dtype, warps, fixed in (
     (triton_rows._rows, "bf16", 1, every | whole),
-    (triton_rows._rows, "fp32", 2, none | several),
+    (triton_rows._rows, "fp32", 2, none | several | dict(GROUPS=8, SIDE_BY_SIDE=4)),
+    (triton_rows._rows, "fp32", 1, none | whole | dict(GROUPS=4, SIDE_BY_SIDE=4)),
     (triton_rows._rows, "bf16", 2, every | several | dict(HAS_VISIBLE=False, HAS_BIAS=False)),
     (triton_rows._list_others, "bf16", 1, dict(HAS_SEEN=True, KEYS=triton_rows._KEYS_OF_LIST)),
     (triton_rows._rows_in_parts, "bf16", triton_rows._WARPS_OF_PART, every | in_parts),
@@ -405,9 +407,19 @@ for kernel, dtype, warps, fixed in (
     names = kernel.arg_names
     types = pointers | dict.fromkeys(("scores", "weights", "query", "key", "value", "values", "output"), "*" + dtype)
     signature = {name: "constexpr" if name in fixed else types.get(name, "i32") for name in names}
-    source = ASTSource(kernel, signature, {(names.index(name),): value for name, value in fixed.items()})
+    aligned = [name for name in names if name == "step" or signature[name].startswith("*") and name != "plan"]
+    source = ASTSource(
+        kernel,
+        signature,
+        {(names.index(name),): value for name, value in fixed.items()},
+        {(names.index(name),): [["tt.divisibility", 16]] for name in aligned},
+    )
     made = triton.compile(source, target=GPUTarget("cuda", 90, 32), options={"num_warps": warps})
-    print(len(made.asm["cubin"]) > 0)
+    # A lane holds what lies side by side, and none of what it holds is of several rows.
+    layouts = "sizePerThread = .((?:[0-9]+, ){4}[0-9]+)., threadsPerWarp = .(?:[0-9]+, ){4}([0-9]+)"
+    held = set(re.findall(layouts, made.asm["ttgir"]))
+    meant = {(f"1, 1, 1, 1, {fixed['SIDE_BY_SIDE']}", "1")} if kernel is triton_rows._rows else set()
+    print(len(made.asm["cubin"]) > 0 and meant <= held)
 """
 
 
@@ -418,7 +430,7 @@ def test_the_kernels_compile_for_a_card_where_there_is_none(tmp_path):
     script = tmp_path / "compile_rows.py"
     script.write_text(COMPILE)
     done = subprocess.run([sys.executable, str(script)], env=environment, capture_output=True, text=True, check=False)
-    assert done.stdout.split() == ["True"] * 9, done.stderr[-2000:]
+    assert done.stdout.split() == ["True"] * 10, done.stderr[-2000:]
 
 
 def test_scores_on_a_card_take_a_share_of_its_memory(monkeypatch):
