@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 from types import SimpleNamespace
 
 import numpy as np
@@ -653,6 +654,18 @@ def test_a_relabeling_without_a_number_reaches_everything_on_a_device_too(altern
     labels = SimpleNamespace(blocks=lambda _size: [backend.send(np.ones((2, 3)))])
     (null,) = on_device.null_on_device(Lost(), None, labels, 2, backend, alternative)
     assert (null == float("inf")).all()
+
+
+@pytest.mark.parametrize("alpha", ["0.05", "0.07", "0.29"])
+def test_the_critical_value_is_the_largest_statistic_whose_p_is_not_below_alpha(alpha):
+    """Of a hundred, whatever a float makes of a hundred times alpha; on the host and on a device."""
+    null = np.random.default_rng(8).permutation(99) + 0.5
+    # The largest has p = .01, the next .02.
+    expected = np.sort(np.append(null, 0.0))[::-1][math.ceil(100 * Fraction(alpha)) - 1]
+    assert engine._critical(0.0, null, float(alpha), exact=False) == expected
+    rows = torch_backend("cpu").send(np.stack([null, null + 1000]))
+    found = on_device.critical_values(rows, np.array([0.0, 1000.0]), float(alpha), exact=False)
+    assert found.tolist() == [expected, expected + 1000]
 
 
 @pytest.mark.parametrize(
