@@ -376,7 +376,6 @@ def test_a_device_that_does_not_run_the_kernel_is_said_to(in_parts):
 COMPILE = """
 import re
 import sys
-from types import SimpleNamespace
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -18,7 +18,6 @@ from metastable.extraction.mass import TOLERANCE, check_thresholds
 from metastable.extraction.row_kernels import choose_row_kernel
 from metastable.extraction.row_measures import (
     N_VISIBLE,
-    OF_WORDS,
     Rows,
     check_wanted,
     lengths_if_finite,
@@ -226,9 +225,9 @@ def attend_and_measure(
     visible, bias = _visible_and_bias(mask, bias, n_keys)
     if asked is None:
         asked = torch.ones(n_batch, n_queries, dtype=torch.bool, device=query.device)
-    rows = Rows(
-        shares, names, visible, bias, asked, sinks, word_keys, lengths, _others(names, word_keys, visible, kernel)
-    )
+    rows = Rows(shares, names, visible, bias, asked, sinks, word_keys, lengths)
+    if kernel == "triton":
+        rows = _with_others(rows)
     if checks and finite is not None and not bool(finite):
         refuse_values()
     output = value.new_empty(n_batch, n_queries, n_heads, value.shape[-1])
@@ -256,15 +255,13 @@ def _value_lengths(value: torch.Tensor, kernel: str) -> tuple[torch.Tensor, torc
     return lengths_if_finite_on_card(value)
 
 
-def _others(
-    names: tuple[str, ...], word_keys: torch.Tensor | None, visible: torch.Tensor | None, kernel: str
-) -> torch.Tensor | None:
-    """List the keys that are no words once for all parts of a layer, where a card asks for them."""
-    if kernel != "triton" or word_keys is None or set(OF_WORDS).isdisjoint(names):
-        return None
+def _with_others(rows: Rows) -> Rows:
+    """List the keys that are no words once for all parts of a layer, where they are asked for."""
+    if rows.needed_words is None:
+        return rows
     from metastable.extraction.triton_rows import list_others
 
-    return list_others(word_keys, visible)
+    return replace(rows, others=list_others(rows.needed_words, rows.visible))
 
 
 def refuse_faults(faults: torch.Tensor) -> None:

@@ -14,7 +14,6 @@ from metastable.extraction.mass import count_entries
 
 __all__ = [
     "N_VISIBLE",
-    "OF_WORDS",
     "ROW_MEASURES",
     "Rows",
     "check_wanted",
@@ -30,8 +29,7 @@ N_VISIBLE = "n_visible"
 ROW_MEASURES = (*COUNTS, *MASSES, N_VISIBLE)
 """What can be measured of a row while it is in the cache."""
 
-OF_WORDS = ("count_words", "special_mass")
-"""What needs the keys of words."""
+_OF_WORDS = ("count_words", "special_mass")
 
 
 @dataclass(frozen=True)
@@ -70,6 +68,11 @@ class Rows:
     word_keys: torch.Tensor | None
     lengths: torch.Tensor | None
     others: torch.Tensor | None = None
+
+    @property
+    def needed_words(self) -> torch.Tensor | None:
+        """The keys of words where something that is measured needs them."""
+        return None if set(_OF_WORDS).isdisjoint(self.names) else self.word_keys
 
     def cut(self, b: slice, h: slice, q: slice) -> Rows:
         """Cut out the rows of a tile."""
@@ -114,7 +117,7 @@ def check_wanted(wanted: Collection[str], word_keys: torch.Tensor | None) -> tup
     for name in wanted:
         if name not in ROW_MEASURES:
             raise InputError(f"row measure {name!r} is unknown; choose of {', '.join(ROW_MEASURES)}")
-        if name in OF_WORDS and word_keys is None:
+        if name in _OF_WORDS and word_keys is None:
             raise InputError(f"row measure {name!r} needs the keys of words; give word_keys")
     return tuple(name for name in (*COUNTS, *MASSES) if name in wanted or name == "count")
 

@@ -37,7 +37,7 @@ from triton.language.extra import libdevice
 
 from metastable.extraction.kernels import COUNTS, MASSES, NOT_FINITE
 from metastable.extraction.mass import TOLERANCE
-from metastable.extraction.row_measures import OF_WORDS, Rows
+from metastable.extraction.row_measures import Rows
 
 __all__ = ["MOST_KEYS", "list_others", "room_of_row", "sequence_and_head", "softmax_and_measure"]
 
@@ -1301,8 +1301,8 @@ def softmax_and_measure(
     nothing = rows.asked.view(torch.uint8)
     in_parts = n_keys > MOST_KEYS if in_parts is None else in_parts
     others = rows.others
-    if others is None and rows.word_keys is not None and not in_parts and not set(OF_WORDS).isdisjoint(rows.names):
-        others = list_others(rows.word_keys, rows.visible)
+    if others is None and rows.needed_words is not None and not in_parts:
+        others = list_others(rows.needed_words, rows.visible)
     arguments = (
         scores,
         weights,
