@@ -20,8 +20,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from metastable.stats.contexts.crossed_test import crossed_parts, crossed_slope_parts, crossed_test, from_parts
-from metastable.stats.contexts.rotations import crossed_family_test, rotate_parts
+from metastable.stats.contexts.crossed_test import (
+    CrossedTest,
+    crossed_parts,
+    crossed_slope_parts,
+    crossed_test,
+    from_parts,
+)
+from metastable.stats.contexts.rotations import CrossedFamily, crossed_family_test, rotate_parts
 from metastable.stats.mixed_models.mixed import fit_mixed_models
 
 Floats = NDArray[np.float64]
@@ -189,6 +195,13 @@ def beside(
     return Data(values, side == 1, 2 * item + side if design == "groups" else item, context), covariate
 
 
+def rates(found: CrossedTest, rotated: CrossedFamily) -> Floats:
+    """Shares of features that each test rejects at .05 and whose interval holds 0; whether rotations reject any."""
+    tests = (found.p_items, found.p_contexts, found.p_min_f, found.p, rotated.p)
+    covered = (found.low <= 0) & (found.high >= 0)
+    return np.array([*((p < 0.05).mean() for p in tests), covered.mean(), (rotated.p_fwer < 0.05).any()])
+
+
 def covariates(n: int) -> None:
     """Print the fourth table; features of a data set share their covariate, so that there are many data sets."""
     each = 20
@@ -209,10 +222,7 @@ def covariates(n: int) -> None:
                 arguments = (data.values, data.condition, data.item, data.context)
                 raw, parts = crossed_test(*arguments), crossed_parts(*arguments, covariates=covariate)
                 found, rotated = from_parts(parts), rotate_parts(parts, n_rotations=499, rng=rng)
-                tests = (raw.p, found.p_items, found.p_contexts, found.p_min_f, found.p, rotated.p)
-                rows[k, :6] = [(p < 0.05).mean() for p in tests]
-                rows[k, 6] = ((found.low <= 0) & (found.high >= 0)).mean()
-                rows[k, 7] = (rotated.p_fwer < 0.05).any()
+                rows[k] = ((raw.p < 0.05).mean(), *rates(found, rotated))
             cells = rows.mean(axis=0)
             print(
                 f"{design:7} {slope:6.2f} {cells[0]:9.3f} {cells[1]:8.3f} {cells[2]:8.3f} {cells[3]:7.3f} "
@@ -243,10 +253,7 @@ def slopes(n: int) -> None:
                 values += slope * draw(rng, 6, each, 0.0)[context] * rating[item][:, None]
                 parts = crossed_slope_parts(values, rating[item], item, context, covariates=covariate if held else None)
                 found, rotated = from_parts(parts), rotate_parts(parts, n_rotations=499, rng=rng)
-                tests = (found.p_items, found.p_contexts, found.p_min_f, found.p, rotated.p)
-                rows[k, :5] = [(p < 0.05).mean() for p in tests]
-                rows[k, 5] = ((found.low <= 0) & (found.high >= 0)).mean()
-                rows[k, 6] = (rotated.p_fwer < 0.05).any()
+                rows[k] = rates(found, rotated)
             cells = rows.mean(axis=0)
             print(
                 f"{'held' if held else 'none':9} {slope:9.2f} {cells[0]:8.3f} {cells[1]:8.3f} {cells[2]:7.3f} "

@@ -141,6 +141,10 @@ class CrossedParts:
     contexts: Stratum
 
 
+def _fitted(design: CrossedDesign) -> CrossedParts:
+    return CrossedParts(design, fit_crossed(design), stratum(design, "item"), stratum(design, "context"))
+
+
 def crossed_parts(
     values: ArrayLike,
     condition: ArrayLike,
@@ -167,7 +171,7 @@ def crossed_parts(
         As `crossed_test`.
     """
     design = check_crossed_input(values, condition, item, context, outcome=outcome, covariates=covariates)
-    return CrossedParts(design, fit_crossed(design), stratum(design, "item"), stratum(design, "context"))
+    return _fitted(design)
 
 
 def crossed_slope_parts(
@@ -195,7 +199,7 @@ def crossed_slope_parts(
         As `crossed_slope_test`.
     """
     design = check_crossed_slope_input(values, predictor, item, context, covariates=covariates)
-    return CrossedParts(design, fit_crossed(design), stratum(design, "item"), stratum(design, "context"))
+    return _fitted(design)
 
 
 def crossed_slope_test(
