@@ -37,6 +37,13 @@ def encoder() -> Encoder:
     return wrap_model(tiny_model("bert"), model_id="tiny")
 
 
+@pytest.fixture(autouse=True, params=["host", "card"])
+def of_device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Every test holds of a device that computes while the host does, too, as a card does."""
+    monkeypatch.setattr(extracting_module, "runs_ahead", lambda _device: request.param == "card")
+    return str(request.param)
+
+
 SEQUENCES = text_sequences([8] * 23)
 MIXED = text_sequences([3, 12, 5, 8, 4, 11, 3, 9, 7, 6, 10, 4])
 
@@ -108,6 +115,30 @@ def test_an_interrupt_from_the_keyboard_leaves_a_state_to_resume(encoder: Encode
         _run(encoder, tmp_path, callback=interrupt)
     assert _run(encoder, tmp_path).n_resumed == 10
     assert encoder.model.config._attn_implementation == "eager"
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_card_has_its_first_batch_before_the_store_is_looked_for(
+    encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, of_device: str, begun: bool
+) -> None:
+    if begun:
+        with pytest.raises(_Killed):
+            _run(encoder, tmp_path, callback=_kill_after(15))
+    done: list[str] = []
+
+    def told(name: str, function: Any) -> Any:
+        def tell(*args: Any) -> Any:
+            done.append(name)
+            return function(*args)
+
+        return tell
+
+    monkeypatch.setattr(counting_module.Counter, "_count_batch", told("batch", counting_module.Counter._count_batch))
+    monkeypatch.setattr(extracting_module, "_survey", told("survey", extracting_module._survey))
+    assert _run(encoder, tmp_path).n_resumed == (10 if begun else 0)
+    assert done.index("survey") == (1 if of_device == "card" and not begun else 0)
+    assert done.count("survey") == 1
+    assert done.count("batch") == (3 if begun else 5)
 
 
 def test_another_batch_size_resumes_the_same_cube(encoder: Encoder, tmp_path: Path) -> None:

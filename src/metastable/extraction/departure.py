@@ -14,7 +14,7 @@ from typing import Any, Self
 import torch
 from numpy.typing import NDArray
 
-__all__ = ["Departure", "HostMemory", "Writer", "depart", "on_card", "threads_beside"]
+__all__ = ["Departure", "HostMemory", "Writer", "depart", "on_card", "runs_ahead", "threads_beside"]
 
 # Tasks that wait for the writer: enough that it is never idle, few enough that memory holds what they bring along.
 _MOST_WAITING = 3
@@ -26,6 +26,11 @@ _ALIGNED = 64
 def threads_beside(device: torch.device) -> int:
     """Return the number of threads that fill the cube while a device computes: the model has the CPU's own cores."""
     return 1 if device.type == "cpu" else min(_MOST_THREADS, os.cpu_count() or 1)
+
+
+def runs_ahead(device: torch.device) -> bool:
+    """Whether a device computes what it was given while its host does other work."""
+    return device.type != "cpu"
 
 
 def on_card(tensor: torch.Tensor) -> bool:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Callable, Mapping
 from collections.abc import Sequence as SequenceOf
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from metastable.errors import InputError
 from metastable.extraction.batches import plan_blocks, suitable_batch_tokens
 from metastable.extraction.counting import Counter, Reader, choose_part, sites_of_part, vision_tokens
-from metastable.extraction.departure import Writer, threads_beside
+from metastable.extraction.departure import Writer, runs_ahead, threads_beside
 from metastable.extraction.distributed import Processes, current_processes
 from metastable.extraction.keys import FORMAT, extraction_key
 from metastable.extraction.mass import check_thresholds
@@ -188,8 +189,6 @@ def extract(
     part = choose_part(encoder, sequences, features)
     encoder = fit_lengths(encoder, [len(sequence.token_ids) for sequence in sequences])
     processes = current_processes()
-    key = extraction_key(encoder, sequences, thresholds=thresholds, options=options, features=features, keep=keep)
-    partial = path.with_name(f".{path.stem}-{key[:16]}{path.suffix}")
     sites = sites_of_part(encoder.sites, part)
     n_layers = sum(site.n_layers for site in sites)
     with reading(encoder.model, encoder.way, part=part, n_layers=n_layers) as read:
@@ -198,25 +197,28 @@ def extract(
         lengths = np.maximum([len(sequence.token_ids) for sequence in sequences], n_vision)
         block_bytes = _BLOCK_BYTES if encoder.device == "cpu" else _BLOCK_BYTES_OF_CARDS
         layout = _layout(sequences, sites, lengths, thresholds, options, batch_tokens, block_bytes, keep)
-        attributes = {**_attributes(encoder, key, options), "keep": keep}
-        labels, names = labels_of(sequences), _names(study)
-        finished, missing = processes.from_first(lambda: _survey(path, partial, key, layout, attributes, labels, names))
-        store = _require_store(path if finished else partial)
+        find = cache(partial(_find, path, layout, reader, options, _names(study), processes))
+        if processes.size == 1 and runs_ahead(torch.device(encoder.device)) and not _is_begun(path):
+            # The card has its first batch before the key is computed and the store is made.
+            missing = plan_blocks(len(sequences), layout.block)
+        else:
+            missing = find().missing
         share = missing[processes.rank :: processes.size]
         counter = Counter(reader, layout, lengths, options, batch_tokens)
-        _count_blocks(counter, reader, store, share, _progress(len(sequences), missing, processes, callback))
+        _count_blocks(counter, reader, find, share, _progress(len(sequences), missing, processes, callback))
         processes.wait()
-    if processes.is_first and in_place and not finished:
-        publish(partial, path)
+    found = find()
+    if processes.is_first and in_place and not found.finished:
+        publish(found.store.path, path)
     processes.wait()
-    made = path if finished or in_place else partial
+    made = path if in_place else found.store.path
     n_missing = sum(block.stop - block.start for block in missing)
     return Extraction(
-        dataset=load_verified(made, labels),
+        dataset=load_verified(made, found.labels),
         path=made,
-        key=key,
-        reused=finished and not missing,
-        n_resumed=0 if finished and not missing else len(sequences) - n_missing,
+        key=found.key,
+        reused=found.finished and not missing,
+        n_resumed=0 if found.finished and not missing else len(sequences) - n_missing,
         n_sequences=len(sequences),
         capture=encoder.way,
         capture_reason=encoder.way_reason,
@@ -226,6 +228,56 @@ def extract(
         options=options,
         left_out=left_out,
     )
+
+
+@dataclass(frozen=True)
+class _Found:
+    """The store of an extraction, and what there is of it.
+
+    Attributes
+    ----------
+    key : str
+        Of the extraction.
+    labels : SequenceLabels
+        What its sequences are.
+    store : CountStore
+        At its place if it is a finished one, beside it otherwise.
+    finished : bool
+        Whether it is.
+    missing : list of slice
+        Blocks that it lacks.
+    """
+
+    key: str
+    labels: SequenceLabels
+    store: CountStore
+    finished: bool
+    missing: list[slice]
+
+
+def _find(
+    path: Path, layout: Layout, reader: Reader, options: RowOptions, names: Mapping[str, str], processes: Processes
+) -> _Found:
+    """Find the store of an extraction, or make it."""
+    encoder, sequences = reader.encoder, reader.sequences
+    key = extraction_key(
+        encoder,
+        sequences,
+        thresholds=layout.thresholds,
+        options=options,
+        features=reader.features,
+        keep=layout.keep,
+    )
+    beside = path.with_name(f".{path.stem}-{key[:16]}{path.suffix}")
+    labels = labels_of(sequences)
+    attributes = {**_attributes(encoder, key, options), "keep": layout.keep}
+    finished, missing = processes.from_first(lambda: _survey(path, beside, key, layout, attributes, labels, names))
+    return _Found(key, labels, _require_store(path if finished else beside), finished, missing)
+
+
+def _is_begun(path: Path) -> bool:
+    """Whether there is a cube, or a part of one, that an extraction may go on from."""
+    return path.exists() or any(path.parent.glob(f".{glob.escape(path.stem)}-*"))
 
 
 def _survey(
@@ -300,7 +352,7 @@ def _n_vision(reader: Reader) -> int:
 
 
 def _count_blocks(
-    counter: Counter, reader: Reader, store: CountStore, blocks: list[slice], progress: Callable[[int], None]
+    counter: Counter, reader: Reader, find: Callable[[], _Found], blocks: list[slice], progress: Callable[[int], None]
 ) -> None:
     with Writer(threads_beside(torch.device(reader.encoder.device))) as writer:
         for block in blocks:
@@ -310,7 +362,7 @@ def _count_blocks(
                     arrays = counter.count_block(block, progress, writer)
                 except ForwardError as error:
                     raise _failure(reader, block, error) from error
-                writer.submit(partial(_write, store, block, arrays, writer))
+                writer.submit(partial(_write, find().store, block, arrays, writer))
 
 
 def _write(store: CountStore, block: slice, arrays: Mapping[str, NDArray[Any]], writer: Writer) -> None:
