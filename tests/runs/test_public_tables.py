@@ -242,3 +242,27 @@ def test_targets_of_two_texts_are_tested_in_models_of_other_kinds(tmp_path, kind
         # a query sees no later key, and the two texts are one
         assert (heads["mean_a"] == 0).all()
     assert (back["mean_a"] > 0).all()
+
+
+def test_a_covariate_that_one_text_decides_is_left_out_of_what_stands_beside_and_refused_when_asked_for(
+    tmp_path, capsys
+):
+    rng = np.random.default_rng(6)
+    frame = pd.DataFrame(
+        {
+            "condition": "plain" if number % 2 else "odd",
+            "text": " ".join(rng.permutation(NOUNS)[:5]),
+            "loudness": float(number == 7),
+            "arousal": round(float(rng.normal(5, 1)), 2),
+        }
+        for number in range(24)
+    )
+    save(frame, tmp_path / "loud.csv")
+    arguments = ["run", str(tmp_path / "loud.csv"), "--permutations", "199", "--out", str(tmp_path / "reports")]
+    assert main([*arguments, "--covariates", "arousal", "loudness"], package=studies) == 2
+    told = " ".join(capsys.readouterr().err.split())
+    assert "--covariates loudness: a single sequence would decide its coefficient" in told
+    assert not (tmp_path / "reports" / "loud").exists()
+    assert main(arguments, package=studies) == 0
+    report = (tmp_path / "reports" / "loud" / "report.md").read_text(encoding="utf-8")
+    assert "Left out, since a single sequence would decide its coefficient: loudness." in report

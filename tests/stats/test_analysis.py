@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from metastable.errors import InputError
 from metastable.stats import (
     Settings,
     TokenRows,
@@ -163,6 +164,19 @@ def test_a_covariate_that_others_determine_is_no_reason_to_adjust_for_none():
     alone = run(values, condition, covariates=table[["words"]])
     pd.testing.assert_frame_equal(alone.heads, held.heads)
     assert alone.determined == ()
+
+
+@pytest.mark.parametrize("pair", [None, np.tile(np.arange(40), 2)])
+def test_a_recorded_covariate_that_a_single_unit_decides_is_left_out_and_a_chosen_one_refused(pair):
+    values, condition, rng = sample(10)
+    table = pd.DataFrame({"length": rng.normal(size=80), "single": (np.arange(80) == 5).astype(float)})
+    found = run(values, condition, pair=pair, recorded=table)
+    assert (found.single, found.determined, found.no_adjustment) == (("single",), (), "")
+    without = run(values, condition, pair=pair, recorded=table[["length"]])
+    assert without.single == ()
+    pd.testing.assert_frame_equal(found.details, without.details)
+    with pytest.raises(InputError, match="unit 5 alone determines a coefficient"):
+        run(values, condition, pair=pair, covariates=table)
 
 
 def test_the_logarithm_of_a_bayes_factor_is_finite_where_the_factor_is_not():

@@ -193,6 +193,16 @@ def test_the_mixed_model_tests_the_slope_on_tokens():
     assert found.details["lmm_converged"].all()
 
 
+def test_a_recorded_covariate_that_a_single_unit_decides_is_left_out_and_a_chosen_one_refused():
+    values, rating, table = material()
+    single = table.assign(single=np.arange(len(rating)) == 2).astype(float)
+    found, without = run(values, rating, recorded=single), run(values, rating, recorded=table)
+    assert (found.single, found.no_adjustment) == (("single",), "")
+    pd.testing.assert_frame_equal(found.details, without.details)
+    with pytest.raises(InputError, match="unit 2 alone determines a coefficient"):
+        run(values, rating, single)
+
+
 def test_covariates_that_can_not_be_held_fixed_are_a_finding_and_chosen_ones_an_error():
     values, rating, _ = material()
     twin = pd.DataFrame({"twin": 4 * rating + 1})

@@ -277,9 +277,8 @@ def _held(one: OneHead) -> tuple[list[str], str]:
         return [], _ADJUSTED
     names = list(one.options.covariates) or [str(name) for name in one.contrast.covariates.columns]
     table = one.contrast.covariates[names]
-    return [
-        name for name in names if name not in one.analysis.determined and np.ptp(table[name].to_numpy(dtype=float)) > 0
-    ], _ADJUSTED
+    left_out = {*one.analysis.determined, *one.analysis.single}
+    return [name for name in names if name not in left_out and np.ptp(table[name].to_numpy(dtype=float)) > 0], _ADJUSTED
 
 
 _ADJUSTED = "adjusted"

@@ -18,6 +18,7 @@ from metastable.files import require_writable, take_along, written_together
 from metastable.heads.contrasts import Contrast, contrasts_of
 from metastable.heads.cube import in_memory
 from metastable.heads.decomposition import effects_with_sink_held, learned_sink_shares, sink_of
+from metastable.heads.estimable import require_estimable
 from metastable.heads.frozen import frozen_note, read_frozen
 from metastable.heads.head_tests import (
     adjusting,
@@ -93,7 +94,9 @@ def prepare_study(study: Study, options: Options, tokenizer: Tokenizer) -> tuple
     contrasts = _contrasts(study, material)
     known_later = () if material.packings > 1 else MODEL_COVARIATES
     for contrast in contrasts:
-        adjusting(contrast, tuple(name for name in options.covariates if name not in known_later))
+        known = tuple(name for name in options.covariates if name not in known_later)
+        adjusting(contrast, known)
+        require_estimable(contrast, known)
     check_needs(named_measures(study, options), material.sequences)
     for contrast in contrasts:
         require_resolution(contrast, options)
@@ -132,6 +135,7 @@ def describe_by_model(
     contrasts = _contrasts(study, described)
     for contrast in contrasts:
         adjusting(contrast, options.covariates)
+        require_estimable(contrast, options.covariates)
     return described, contrasts
 
 

@@ -22,6 +22,7 @@ from metastable.stats.samples import (
     split_samples,
     unit_scaled,
 )
+from metastable.stats.single_units import SingleUnitError
 
 __all__ = [
     "AdjustedDifference",
@@ -77,7 +78,7 @@ def robust_regression(
     Raises
     ------
     InputError
-        If a unit (or cluster) alone determines a coefficient, or there are no more of them than columns.
+        If there are no more units (or clusters) than columns; a SingleUnitError if one alone determines a coefficient.
 
     Notes
     -----
@@ -109,7 +110,7 @@ def _variance_of_units(
 ) -> NDArray[np.float64]:
     kept = 1.0 - (q**2).sum(axis=1)
     if kept.min() < _RANK:
-        raise InputError(
+        raise SingleUnitError(
             f"unit {kept.argmin()} alone determines a coefficient of the design; leave it or the covariate out"
         )
     return np.asarray((np.linalg.solve(r, q.T) / kept) ** 2 @ residuals**2, dtype=np.float64)
@@ -123,7 +124,9 @@ def _variance_of_clusters(
     for g, rows in enumerate(np.split(order, np.flatnonzero(np.diff(code[order])) + 1)):
         kept = np.eye(len(rows)) - q[rows] @ q[rows].T
         if np.linalg.eigvalsh(kept)[0] < _RANK:
-            raise InputError(f"cluster {g} alone determines a coefficient of the design; leave it or the covariate out")
+            raise SingleUnitError(
+                f"cluster {g} alone determines a coefficient of the design; leave it or the covariate out"
+            )
         moved = np.linalg.solve(r, q[rows].T @ np.linalg.solve(kept, residuals[rows]))
         variance += moved**2
     return variance

@@ -119,6 +119,8 @@ class Analysis:
         heads then have the columns `CONTEXT_COLUMNS` too.
     determined : tuple of str
         Covariates that the adjustment leaves out, since others determine them.
+    single : tuple of str
+        Recorded covariates that it leaves out, since a single unit determines a coefficient of the design with them.
     """
 
     effect: Effect
@@ -131,6 +133,7 @@ class Analysis:
     no_adjustment: str = ""
     over_contexts: str = ""
     determined: tuple[str, ...] = ()
+    single: tuple[str, ...] = ()
 
     def naming(self, conditions: tuple[str, str]) -> Analysis:
         """Return the same with the names of a and b in the attributes of every table, under "conditions"."""
@@ -279,7 +282,7 @@ class Ingredients:
         Estimate, se, dof, p_value, singular and converged of a mixed model that was fitted already.
     beside_tests : mapping of str to ndarray
         F ratios and p-values of other tests, for the heads; p-values are also given corrected.
-    determined : tuple of str
+    determined, single : tuple of str
         As in `Analysis`.
     """
 
@@ -297,6 +300,7 @@ class Ingredients:
     mixed: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     beside_tests: Mapping[str, Floats] = field(default_factory=dict)
     determined: tuple[str, ...] = ()
+    single: tuple[str, ...] = ()
 
 
 def assemble(
@@ -390,6 +394,7 @@ def assemble(
         no_adjustment=found.no_adjustment,
         over_contexts=found.over_contexts,
         determined=found.determined,
+        single=found.single,
     )
 
 

@@ -29,6 +29,7 @@ from metastable.stats.effects import EffectSize, hedges_g, mean_difference, smal
 from metastable.stats.equivalence import equivalence_test
 from metastable.stats.permutations.permutation import PermutationResult, permutation_test
 from metastable.stats.samples import covariate_frame, sample_moments, split_samples
+from metastable.stats.single_units import Holdable, holdable
 from metastable.stats.superiority import probability_of_superiority
 
 __all__ = ["analyse", "relabelings_beside"]
@@ -174,11 +175,9 @@ def _over_units(
     chosen = None if covariates is None else covariate_frame(covariates)
     if chosen is not None and chosen.shape[1] == 0:
         chosen = None
-    reason, other = "", None
     determined: tuple[str, ...] = ()
-    if chosen is None:
-        other, reason = _all_recorded(values, condition, recorded, pair)
-    beside = chosen if chosen is not None else other
+    found = Holdable(chosen) if chosen is not None else _all_recorded(values, condition, recorded, pair)
+    beside = found.covariates
     if beside is not None:
         design = difference_design(values, condition, beside, pair=pair)
         determined, beside = design.determined, beside.loc[:, design.kept]
@@ -215,8 +214,9 @@ def _over_units(
         p_tost=equivalence_test(values, condition, margin=settings.margin, pair=pair, covariates=main_held),
         superiority=probability_of_superiority(values, condition, pair=pair),
         adjusted=adjusted,
-        no_adjustment=reason,
+        no_adjustment=found.reason,
         determined=determined,
+        single=found.single,
     )
 
 
@@ -308,13 +308,6 @@ def _all_recorded(
     condition: NDArray[np.bool_],
     recorded: pd.DataFrame | None,
     pair: NDArray[np.integer] | None,
-) -> tuple[pd.DataFrame | None, str]:
-    """All recorded covariates, or the reason why the differences cannot be adjusted for them."""
-    if recorded is None or recorded.empty:
-        return None, "no covariate was recorded"
-    try:
-        difference_design(values, condition, recorded, pair=pair).adjusted()
-    except InputError as error:
-        # an adjustment that the data do not allow is a finding of its own, and the report states it
-        return None, str(error)
-    return recorded, ""
+) -> Holdable:
+    """All recorded covariates that the differences can be adjusted for."""
+    return holdable(recorded, lambda held: difference_design(values, condition, held, pair=pair).adjusted())

@@ -37,6 +37,7 @@ from metastable.stats.effect_kinds import SLOPE
 from metastable.stats.effects import EffectSize
 from metastable.stats.permutations.permutation import PermutationResult, permutation_test_contrast
 from metastable.stats.samples import covariate_matrix, is_constant
+from metastable.stats.single_units import Holdable, holdable
 from metastable.stats.superiority import probability_of_superiority
 
 __all__ = ["Slopes", "analyse_slope", "fit_slopes"]
@@ -271,9 +272,9 @@ def _over_units(
     """Run the tests over units, with and without covariates."""
     n_units = len(values)
     chosen = _matrix(covariates, n_units)
-    other, reason = (None, "") if chosen is not None else _all_recorded(values, predictor, recorded)
-    beside = covariates if chosen is not None else recorded if other is not None else None
-    n_variants = 2 if chosen is not None or other is not None else 1
+    found = Holdable(covariates) if chosen is not None else _all_recorded(values, predictor, recorded)
+    beside = found.covariates
+    n_variants = 1 if beside is None else 2
 
     def tell(done: int, total: int, part: int) -> None:
         if on_permutations is not None:
@@ -281,6 +282,7 @@ def _over_units(
 
     main = _variant(values, predictor, chosen, family, settings, partial(tell, part=0))
     main_name, other_name = ("unadjusted", "adjusted") if chosen is None else ("adjusted", "unadjusted")
+    other = _matrix(beside, n_units) if chosen is None else None
     variants = {main_name: main}
     if n_variants == 2:
         variants[other_name] = _variant(values, predictor, other, family, settings, partial(tell, part=1))
@@ -306,8 +308,9 @@ def _over_units(
         superiority=probability_of_superiority(values, condition),
         beside_size={"correlation": correlation.estimate},
         adjusted=adjusted,
-        no_adjustment=reason,
+        no_adjustment=found.reason,
         determined=() if beside is None else _determined(beside),
+        single=found.single,
     )
 
 
@@ -326,14 +329,6 @@ def _determined(covariates: pd.DataFrame) -> tuple[str, ...]:
     return tuple(name for name, is_kept in zip(names, kept, strict=True) if not is_kept)
 
 
-def _all_recorded(values: Floats, predictor: Floats, recorded: pd.DataFrame | None) -> tuple[Floats | None, str]:
-    """All recorded covariates, or the reason why the slopes cannot be adjusted for them."""
-    table = _matrix(recorded, len(values))
-    if table is None:
-        return None, "no covariate was recorded"
-    try:
-        fit_slopes(values, predictor, table)
-    except InputError as error:
-        # an adjustment that the data do not allow is a finding of its own, and the report states it
-        return None, str(error)
-    return table, ""
+def _all_recorded(values: Floats, predictor: Floats, recorded: pd.DataFrame | None) -> Holdable:
+    """All recorded covariates that the slopes can be adjusted for."""
+    return holdable(recorded, lambda held: fit_slopes(values, predictor, covariate_matrix(held, len(values))))

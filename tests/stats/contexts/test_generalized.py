@@ -151,6 +151,10 @@ def test_without_chosen_covariates_all_recorded_ones_are_held_fixed_beside():
     np.testing.assert_allclose(found.details["p_unadjusted"], raw.p)
     np.testing.assert_allclose(found.heads["difference"], raw.estimate)
     assert found.determined == ("both",)
+    single = replace(observations, recorded=table.assign(single=(observations.item == 0) * observations.condition))
+    left_out = analysed(observations, contexts=single)
+    assert left_out.single == ("single",)
+    np.testing.assert_allclose(left_out.details["p_adjusted"], adjusted.p)
     same = replace(observations, recorded=table.assign(side=observations.condition))
     assert "explained by the condition" in analysed(observations, contexts=same).no_adjustment
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from metastable.errors import InputError
 from metastable.stats.analysis import Family, Ingredients, Progress, Settings
 from metastable.stats.bayes import PRIORS, log_effective_bayes_factor
 from metastable.stats.contexts.crossed_test import (
@@ -25,6 +24,7 @@ from metastable.stats.effect_kinds import SLOPE, Effect
 from metastable.stats.effects import EffectSize
 from metastable.stats.permutations.permutation import PermutationResult
 from metastable.stats.permutations.relabelings import COUNTED
+from metastable.stats.single_units import Holdable, holdable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -128,8 +128,8 @@ def over_both(
     chosen = observations.covariates
     if chosen is not None and chosen.shape[1] == 0:
         chosen = None
-    other, reason = (None, "") if chosen is not None else _all_recorded(observations)
-    held = chosen if chosen is not None else other
+    found = Holdable(chosen) if chosen is not None else _all_recorded(observations)
+    held = found.covariates
     tables = {"unadjusted": None} if held is None else {"unadjusted": None, "adjusted": held}
     main = "unadjusted" if chosen is None else "adjusted"
 
@@ -160,7 +160,8 @@ def over_both(
         superiority=superiority,
         beside_size={"correlation": _correlation(test.g)} if effect == SLOPE else {},
         adjusted=adjusted,
-        no_adjustment=reason,
+        no_adjustment=found.reason,
+        single=found.single,
         determined=variants["adjusted"].test.determined if held is not None else (),
         over_contexts=observations.named(test.formula),
         mixed={
@@ -258,14 +259,8 @@ def _variant(
     return _Variant(test, permutation)
 
 
-def _all_recorded(seen: Observations) -> tuple[pd.DataFrame | None, str]:
-    """All recorded covariates, or the reason why the effects cannot be adjusted for them."""
-    if seen.recorded is None or seen.recorded.empty:
-        return None, "no covariate was recorded"
-    try:
-        # what a design refuses does not depend on the values of its features
-        _parts(seen, np.asarray(seen.values)[:, :1], seen.recorded)
-    except InputError as error:
-        # an adjustment that the data do not allow is a finding of its own, and the report states it
-        return None, str(error)
-    return seen.recorded, ""
+def _all_recorded(seen: Observations) -> Holdable:
+    """All recorded covariates that the effects can be adjusted for."""
+    # what a design refuses does not depend on the values of its features
+    one = np.asarray(seen.values)[:, :1]
+    return holdable(seen.recorded, lambda held: _parts(seen, one, held))

@@ -272,7 +272,7 @@ def _regressed(rows: Floats, base: Floats, effect: Floats, scale: Floats, name: 
     try:
         fit = robust_regression(rows, np.column_stack([base, effect]))
     except InputError as error:
-        raise InputError(f"{error} (units are the {name}s)") from error
+        raise type(error)(f"{error} (units are the {name}s)") from error
     return _f_ratio(_squared_t(fit.coefficients[-1], fit.se[-1] ** 2, scale), 1.0, fit.dof)
 
 

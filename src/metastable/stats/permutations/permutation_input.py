@@ -16,6 +16,7 @@ from metastable.stats.permutations.engine import Alternative, Plan, Progress
 from metastable.stats.permutations.relabelings import Relabelings, Sampling, mixed_clusters
 from metastable.stats.permutations.statistics import CPU, Backend, LinearModel, torch_backend
 from metastable.stats.samples import is_constant
+from metastable.stats.single_units import SingleUnitError
 
 __all__ = [
     "Layout",
@@ -140,12 +141,12 @@ def check_freedom(model: LinearModel) -> None:
         try:
             model.moved_by_cluster()
         except np.linalg.LinAlgError as error:
-            raise InputError(
+            raise SingleUnitError(
                 "one cluster alone determines a coefficient of the design; leave it or the covariate out."
             ) from error
         return
     if model.kind == "hc3" and model.leverage.max() > 1.0 - _ALONE:
-        raise InputError(
+        raise SingleUnitError(
             f"unit {model.leverage.argmax()} alone determines a coefficient of the design; leave it or the covariate "
             "out."
         )
