@@ -143,8 +143,8 @@ def test_far_longer_sequences_are_named_with_the_effect_without_them(report):
     text = html(render_page(result, []))
     assert "4 sequences are far longer than the others: row-9 (106 tokens), row_8 (90 tokens)" in text
     assert "and 1 more, where the other sequences have 8 to 15 tokens (median 11)" in text
-    typical = result.analysis.heads["hedges_g"].abs().median()
-    assert f"the typical |g| is {typical:.2f} with them and 0.74 without them. With --measure share each" in text
+    median = result.analysis.heads["hedges_g"].abs().median()
+    assert f"the median |g| is {median:.2f} with them and 0.74 without them. With --measure share each" in text
     few = html(render_page(replace(result, outlying=replace(outlying, size_without=float("nan"))), []))
     assert "by which effects are standardized. With --measure share" in few
     # a share of the attention does not grow with the length

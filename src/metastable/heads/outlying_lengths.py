@@ -128,11 +128,11 @@ def outlying_lengths(
         typical=float(np.median(others)),
         longest=float(others.max()),
         n_units=int(hit.sum()) // (1 if contrast.pair is None else 2),
-        size_without=_typical_size(contrast, values, covariates, ~hit),
+        size_without=_median_size(contrast, values, covariates, ~hit),
     )
 
 
-def _typical_size(
+def _median_size(
     contrast: Contrast, values: NDArray[np.float64], covariates: NDArray[np.float64] | None, kept: NDArray[np.bool_]
 ) -> float:
     """Median absolute size over heads of the effect in some of the units."""

@@ -43,7 +43,7 @@ def _p(p: float) -> str:
     return f"p {text}" if text.startswith("<") else f"p = {text}"
 
 
-def _typical(values: pd.Series) -> str:
+def _median(values: pd.Series) -> str:
     return f"{values.abs().median():.2f}"
 
 
@@ -118,8 +118,8 @@ def _one_model(found: Comparison) -> list[str]:
         f"At a false discovery rate of {format_level(alpha)}, {len(both)} of {plural(len(table), 'head')} are "
         f"different in both ({int(both['same_sign'].sum())} with the same sign), {int(counts.get('first', 0))} only in "
         f"{first}, {int(counts.get('second', 0))} only in {second} and {int(counts.get('neither', 0))} in neither; the "
-        f"typical size of the effect is {_typical(table['size_first'])} in {first} and "
-        f"{_typical(table['size_second'])} in {second}, and the two effects of a head differ in {differ}{largest}.",
+        f"median size of the effect is {_median(table['size_first'])} in {first} and "
+        f"{_median(table['size_second'])} in {second}, and the two effects of a head differ in {differ}{largest}.",
     ]
 
 
@@ -133,7 +133,7 @@ def _two_models(found: Comparison) -> list[str]:
     (x, in_x), (y, in_y) = (_side(report, threshold, alpha) for report in (found.first, found.second))
     numbers = (
         f"at a false discovery rate of {format_level(alpha)}, {in_x} heads are different in {first} and {in_y} in "
-        f"{second}, and the typical size of the effect is {_typical(x['size'])} and {_typical(y['size'])}"
+        f"{second}, and the median size of the effect is {_median(x['size'])} and {_median(y['size'])}"
     )
     agreed = found.agreement.get(threshold)
     if found.relation == "other weights":

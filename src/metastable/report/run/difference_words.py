@@ -21,6 +21,7 @@ from metastable.report.apa import (
 )
 from metastable.report.run.context_words import contexts_sensitivity, contexts_tested
 from metastable.report.run.effect_words import EffectWords, MethodClauses
+from metastable.report.run.left_out import left_out_sentences
 from metastable.report.run.methods import observation_clause, relabelings_clause
 from metastable.report.run.scene import Scene
 from metastable.report.sides import units_text
@@ -46,13 +47,13 @@ def _verdict(scene: Scene) -> list[str]:
     held = held_clause(scene.options)
     tested = "permutation" if over is None else f"over {over.item_name}s and {over.context_name}s,"
     p_text = f"omnibus {tested} {p_phrase(float(scene.whole['p_sum_squares']), 'p')}"
-    size = f"|g| = {format_g(scene.typical_size, sign=False)}"
-    typical = f"the typical head differs by {scene.measure.amount(float(scene.estimates.abs().median()))} ({size})"
+    size = f"|g| = {format_g(scene.median_size, sign=False)}"
+    median = f"the median head's difference is {scene.measure.amount(float(scene.estimates.abs().median()))} ({size})"
     more, fewer = (sides.a, sides.b) if top["difference"] >= 0 else (sides.b, sides.a)
     interval = format_interval(top["g_low"], top["g_high"])
     return [
         f"{opening} in {scene.result.record.model.id}{f',{held}' if held else ''} ({p_text}){_whither(scene)}; "
-        f"{typical}.",
+        f"{median}.",
         f"Of {plural(len(scene.heads), 'head')}, {different} {'is' if different == 1 else 'are'} different, "
         f"{_negligible(negligible, margin)}{equivalent} equivalent within g = ±{margin:g}, and {undecided} undecided "
         f"at a {scene.rate} of {format_level(alpha)}; "
@@ -141,11 +142,8 @@ def _adjustment(scene: Scene) -> str:
         f"{still_significant(before.to_numpy(), after.to_numpy(), f' (FDR {format_level(alpha)})')}, "
         f"moves the median |*g*| from {format_g(details['g_unadjusted'].abs().median(), sign=False)} "
         f"to {format_g(details['g_adjusted'].abs().median(), sign=False)}, "
-        f"and turns the sign of {turned}."
+        f"and turns the sign of {turned}.{left_out_sentences(scene, covariate_name)}"
     )
-    if scene.analysis.determined:
-        names = [covariate_name(name) for name in scene.analysis.determined]
-        text += f" Left out, since the others determine it: {listed(names)}."
     far = [
         covariate_name(str(row["covariate"]))
         for row in scene.result.balance.to_dict("records")
@@ -197,7 +195,7 @@ def _halfway(found: Sensitivity) -> str:
 
 
 def _effect_size(scene: Scene) -> str:
-    """Put the largest and the typical effect into words."""
+    """Put the largest and the median effect into words."""
     sides, measure, unit, top = scene.sides, scene.measure, scene.contrast.unit, scene.largest
     more, fewer = (sides.a, sides.b) if top["difference"] >= 0 else (sides.b, sides.a)
     # both ways round, so that every head is read in the direction of its own difference
@@ -205,16 +203,16 @@ def _effect_size(scene: Scene) -> str:
     of = f" of about {scene.row_length:.0f}" if measure.in_entries else ""
     number, _, noun = measure.amount(float(top["difference"])).partition(" ")
     by = f"{number}{of}{' ' + noun if noun else ''}"
-    typical, largest = in_100(float(chance.median())), in_100(float(chance.iloc[int(scene.by_size[0])]))
+    middle, largest = in_100(float(chance.median())), in_100(float(chance.iloc[int(scene.by_size[0])]))
     if scene.contrast.pair is not None:
         one = with_article(unit)
-        first = f"In the typical head the two sides of {one} differ in the direction of the mean difference {typical}"
+        first = f"In the median head the two sides of {one} differ in the direction of the mean difference {middle}"
         second = f"the {more} side of {one} {measure.has_more} than its {fewer} side {largest}"
     else:
         noun = unit if sides.thing else f"{unit}, as a difference,"
         first = (
-            f"In the typical head a random {sides.a} {noun} and a random {sides.b} {noun} "
-            f"differ in the direction of the mean difference {typical}"
+            f"In the median head a random {sides.a} {noun} and a random {sides.b} {noun} "
+            f"differ in the direction of the mean difference {middle}"
         )
         second = f"a random {more} {noun} {measure.has_more} than a random {fewer} one {largest}"
     median = measure.amount(float(scene.estimates.abs().median()))

@@ -196,7 +196,7 @@ class Scene:
         return {**self.details.iloc[row].to_dict(), **self.heads.iloc[row].to_dict()}
 
     @property
-    def typical_size(self) -> float:
+    def median_size(self) -> float:
         """Median of the absolute standardized effects."""
         return float(self.sizes.abs().median())
 

@@ -299,7 +299,7 @@ def lengths_warning(scene: Scene) -> str:
     )
     if np.isfinite(found.size_without):
         grows += (
-            f": the typical |{scene.effect.symbol}| is {format_g(scene.typical_size, sign=False)} with {its} and "
+            f": the median |{scene.effect.symbol}| is {format_g(scene.median_size, sign=False)} with {its} and "
             f"{format_g(found.size_without, sign=False)} without {left_out}"
         )
     return (

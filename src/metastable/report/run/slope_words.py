@@ -21,6 +21,7 @@ from metastable.report.apa import (
 )
 from metastable.report.run.context_words import contexts_sensitivity, contexts_tested
 from metastable.report.run.effect_words import EffectWords, MethodClauses
+from metastable.report.run.left_out import left_out_sentences
 from metastable.report.run.methods import observation_clause, relabelings_clause
 from metastable.report.run.scene import Scene
 from metastable.report.words import covariate_name, held_clause, per_unit, predictor_of, short_name
@@ -73,7 +74,7 @@ def _verdict(scene: Scene) -> list[str]:
         f"and {undecided} undecided at a {scene.rate} of {format_level(scene.alpha)}."
     )
     second = (
-        f"The typical head has |d| = {format_g(scene.typical_size, sign=False)}; "
+        f"The median |d| over heads is {format_g(scene.median_size, sign=False)}; "
         f"the strongest slope is in {scene.place(top)}, whose mean {measure.name} {_moves(top['slope'])} by "
         f"{measure.amount(float(top['slope']))} {per_unit(scene.contrast)} "
         f"(95% CI {format_interval(top['ci_low'], top['ci_high'], measure.digits)}; "
@@ -154,8 +155,6 @@ def _adjustment(scene: Scene) -> str:
     chosen = "the tests of this report" if scene.held else "not the tests of this report"
     before, after = (details[f"p_perm_{name}_fdr"] < alpha for name in ("unadjusted", "adjusted"))
     slope, adjusted = details["slope_unadjusted"], details["slope_adjusted"]
-    determined = [short_name(name) for name in scene.analysis.determined]
-    left_out = f" Left out, since the others determine it: {listed(determined)}." if determined else ""
     turned = np.sign(slope) != np.sign(adjusted)
     over = scene.contrast.crossing if scene.analysis.over_contexts else None
     test = "permutation test" if over is None else f"over {over.item_name}s and {over.context_name}s"
@@ -167,7 +166,8 @@ def _adjustment(scene: Scene) -> str:
         f"{format_share(int(after.sum()), n)} have one (median |*d*| = {details['d_adjusted'].abs().median():.2f}); "
         f"{int((before & after).sum())} have both, and {int((before & after & turned).sum())} of these change their "
         f"sign. Over all heads the adjustment turns the sign of {int(turned.sum())} and shrinks "
-        f"{int((adjusted.abs() < slope.abs()).sum())} of {n} slopes.{left_out}"
+        f"{int((adjusted.abs() < slope.abs()).sum())} of {n} slopes."
+        f"{left_out_sentences(scene, short_name)}"
     )
 
 
@@ -194,13 +194,13 @@ def _effect_size(scene: Scene) -> str:
     of = f" (a row has about {scene.row_length:.0f} {measure.unit})" if measure.in_entries else ""
     left = "of the variance that the covariates leave" if scene.held else "of the variance of its means"
     x, r = predictor_of(scene.contrast), top["correlation"]
-    typical = scene.typical_size
-    typical_r = typical / np.sqrt(typical**2 + 4)
+    median = scene.median_size
+    median_r = median / np.sqrt(median**2 + 4)
     return (
         f"*d* compares {unit}s one standard deviation above the mean of the {noun} with {unit}s one below it, "
         "in standard deviations of what is left of the measure "
         "(of the part of the predictor that the covariates leave, where some are held fixed). "
-        f"The typical head has |*d*| = {typical:.2f}: the {noun} explains {100 * typical_r**2:.1f}% {left}. "
+        f"The median |*d*| over heads is {median:.2f}: the {noun} explains {100 * median_r**2:.1f}% {left}. "
         f"The strongest ({scene.place(top)}, *r* = {format_r(r)}) has {100 * r**2:.1f}% explained, "
         f"and over the {noun}s observed, {x.min():.2f} to {x.max():.2f}, "
         f"its line {_moves(top['slope'])} by {measure.amount(float(top['slope']) * np.ptp(x))}{of}. "
