@@ -39,15 +39,15 @@ def contrast(kind: str) -> Contrast:
         crossed = "crossed" in kind
         if design.predictor:
             covariates["rating"] = float(unit) if crossed else float(rng.normal())
-        for context in range(4) if crossed else (None,):
-            sequences.append(
-                Sequence(
-                    identifier=f"s{number}-{context}", condition=(A if first else B).name, words=("w",), text="w",
-                    token_ids=(1, 2, 3), word_index=(-1, 0, -1), pair=f"p{unit}" if design.paired else None,
-                    cluster=f"u{number}" if design.predictor and crossed else None,
-                    context=None if context is None else f"c{context}", covariates=dict(covariates),
-                )
-            )  # fmt: skip
+        sequences.extend(
+            Sequence(
+                identifier=f"s{number}-{context}", condition=(A if first else B).name, words=("w",), text="w",
+                token_ids=(1, 2, 3), word_index=(-1, 0, -1), pair=f"p{unit}" if design.paired else None,
+                cluster=f"u{number}" if design.predictor and crossed else None,
+                context=None if context is None else f"c{context}", covariates=dict(covariates),
+            )
+            for context in (range(4) if crossed else (None,))
+        )  # fmt: skip
     study = Study(name="s", title="T", question="Q?", conditions=(A, B), build=lambda o, t: Material(()), design=design)
     (found,) = contrasts_of(study, tuple(sequences))
     return found

@@ -17,7 +17,7 @@ CROSSING = SimpleNamespace(item_name="word pair", context_name="carrier")
     [
         ((), (), "", ""),
         (("tokens",), (), "", " Left out, since the others determine it: tokens per sequence."),
-        ((), ("odd", "zipf"), "", " Left out, since a single answer would decide its coefficient: odd and Zipf frequency."),
+        ((), ("odd", "zipf"), "", " Left out, since a single answer would decide its coefficient: odd and Zipf frequency."),  # noqa: E501
         ((), ("odd",), "y ~ 1", " Left out, since a single word pair or carrier would decide its coefficient: odd."),
         (
             ("tokens",),
