@@ -52,8 +52,8 @@ STUDY = Study(
     build=build,
     design=Design(paired=True, unit="word pair", context="carrier"),
     options=(
-        *matching_options(characters=1.0, pieces=1, part_of_speech="noun"),
-        # All 597 pairs would take three times as long to read in 40 sentences, and narrow the intervals, which are over
+        *matching_options(characters=0.0, pieces=1, part_of_speech="noun"),
+        # All 476 pairs would take three times as long to read in 40 sentences, and narrow the intervals, which are over
         # sentences too, by less than a fifth.
         Option("pairs", natural, 200, "at most so many pairs, drawn at random; each is read in every sentence"),
         Option("carriers", existing_file, None,

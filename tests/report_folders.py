@@ -30,11 +30,13 @@ def report_folder(
     tokens: int = 10,
     options: dict[str, Any] | None = None,
     beside: tuple[str, ...] = (),
+    alike: tuple[str, ...] = (),
 ) -> Path:
     """Write a report of a model that nobody ran.
 
     Effects are normal with a standard deviation of 0.5; of two folders with the same `common` they share a half.
     Intervals reach `half` to either side. Measures `beside` that of the options have effects of their own.
+    Of covariates run.json says which are `alike`.
     """
     folder.mkdir(parents=True)
     rng = np.random.default_rng(seed)
@@ -113,6 +115,7 @@ def report_folder(
         "platform": "Linux",
         "verdict": {
             "word": "different", "sentence": "So it is.", "heads": 2, "different": 1, "equivalent": 0, "undecided": 1,
+            "alike": list(alike),
         },
     }  # fmt: skip
     (folder / "run.json").write_text(json.dumps(recipe))

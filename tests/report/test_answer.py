@@ -17,9 +17,14 @@ from tests.report_folders import report_folder, signed
 BESIDE = ("count_contributions", "count_words", "special_mass")
 
 
-def folder_of(reports, study, *, p=0.001, beside=BESIDE, seed=0, sink=True, model="tiny"):
+MATCHED = ("characters", "word_pieces", "zipf", "n_tokens")
+
+
+def folder_of(reports, study, *, p=0.001, beside=BESIDE, seed=0, sink=True, model="tiny", alike=()):
     """A report of a founding study, with the tables that the page reads."""
-    folder = report_folder(reports / study, options={"measure": "count"}, beside=beside, seed=seed, model=model)
+    folder = report_folder(
+        reports / study, options={"measure": "count"}, beside=beside, seed=seed, model=model, alike=alike
+    )
     (folder / "report.md").write_text("# x")
     heads = pd.read_csv(folder / "heads.csv")
     measures = list(dict.fromkeys(heads["measure"]))
@@ -94,8 +99,20 @@ def test_a_report_whose_tables_are_gone_is_left_out(tmp_path):
 def test_what_was_not_matched_is_no_answer_about_concreteness(tmp_path):
     folder_of(tmp_path, "mt40k_topbotk")
     assert " None of these holds length, frequency and word pieces alike" in page(tmp_path)
-    folder_of(tmp_path, "mt40k_matched", seed=1)
-    assert " Of these, only matched lists hold length, frequency and word pieces alike." in page(tmp_path)
+    folder_of(tmp_path, "mt40k_matched", seed=1, alike=MATCHED)
+    text = page(tmp_path)
+    assert " Of these, only matched lists hold length, frequency and word pieces alike." in text
+    assert "in pairs that are alike in them" in text
+
+
+@pytest.mark.parametrize("missing", MATCHED[:3])
+def test_what_is_called_matched_and_is_not_alike_is_no_answer_either(tmp_path, missing):
+    """A caliper bounds each pair's difference and not its direction: the balance of the run is what counts."""
+    folder_of(tmp_path, "mt40k_matched", alike=tuple(name for name in MATCHED if name != missing))
+    folder_of(tmp_path, "carrier_pairs", seed=1, alike=MATCHED)
+    text = page(tmp_path)
+    assert " Of these, only matched nouns in sentences hold length, frequency and word pieces alike." in text
+    assert "in pairs that are alike in them" not in text
 
 
 def test_numbers_that_are_kept_without_their_report_are_answered_with(tmp_path):

@@ -71,3 +71,12 @@ def test_a_mixture_of_two_runs_is_no_report(tmp_path):
     assert len(said) == 1
     assert "mixed holds no report: report.md is not the file that run.json was written with" in said[0]
     assert said[0].endswith("run it again: python -m studies mixed")
+
+
+def test_what_is_alike_between_the_sides_is_recorded():
+    result = fixed_result("clustered")
+    smd = result.balance.set_index("covariate")["smd"]
+    assert (smd.abs() < 0.1).any()
+    assert (smd.abs() >= 0.1).any()
+    assert verdict_record(result).alike == tuple(smd.index[smd.abs() < 0.1])
+    assert verdict_record(replace(result, balance=result.balance.iloc[:0])).alike == ()

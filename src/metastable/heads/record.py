@@ -226,9 +226,19 @@ class VerdictRecord:
 
 @dataclass(frozen=True)
 class RunVerdict(VerdictRecord):
-    """The verdict of a run, with the number of heads that were tested."""
+    """The verdict of a run.
+
+    Attributes
+    ----------
+    heads : int
+        How many were tested.
+    alike : tuple of str
+        Covariates whose means differ by less than 0.1 standard deviations between the two sides; a file of an older
+        version does not hold it.
+    """
 
     heads: int
+    alike: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -28,20 +28,20 @@ class Founding:
         What its material is called in a sentence.
     contexts : str
         What its items stand in.
-    matched : bool
-        Whether its words are alike in length, frequency and word pieces.
     """
 
     study: str
     called: str
     contexts: str = "contexts"
-    matched: bool = False
 
+
+# Length, frequency and word pieces, by the names of the covariates.
+_MATCHED = ("characters", "zipf", "word_pieces")
 
 FOUNDING = (
     Founding("mt40k_topbotk", "raw lists"),
-    Founding("mt40k_matched", "matched lists", matched=True),
-    Founding("carrier_pairs", "matched nouns in sentences", "sentences", matched=True),
+    Founding("mt40k_matched", "matched lists"),
+    Founding("carrier_pairs", "matched nouns in sentences", "sentences"),
     Founding("tvqa_answers", "TVQA's questions behind their answers", "clips"),
     Founding("tvqa_pools", "TVQA's questions before pools of answers", "clips"),
 )
@@ -139,7 +139,7 @@ def _in_short(facts: AnswerFacts, known: list[tuple[Founding, StudyFact]]) -> st
     text = f"> In {models} they do in {listed([founding.called for founding, _ in shown])}"
     both = all(fact.own.more_a and fact.own.more_b for _, fact in shown)
     text += ", some heads one way and some the other." if both else "."
-    alike = [founding.called for founding, _ in shown if founding.matched]
+    alike = [founding.called for founding, fact in shown if _is_matched(fact)]
     if not alike:
         text += (
             " None of these holds length, frequency and word pieces alike, so that none is about concreteness alone."
@@ -201,10 +201,16 @@ def _comparison(facts: AnswerFacts, first: str, second: str) -> tuple[str, Compa
     return "", None
 
 
+def _is_matched(fact: StudyFact) -> bool:
+    """Whether length, frequency and word pieces are alike, by the balance of the run."""
+    verdict = fact.record.verdict
+    return verdict is not None and set(_MATCHED) <= set(verdict.alike)
+
+
 def _matching(facts: AnswerFacts) -> str:
     """Say what matching leaves, and whether the same heads stand out."""
     matched = facts.studies.get("mt40k_matched")
-    if matched is None:
+    if matched is None or not _is_matched(matched):
         return ""
     own = matched.own
     text = (

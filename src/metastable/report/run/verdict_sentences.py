@@ -7,6 +7,7 @@ from metastable.heads.results import RunResult
 from metastable.report.run.scene import Scene
 from metastable.report.run.sentences import words_of
 from metastable.report.run.where import where_line
+from metastable.stats.balance import BALANCE_LINE
 
 __all__ = ["verdict_record", "verdict_sentences"]
 
@@ -19,8 +20,12 @@ def verdict_sentences(result: RunResult) -> list[str]:
 
 
 def verdict_record(result: RunResult) -> RunVerdict:
-    """Return the verdict for programs: a word, a sentence, and the number of heads of each kind."""
-    scene = Scene(result)
+    """Return the verdict for programs: a word, a sentence, the number of heads of each kind, and what is alike."""
+    scene, balance = Scene(result), result.balance
     return RunVerdict(
-        word=scene.verdict, sentence=verdict_sentences(result)[0], heads=len(scene.heads), **scene.verdicts
+        word=scene.verdict,
+        sentence=verdict_sentences(result)[0],
+        heads=len(scene.heads),
+        alike=() if balance.empty else tuple(balance.loc[balance["smd"].abs() < BALANCE_LINE, "covariate"]),
+        **scene.verdicts,
     )
