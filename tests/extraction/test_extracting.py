@@ -28,7 +28,7 @@ from metastable.heads.cube import feature_table
 from metastable.models.capture import ForwardError
 from metastable.models.encoders import Encoder, wrap_model
 from metastable.study import Sequence
-from tests.extraction.oracle import text_sequences
+from tests.extraction.oracle import features_for, image_sequences, text_sequences
 from tests.extraction.tiny_models import tiny_model
 
 
@@ -220,6 +220,27 @@ def test_the_old_cube_stands_until_the_new_one_is_whole(encoder: Encoder, tmp_pa
     assert _names(tmp_path) == ["counts.zarr"]
 
 
+def test_a_run_that_was_killed_between_two_renamings_finds_its_cube(encoder: Encoder, tmp_path: Path) -> None:
+    first = _run(encoder, tmp_path)
+    place, former = tmp_path / "counts.zarr", tmp_path / ".counts-former.zarr"
+    place.rename(former)
+    again = _run(encoder, tmp_path)
+    assert (again.reused, again.key) == (True, first.key)
+    assert _names(tmp_path) == ["counts.zarr"]
+    # Where a cube stands, what was put aside is not put in its place.
+    former.mkdir()
+    assert _run(encoder, tmp_path).reused
+
+
+def test_other_features_are_counted_anew(tmp_path: Path) -> None:
+    encoder, images = wrap_model(tiny_model("clip")), image_sequences(3)
+    features = features_for("clip", 3)
+    found = [_run(encoder, tmp_path, images, features=one) for one in (features, features)]
+    assert [one.reused for one in found] == [False, True]
+    more = {name: values + 1 for name, values in features.items()}
+    assert not _run(encoder, tmp_path, images, features=more).reused
+
+
 def test_the_key_tells_features_apart(encoder: Encoder) -> None:
     keys = {
         extraction_key(encoder, SEQUENCES, thresholds=[0.9], options=RowOptions(), features=features)
@@ -232,6 +253,24 @@ def test_batches_of_mixed_lengths_give_the_counts_of_each_alone(encoder: Encoder
     together = _run(encoder, tmp_path / "a", MIXED, batch_tokens=60).dataset.load()
     alone = _run(encoder, tmp_path / "b", MIXED, batch_tokens=1).dataset.load()
     assert float((together["count"] != alone["count"]).mean()) < 1e-3
+
+
+def test_a_block_is_one_batch_of_sequences_of_one_length_and_four_of_mixed_ones(
+    encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def block(name: str, sequences: SequenceOf[Sequence], batch_tokens: int) -> int:
+        _run(encoder, tmp_path / name, sequences, batch_tokens=batch_tokens)
+        store = open_store(tmp_path / name / "counts.zarr")
+        assert store is not None
+        return store.block
+
+    assert block("even", SEQUENCES, 40) == 40 // 8
+    assert block("mixed", MIXED, 12) == int(4 * 12 / np.mean([len(sequence.token_ids) for sequence in MIXED]))
+    # no larger than so many bytes
+    cube = load_counts(tmp_path / "even" / "counts.zarr")
+    each = sum(values.nbytes for values in cube.data_vars.values()) // len(SEQUENCES)
+    monkeypatch.setattr(extracting_module, "_BLOCK_BYTES", 3 * each - 1)
+    assert block("large", SEQUENCES, 40) == 2
 
 
 def test_batches_back_off_when_memory_runs_out(
@@ -288,6 +327,11 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory(
         (SEQUENCES[:1] * 2, {}, "'s0' is there twice"),
         (text_sequences([65]), {}, "has 65 tokens but model 'tiny' reads at most 64"),
         ([replace(SEQUENCES[0], token_ids=(1, 60, 2), word_index=(-1, 0, -1))], {}, "token id 60"),
+        (
+            [replace(SEQUENCES[0], token_ids=(1, -1, 2), word_index=(-1, 0, -1))],
+            {},
+            "token id -1 .* has 60 tokens, from 0",
+        ),
         ([replace(SEQUENCES[0], token_ids=(), word_index=())], {}, "has no tokens"),
         (SEQUENCES, {"thresholds": (1.5,)}, "threshold 1.5"),
         (SEQUENCES, {"batch_tokens": 0}, "batch_tokens is 0"),
@@ -431,6 +475,9 @@ def test_sequences_that_a_model_reads_alone_and_not_together_are_named() -> None
         batch=lambda rows: SimpleNamespace(inputs=rows),
     )  # fmt: skip
     names = [repr(sequence.identifier) for sequence in SEQUENCES[:5]]
+    of_one = SimpleNamespace(**{**vars(reader), "read": lambda rows, _: read(rows if rows[0] != 3 else [3, 3], _)})
+    said = str(extracting_module._failure(of_one, slice(2, 5), ForwardError("no room")))
+    assert f"cannot read sequence {names[3]} with its 8 tokens: no room; leave it out" in said
     for block in (slice(0, 3), slice(2, 5)):
         said = str(extracting_module._failure(reader, block, ForwardError("no room")))
         together = f"cannot read sequences {names[block.start]} to {names[block.stop - 1]} together, though each alone"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,7 @@ from metastable.stats import (
     permutation_test,
     verdicts,
 )
+from metastable.stats.analysis import join_analyses
 from metastable.stats.bayes import difference_bayes_factor, log_difference_bayes_factor
 
 FEATURES = pd.DataFrame({"site": ["self"] * 6 + ["cross"] * 2, "layer": [1, 1, 1, 2, 2, 2, 1, 1], "head": [1, 2, 3, 1, 2, 3, 1, 2]})  # fmt: skip  # noqa: E501
@@ -58,6 +60,9 @@ def test_the_table_is_what_its_parts_say():
     first = hierarchical_test(test.p_perm, FEATURES["layer"], group_p=of_layer, family=family).adjusted
     np.testing.assert_array_equal(found.details["p_layers_first"], first)
     assert found.omnibus["site"].tolist() == ["all", "self", "cross"]
+    for side, rows in (("a", condition), ("b", ~condition)):
+        np.testing.assert_allclose(found.heads[f"mean_{side}"], values[rows].mean(axis=0), rtol=1e-12)
+        assert (found.heads[f"n_{side}"] == 40).all()
 
 
 @pytest.mark.parametrize("paired", [False, True])
@@ -121,6 +126,44 @@ def test_what_is_tested_takes_all_relabelings_and_what_stands_beside_it_fewer():
     np.testing.assert_array_equal(recorded.heads["p_perm"], p_perm(999))
     # twice as many as a lone feature of eight needs to pass .05
     np.testing.assert_array_equal(recorded.details["p_perm_adjusted"], p_perm(320, length[:, None]))
+
+
+def test_a_difference_is_negligible_where_its_whole_interval_lies_within_the_margin():
+    rng = np.random.default_rng(11)
+    condition = np.arange(4000) < 2000
+    values = rng.normal(size=(4000, 8)) + np.where(
+        condition[:, None], [0.25, -0.25, 0.6, -0.6, 0.0, 0.0, 0.25, -0.6], 0
+    )
+    found = analyse(
+        values, condition, FEATURES, threshold=0.9, measure="count", medians=MEDIANS,
+        settings=Settings(n_permutations=999, n_resamples=200, seed=3, margin=0.5),
+    )  # fmt: skip
+    low, high = found.details["g_low"], found.details["g_high"]
+    np.testing.assert_array_equal(found.details["within_margin"], (low > -0.5) & (high < 0.5))
+    expected = [
+        "negligible",
+        "negligible",
+        "different",
+        "different",
+        "equivalent",
+        "equivalent",
+        "negligible",
+        "different",
+    ]
+    assert found.heads["verdict"].tolist() == expected
+
+
+def test_analyses_are_joined_in_their_order_and_numbered_anew():
+    values, condition, _ = sample(12)
+    first, second = run(values, condition), run(-values, condition)
+    joined = join_analyses([first, replace(second, no_adjustment="another reason")])
+    assert joined.no_adjustment == first.no_adjustment
+    for name in ("heads", "details", "layers", "omnibus"):
+        table = getattr(joined, name)
+        assert table.index.tolist() == list(range(len(table)))
+        halves = table.iloc[: len(table) // 2], table.iloc[len(table) // 2 :].reset_index(drop=True)
+        pd.testing.assert_frame_equal(halves[0], getattr(first, name))
+        pd.testing.assert_frame_equal(halves[1], getattr(second, name))
 
 
 def test_labels_are_exchanged_within_blocks():

@@ -68,10 +68,13 @@ def test_why_nothing_can_be_held_fixed():
     assert none.single == ("single",)
     assert "unit 7 alone determines" in none.reason
     assert "explained by the condition" in found("length", "side").reason
-    # also where it comes after one that is left out
-    beyond = found("single", "side")
-    assert beyond.covariates is None
-    assert "explained by the condition" in beyond.reason
+
+    def fit(held: pd.DataFrame) -> None:
+        raise SingleUnitError("unit 7 alone") if held.shape[1] > 1 else InputError("too few units")
+
+    # also where it shows when one is left out
+    beyond = holdable(table("length", "single"), fit)
+    assert (beyond.covariates, beyond.reason) == (None, "too few units")
     for nothing in (None, table()):
         assert holdable(nothing, lambda _: None).reason == "no covariate was recorded"
 

@@ -462,10 +462,10 @@ def check_sequences(
                 f"has {len(sequence.token_ids)} tokens but model {encoder.model_id!r} reads at most "
                 f"{encoder.max_length}; shorten it{read_more(encoder.model.config, encoder.max_length)}"
             )
-        elif sequence.token_ids and vocabulary is not None and not 0 <= max(sequence.token_ids) < vocabulary:
+        elif (unknown := _unknown_id(sequence.token_ids, vocabulary)) is not None:
             fault = (
-                f"has token id {max(sequence.token_ids)} but the vocabulary of model {encoder.model_id!r} "
-                f"has {vocabulary} tokens; tokenize it with the tokenizer of that model"
+                f"has token id {unknown} but the vocabulary of model {encoder.model_id!r} "
+                f"has {vocabulary} tokens, from 0; tokenize it with the tokenizer of that model"
             )
         elif options.queries == "special" and all(word >= 0 for word in sequence.word_index):
             fault = "has no special token that could query; choose queries all or words"
@@ -474,6 +474,14 @@ def check_sequences(
         if fault is not None:
             raise InputError(f"sequence {sequence.identifier!r} {fault}")
         seen.add(sequence.identifier)
+
+
+def _unknown_id(token_ids: SequenceOf[int], vocabulary: int | None) -> int | None:
+    """Return a token id that a vocabulary does not have; None if it has all of them, or is not known."""
+    if not token_ids or vocabulary is None:
+        return None
+    least, largest = min(token_ids), max(token_ids)
+    return least if least < 0 else largest if largest >= vocabulary else None
 
 
 def _layout(
