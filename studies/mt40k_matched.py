@@ -40,7 +40,7 @@ def build(options: Options, tokenizer: Tokenizer) -> Material:
 STUDY = Study(
     name="mt40k_matched",
     title="Matched concrete and abstract words of MT40k",
-    question="Do attention heads differ between concrete and abstract words that are alike in all that was measured?",
+    question="Do attention heads differ between concrete and abstract words that match in length, frequency and word pieces?",
     conditions=(
         Condition("concrete", "sequences of concrete words, each with its abstract partner in the same place"),
         Condition("abstract", "sequences of their abstract partners"),
@@ -60,7 +60,7 @@ STUDY = Study(
         ),
     ),
     caveat=(
-        "matching removes what was measured (characters, word pieces, Zipf frequency, part of speech), nothing else: "
+        "matching removes what it matches (characters, word pieces, Zipf frequency, part of speech), nothing else: "
         "concrete and abstract words also differ in age of acquisition, imageability, number of meanings, the texts "
         "they occur in, and morphology (many abstract words share endings such as -ness, -ity and -ism, whose pieces "
         "recur within a sequence). The paired abstract words are shorter and more frequent than abstract words are, so "
