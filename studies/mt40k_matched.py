@@ -40,7 +40,8 @@ def build(options: Options, tokenizer: Tokenizer) -> Material:
 STUDY = Study(
     name="mt40k_matched",
     title="Matched concrete and abstract words of MT40k",
-    question="Do attention heads differ between concrete and abstract words that match in length, frequency and word pieces?",
+    question="Do attention heads differ between concrete and abstract words that match in length, frequency and word "
+    "pieces?",
     conditions=(
         Condition("concrete", "sequences of concrete words, each with its abstract partner in the same place"),
         Condition("abstract", "sequences of their abstract partners"),
