@@ -255,63 +255,84 @@ def _presented(scene: Scene) -> str:
     )
 
 
-def _methods(scene: Scene) -> MethodClauses:
-    contrast, unit = scene.contrast, scene.contrast.unit
-    paired = contrast.pair is not None
-    test = (
-        f"the paired *t* statistic, by flipping the signs of the differences of whole {unit}s"
-        if paired and not scene.held
-        else f"Welch's *t* statistic (Welch, 1947), by exchanging the condition labels of whole {unit}s"
-        if not scene.held
-        else "the adjusted difference over its HC3 standard error (MacKinnon & White, 1985; DiCiccio & Romano, 2017), "
-        f"by flipping the signs of the residuals of {'differences' if paired else f'whole {unit}s'} from the model "
-        "without the condition, each of which keeps its variance (Davidson & Flachaire, 2008; Hemerik et al., 2020)"
+def _statistic(scene: Scene) -> str:
+    """Say by which statistic, and which relabelings, each head was tested over units."""
+    unit, paired = scene.contrast.unit, scene.contrast.pair is not None
+    if scene.held:
+        return (
+            "the adjusted difference over its HC3 standard error (MacKinnon & White, 1985; DiCiccio & Romano, 2017), "
+            f"by flipping the signs of the residuals of {'differences' if paired else f'whole {unit}s'} from the model "
+            "without the condition, each of which keeps its variance (Davidson & Flachaire, 2008; Hemerik et al., 2020)"
+        )
+    if paired:
+        return f"the paired *t* statistic, by flipping the signs of the differences of whole {unit}s"
+    return f"Welch's *t* statistic (Welch, 1947), by exchanging the condition labels of whole {unit}s"
+
+
+def _tested(scene: Scene) -> str:
+    if scene.analysis.over_contexts:
+        return contexts_tested(scene)
+    return (
+        f"Each of the {len(scene.heads)} heads was tested two-sidedly by a permutation test on {_statistic(scene)}, "
+        f"with {relabelings_clause(scene)}"
     )
-    held = (
-        f" Nuisance covariates ({listed(scene.held_names)}) entered the mixed model as fixed effects, and rotations "
-        "left out what they explain; difference, interval, *g*, Bayes factors and equivalence tests are of the "
-        "adjusted difference, while means are as observed."
-        if scene.held and scene.analysis.over_contexts
-        else f" Nuisance covariates were {listed(scene.held_names)}; difference, interval, *g*, Bayes factors and "
-        "equivalence tests hold them fixed by regression, while means are as observed."
-        if scene.held
-        else ""
+
+
+def _held_fixed(scene: Scene) -> str:
+    if not scene.held:
+        return ""
+    names = listed(scene.held_names)
+    if scene.analysis.over_contexts:
+        return (
+            f" Nuisance covariates ({names}) entered the mixed model as fixed effects, and rotations left out what "
+            "they explain; difference, interval, *g*, Bayes factors and equivalence tests are of the adjusted "
+            "difference, while means are as observed."
+        )
+    return (
+        f" Nuisance covariates were {names}; difference, interval, *g*, Bayes factors and equivalence tests hold them "
+        "fixed by regression, while means are as observed."
     )
-    size = (
-        "Hedges' *g* (Hedges, 1981), the mixed model's difference in standard deviations of the units' means, with "
-        "95% intervals that join the errors of both, JZS Bayes factors of the same *t* with as many units as would "
-        "give its standard error"
-        if scene.analysis.over_contexts
-        else "Hedges' *g* (Hedges, 1981) in units of the root mean square of both sides' standard deviations, "
-        "as in unpaired designs, with the small-sample factor of Cousineau (2020) and BCa "
-        "bootstrap intervals over pairs (Efron, 1987), "
-        "JZS Bayes factors of the paired *t*"
-        if paired
-        else "Hedges' *g* (Hedges, 1981) with 95% BCa bootstrap intervals (Efron, 1987), JZS Bayes factors"
+
+
+def _standardized(scene: Scene) -> str:
+    """Say what Hedges' g, its intervals and the Bayes factors are of."""
+    if scene.analysis.over_contexts:
+        return (
+            "Hedges' *g* (Hedges, 1981), the mixed model's difference in standard deviations of the units' means, with "
+            "95% intervals that join the errors of both, JZS Bayes factors of the same *t* with as many units as would "
+            "give its standard error"
+        )
+    if scene.contrast.pair is not None:
+        return (
+            "Hedges' *g* (Hedges, 1981) in units of the root mean square of both sides' standard deviations, as in "
+            "unpaired designs, with the small-sample factor of Cousineau (2020) and BCa bootstrap intervals over pairs "
+            "(Efron, 1987), JZS Bayes factors of the paired *t*"
+        )
+    return "Hedges' *g* (Hedges, 1981) with 95% BCa bootstrap intervals (Efron, 1987), JZS Bayes factors"
+
+
+def _sizes(scene: Scene) -> str:
+    sizes = (
+        f"We report {_standardized(scene)} with a Cauchy prior of scale 0.707 (Rouder et al., 2009), and two one-sided "
+        f"tests against a smallest effect of interest of *g* = ±{scene.margin:g} (Lakens, 2017), whose false discovery "
+        "rate was held at the same level (Benjamini & Hochberg, 1995)."
     )
-    whose = "the paired" if paired else "Welch's"
-    balance = (
-        ""
-        if scene.result.balance.empty
-        else " Balance of covariates was judged by standardized mean differences, a line at 0.1 (Austin, 2009) and "
+    if scene.result.balance.empty:
+        return sizes
+    whose = "Welch's" if scene.contrast.pair is None else "the paired"
+    return (
+        f"{sizes} Balance of covariates was judged by standardized mean differences, a line at 0.1 (Austin, 2009) and "
         f"{whose} *t* after Holm (1979) together."
     )
+
+
+def _methods(scene: Scene) -> MethodClauses:
     return MethodClauses(
         presented=_presented(scene),
         observation=observation_clause(scene),
-        tested=contexts_tested(scene)
-        if scene.analysis.over_contexts
-        else (
-            f"Each of the {len(scene.heads)} heads was tested two-sidedly by a permutation test on {test}, "
-            f"with {relabelings_clause(scene)}"
-        ),
-        estimates=held,
-        sizes=(
-            f"We report {size} with a Cauchy prior of scale 0.707 (Rouder et al., 2009), "
-            f"and two one-sided tests against a smallest effect of interest of *g* = ±{scene.margin:g} "
-            "(Lakens, 2017), whose false discovery rate was held at the same level "
-            f"(Benjamini & Hochberg, 1995).{balance}"
-        ),
+        tested=_tested(scene),
+        estimates=_held_fixed(scene),
+        sizes=_sizes(scene),
     )
 
 
