@@ -19,7 +19,7 @@ TEXT = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
 
 def effects(name: str, measure: str) -> pd.Series:
     """Hedges' g of every head of a report in one measure."""
-    heads = pd.read_parquet(REPORTS / name / "heads.parquet")
+    heads = pd.read_csv(REPORTS / name / "heads.csv")
     return heads[heads["measure"] == measure].set_index(["layer", "head"])["hedges_g"]
 
 
@@ -51,7 +51,7 @@ def test_the_correlations_are_those_of_the_maps():
 
 def test_special_tokens_hold_more_than_half_of_the_attention():
     assert "Special tokens hold more than half of it" in TEXT
-    heads = pd.read_parquet(REPORTS / "mt40k_topbotk" / "heads.parquet")
+    heads = pd.read_csv(REPORTS / "mt40k_topbotk" / "heads.csv")
     mass = heads[heads["measure"] == "special_mass"]
     assert min(mass["mean_a"].mean(), mass["mean_b"].mean()) > 0.5
 
