@@ -80,7 +80,7 @@ def layers_sentence(scene: Scene) -> str:
     site = f" of {strongest['site']}" if scene.several_sites else ""
     return (
         f"{format_share(len(found), len(layers))} layers have an omnibus *p* below {format_level(alpha)}; "
-        f"the effect is largest in layer {strongest['layer']}{site} {size}."
+        f"as measured, the effect is largest in layer {strongest['layer']}{site} {size}."
     )
 
 
@@ -127,7 +127,13 @@ def heads_sentence(scene: Scene) -> str:
             "interest. That is real, and too small to matter by that standard."
         )
     largest = "The ten largest" if len(heads) > len(scene.shown) else f"All {len(heads)}"
-    return " ".join([*parts, *filter(None, [words.columns(scene)]), f"{largest} by |*{effect.symbol}*|:"])
+    return " ".join(
+        [
+            *parts,
+            *filter(None, [words.columns(scene)]),
+            f"{largest} by |*{effect.symbol}*|, each interval of its head by itself:",
+        ]
+    )
 
 
 def _one_value(scene: Scene) -> str:
@@ -251,8 +257,8 @@ def modes(scene: Scene) -> str:
         f"A head's operating mode is its class by the median of its count *k*{_of_count(scene)} over the *N* keys that "
         "a query sees (Ramsauer et al., 2021, figure 2): I above *N*/2, II above *N*/8, III above *N*/32, IV below. "
         f"{seen}{unseen} {format_share(count_mode_changes(modes_a, modes_b), len(modes_a))} heads change their mode "
-        f"between {scene.sides.both}. Modes are coarse, so one may stay where a mean moves. "
-        "[modes.csv](modes.csv) has every head."
+        f"between {scene.sides.both}. No test stands behind these changes: modes are coarse, so that one may stay "
+        "where a mean moves, and a median near a border may cross it by chance. [modes.csv](modes.csv) has every head."
     )
 
 
@@ -266,7 +272,7 @@ def violins(scene: Scene) -> str:
         "experiment. The number in each cell is the median; the colour is the founding experiment's band of it, cut at "
         "4, 8, 12 and 16 of 20 keys, which is not the paper's class. "
         f"{format_share(int((bands_a != bands_b).sum()), len(bands_a))} heads change their band between "
-        f"{scene.sides.both}."
+        f"{scene.sides.both}; no test stands behind that either."
     )
 
 
@@ -364,6 +370,11 @@ def limitations(scene: Scene) -> list[str]:
             else "another draw or shuffle (another seed) gives others."
         )
     )
+    if len(scene.heads) > 1:
+        texts.append(
+            f"The heads that are named were chosen as the largest of {len(scene.heads)}: another sample would on "
+            "average give them smaller effects, and an interval of one head by itself does not allow for that choice."
+        )
     if measure.wider and scene.options.queries == "all" and scene.packings == 1:
         texts.append("Special tokens query like any other: their rows are among those averaged.")
     if measure.wider and scene.options.keys == "all" and not measure_named(scene.options.measure).without_sinks:
