@@ -27,6 +27,7 @@ from metastable.heads.finished_report import find_report, read_report
 from metastable.report.comparison.page import render_page, write_page
 from metastable.report.comparison.plates import PLATES
 from metastable.report.comparison.sentences import expected_same_sign, limitations, warnings
+from metastable.report.comparison.sentences import verdict as verdict_sentences
 from metastable.report.plate import placed_plates
 from metastable.runs.comparison import comparison_record
 from metastable.stats.corrections import adjust_p_values
@@ -151,6 +152,36 @@ def test_options_that_differ_are_listed_with_a_dash_where_there_is_none():
         Options(threshold=(0.9, 0.5), out="x", seed=1, own={"k": 3000}), Options(threshold=(0.9,), out="y", seed=1)
     )
     assert rows == [("k", "3000", "–"), ("threshold", "0.9, 0.5", "0.9")]
+
+
+@pytest.mark.parametrize(
+    ("agreed", "opening"),
+    [
+        ({"r": 0.9, "r_within": 0.8}, "Largely the same heads stand out in one and in two in the count (r = .90"),
+        ({"r": 0.9, "r_within": 0.6}, "In part, and within layers too, the effect maps of one and two agree in"),
+        (
+            {"p_within": 0.3},
+            "In part, but not demonstrably within layers, the effect maps of one and two agree in",
+        ),
+        (
+            {"p": 0.3, "p_within": 0.3},
+            "No agreement between the effect maps of one and two was shown in the count",
+        ),
+        (
+            {"r": -0.9, "p_within": 0.3},
+            "Where the effect in one is larger, that in two tends to be smaller in the",
+        ),
+        (
+            {"r_within": -0.9, "p": 0.3},
+            "Where the effect in one is larger, that in two tends to be smaller in the",
+        ),
+    ],
+)
+def test_how_far_maps_are_said_to_agree_follows_their_correlation(tmp_path, agreed, opening):
+    found, _ = rendered(pair(tmp_path, {"common": 5}, {"common": 5}))
+    told = replace(found.agreement[0.9], **{"r": 0.5, "p": 0.01, "r_within": 0.5, "p_within": 0.01, **agreed})
+    first, _ = verdict_sentences(replace(found, agreement={0.9: told}))
+    assert first.startswith(opening)
 
 
 def test_the_same_heads_are_called_the_same(tmp_path):

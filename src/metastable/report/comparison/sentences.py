@@ -64,6 +64,10 @@ def not_held(report: FinishedReport) -> pd.DataFrame | None:
     return None if free.empty else free
 
 
+# Two maps that correlate by so much share half of their variance.
+_LARGELY = 0.7
+
+
 def expected_same_sign(table: pd.DataFrame) -> float:
     """Heads that would have the same sign if the signs of both maps were dealt out at random."""
     known = table[np.isfinite(table["size_first"]) & np.isfinite(table["size_second"])]
@@ -76,10 +80,12 @@ def _agreement_opening(first: str, second: str, agreed: MapAgreement, alpha: flo
     whole, within = agreed.p < alpha, agreed.p_within < alpha
     if (whole and agreed.r < 0) or (within and agreed.r_within < 0):
         return f"Where the effect in {first} is larger, that in {second} tends to be smaller"
+    if within and agreed.r_within >= _LARGELY:
+        return f"Largely the same heads stand out in {first} and in {second}"
     if within:
-        return f"The same heads stand out in {first} and in {second}"
+        return f"In part, and within layers too, the effect maps of {first} and {second} agree"
     if whole:
-        return f"The effect maps of {first} and {second} are alike, but within layers no agreement was shown"
+        return f"In part, but not demonstrably within layers, the effect maps of {first} and {second} agree"
     return f"No agreement between the effect maps of {first} and {second} was shown"
 
 
