@@ -20,6 +20,7 @@ from metastable.errors import InputError
 from metastable.extraction import Extraction, extract, load_counts
 from metastable.extraction import counting as counting_module
 from metastable.extraction import extracting as extracting_module
+from metastable.extraction import places as places_module
 from metastable.extraction import store as store_module
 from metastable.extraction.keys import extraction_key
 from metastable.extraction.store import CountStore, open_store
@@ -134,7 +135,7 @@ def test_a_card_has_its_first_batch_before_the_store_is_looked_for(
         return tell
 
     monkeypatch.setattr(counting_module.Counter, "_count_batch", told("batch", counting_module.Counter._count_batch))
-    monkeypatch.setattr(extracting_module, "_survey", told("survey", extracting_module._survey))
+    monkeypatch.setattr(places_module, "_survey", told("survey", places_module._survey))
     assert _run(encoder, tmp_path).n_resumed == (10 if begun else 0)
     assert done.index("survey") == (1 if of_device == "card" and not begun else 0)
     assert done.count("survey") == 1

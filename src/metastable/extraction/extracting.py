@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import glob
 from collections.abc import Callable, Mapping
 from collections.abc import Sequence as SequenceOf
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -20,25 +19,15 @@ from metastable.extraction.batches import plan_blocks, suitable_batch_tokens
 from metastable.extraction.counting import Counter, Reader, choose_part, sites_of_part, vision_tokens
 from metastable.extraction.departure import Writer, runs_ahead, threads_beside
 from metastable.extraction.distributed import Processes, current_processes
-from metastable.extraction.keys import FORMAT, extraction_key
 from metastable.extraction.mass import check_thresholds
+from metastable.extraction.places import Place, find_place, is_begun
 from metastable.extraction.row_kernels import choose_row_kernel
-from metastable.extraction.sequence_labels import SequenceLabels, labels_of
-from metastable.extraction.store import (
-    CountStore,
-    Keep,
-    Layout,
-    create_store,
-    load_verified,
-    open_store,
-    publish,
-    renewed_store,
-)
-from metastable.extraction.summarizing import RowOptions, check_model, check_needs, check_row_options, measures_of_run
+from metastable.extraction.sequence_checks import check_sequences
+from metastable.extraction.store import CountStore, Keep, Layout, load_verified, publish
+from metastable.extraction.summarizing import RowOptions, check_row_options, measures_of_run
 from metastable.models.capture import ForwardError, reading
 from metastable.models.encoders import fit_lengths
 from metastable.models.linear_layers import choose_linear_library
-from metastable.models.positions import read_more
 from metastable.models.sites import Site
 from metastable.stopping import finished_first
 
@@ -46,7 +35,7 @@ if TYPE_CHECKING:
     from metastable.models.encoders import Encoder
     from metastable.study import Sequence, Study
 
-__all__ = ["Extraction", "check_sequences", "extract"]
+__all__ = ["Extraction", "extract"]
 
 # Sequences of one length make blocks of one batch; mixed lengths make larger ones, to be sorted within.
 _EVEN = 0.8
@@ -197,8 +186,8 @@ def extract(
         lengths = np.maximum([len(sequence.token_ids) for sequence in sequences], n_vision)
         block_bytes = _BLOCK_BYTES if encoder.device == "cpu" else _BLOCK_BYTES_OF_CARDS
         layout = _layout(sequences, sites, lengths, thresholds, options, batch_tokens, block_bytes, keep)
-        find = cache(partial(_find, path, layout, reader, options, _names(study), processes))
-        if processes.size == 1 and runs_ahead(torch.device(encoder.device)) and not _is_begun(path):
+        find = cache(partial(find_place, path, layout, reader, options, study, processes))
+        if processes.size == 1 and runs_ahead(torch.device(encoder.device)) and not is_begun(path):
             # The card has its first batch before the key is computed and the store is made.
             missing = plan_blocks(len(sequences), layout.block)
         else:
@@ -230,99 +219,6 @@ def extract(
     )
 
 
-@dataclass(frozen=True)
-class _Found:
-    """The store of an extraction, and what there is of it.
-
-    Attributes
-    ----------
-    key : str
-        Of the extraction.
-    labels : SequenceLabels
-        What its sequences are.
-    store : CountStore
-        At its place if it is a finished one, beside it otherwise.
-    finished : bool
-        Whether it is.
-    missing : list of slice
-        Blocks that it lacks.
-    """
-
-    key: str
-    labels: SequenceLabels
-    store: CountStore
-    finished: bool
-    missing: list[slice]
-
-
-def _find(
-    path: Path, layout: Layout, reader: Reader, options: RowOptions, names: Mapping[str, str], processes: Processes
-) -> _Found:
-    """Find the store of an extraction, or make it."""
-    encoder, sequences = reader.encoder, reader.sequences
-    key = extraction_key(
-        encoder,
-        sequences,
-        thresholds=layout.thresholds,
-        options=options,
-        features=reader.features,
-        keep=layout.keep,
-    )
-    beside = path.with_name(f".{path.stem}-{key[:16]}{path.suffix}")
-    labels = labels_of(sequences)
-    attributes = {**_attributes(encoder, key, options), "keep": layout.keep}
-    finished, missing = processes.from_first(lambda: _survey(path, beside, key, layout, attributes, labels, names))
-    return _Found(key, labels, _require_store(path if finished else beside), finished, missing)
-
-
-def _is_begun(path: Path) -> bool:
-    """Whether there is a cube, or a part of one, that an extraction may go on from."""
-    return path.exists() or any(path.parent.glob(f".{glob.escape(path.stem)}-*"))
-
-
-def _survey(
-    path: Path,
-    partial: Path,
-    key: str,
-    layout: Layout,
-    attributes: Mapping[str, Any],
-    labels: SequenceLabels,
-    names: Mapping[str, str],
-) -> tuple[bool, list[slice]]:
-    """Find or make the store; whether it is a finished one, and the blocks that it lacks."""
-    if path.exists() and not path.is_dir():
-        raise InputError(f"{path} is a file, where the cube of counts is to be a folder; move it away")
-    former = path.with_name(f".{path.stem}-former{path.suffix}")
-    if former.exists() and not path.exists():
-        former.replace(path)  # a run was killed between two renamings
-    try:
-        finished = renewed_store(path, key, layout)
-        store = finished or renewed_store(partial, key, layout)
-        known = store is not None
-        if store is None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            store = create_store(partial, layout, attributes)
-        else:
-            store.write_labels(layout)
-        # the key does not say what the sequences are called, so that a finished cube may be of other names
-        store.write_sequence_labels(labels)
-        if any(store.attributes.get(name) != value for name, value in names.items()):
-            store.update_attributes(names)
-    except OSError as error:
-        raise InputError(
-            f"the cube of counts cannot be written to {path.parent} ({error.strerror}); choose another folder"
-        ) from error
-    blocks = plan_blocks(store.n_sequences, store.block)
-    return finished is not None, [block for block in blocks if not (known and store.is_whole(block))]
-
-
-def _require_store(path: Path) -> CountStore:
-    store = open_store(path)
-    if store is None:
-        raise InputError(f"the cube of counts at {path} is gone; let all processes see the same folder")
-    return store
-
-
 def _progress(
     n_sequences: int,
     missing: list[slice],
@@ -352,7 +248,7 @@ def _n_vision(reader: Reader) -> int:
 
 
 def _count_blocks(
-    counter: Counter, reader: Reader, find: Callable[[], _Found], blocks: list[slice], progress: Callable[[int], None]
+    counter: Counter, reader: Reader, find: Callable[[], Place], blocks: list[slice], progress: Callable[[int], None]
 ) -> None:
     with Writer(threads_beside(torch.device(reader.encoder.device))) as writer:
         for block in blocks:
@@ -397,21 +293,6 @@ def _failure(reader: Reader, block: slice, error: ForwardError) -> InputError:
     )
 
 
-def _attributes(encoder: Encoder, key: str, options: RowOptions) -> dict[str, Any]:
-    return {
-        "key": key,
-        "format": FORMAT,
-        "model": encoder.model_id,
-        "revision": encoder.revision,
-        "weights_sha256": encoder.weights_hash,
-        "dtype": encoder.dtype,
-        "device": encoder.device,
-        "capture": encoder.way,
-        "capture_reason": encoder.way_reason,
-        **asdict(options),
-    }
-
-
 def _checked_keep(keep: str) -> Keep:
     if keep not in get_args(Keep):
         raise InputError(f"keep {keep!r} is unknown; choose one of {', '.join(get_args(Keep))}")
@@ -425,63 +306,6 @@ def _kernel(encoder: Encoder, options: RowOptions, n_keys: int) -> str:
     if not options.needs_no_weights:
         return "whole weights: not all that is asked of a row can be had while the model attends"
     return str(choose_row_kernel(torch.device(encoder.device), n_keys))
-
-
-def _names(study: Study | None) -> dict[str, str]:
-    """Return what a cube says of its study: its name and its conditions a and b, whose difference is a - b."""
-    if study is None:
-        return {}
-    a, b = study.conditions
-    return {"study": study.name, "a": a.name, "b": b.name}
-
-
-def check_sequences(
-    encoder: Encoder, sequences: SequenceOf[Sequence], options: RowOptions, batch_tokens: int | None
-) -> None:
-    """Refuse sequences that a model cannot read, or that lack what the row options ask for.
-
-    Raises
-    ------
-    InputError
-        Naming the sequence and what would do.
-    """
-    if not sequences:
-        raise InputError("there are no sequences to extract; give at least one")
-    if batch_tokens is not None and batch_tokens < 1:
-        raise InputError(f"batch_tokens is {batch_tokens}; give at least 1")
-    check_needs(options.measures, sequences)
-    check_model(options.measures, encoder)
-    vocabulary = getattr(encoder.model.config.get_text_config(), "vocab_size", None)
-    seen: set[str] = set()
-    for sequence in sequences:
-        fault = None
-        if sequence.identifier in seen:
-            fault = "is there twice; give each sequence its own identifier"
-        elif len(sequence.token_ids) > encoder.max_length:
-            fault = (
-                f"has {len(sequence.token_ids)} tokens but model {encoder.model_id!r} reads at most "
-                f"{encoder.max_length}; shorten it{read_more(encoder.model.config, encoder.max_length)}"
-            )
-        elif (unknown := _unknown_id(sequence.token_ids, vocabulary)) is not None:
-            fault = (
-                f"has token id {unknown} but the vocabulary of model {encoder.model_id!r} "
-                f"has {vocabulary} tokens, from 0; tokenize it with the tokenizer of that model"
-            )
-        elif options.queries == "special" and all(word >= 0 for word in sequence.word_index):
-            fault = "has no special token that could query; choose queries all or words"
-        elif "words" in (options.queries, options.keys) and all(word < 0 for word in sequence.word_index):
-            fault = "has no token of a word; leave it out, or choose queries and keys all"
-        if fault is not None:
-            raise InputError(f"sequence {sequence.identifier!r} {fault}")
-        seen.add(sequence.identifier)
-
-
-def _unknown_id(token_ids: SequenceOf[int], vocabulary: int | None) -> int | None:
-    """Return a token id that a vocabulary does not have; None if it has all of them, or is not known."""
-    if not token_ids or vocabulary is None:
-        return None
-    least, largest = min(token_ids), max(token_ids)
-    return least if least < 0 else largest if largest >= vocabulary else None
 
 
 def _layout(

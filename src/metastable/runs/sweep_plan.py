@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from metastable.errors import InputError
-from metastable.extraction.extracting import check_sequences
 from metastable.extraction.keys import extraction_key
+from metastable.extraction.sequence_checks import check_sequences
 from metastable.extraction.summarizing import RowOptions, check_model, check_row_options, check_sites
 from metastable.heads.contrasts import Contrast
 from metastable.heads.recording import software_record
