@@ -9,14 +9,14 @@ import pandas as pd
 import pytest
 
 from metastable.heads.record import ConditionsRecord, with_files, write_record
-from metastable.report.conditions_page import render_conditions
-from metastable.report.conditions_plates import PLATES, SeveralConditions
+from metastable.report.conditions_page import condition_sentences, render_conditions
+from metastable.report.conditions_plates import PLATES, AllAtOnce, SeveralConditions
 from metastable.report.index import write_index
 from metastable.report.plate import placed_plates
 from metastable.study import Options
 
 
-def several(conditions, sites=("self",), *, slope=False, tested=True):
+def several(conditions, sites=("self",), *, slope=False, tested=True, within=False):
     rng = np.random.default_rng(0)
     keys = pd.DataFrame(
         [(site, layer, head) for site in sites for layer in (1, 2) for head in (1, 2, 3)],
@@ -33,8 +33,9 @@ def several(conditions, sites=("self",), *, slope=False, tested=True):
     ]  # fmt: skip
     options = Options.of({"measure": "count", "threshold": (0.9,)})
     return SeveralConditions(
-        tuple(conditions), omnibus if tested else pd.DataFrame(), pd.concat(pairs, ignore_index=True), options
-    )
+        tuple(conditions), omnibus if tested else pd.DataFrame(), pd.concat(pairs, ignore_index=True), options,
+        AllAtOnce("subject", within=within),
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(("n", "means", "pairs"), [(3, [3], [3]), (4, [2, 2], [3, 3]), (5, [2, 3], [2, 3, 3, 2])])
@@ -69,17 +70,48 @@ def test_sites_have_figures_of_their_own_and_what_was_not_tested_has_none():
     assert slopes.alt.startswith("Maps of the d of the slope;")
 
 
-def test_the_page_shows_them_where_they_belong():
-    made = several(["a", "<b>", "c"])
+def contrasts_of(made, unlike=()):
+    """One row for each pair; the first is not alike in some covariates."""
     rows = [
-        {"a": a, "b": b, "n_a": 9, "n_b": 9, "p_all_heads": 0.01, "p_all_heads_holm": 0.03, "heads_different": 1}
-        for a, b in combinations(made.conditions, 2)
-    ]
-    folders = {(row["a"], row["b"]): "x" for row in rows}
+        {"a": a, "b": b, "n_a": 9, "n_b": 9, "p_all_heads": 0.01, "p_all_heads_holm": 0.03, "heads_different": 1,
+         "unlike": () if place else unlike}
+        for place, (a, b) in enumerate(combinations(made.conditions, 2))
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def page(made, unlike=()):
+    contrasts = contrasts_of(made, unlike)
+    folders = {(row["a"], row["b"]): "x" for row in contrasts.to_dict("records")}
     plates = placed_plates(PLATES, made)
-    text = render_conditions(
-        made.conditions, made.omnibus, pd.DataFrame(rows), ["So."], made.options, "run it", folders, plates
+    return render_conditions(
+        made.conditions, made.omnibus, contrasts, ["So."], made.options, made.tested, "run it", folders, plates
     )
+
+
+def test_a_pair_names_the_covariates_in_which_it_is_not_alike():
+    rows = [line for line in page(several("abc"), ("zipf", "odd, or not")).splitlines() if line.startswith("| [")]
+    assert [row.rpartition("| ")[0].rpartition(" | ")[2] for row in [f"{row[:-1]}| " for row in rows]] == [
+        "Zipf frequency and odd, or not ", "– ", "– ",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("within", "statistic"), [(True, "Hotelling's F within subjects"), (False, "Welch's F of subjects")]
+)
+def test_the_test_of_all_is_called_what_it_is(within, statistic):
+    made = several("abc", within=within)
+    first, _ = condition_sentences(made.conditions, made.omnibus, contrasts_of(made), 0.01, made.options, made.tested)
+    assert first.startswith(f"a, b and c differ in the count ({statistic} summed over 6 heads, permutation p = .010)")
+    text = page(made)
+    assert f"the conditions differ ({statistic}, false discovery rate)" in text
+    assert ("F is Welch's (1951)" in text) is not within
+    assert ("F is that of Hotelling's T-squared" in text) is within
+    assert f"conditions are exchanged {'within' if within else 'between'} subjects" in text
+
+
+def test_the_page_shows_them_where_they_belong():
+    text = page(several(["a", "<b>", "c"]))
     assert text.index("](figures/means.png)") < text.index("## Pair by pair") < text.index("](figures/pairs.png)")
     assert text.index("](figures/pairs.png)") < text.index("## Head by head")
     assert "<b>" not in text

@@ -182,6 +182,10 @@ def test_three_conditions_are_tested_at_once_and_pair_by_pair(folder):
     text = (out / "three" / "report.md").read_text()
     assert "few, some and many differ in the count" in text
     assert "(../three_few_many/report.md)" in text
+    contrasts = pd.read_csv(out / "three" / "contrasts.csv", keep_default_na=False)
+    # four, five and six words
+    assert contrasts["unlike"].tolist() == ["tokens"] * 3
+    assert text.count("| tokens per sequence |") == 3
     # a figure of the means, and one of the pairs; the page in one file; its line in the index
     assert [line.rpartition("](")[2] for line in text.splitlines() if line.startswith("![")] == [
         "figures/means.png)", "figures/pairs.png)",

@@ -9,11 +9,12 @@ from urllib.parse import quote
 import pandas as pd
 
 from metastable.report.apa import format_g, format_level, format_p, listed, plural
-from metastable.report.conditions_plates import SeveralConditions
+from metastable.report.conditions_plates import AllAtOnce, SeveralConditions
 from metastable.report.markdown import as_text
 from metastable.report.measure_words import measure_words
 from metastable.report.plate import PlacedPlate, markdown
 from metastable.report.sections import table
+from metastable.report.words import covariate_name
 from metastable.study import Options
 
 __all__ = ["condition_sentences", "render_conditions"]
@@ -27,8 +28,7 @@ def condition_sentences(
     contrasts: pd.DataFrame,
     p_all: float,
     options: Options,
-    unit: str,
-    reason: str,
+    tested: AllAtOnce,
 ) -> tuple[str, ...]:
     """Say what was found of several conditions.
 
@@ -40,23 +40,21 @@ def condition_sentences(
     p_all : float
     options : Options
         With the measure that was compared.
-    unit : str
-        What one observation is.
-    reason : str
-        Why all could not be tested at once; empty where they were.
+    tested : AllAtOnce
+        How all were tested at once.
 
     Returns
     -------
     tuple of str
     """
     named, measure = listed(list(conditions)), measure_words(options).name
-    if reason:
-        first = f"{named} could not be tested all at once: {reason}."
+    if tested.reason:
+        first = f"{named} could not be tested all at once: {tested.reason}."
     else:
         differ = int((omnibus["p_perm_fdr"] < options.alpha).sum())
         word = "differ" if p_all < options.alpha else "were not shown to differ"
         first = (
-            f"{named} {word} in the {measure} (Welch's F of all {unit}s summed over {len(omnibus)} heads, permutation "
+            f"{named} {word} in the {measure} ({tested.statistic} summed over {len(omnibus)} heads, permutation "
             f"p {_equal(p_all)}); {plural(differ, 'head')} of {len(omnibus)} {'differs' if differ == 1 else 'differ'} "
             f"over the conditions (false discovery rate {format_level(options.alpha)})."
         )
@@ -82,6 +80,7 @@ def render_conditions(
     contrasts: pd.DataFrame,
     sentences: Sequence[str],
     options: Options,
+    tested: AllAtOnce,
     command: str,
     folders: Mapping[tuple[str, str], str],
     plates: Sequence[PlacedPlate[SeveralConditions]] = (),
@@ -97,6 +96,8 @@ def render_conditions(
         As `condition_sentences` gives them.
     options : Options
         With the measure that was compared.
+    tested : AllAtOnce
+        How all were tested at once.
     command : str
         What was typed.
     folders : mapping of (str, str) to str
@@ -117,6 +118,7 @@ def render_conditions(
             format_p(row["p_all_heads"]),
             format_p(row["p_all_heads_holm"]),
             str(row["heads_different"]),
+            listed([as_text(covariate_name(name)) for name in row["unlike"]]) or "–",
         ]
         for row in contrasts.to_dict("records")
     ]
@@ -125,10 +127,14 @@ def render_conditions(
         " ".join(as_text(sentence) for sentence in sentences),
         *(markdown(plate) for plate in plates if plate.section == "lead"),
         "## Pair by pair",
-        table(["pair (its report)", "units a", "units b", "p, all heads", "p, Holm over pairs", "heads that differ"],
-              rows, "lrrrrr"),
+        table(
+            ["pair (its report)", "units a", "units b", "p, all heads", "p, Holm over pairs", "heads that differ",
+             "not alike in"],
+            rows, "lrrrrrl",
+        ),
         "The heads that differ are those of all pairs corrected together (the run's correction over the heads of every "
-        "pair of a site). A pair's own report corrects over its own heads alone.",
+        "pair of a site). A pair's own report corrects over its own heads alone. A difference between two conditions "
+        "that are not alike in a covariate may be due to it: the reports of the pairs say how much they differ in it.",
         *(markdown(plate) for plate in plates if plate.section == "pairs"),
     ]  # fmt: skip
     if not omnibus.empty:
@@ -151,9 +157,11 @@ def render_conditions(
             "## Head by head, over all conditions",
             f"The {min(_SHOWN, len(omnibus))} heads with the smallest p; all are in [omnibus.csv](omnibus.csv).",
             table(header, body, ("l" if several else "") + "r" * (len(header) - several)),
-            "F is Welch's (1951), which holds with unequal variances; where the same units have texts in every "
-            "condition it is that of Hotelling's T-squared of the differences between conditions. p is by permutation: "
-            "conditions are exchanged between units, or within them.",
+            f"F is that of Hotelling's T-squared of the differences between conditions, which takes no two of them for "
+            f"equally variable. p is by permutation: conditions are exchanged within {tested.unit}s."
+            if tested.within
+            else "F is Welch's (1951), which holds with unequal variances. p is by permutation: conditions are "
+            f"exchanged between {tested.unit}s.",
         ]
     blocks += [
         "## Run it again",

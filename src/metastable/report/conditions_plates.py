@@ -17,12 +17,36 @@ from metastable.report.plate import Given, Part, Plate, given
 from metastable.stats.effect_kinds import DIFFERENCE, SLOPE
 from metastable.study import Options
 
-__all__ = ["PLATES", "SeveralConditions"]
+__all__ = ["PLATES", "AllAtOnce", "SeveralConditions"]
 
 T = TypeVar("T")
 
 # Maps side by side in one figure; more would be too small to read.
 _IN_A_ROW = 3
+
+
+@dataclass(frozen=True)
+class AllAtOnce:
+    """How several conditions were tested at once.
+
+    Attributes
+    ----------
+    unit : str
+        What one observation is.
+    within : bool
+        Whether the same units are in every condition.
+    reason : str
+        Why all could not be tested at once; empty where they were.
+    """
+
+    unit: str
+    within: bool = False
+    reason: str = ""
+
+    @property
+    def statistic(self) -> str:
+        """What is computed of every head."""
+        return f"Hotelling's F within {self.unit}s" if self.within else f"Welch's F of {self.unit}s"
 
 
 @dataclass(frozen=True)
@@ -36,6 +60,8 @@ class SeveralConditions:
         As `metastable.runs.conditions.ConditionsResult` holds them.
     options : Options
         Of the runs, with the measure that was compared.
+    tested : AllAtOnce
+        How all were tested at once.
     shown : (int, int) or None
         The first of the conditions or pairs that a part shows, and the one after the last; None for all.
     site : str
@@ -46,6 +72,7 @@ class SeveralConditions:
     omnibus: pd.DataFrame = field(repr=False)
     pairs: pd.DataFrame = field(repr=False)
     options: Options = field(repr=False)
+    tested: AllAtOnce = field(repr=False)
     shown: tuple[int, int] | None = None
     site: str = ""
 
@@ -97,7 +124,7 @@ def _pair_maps(result: SeveralConditions) -> Given:
 def _means_caption(result: SeveralConditions) -> str:
     return (
         f"Mean {measure_words(result.options).name} of every head in each condition, on one scale; outlined where the "
-        "conditions differ (Welch's test over all of them, false discovery rate). Layer 1 is at the bottom."
+        f"conditions differ ({result.tested.statistic}, false discovery rate). Layer 1 is at the bottom."
     )
 
 

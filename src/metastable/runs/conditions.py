@@ -22,7 +22,7 @@ from metastable.heads.record import ConditionsRecord, with_files, write_record
 from metastable.heads.results import RunResult
 from metastable.progress import Silent, Stages
 from metastable.report.conditions_page import condition_sentences, render_conditions
-from metastable.report.conditions_plates import PLATES, SeveralConditions
+from metastable.report.conditions_plates import PLATES, AllAtOnce, SeveralConditions
 from metastable.report.index import write_index
 from metastable.report.one_file import write_html
 from metastable.report.plate import placed_plates, save_plates
@@ -56,8 +56,8 @@ class ConditionsResult:
         One row per pair and head: ``a, b, site, layer, head, difference, hedges_g, p_perm``, and ``p_all_pairs``,
         corrected over the heads of all pairs together.
     contrasts : pandas.DataFrame
-        One row per pair: ``a, b``, its omnibus p over all heads, the same corrected over pairs (Holm), and how many
-        heads differ.
+        One row per pair: ``a, b``, its omnibus p over all heads, the same corrected over pairs (Holm), how many heads
+        differ, and ``unlike``, a tuple of the covariates in which the two are not alike.
     p_all : float
         Whether the conditions differ in any head; NaN where it could not be had.
     results : dict of (str, str) to RunResult
@@ -196,22 +196,23 @@ def run_conditions(
     clock = Clock(stages)
     folder = Path(options.out) / name
     with clock.stage("conditions", "all conditions at once") as advance:
-        omnibus, p_all, reason, unit = _omnibus(conditions, results)
+        omnibus, p_all, tested = _omnibus(conditions, results)
         pairs, contrasts = _pairs(results, options)
         made = ConditionsResult(folder, omnibus, pairs, contrasts, p_all, results)
         settled = next(iter(results.values())).record.options
-        sentences = condition_sentences(list(conditions), omnibus, contrasts, p_all, settled, unit, reason)
+        sentences = condition_sentences(list(conditions), omnibus, contrasts, p_all, settled, tested)
         made = replace(made, sentences=sentences)
         record = _record(made, conditions, options, settled, folders, command)
-        drawn = SeveralConditions(tuple(conditions), omnibus, pairs, settled)
+        drawn = SeveralConditions(tuple(conditions), omnibus, pairs, settled, tested)
         plates = placed_plates(PLATES, drawn)
         with writing_alone(folder), written_together(folder, "conditions.json") as staged:
-            for stem, table in (("omnibus", omnibus), ("pairs", pairs), ("contrasts", contrasts)):
+            listed_unlike = contrasts.assign(unlike=contrasts["unlike"].map("; ".join))
+            for stem, table in (("omnibus", omnibus), ("pairs", pairs), ("contrasts", listed_unlike)):
                 write_text(staged / f"{stem}.csv", table.to_csv(index=False, lineterminator="\n"))
             save_plates(plates, staged, advance)
             of_pairs = dict(zip(results, folders, strict=True))
             text = render_conditions(
-                list(conditions), omnibus, contrasts, sentences, settled, command, of_pairs, plates
+                list(conditions), omnibus, contrasts, sentences, settled, tested, command, of_pairs, plates
             )
             write_text(staged / "report.md", text)
             write_html(staged / "report.md", folder)
@@ -293,20 +294,22 @@ def _whole_blocks(
 
 def _omnibus(
     conditions: Sequence[str], results: dict[tuple[str, str], RunResult]
-) -> tuple[pd.DataFrame, float, str, str]:
+) -> tuple[pd.DataFrame, float, AllAtOnce]:
     """Test all conditions at once; where that cannot be done say why."""
     first = next(iter(results.values()))
     designs = {(found.study.design.paired, found.study.design.clustered) for found in results.values()}
-    unit = first.contrast.unit
+    tested = AllAtOnce(first.contrast.unit, within=first.study.design.paired)
     if len(designs) > 1:
-        return pd.DataFrame(), float("nan"), "some pairs of conditions share their units and others do not", unit
+        reason = "some pairs of conditions share their units and others do not"
+        return pd.DataFrame(), float("nan"), replace(tested, reason=reason)
     if first.contrast.predictor is not None:
-        return pd.DataFrame(), float("nan"), "the effect is a slope", unit
+        return pd.DataFrame(), float("nan"), replace(tested, reason="the effect is a slope")
     settled = first.record.options
     features, values = _unit_values(conditions, results, settled.measure, settled.threshold[0])
     values, block = _whole_blocks(values, len(conditions), paired=first.study.design.paired)
     if block is not None and len(set(block)) <= len(conditions):
-        return pd.DataFrame(), float("nan"), f"{len(set(block))} {unit}s have texts in every condition", unit
+        reason = f"{len(set(block))} {tested.unit}s have texts in every condition"
+        return pd.DataFrame(), float("nan"), replace(tested, reason=reason)
     labels = values.index.get_level_values("condition").to_numpy().astype(str)
     kept = values.to_numpy(dtype=np.float64)
     found = several_groups_test(
@@ -332,8 +335,7 @@ def _omnibus(
             p_perm_fdr=adjust_p_values(found.p, method=settled.correction, family=site, alpha=settled.alpha),
         ),
         found.p_all,
-        "",
-        unit,
+        tested,
     )
 
 
@@ -347,7 +349,18 @@ def _pairs(results: dict[tuple[str, str], RunResult], options: Options) -> tuple
         heads.append(table[columns].assign(a=a, b=b))
         omnibus = primary(found.analysis.omnibus)
         p = float(omnibus.loc[omnibus["site"] == "all", "p_sum_squares"].iloc[0])
-        rows.append({"a": a, "b": b, "n_a": found.contrast.n_a, "n_b": found.contrast.n_b, "p_all_heads": p})
+        balance = found.balance
+        unlike = () if balance.empty else tuple(balance.loc[~balance["balanced"].astype(bool), "covariate"])
+        rows.append(
+            {
+                "a": a,
+                "b": b,
+                "n_a": found.contrast.n_a,
+                "n_b": found.contrast.n_b,
+                "unlike": unlike,
+                "p_all_heads": p,
+            }
+        )
     together = pd.concat(heads, ignore_index=True)
     together["p_all_pairs"] = adjust_p_values(
         together["p_perm"].to_numpy(),
