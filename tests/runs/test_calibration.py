@@ -24,6 +24,7 @@ from metastable.heads.calibration_result import CalibrationResult
 from metastable.heads.contrasts import contrasts_of
 from metastable.heads.record import CalibrationRecord, ComparedModel
 from metastable.report.calibration.page import render_page
+from metastable.report.calibration.sentences import limitations
 from metastable.study import Condition, Design, Material, Option, Sequence, Study
 from metastable.study.options import natural
 from metastable.study.own_options import options_for
@@ -242,7 +243,32 @@ def test_a_broken_promise_is_told_beside_what_chance_would_do():
     assert "The 12 answers of the condition *abstract* were divided at random 50 times" in text
     assert "| model: maximum | 0.200 [0.040, 0.300] |\n" in text
     assert "covariates that the study adjusts for are left out" in text
-    assert "understated" not in text
+    assert "The 6 and 6 units that are compared here can be relabelled in 924 ways, so that no permutation p is" in text
+
+
+@pytest.mark.parametrize(
+    ("n_units", "paired", "permutations", "told"),
+    [
+        # 2 / 2^6, 2 / C(12, 6), 1 / C(13, 6) and 1 / 501 times 72 heads
+        (13, True, 500, "The 6 pairs that are compared here can be relabelled in 64 ways, so that no permutation p"),
+        (12, False, 500, "The 6 and 6 units that are compared here can be relabelled in 924 ways, so that no"),
+        (13, False, 500, "More than 1,440 relabelings (`--permutations`) would do."),
+        (40, False, 500, "With 500 relabelings no permutation p is below 0.002,"),
+        (40, False, 500, "More than 1,440 relabelings (`--permutations`) would do."),
+        (40, True, 5000, ""),
+        (40, False, 1440, ""),
+    ],
+)  # fmt: skip
+def test_where_no_lone_head_can_be_found_the_calibration_says_what_would_do(n_units, paired, permutations, told):
+    contrast = SimpleNamespace(pair=np.arange(n_units) if paired else None, predictor=None)
+    options = CalibrationOptions(side="a", permutations=permutations)
+    result = CalibrationResult(
+        study=None, folder=None, table=pd.DataFrame({"test": []}), contrast=contrast, n_units=n_units, n_heads=72,
+        record=CalibrationRecord("run it", options, ComparedModel("tiny", ""), n_units, {}),
+    )  # fmt: skip
+    text = " ".join(limitations(result))
+    assert told in text
+    assert ("understated" in text) == bool(told)
 
 
 def test_contexts_stand_among_what_else_is_tried():

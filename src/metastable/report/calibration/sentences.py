@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from metastable.heads.calibration_result import CalibrationResult, Repacked
 from metastable.report.apa import format_level
+from metastable.stats.permutations.resolution import resolution
 from metastable.stats.simulation.context_splits import VARIES
 
 __all__ = ["beyond", "division", "limitations", "reading", "verdict"]
@@ -178,14 +181,35 @@ def limitations(result: CalibrationResult) -> list[str]:
     return [*texts, *_too_few_relabelings(result)]
 
 
+def _halves(result: CalibrationResult) -> tuple[int, int, bool]:
+    """Return how many units the tests have on either side, and whether these are partners."""
+    if result.repacked is not None:
+        return *result.repacked.n_sequences, result.repacked.paired
+    half = result.n_units // 2
+    paired = result.contrast.pair is not None
+    return half, half if paired else result.n_units - half, paired
+
+
 def _too_few_relabelings(result: CalibrationResult) -> list[str]:
-    """Say so where no single head can pass a correction."""
+    """Say so where no single head can pass a correction, and whether more relabelings would do."""
     options = result.record.options
-    least = 1 / (options.permutations + 1)
-    if least * result.n_heads < options.alpha:
+    n_a, n_b, paired = _halves(result)
+    side = np.arange(n_a + n_b) < n_a
+    drawn, all_there_are = (resolution(side, paired=paired, n_permutations=n) for n in (options.permutations, None))
+    if drawn.p * result.n_heads < options.alpha:
         return []
+    too_large = (
+        f"no permutation p is below {drawn.p:.2g}, which is too large for a single head to pass BH or Holm over "
+        f"{result.n_heads} heads: their power is understated."
+    )
+    if all_there_are.p * result.n_heads < options.alpha:
+        enough = int(result.n_heads / options.alpha)
+        return [
+            f"With {options.permutations:,} relabelings {too_large} More than {enough:,} relabelings "
+            "(`--permutations`) would do."
+        ]
+    units = f"{n_a} pairs" if paired else f"{n_a} and {n_b} units"
     return [
-        f"With {options.permutations:,} relabelings no permutation p is below {least:.2g}, which is too large for a "
-        f"single head to pass BH or Holm over {result.n_heads} heads: their power is understated. More than "
-        f"{int(result.n_heads / options.alpha):,} relabelings (`--permutations`) would do."
+        f"The {units} that are compared here can be relabelled in {drawn.n_relabelings:,} ways, so that {too_large} "
+        "The study itself compares about twice as many; here only more of them would do."
     ]
