@@ -19,6 +19,7 @@ from metastable.stats import (
     analyse,
     equivalence_test,
     hierarchical_test,
+    mean_difference,
     permutation_test,
     verdicts,
 )
@@ -151,6 +152,32 @@ def test_a_difference_is_negligible_where_its_whole_interval_lies_within_the_mar
         "different",
     ]
     assert found.heads["verdict"].tolist() == expected
+
+
+@pytest.mark.parametrize("pair", [None, np.tile(np.arange(40), 2)])
+@pytest.mark.parametrize("held", [False, True])
+def test_intervals_of_the_heads_that_differ_allow_for_their_choice(pair, held):
+    values, condition, rng = sample(13)
+    values[condition, 7] -= 1.0
+    table = pd.DataFrame({"length": rng.normal(size=80)})
+    found = run(values, condition, pair=pair, **({"covariates": table} if held else {}))
+    differ = (found.heads["p_perm_fdr"] < 0.05).to_numpy()
+    family = np.repeat([0, 1], [6, 2])
+    assert differ[[1, 7]].all()
+    for code in (0, 1):
+        mine = differ & (family == code)
+        confidence = 1 - 0.05 * mine.sum() / (family == code).sum()
+        if held:
+            expected = adjustment_table(values, condition, table, pair=pair, confidence=confidence)
+            low, high = expected["ci_low_adjusted"], expected["ci_high_adjusted"]
+        else:
+            plain = mean_difference(values, condition, pair=pair, confidence=confidence)
+            low, high = plain.low, plain.high
+        np.testing.assert_allclose(found.details["ci_low_fcr"][mine], np.asarray(low)[mine])
+        np.testing.assert_allclose(found.details["ci_high_fcr"][mine], np.asarray(high)[mine])
+    assert found.details.loc[~differ, ["ci_low_fcr", "ci_high_fcr"]].isna().all(axis=None)
+    wider = found.details["ci_high_fcr"] - found.details["ci_low_fcr"] > found.heads["ci_high"] - found.heads["ci_low"]
+    assert wider[differ].all()
 
 
 def test_analyses_are_joined_in_their_order_and_numbered_anew():

@@ -203,6 +203,23 @@ def test_a_recorded_covariate_that_a_single_unit_decides_is_left_out_and_a_chose
         run(values, rating, single)
 
 
+@pytest.mark.parametrize("held", [False, True])
+def test_intervals_of_the_heads_with_a_slope_allow_for_their_choice(held):
+    values, rating, table = material(slope=2.0, confounded=0.0)
+    covariates = table if held else None
+    found = run(values, rating, covariates)
+    sloping = (found.heads["p_perm_fdr"] < 0.05).to_numpy()
+    assert 0 < sloping.sum() < len(sloping)
+    family = FEATURES["site"].to_numpy()
+    for site in np.unique(family):
+        mine = sloping & (family == site)
+        confidence = 1 - 0.05 * mine.sum() / (family == site).sum()
+        expected = fit_slopes(values, rating, None if covariates is None else table.to_numpy(), confidence=confidence)
+        np.testing.assert_allclose(found.details["ci_low_fcr"][mine], expected.low[mine])
+        np.testing.assert_allclose(found.details["ci_high_fcr"][mine], expected.high[mine])
+    assert found.details.loc[~sloping, ["ci_low_fcr", "ci_high_fcr"]].isna().all(axis=None)
+
+
 def test_covariates_that_can_not_be_held_fixed_are_a_finding_and_chosen_ones_an_error():
     values, rating, _ = material()
     twin = pd.DataFrame({"twin": 4 * rating + 1})

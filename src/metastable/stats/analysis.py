@@ -18,6 +18,7 @@ from metastable.stats.hierarchical import hierarchical_test
 from metastable.stats.labels import check_labels
 from metastable.stats.mixed_models.mixed import MixedModels, fit_mixed_models
 from metastable.stats.permutations.permutation import PermutationResult
+from metastable.stats.selected_intervals import selected_intervals
 from metastable.stats.verdict import VERDICTS, verdicts
 
 __all__ = [
@@ -103,7 +104,9 @@ class Analysis:
         One row per feature, threshold and measure, with the columns `head_columns` of the effect.
     details : pandas.DataFrame
         The same rows and keys with what else was computed: interval of the standardized size, probability of
-        superiority, step-down p, adjusted equivalence p, flags of the mixed model.
+        superiority, step-down p, adjusted equivalence p, flags of the mixed model; and ``ci_low_fcr, ci_high_fcr``, the
+        interval of the estimate of each feature that was found, which allows for the choice of these
+        (`metastable.stats.selected_intervals.selected_intervals`), NaN for the others.
     layers : pandas.DataFrame
         One row per site, layer, threshold and measure with its omnibus p-values.
     omnibus : pandas.DataFrame
@@ -270,6 +273,8 @@ class Ingredients:
         the scale of a difference.
     p_tost, superiority : ndarray of float64, shape (n_features,)
         P of the equivalence test, probability of superiority.
+    interval : callable
+        Returns the lower and upper limits of the estimate at a confidence.
     beside_size : mapping of str to ndarray
         Columns of the details behind the interval of the size.
     adjusted : mapping of str to ndarray
@@ -293,6 +298,7 @@ class Ingredients:
     log_bf10: Mapping[float, Floats]
     p_tost: Floats
     superiority: Floats
+    interval: Callable[[float], tuple[Floats, Floats]]
     beside_size: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     adjusted: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     no_adjustment: str = ""
@@ -343,6 +349,9 @@ def assemble(
     units, condition = described.units, described.condition
     p_perm_fdr = family.corrected(permutation.p_perm, settings)
     within = (found.size.low > -settings.margin) & (found.size.high < settings.margin)
+    fcr_low, fcr_high = selected_intervals(
+        found.interval, p_perm_fdr < settings.alpha, family=family.codes, alpha=settings.alpha
+    )
     p_tost_fdr = adjust_p_values(found.p_tost, method="bh", family=family.codes, alpha=settings.alpha)
     log10_bf10 = found.log_bf10[PRIORS[0]] / np.log(10)
     of_heads, of_details = _mixed_columns(tokens, family, settings, on_models, fitted=found.mixed)
@@ -379,6 +388,8 @@ def assemble(
         p_layers_first=_layers_first(family, permutation, settings),
         **{f"log10_bf10_scale_{scale:g}": found.log_bf10[scale] / np.log(10) for scale in sorted(PRIORS)},
         within_margin=within,
+        ci_low_fcr=fcr_low,
+        ci_high_fcr=fcr_high,
         flat=permutation.flat,
         **of_details,
         **found.adjusted,

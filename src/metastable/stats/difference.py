@@ -197,6 +197,11 @@ def _over_units(
         mine = settings if part == 0 or held is None else fewer
         variants[name] = _variant(values, condition, held, pair, block, family, mine, tell)
     main, main_held = variants[names[0]], None if chosen is None else beside
+
+    def interval(confidence: float) -> tuple[Floats, Floats]:
+        found = _estimate(values, condition, main_held, pair, confidence)[0]
+        return found.low, found.high
+
     adjusted: dict[str, Floats] = {}
     for name in ("unadjusted", "adjusted"):
         if name in variants:
@@ -213,6 +218,7 @@ def _over_units(
         },
         p_tost=equivalence_test(values, condition, margin=settings.margin, pair=pair, covariates=main_held),
         superiority=probability_of_superiority(values, condition, pair=pair),
+        interval=interval,
         adjusted=adjusted,
         no_adjustment=found.reason,
         determined=determined,
@@ -273,13 +279,24 @@ def _variant(
         rng=settings.seed,
         callback=progress,
     )
-    if held is None:
-        estimate, p = mean_difference(values, condition, pair=pair), welch_p(values, condition, pair=pair)
-    else:
-        table = adjustment_table(values, condition, held, pair=pair)
-        value, low, high = (table[f"{name}_adjusted"].to_numpy() for name in ("difference", "ci_low", "ci_high"))
-        estimate, p = EffectSize(value, low, high, permutation.flat), table["p_adjusted"].to_numpy()
+    estimate, p = _estimate(values, condition, held, pair)
     return _Variant(estimate, p, _size(values, condition, held, pair, settings), permutation)
+
+
+def _estimate(
+    values: Floats,
+    condition: NDArray[np.bool_],
+    held: pd.DataFrame | None,
+    pair: NDArray[np.integer] | None,
+    confidence: float = 0.95,
+) -> tuple[EffectSize, Floats]:
+    """Return the difference of every feature with its interval, and its p by the t distribution."""
+    plain = mean_difference(values, condition, pair=pair, confidence=confidence)
+    if held is None:
+        return plain, welch_p(values, condition, pair=pair)
+    table = adjustment_table(values, condition, held, pair=pair, confidence=confidence)
+    value, low, high = (table[f"{name}_adjusted"].to_numpy() for name in ("difference", "ci_low", "ci_high"))
+    return EffectSize(value, low, high, plain.flat), table["p_adjusted"].to_numpy()
 
 
 def _size(

@@ -291,6 +291,11 @@ def _over_units(
         if name in variants:
             adjusted |= variants[name].columns(name, family, settings)
     correlation, slopes = main.correlation, main.slopes
+
+    def interval(confidence: float) -> tuple[Floats, Floats]:
+        fit = fit_slopes(values, predictor, chosen, confidence=confidence)
+        return fit.low, fit.high
+
     return Ingredients(
         effect=SLOPE,
         estimate=EffectSize(slopes.estimate, slopes.low, slopes.high, correlation.flat),
@@ -306,6 +311,7 @@ def _over_units(
             correlation, margin=settings.margin, error=jackknife_error(values, predictor, chosen)
         ),
         superiority=probability_of_superiority(values, condition),
+        interval=interval,
         beside_size={"correlation": correlation.estimate},
         adjusted=adjusted,
         no_adjustment=found.reason,

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from metastable.errors import InputError
 from metastable.stats import (
@@ -135,6 +136,14 @@ def test_with_covariates_every_column_is_adjusted_and_over_both_with_the_raw_one
         }.items():  # fmt: skip
             np.testing.assert_allclose(details[f"{column}_{suffix}"], expected, err_msg=column)
     np.testing.assert_allclose(heads["p_perm"], details["p_perm_adjusted"])
+    differ = (heads["p_perm_fdr"] < 0.05).to_numpy()
+    share = differ.sum() / len(differ)
+    for column, expected in zip(("ci_low_fcr", "ci_high_fcr"), adjusted.interval(1 - 0.05 * share), strict=True):
+        np.testing.assert_allclose(details[column], np.where(differ, expected, np.nan))
+    np.testing.assert_allclose(adjusted.interval(0.95), (adjusted.low, adjusted.high))
+    np.testing.assert_allclose(
+        adjusted.interval(0.9), stats.t.interval(0.9, adjusted.dof, adjusted.estimate, adjusted.se)
+    )
     assert found.over_contexts == "difference of mean count ~ 1 + length + (1 | word_pair) + (1 | carrier)"
     assert found.no_adjustment == ""
     # six sentences do not tell a length from a difference that is not there

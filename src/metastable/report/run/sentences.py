@@ -130,9 +130,22 @@ def heads_sentence(scene: Scene) -> str:
     return " ".join(
         [
             *parts,
-            *filter(None, [words.columns(scene)]),
+            *filter(None, [_chosen_intervals(scene), words.columns(scene)]),
             f"{largest} by |*{effect.symbol}*|, each interval of its head by itself:",
         ]
+    )
+
+
+def _chosen_intervals(scene: Scene) -> str:
+    """Say where the intervals are that allow for the choice of the heads; empty where none was chosen."""
+    n, of_all, effect = int(scene.different.sum()), len(scene.heads), scene.effect
+    if not n:
+        return ""
+    level = "" if scene.several_sites else f", {100 * (1 - scene.alpha * n / of_all):.3g}% each,"
+    return (
+        f"Intervals that allow for the choice of those {effect.with_effect}{level} are in [details.csv](details.csv) "
+        f"(`ci_low_fcr`, `ci_high_fcr`): at most {100 * scene.alpha:g}% of them are expected to miss (Benjamini & "
+        "Yekutieli, 2005)."
     )
 
 

@@ -116,6 +116,10 @@ class CrossedTest:
     formula: str
     determined: tuple[str, ...] = ()
 
+    def interval(self, confidence: float) -> tuple[Floats, Floats]:
+        """Return the lower and upper limits of the estimate at a confidence."""
+        return _limits(self.estimate, self.se, self.dof, confidence)
+
     def table(self) -> pd.DataFrame:
         """Return one row per feature, with a column for each array."""
         return pd.DataFrame({k: v for k, v in vars(self).items() if isinstance(v, np.ndarray)})
@@ -379,7 +383,7 @@ def from_parts(parts: CrossedParts, *, confidence: float = 0.95) -> CrossedTest:
     """
     design, fit = parts.design, parts.fit
     statistic = t_statistic(fit.estimate, fit.se)
-    reach = np.where(fit.se > 0, fit.se * special.stdtrit(fit.dof, 0.5 + confidence / 2), 0.0)
+    low, high = _limits(fit.estimate, fit.se, fit.dof, confidence)
     size = _size(design, fit, confidence) if design.predictor is None else _size_of_slope(design, fit, confidence)
     first, second = parts.items.f, parts.contexts.f
     both, interaction = min_f(first, second), interaction_with_context(design)
@@ -389,8 +393,8 @@ def from_parts(parts: CrossedParts, *, confidence: float = 0.95) -> CrossedTest:
         dof=fit.dof,
         statistic=statistic,
         p=two_sided_p(statistic, fit.dof),
-        low=fit.estimate - reach,
-        high=fit.estimate + reach,
+        low=low,
+        high=high,
         **size,
         **_columns("items", first),
         **_columns("contexts", second),
@@ -412,6 +416,11 @@ def from_parts(parts: CrossedParts, *, confidence: float = 0.95) -> CrossedTest:
         formula=design.formula,
         determined=design.determined,
     )
+
+
+def _limits(estimate: Floats, se: Floats, dof: Floats, confidence: float) -> tuple[Floats, Floats]:
+    reach = np.where(se > 0, se * special.stdtrit(dof, 0.5 + confidence / 2), 0.0)
+    return estimate - reach, estimate + reach
 
 
 def _columns(name: str, f: FRatio) -> dict[str, Floats]:

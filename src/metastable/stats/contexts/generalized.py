@@ -158,6 +158,7 @@ def over_both(
         },
         p_tost=crossed_equivalence(test, margin=settings.margin),
         superiority=superiority,
+        interval=test.interval,
         beside_size={"correlation": _correlation(test.g)} if effect == SLOPE else {},
         adjusted=adjusted,
         no_adjustment=found.reason,
