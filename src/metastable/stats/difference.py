@@ -199,8 +199,8 @@ def _over_units(
     main, main_held = variants[names[0]], None if chosen is None else beside
 
     def interval(confidence: float) -> tuple[Floats, Floats]:
-        found = _estimate(values, condition, main_held, pair, confidence)[0]
-        return found.low, found.high
+        estimate, _ = _estimate(values, condition, main_held, pair, confidence)
+        return estimate.low, estimate.high
 
     adjusted: dict[str, Floats] = {}
     for name in ("unadjusted", "adjusted"):

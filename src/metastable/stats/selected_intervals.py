@@ -48,10 +48,10 @@ def selected_intervals(
     Notes
     -----
     Of m features of a family of which R are selected, each interval has the confidence 1 - R alpha / m (Benjamini &
-    Yekutieli 2005, definition 1). Where the features are independent or positively dependent and are selected by the
-    procedure of Benjamini & Hochberg (1995) at alpha, at most alpha of the intervals of the selected miss (theorems 1
-    and 4). An interval at 1 - alpha holds for a feature that was chosen beforehand; of those that were selected for
-    their size more miss.
+    Yekutieli 2005). Where the features are independent and the rule of selection is as simple as that of Benjamini &
+    Hochberg (1995), at most alpha of the intervals of the selected are expected to miss; of correlated features that
+    is simulated in the tests of this module. An interval at 1 - alpha holds for a feature that was chosen beforehand;
+    of those that were selected for their size more miss.
 
     Examples
     --------
