@@ -163,3 +163,31 @@ def test_modes_say_which_keys_they_are_of():
     assert "| I | averages over very many | above 50% |" in text
     assert "no head can be in class IV" not in text
     assert "no head can be in class IV" in render_page(result, [])
+
+
+def without_special_tokens(result):
+    """The same, as if no text that was read had a special token."""
+    plain = tuple(
+        replace(one, word_index=tuple(max(word, 0) for word in one.word_index)) for one in result.material.sequences
+    )
+    return replace(result, material=replace(result.material, sequences=plain))
+
+
+@pytest.mark.parametrize("special", [True, False])
+def test_texts_without_special_tokens_are_not_said_to_have_some(special):
+    own = fixed_result("plain")
+    own = replace(own, beside={"special_mass": fixed_result("plain", measure="special_mass").analysis})
+    text = render_page(own if special else without_special_tokens(own), [])
+    for told in (
+        "| tokens, special ones included |",
+        "with most of its mass on one special token a row",
+        "- Special tokens query like any other",
+        "- Special tokens are keys like any other: how much a row rests on them moves its count,",
+    ):
+        assert (told in text) is special, told
+    for told in (
+        "| tokens |",
+        "with most of its mass on one token, such as the first, a row",
+        "- The first token is a key like any other: how much a row rests on it moves its count,",
+    ):
+        assert (told in text) is not special, told

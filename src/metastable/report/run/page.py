@@ -69,10 +69,11 @@ def _material_rows(scene: Scene) -> list[list[str]]:
     contrast, sequences = scene.contrast, scene.result.material.sequences
     read = scene.result.read_sides
     sides = [[s for s, side in zip(sequences, read, strict=True) if side == wanted] for wanted in (0, 1)]
+    tokens = "tokens, special ones included" if scene.has_special_tokens else "tokens"
     counted: list[tuple[str, Callable[[list[Any]], int]]] = [
         (f"sequences of all {scene.packings} packings" if scene.packings > 1 else "sequences", len),
         ("words in them" if scene.packings > 1 else "words", lambda mine: sum(len(s.words) for s in mine)),
-        ("tokens, special ones included", lambda mine: sum(len(s.token_ids) for s in mine)),
+        (tokens, lambda mine: sum(len(s.token_ids) for s in mine)),
     ]
     rows = [[name, *(f"{count(mine):,}" for mine in sides)] for name, count in counted]
     if contrast.unit != "sequence":

@@ -248,6 +248,11 @@ class Scene:
         return self.contrast.mixed_formula(self.options.measure, fitted)
 
     @cached_property
+    def has_special_tokens(self) -> bool:
+        """Whether any text that was read has tokens that are of no word."""
+        return any(min(sequence.word_index, default=0) < 0 for sequence in self.result.material.sequences)
+
+    @cached_property
     def row_length(self) -> float:
         """Mean number of tokens, or words, that a row is spread over."""
         return float(np.mean([row_length(sequence, self.options) for sequence in self.result.material.sequences]))

@@ -388,13 +388,16 @@ def limitations(scene: Scene) -> list[str]:
             f"The heads that are named were chosen as the largest of {len(scene.heads)}: another sample would on "
             "average give them smaller effects, and an interval of one head by itself does not allow for that choice."
         )
-    if measure.wider and scene.options.queries == "all" and scene.packings == 1:
+    special = scene.has_special_tokens
+    if special and measure.wider and scene.options.queries == "all" and scene.packings == 1:
         texts.append("Special tokens query like any other: their rows are among those averaged.")
     if measure.wider and scene.options.keys == "all" and not measure_named(scene.options.measure).without_sinks:
-        texts.append(
-            "Special tokens are keys like any other: how much a row rests on them moves its "
-            f"{measure.name}, as does how it spreads over the words."
+        rests = (
+            "Special tokens are keys like any other: how much a row rests on them"
+            if special
+            else "The first token is a key like any other: how much a row rests on it"
         )
+        texts.append(f"{rests} moves its {measure.name}, as does how it spreads over the words.")
     if scene.held:
         texts.append(
             f"Adjusting for {listed(scene.held_names)} assumes that they act linearly and were measured without error."

@@ -79,9 +79,10 @@ def where_sentences(scene: Scene) -> tuple[str, ...]:
     if not scene.result.beside:
         return ()
     lacking = scene.result.record.extraction.left_out
+    sink = "one special token" if scene.has_special_tokens else "one token, such as the first,"
     return (
         "The count of an attention row over all keys depends on how much of the row rests on a sink: "
-        "with most of its mass on one special token a row has a small count, however it spreads over the words. "
+        f"with most of its mass on {sink} a row has a small count, however it spreads over the words. "
         f"So every run tests other measures of the same rows beside the {scene.measure.name}, "
         f"each corrected over its own heads ({scene.controls} {format_level(scene.alpha)}).",
         _learned_sink(scene),
