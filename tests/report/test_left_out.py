@@ -9,7 +9,7 @@ import pytest
 from metastable.report.run.left_out import left_out_sentences
 from metastable.report.words import covariate_name
 
-CROSSING = SimpleNamespace(item_name="word pair", context_name="carrier")
+CROSSING = SimpleNamespace(item_name="word pair", context_name="carrier", either="word pair or carrier")
 
 
 @pytest.mark.parametrize(

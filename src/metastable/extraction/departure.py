@@ -25,7 +25,7 @@ _ALIGNED = 64
 
 def threads_beside(device: torch.device) -> int:
     """Return the number of threads that fill the cube while a device computes: the model has the CPU's own cores."""
-    return 1 if device.type == "cpu" else min(_MOST_THREADS, os.cpu_count() or 1)
+    return min(_MOST_THREADS, os.cpu_count() or 1) if runs_ahead(device) else 1
 
 
 def runs_ahead(device: torch.device) -> bool:

@@ -71,6 +71,11 @@ class Crossing:
         """Number of contexts."""
         return int(self.context.max()) + 1
 
+    @property
+    def either(self) -> str:
+        """What one draw of either kind is called: "word pair or carrier"."""
+        return f"{self.item_name} or {self.context_name}"
+
     def values(self, means: Floats) -> Floats:
         """Turn sequence means, shape (n_sequences, n), into the rows' values, shape (n_rows, n)."""
         return means if self.weights is None else np.asarray(self.weights @ means)

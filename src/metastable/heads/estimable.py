@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 
 from metastable.errors import InputError
 from metastable.heads.contrasts import Contrast
-from metastable.stats.adjustment import difference_design
-from metastable.stats.contexts.crossed_test import crossed_parts, crossed_slope_parts
-from metastable.stats.single_units import holdable
-from metastable.stats.slope import fit_slopes
+from metastable.heads.head_tests import adjusting
+from metastable.stats.contexts.generalized import Observations, holdable_over_both
+from metastable.stats.difference import holdable_beside_difference
+from metastable.stats.single_units import Holdable
+from metastable.stats.slope import holdable_beside_slope
 
 __all__ = ["require_estimable"]
 
@@ -22,37 +22,42 @@ def require_estimable(contrast: Contrast, names: tuple[str, ...]) -> None:
     ----------
     contrast : Contrast
     names : tuple of str
-        Covariates of the contrast that are to be held fixed.
+        Covariates that are to be held fixed.
 
     Raises
     ------
     InputError
-        If a single unit determines the coefficient of a covariate, if the condition or the predictor explains one, or
-        if there are more of them than the units can carry.
+        If the contrast has no covariate of a name, if a single unit determines the coefficient of one, if the condition
+        or the predictor explains one, or if there are more of them than the units can carry.
     """
-    if not names:
-        return
-    crossing = contrast.crossing
-    recorded = (contrast.covariates if crossing is None else crossing.covariates)[list(names)]
-    # What a design refuses does not depend on the values of its features.
-    values = np.random.default_rng(0).normal(size=(len(recorded), 1))
-
-    def fit(held: pd.DataFrame) -> None:
-        if crossing is not None and crossing.predictor is not None:
-            crossed_slope_parts(values, crossing.predictor, crossing.item, crossing.context, covariates=held)
-        elif crossing is not None:
-            crossed_parts(values, crossing.condition, crossing.item, crossing.context, covariates=held)
-        elif contrast.predictor is not None:
-            fit_slopes(values, contrast.predictor, held.to_numpy(dtype=np.float64))
-        else:
-            difference_design(values, contrast.condition, held, pair=contrast.pair).adjusted()
-
-    found = holdable(recorded, fit)
+    adjusting(contrast, names)
+    found = _holdable(contrast, names) if names else Holdable(None)
     if found.single:
-        unit = contrast.unit if crossing is None else f"{crossing.item_name} or {crossing.context_name}"
+        unit = contrast.unit if contrast.crossing is None else contrast.crossing.either
         raise InputError(
             f"--covariates {found.single[0]}: a single {unit} would decide its coefficient, whose error could not be "
             "estimated; leave the covariate out"
         )
     if found.reason:
         raise InputError(f"--covariates {' '.join(names)}: {found.reason}")
+
+
+def _holdable(contrast: Contrast, names: tuple[str, ...]) -> Holdable:
+    crossing = contrast.crossing
+    recorded = (contrast.covariates if crossing is None else crossing.covariates)[list(names)]
+    # What a design refuses does not depend on the values of its features.
+    values = np.random.default_rng(0).normal(size=(len(recorded), 1))
+    if crossing is not None:
+        return holdable_over_both(
+            Observations(
+                values,
+                crossing.condition,
+                crossing.item,
+                crossing.context,
+                recorded=recorded,
+                predictor=crossing.predictor,
+            )
+        )
+    if contrast.predictor is not None:
+        return holdable_beside_slope(values, contrast.predictor, recorded)
+    return holdable_beside_difference(values, contrast.condition, recorded, pair=contrast.pair)

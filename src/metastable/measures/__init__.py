@@ -9,7 +9,7 @@ from metastable.measures.lookup import (
     measure_named,
 )
 from metastable.measures.measure import Measure, ModelNeed, Need, Rows
-from metastable.measures.table import COUNT, LEARNED_SINK, MEASURES, SHARE, SPANS, TARGETS, VALUES
+from metastable.measures.table import COUNT, LEARNED_SINK, MEASURES, SHARE, SPANS, SPECIAL_TOKENS, TARGETS, VALUES
 
 __all__ = [
     "COUNT",
@@ -18,6 +18,7 @@ __all__ = [
     "MEASURE_CHOICES",
     "SHARE",
     "SPANS",
+    "SPECIAL_TOKENS",
     "TARGETS",
     "VALUES",
     "KnownMeasures",

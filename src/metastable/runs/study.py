@@ -94,9 +94,7 @@ def prepare_study(study: Study, options: Options, tokenizer: Tokenizer) -> tuple
     contrasts = _contrasts(study, material)
     known_later = () if material.packings > 1 else MODEL_COVARIATES
     for contrast in contrasts:
-        known = tuple(name for name in options.covariates if name not in known_later)
-        adjusting(contrast, known)
-        require_estimable(contrast, known)
+        require_estimable(contrast, tuple(name for name in options.covariates if name not in known_later))
     check_needs(named_measures(study, options), material.sequences)
     for contrast in contrasts:
         require_resolution(contrast, options)
@@ -133,9 +131,9 @@ def describe_by_model(
     """
     described = with_word_likeness(material, partial(input_embeddings, encoder.model))
     contrasts = _contrasts(study, described)
-    for contrast in contrasts:
-        adjusting(contrast, options.covariates)
-        require_estimable(contrast, options.covariates)
+    if not set(MODEL_COVARIATES).isdisjoint(options.covariates):
+        for contrast in contrasts:
+            require_estimable(contrast, options.covariates)
     return described, contrasts
 
 

@@ -32,7 +32,7 @@ from metastable.stats.samples import covariate_frame, sample_moments, split_samp
 from metastable.stats.single_units import Holdable, holdable
 from metastable.stats.superiority import probability_of_superiority
 
-__all__ = ["analyse", "relabelings_beside"]
+__all__ = ["analyse", "holdable_beside_difference", "relabelings_beside"]
 
 
 def relabelings_beside(n_permutations: int, n_features: int, alpha: float) -> int:
@@ -176,7 +176,9 @@ def _over_units(
     if chosen is not None and chosen.shape[1] == 0:
         chosen = None
     determined: tuple[str, ...] = ()
-    found = Holdable(chosen) if chosen is not None else _all_recorded(values, condition, recorded, pair)
+    found = Holdable(chosen)
+    if chosen is None:
+        found = holdable_beside_difference(values, condition, recorded, pair=pair)
     beside = found.covariates
     if beside is not None:
         design = difference_design(values, condition, beside, pair=pair)
@@ -320,11 +322,12 @@ def _size(
     return EffectSize(factor * table["g_adjusted"].to_numpy(), missing, missing, g.flat)
 
 
-def _all_recorded(
+def holdable_beside_difference(
     values: Floats,
     condition: NDArray[np.bool_],
     recorded: pd.DataFrame | None,
-    pair: NDArray[np.integer] | None,
+    *,
+    pair: NDArray[np.integer] | None = None,
 ) -> Holdable:
-    """All recorded covariates that the differences can be adjusted for."""
+    """Find the recorded covariates that differences can be adjusted for; arguments as `analyse` takes them."""
     return holdable(recorded, lambda held: difference_design(values, condition, held, pair=pair).adjusted())

@@ -40,7 +40,7 @@ from metastable.stats.samples import covariate_matrix, is_constant
 from metastable.stats.single_units import Holdable, holdable
 from metastable.stats.superiority import probability_of_superiority
 
-__all__ = ["Slopes", "analyse_slope", "fit_slopes"]
+__all__ = ["Slopes", "analyse_slope", "fit_slopes", "holdable_beside_slope"]
 
 # The prior of a slope that agrees with that of a difference has half of its scale: see `slope_bayes_factor`.
 _OF_SLOPE = 0.5
@@ -272,7 +272,7 @@ def _over_units(
     """Run the tests over units, with and without covariates."""
     n_units = len(values)
     chosen = _matrix(covariates, n_units)
-    found = Holdable(covariates) if chosen is not None else _all_recorded(values, predictor, recorded)
+    found = Holdable(covariates) if chosen is not None else holdable_beside_slope(values, predictor, recorded)
     beside = found.covariates
     n_variants = 1 if beside is None else 2
 
@@ -335,6 +335,6 @@ def _determined(covariates: pd.DataFrame) -> tuple[str, ...]:
     return tuple(name for name, is_kept in zip(names, kept, strict=True) if not is_kept)
 
 
-def _all_recorded(values: Floats, predictor: Floats, recorded: pd.DataFrame | None) -> Holdable:
-    """All recorded covariates that the slopes can be adjusted for."""
+def holdable_beside_slope(values: Floats, predictor: Floats, recorded: pd.DataFrame | None) -> Holdable:
+    """Find the recorded covariates that slopes can be adjusted for; arguments as `analyse_slope` takes them."""
     return holdable(recorded, lambda held: fit_slopes(values, predictor, covariate_matrix(held, len(values))))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from metastable.heads.calibration_result import CalibrationResult, Repacked
 from metastable.report.apa import format_level
 from metastable.stats.permutations.resolution import resolution
 from metastable.stats.simulation.context_splits import VARIES
+from metastable.stats.simulation.halves import divide
 
 __all__ = ["beyond", "division", "limitations", "reading", "verdict"]
 
@@ -181,20 +183,20 @@ def limitations(result: CalibrationResult) -> list[str]:
     return [*texts, *_too_few_relabelings(result)]
 
 
-def _halves(result: CalibrationResult) -> tuple[int, int, bool]:
-    """Return how many units the tests have on either side, and whether these are partners."""
-    if result.repacked is not None:
-        return *result.repacked.n_sequences, result.repacked.paired
-    half = result.n_units // 2
+def _compared(result: CalibrationResult) -> tuple[NDArray[np.bool_], bool]:
+    """Return which of the units that are compared are on the first side, and whether they are partners."""
+    repacked = result.repacked
+    if repacked is not None:
+        n_a, n_b = repacked.n_sequences
+        return np.arange(n_a + n_b) < n_a, repacked.paired
     paired = result.contrast.pair is not None
-    return half, half if paired else result.n_units - half, paired
+    return divide(result.n_units, paired, np.random.default_rng(0)).condition, paired
 
 
 def _too_few_relabelings(result: CalibrationResult) -> list[str]:
     """Say so where no single head can pass a correction, and whether more relabelings would do."""
     options = result.record.options
-    n_a, n_b, paired = _halves(result)
-    side = np.arange(n_a + n_b) < n_a
+    side, paired = _compared(result)
     drawn, all_there_are = (resolution(side, paired=paired, n_permutations=n) for n in (options.permutations, None))
     if drawn.p * result.n_heads < options.alpha:
         return []
@@ -208,6 +210,7 @@ def _too_few_relabelings(result: CalibrationResult) -> list[str]:
             f"With {options.permutations:,} relabelings {too_large} More than {enough:,} relabelings "
             "(`--permutations`) would do."
         ]
+    n_a, n_b = int(side.sum()), int((~side).sum())
     units = f"{n_a} pairs" if paired else f"{n_a} and {n_b} units"
     return [
         f"The {units} that are compared here can be relabelled in {drawn.n_relabelings:,} ways, so that {too_large} "

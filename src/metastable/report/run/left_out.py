@@ -21,7 +21,7 @@ def left_out_sentences(scene: Scene, name: Callable[[str], str]) -> str:
     """
     found = scene.analysis
     crossing = scene.contrast.crossing if found.over_contexts else None
-    unit = scene.contrast.unit if crossing is None else f"{crossing.item_name} or {crossing.context_name}"
+    unit = scene.contrast.unit if crossing is None else crossing.either
     reasons = {
         "the others determine it": found.determined,
         f"a single {unit} would decide its coefficient": found.single,

@@ -15,6 +15,7 @@ from metastable.heads.contrasts import Contrast
 from metastable.heads.modes import founding_bands
 from metastable.heads.results import RunResult
 from metastable.heads.spread import Spread
+from metastable.measures import SPECIAL_TOKENS
 from metastable.report.measure_words import MeasureWords, measure_words, row_length
 from metastable.report.sides import Sides, sides_of
 from metastable.report.words import short_name
@@ -250,7 +251,7 @@ class Scene:
     @cached_property
     def has_special_tokens(self) -> bool:
         """Whether any text that was read has tokens that are of no word."""
-        return any(min(sequence.word_index, default=0) < 0 for sequence in self.result.material.sequences)
+        return any(SPECIAL_TOKENS.is_met(sequence) for sequence in self.result.material.sequences)
 
     @cached_property
     def row_length(self) -> float:

@@ -29,7 +29,7 @@ from metastable.stats.single_units import Holdable, holdable
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Observations", "over_both"]
+__all__ = ["Observations", "holdable_over_both", "over_both"]
 
 Floats = NDArray[np.float64]
 
@@ -128,7 +128,7 @@ def over_both(
     chosen = observations.covariates
     if chosen is not None and chosen.shape[1] == 0:
         chosen = None
-    found = Holdable(chosen) if chosen is not None else _all_recorded(observations)
+    found = Holdable(chosen) if chosen is not None else holdable_over_both(observations)
     held = found.covariates
     tables = {"unadjusted": None} if held is None else {"unadjusted": None, "adjusted": held}
     main = "unadjusted" if chosen is None else "adjusted"
@@ -260,8 +260,8 @@ def _variant(
     return _Variant(test, permutation)
 
 
-def _all_recorded(seen: Observations) -> Holdable:
-    """All recorded covariates that the effects can be adjusted for."""
+def holdable_over_both(observations: Observations) -> Holdable:
+    """Find the recorded covariates that effects over items and contexts can be adjusted for."""
     # what a design refuses does not depend on the values of its features
-    one = np.asarray(seen.values)[:, :1]
-    return holdable(seen.recorded, lambda held: _parts(seen, one, held))
+    one = np.asarray(observations.values)[:, :1]
+    return holdable(observations.recorded, lambda held: _parts(observations, one, held))
