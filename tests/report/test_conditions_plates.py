@@ -84,9 +84,7 @@ def page(made, unlike=()):
     contrasts = contrasts_of(made, unlike)
     folders = {(row["a"], row["b"]): "x" for row in contrasts.to_dict("records")}
     plates = placed_plates(PLATES, made)
-    return render_conditions(
-        made.conditions, made.omnibus, contrasts, ["So."], made.options, made.tested, "run it", folders, plates
-    )
+    return render_conditions(made, contrasts, ["So."], "run it", folders, plates)
 
 
 def test_a_pair_names_the_covariates_in_which_it_is_not_alike():
@@ -101,7 +99,7 @@ def test_a_pair_names_the_covariates_in_which_it_is_not_alike():
 )
 def test_the_test_of_all_is_called_what_it_is(within, statistic):
     made = several("abc", within=within)
-    first, _ = condition_sentences(made.conditions, made.omnibus, contrasts_of(made), 0.01, made.options, made.tested)
+    first, _ = condition_sentences(made, contrasts_of(made), 0.01)
     assert first.startswith(f"a, b and c differ in the count ({statistic} summed over 6 heads, permutation p = .010)")
     text = page(made)
     assert f"the conditions differ ({statistic}, false discovery rate)" in text

@@ -12,7 +12,7 @@ import pandas as pd
 from metastable.heads.contrasts import Contrast
 from metastable.heads.recording import model_record
 from metastable.stats.analysis import Analysis
-from metastable.stats.balance import balance_table
+from metastable.stats.balance import balance_table, unbalanced
 from metastable.study import Material, Options
 from metastable.typed_json import plain
 
@@ -104,5 +104,5 @@ def _worst_covariate(contrast: Contrast) -> dict[str, Any]:
     return {
         "worst_covariate": str(worst["covariate"]),
         "worst_smd": smd,
-        "n_unbalanced": int((~balance["balanced"]).sum()),
+        "n_unbalanced": len(unbalanced(balance)),
     }

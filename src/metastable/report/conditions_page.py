@@ -9,45 +9,35 @@ from urllib.parse import quote
 import pandas as pd
 
 from metastable.report.apa import format_g, format_level, format_p, listed, plural
-from metastable.report.conditions_plates import AllAtOnce, SeveralConditions
+from metastable.report.conditions_plates import SeveralConditions
 from metastable.report.markdown import as_text
 from metastable.report.measure_words import measure_words
 from metastable.report.plate import PlacedPlate, markdown
 from metastable.report.sections import table
 from metastable.report.words import covariate_name
-from metastable.study import Options
 
 __all__ = ["condition_sentences", "render_conditions"]
 
 _SHOWN = 10
 
 
-def condition_sentences(
-    conditions: Sequence[str],
-    omnibus: pd.DataFrame,
-    contrasts: pd.DataFrame,
-    p_all: float,
-    options: Options,
-    tested: AllAtOnce,
-) -> tuple[str, ...]:
+def condition_sentences(found: SeveralConditions, contrasts: pd.DataFrame, p_all: float) -> tuple[str, ...]:
     """Say what was found of several conditions.
 
     Parameters
     ----------
-    conditions : sequence of str
-    omnibus, contrasts : pandas.DataFrame
+    found : SeveralConditions
+        The tests of all of them and of every pair.
+    contrasts : pandas.DataFrame
         As `metastable.runs.conditions.ConditionsResult` holds them.
     p_all : float
-    options : Options
-        With the measure that was compared.
-    tested : AllAtOnce
-        How all were tested at once.
 
     Returns
     -------
     tuple of str
     """
-    named, measure = listed(list(conditions)), measure_words(options).name
+    omnibus, options, tested = found.omnibus, found.options, found.tested
+    named, measure = listed(list(found.conditions)), measure_words(options).name
     if tested.reason:
         first = f"{named} could not be tested all at once: {tested.reason}."
     else:
@@ -75,12 +65,9 @@ def _equal(p: float) -> str:
 
 
 def render_conditions(
-    conditions: Sequence[str],
-    omnibus: pd.DataFrame,
+    found: SeveralConditions,
     contrasts: pd.DataFrame,
     sentences: Sequence[str],
-    options: Options,
-    tested: AllAtOnce,
     command: str,
     folders: Mapping[tuple[str, str], str],
     plates: Sequence[PlacedPlate[SeveralConditions]] = (),
@@ -89,15 +76,12 @@ def render_conditions(
 
     Parameters
     ----------
-    conditions : sequence of str
-    omnibus, contrasts : pandas.DataFrame
+    found : SeveralConditions
+        The tests of all of them and of every pair.
+    contrasts : pandas.DataFrame
         As `metastable.runs.conditions.ConditionsResult` holds them.
     sentences : sequence of str
         As `condition_sentences` gives them.
-    options : Options
-        With the measure that was compared.
-    tested : AllAtOnce
-        How all were tested at once.
     command : str
         What was typed.
     folders : mapping of (str, str) to str
@@ -109,7 +93,8 @@ def render_conditions(
     -------
     str
     """
-    digits = measure_words(options).digits
+    conditions, omnibus, tested = found.conditions, found.omnibus, found.tested
+    digits = measure_words(found.options).digits
     rows = [
         [
             f"[{as_text(row['a'])} − {as_text(row['b'])}](../{quote(folders[row['a'], row['b']])}/report.md)",

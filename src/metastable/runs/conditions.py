@@ -31,6 +31,7 @@ from metastable.runs.notebook_head import ConditionsHead
 from metastable.runs.study import run_study
 from metastable.runs.writing_alone import writing_alone
 from metastable.stats.analysis import primary
+from metastable.stats.balance import unbalanced
 from metastable.stats.corrections import adjust_p_values
 from metastable.stats.several_groups import several_groups_test
 from metastable.study import Options, Study
@@ -200,20 +201,18 @@ def run_conditions(
         pairs, contrasts = _pairs(results, options)
         made = ConditionsResult(folder, omnibus, pairs, contrasts, p_all, results)
         settled = next(iter(results.values())).record.options
-        sentences = condition_sentences(list(conditions), omnibus, contrasts, p_all, settled, tested)
+        several = SeveralConditions(tuple(conditions), omnibus, pairs, settled, tested)
+        sentences = condition_sentences(several, contrasts, p_all)
         made = replace(made, sentences=sentences)
         record = _record(made, conditions, options, settled, folders, command)
-        drawn = SeveralConditions(tuple(conditions), omnibus, pairs, settled, tested)
-        plates = placed_plates(PLATES, drawn)
+        plates = placed_plates(PLATES, several)
         with writing_alone(folder), written_together(folder, "conditions.json") as staged:
             listed_unlike = contrasts.assign(unlike=contrasts["unlike"].map("; ".join))
             for stem, table in (("omnibus", omnibus), ("pairs", pairs), ("contrasts", listed_unlike)):
                 write_text(staged / f"{stem}.csv", table.to_csv(index=False, lineterminator="\n"))
             save_plates(plates, staged, advance)
             of_pairs = dict(zip(results, folders, strict=True))
-            text = render_conditions(
-                list(conditions), omnibus, contrasts, sentences, settled, tested, command, of_pairs, plates
-            )
+            text = render_conditions(several, contrasts, sentences, command, of_pairs, plates)
             write_text(staged / "report.md", text)
             write_html(staged / "report.md", folder)
             write_record(with_files(record, staged), staged / "conditions.json")
@@ -349,15 +348,13 @@ def _pairs(results: dict[tuple[str, str], RunResult], options: Options) -> tuple
         heads.append(table[columns].assign(a=a, b=b))
         omnibus = primary(found.analysis.omnibus)
         p = float(omnibus.loc[omnibus["site"] == "all", "p_sum_squares"].iloc[0])
-        balance = found.balance
-        unlike = () if balance.empty else tuple(balance.loc[~balance["balanced"].astype(bool), "covariate"])
         rows.append(
             {
                 "a": a,
                 "b": b,
                 "n_a": found.contrast.n_a,
                 "n_b": found.contrast.n_b,
-                "unlike": unlike,
+                "unlike": unbalanced(found.balance),
                 "p_all_heads": p,
             }
         )

@@ -11,7 +11,7 @@ from metastable.stats.corrections import adjust_p_values
 from metastable.stats.effects import check_confidence, welch, welch_p
 from metastable.stats.samples import covariate_matrix, sample_moments, split_samples
 
-__all__ = ["BALANCE_LINE", "balance_table"]
+__all__ = ["BALANCE_LINE", "balance_table", "unbalanced"]
 
 #: The usual line: a standardized mean difference below it is negligible (Austin 2009).
 BALANCE_LINE = 0.1
@@ -101,3 +101,8 @@ def balance_table(
             "balanced": ~((np.abs(smd) >= BALANCE_LINE) & (p_holm < 1 - confidence)),
         }
     )
+
+
+def unbalanced(balance: pd.DataFrame) -> tuple[str, ...]:
+    """Name the covariates of a table of `balance_table` in which the conditions are not alike, in its order."""
+    return tuple(str(row["covariate"]) for row in balance.to_dict("records") if not row["balanced"])

@@ -26,6 +26,7 @@ from metastable.report.run.methods import observation_clause, relabelings_clause
 from metastable.report.run.scene import Scene
 from metastable.report.sides import units_text
 from metastable.report.words import covariate_name, held_clause
+from metastable.stats.balance import unbalanced
 from metastable.stats.difference import relabelings_beside
 from metastable.stats.simulation.sensitivity import Sensitivity
 
@@ -106,7 +107,7 @@ def _fairness(scene: Scene) -> str:
     balance = scene.result.balance
     if balance.empty:
         return "No covariate was recorded, so nothing can be said about what else differs."
-    unequal = [covariate_name(row["covariate"]) for row in balance.to_dict("records") if not row["balanced"]]
+    unequal = [covariate_name(name) for name in unbalanced(balance)]
     if not unequal:
         return (
             "As far as was measured: no covariate differs by 0.1 standard deviations or more and by more than chance "
